@@ -1,0 +1,1 @@
+"""Connectors: one folder a system; they import engine.api only."""

@@ -1,0 +1,1 @@
+"""Converters: one module a format; they import engine.api only."""

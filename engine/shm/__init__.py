@@ -1,0 +1,1 @@
+"""Everything two processes may both see: layout, segment, ring, frame, board, wait."""

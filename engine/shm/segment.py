@@ -1,0 +1,62 @@
+"""Shared memory without a name: a memfd that lives as long as somebody holds its descriptor.
+
+The supervisor makes a segment and keeps the descriptor only; the processes that
+are forked inherit it and map it. Nothing is left behind when all of them are gone,
+whatever way they went: no file in /dev/shm, no cleanup at start.
+
+Used by: engine.supervisor (makes), engine.shm.ring and engine.shm.board (map).
+Not here: what the bytes mean (layout.py).
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import platform
+import sys
+
+__all__ = ["Words", "create", "map_shared", "require_supported_platform", "words"]
+
+WORD_BYTES = 8
+#: Processors on which an aligned 64-bit store becomes visible after the stores before it.
+ORDERED_MACHINES = ("x86_64", "AMD64")
+
+Words = memoryview  # of format "Q": item stores are single aligned 64-bit stores
+
+
+def require_supported_platform() -> None:
+    """Say at once what is missing on this machine.
+
+    Raises OSError off Linux (memfd, eventfd, PR_SET_PDEATHSIG are needed) and on processors
+    that may show a cursor before the bytes it covers: those need a fence that is not built.
+    """
+    if sys.platform != "linux":
+        raise OSError(f"Millrace needs Linux (memfd, eventfd, prctl); this is {sys.platform}")
+    if platform.machine() not in ORDERED_MACHINES:
+        raise OSError(
+            f"Millrace needs an x86-64 processor; this is {platform.machine()}: its memory order would need "
+            "fences around the ring's cursors, which are not built yet"
+        )
+
+
+def create(name: str, size_bytes: int) -> int:
+    """Make a zeroed segment of `size_bytes`; returns its descriptor, which the caller owns.
+
+    name: for /proc/PID/maps only; two segments may share one.
+    """
+    descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
+    os.ftruncate(descriptor, size_bytes)
+    return descriptor
+
+
+def map_shared(descriptor: int) -> mmap.mmap:
+    """Map a whole segment for reading and writing; what is stored is seen by every process that maps it."""
+    return mmap.mmap(descriptor, os.fstat(descriptor).st_size, mmap.MAP_SHARED)
+
+
+def words(buffer: memoryview) -> Words:
+    """See `buffer` as 64-bit words whose item stores another process never sees half done.
+
+    `struct.pack_into` must not be used instead: it clears its target first, and another process reads that zero.
+    """
+    return buffer.cast("Q")

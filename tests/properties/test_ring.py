@@ -1,0 +1,87 @@
+"""The ring behaves like a bounded queue of bytes, whatever the order of calls and whoever is forked anew."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from engine.shm import ring, segment
+
+CAPACITY_BYTES = 512
+
+
+class RingIsAQueue(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.descriptor = segment.create("test", ring.segment_bytes(CAPACITY_BYTES))
+        self.writer = ring.RingWriter(self.descriptor)
+        self.reader = ring.RingReader(self.descriptor)
+        self.unread: deque[bytes] = deque()
+        self.unreleased: deque[bytes] = deque()
+
+    def teardown(self) -> None:
+        os.close(self.descriptor)
+
+    @rule(frame=st.binary(min_size=1, max_size=ring.largest_frame_bytes(CAPACITY_BYTES)))
+    def write(self, frame: bytes) -> None:
+        had_room = self.writer.has_room(len(frame))
+        assert self.writer.write(frame) is had_room
+        if had_room:
+            self.unread.append(frame)
+
+    @rule()
+    def read(self) -> None:
+        frame = self.reader.read()
+        if self.unread:
+            assert frame is not None
+            assert bytes(frame) == self.unread[0]
+            self.unreleased.append(self.unread.popleft())
+        else:
+            assert frame is None
+
+    @precondition(lambda self: self.unreleased)
+    @rule(data=st.data())
+    def release(self, data: st.DataObject) -> None:
+        frames = data.draw(st.integers(1, len(self.unreleased)))
+        self.reader.release(frames)
+        for _ in range(frames):
+            self.unreleased.popleft()
+
+    @rule()
+    def reader_is_forked_anew(self) -> None:
+        self.reader = ring.RingReader(self.descriptor)
+        self.unread.extendleft(reversed(self.unreleased))
+        self.unreleased.clear()
+
+    @rule()
+    def writer_is_forked_anew(self) -> None:
+        self.writer = ring.RingWriter(self.descriptor)
+
+    @invariant()
+    def an_empty_ring_always_takes_the_largest_frame(self) -> None:
+        if not self.unread and not self.unreleased:
+            assert self.writer.is_empty()
+            assert self.writer.has_room(self.writer.frame_bytes_max)
+
+    @invariant()
+    def used_bytes_stay_within_capacity(self) -> None:
+        assert self.writer.used_bytes() == self.reader.used_bytes()
+        assert sum(map(len, self.unread)) + sum(map(len, self.unreleased)) <= self.reader.used_bytes()
+
+
+TestRingIsAQueue = RingIsAQueue.TestCase
+TestRingIsAQueue.settings = settings(max_examples=200, stateful_step_count=60, deadline=None)
+
+
+@pytest.mark.parametrize("size", [0, ring.largest_frame_bytes(CAPACITY_BYTES) + 1])
+def test_a_frame_that_never_fits_is_an_error_not_a_wait(size: int) -> None:
+    descriptor = segment.create("test", ring.segment_bytes(CAPACITY_BYTES))
+    writer = ring.RingWriter(descriptor)
+    with pytest.raises(ring.FrameTooLargeError, match=f"{size} bytes"):
+        writer.write(bytes(size))
+    os.close(descriptor)
