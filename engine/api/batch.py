@@ -1,0 +1,259 @@
+"""A batch of records as columns: the unit in which everything moves.
+
+A column is a sequence with one slot a record. One that is the same all along is a
+`Repeat`, stored once; offsets that follow each other are a `range`. So a batch of
+2,000 records of one topic holds two or three real lists.
+
+    keys      Repeat(None, 3)
+    values    ["a", "b", "c"]
+    offsets   range(17, 20)
+
+Used by: connectors (the fast way; the simple way is a list of records), stages.
+Not here: how a batch crosses processes (engine.shm.frame).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, overload
+
+from msgspec import Struct
+
+from engine.api.record import Header, SinkRecord, SourceRecord
+from engine.api.schema import Schema
+
+__all__ = ["Repeat", "Run", "SinkBatch", "SourceBatch", "Utf8Column"]
+
+Column = Sequence[Any]
+
+
+class Repeat(Sequence[Any]):
+    """A column with the same value in each of its slots."""
+
+    __slots__ = ("_length", "value")
+
+    def __init__(self, value: Any, length: int) -> None:
+        self.value = value
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> Repeat: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return Repeat(self.value, len(range(*index.indices(self._length))))
+        if not -self._length <= index < self._length:
+            raise IndexError(index)
+        return self.value
+
+    def __iter__(self) -> Iterator[Any]:
+        value = self.value
+        return iter([value] * self._length)
+
+    def __repr__(self) -> str:
+        return f"Repeat({self.value!r}, {self._length})"
+
+
+class Utf8Column(Sequence[Any]):
+    """A column of text that is still the UTF-8 bytes it came as; a slot is decoded when it is looked at.
+
+    A connector that moves text and never looks into it (a file, a socket) takes `encoded` as it is: nothing
+    is decoded and encoded again. Bytes that are no UTF-8 read as U+FFFD, as Java's decoder writes it.
+    """
+
+    __slots__ = ("encoded",)
+
+    def __init__(self, encoded: Sequence[bytes | None]) -> None:
+        self.encoded = encoded
+
+    def __len__(self) -> int:
+        return len(self.encoded)
+
+    @overload
+    def __getitem__(self, index: int) -> str | None: ...
+    @overload
+    def __getitem__(self, index: slice) -> Utf8Column: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return Utf8Column(self.encoded[index])
+        return decode_utf8(self.encoded[index])
+
+    def __iter__(self) -> Iterator[str | None]:
+        return map(decode_utf8, self.encoded)
+
+    def __repr__(self) -> str:
+        return f"Utf8Column(<{len(self.encoded)}>)"
+
+
+def decode_utf8(encoded: bytes | None) -> str | None:
+    """Text of UTF-8 bytes; what is no UTF-8 becomes U+FFFD as often as Java's decoder writes it."""
+    if encoded is None:
+        return None
+    try:
+        return encoded.decode()
+    except UnicodeDecodeError:
+        return _decode_like_java(encoded)
+
+
+def _decode_like_java(encoded: bytes) -> str:
+    # Java takes a surrogate's three bytes (ED A0..BF xx) for one malformed unit, Python for three.
+    pieces = []
+    at = 0
+    while at < len(encoded):
+        try:
+            pieces.append(encoded[at:].decode())
+            break
+        except UnicodeDecodeError as error:
+            bad = at + error.start
+            pieces.append(encoded[at:bad].decode())
+            pieces.append("\ufffd")
+            unit = encoded[bad : bad + 3]
+            is_surrogate = (
+                len(unit) == 3 and unit[0] == 0xED and 0xA0 <= unit[1] <= 0xBF and 0x80 <= unit[2] <= 0xBF
+            )
+            at = bad + 3 if is_surrogate else at + error.end
+    return "".join(pieces)
+
+
+class SourceBatch(Struct, kw_only=True):
+    """Records on their way into Kafka, as columns of n slots each.
+
+    topic is one for the batch; a connector with several topics returns several batches, or records.
+    """
+
+    topic: str
+    values: Column
+    value_schema: Schema | None = None
+    keys: Column | None = None  # None: no record has a key
+    key_schema: Schema | None = None
+    partitions: Column | None = None  # None: the producer's partitioner chooses for all
+    timestamps: Column | None = None  # milliseconds; None: when they are produced
+    headers: Sequence[Sequence[Header]] | None = None
+    source_partition: Mapping[str, Any] | None = None
+    source_offsets: Sequence[Mapping[str, Any] | None] | None = None  # only the last is looked at while all goes well
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def records(self) -> Iterator[SourceRecord]:
+        """The same batch as records, in order."""
+        for index, value in enumerate(self.values):
+            yield SourceRecord(
+                topic=self.topic,
+                value=value,
+                value_schema=self.value_schema,
+                key=None if self.keys is None else self.keys[index],
+                key_schema=self.key_schema,
+                partition=None if self.partitions is None else self.partitions[index],
+                timestamp=None if self.timestamps is None else self.timestamps[index],
+                headers=() if self.headers is None else self.headers[index],
+                source_partition=self.source_partition,
+                source_offset=None if self.source_offsets is None else self.source_offsets[index],
+            )
+
+
+class Run(Struct, frozen=True, array_like=True):
+    """Neighbours in a batch that come from one partition. Crosses the ring as a msgpack array.
+
+    offsets is None where they follow each other from first_offset on.
+    """
+
+    topic: str
+    partition: int
+    epoch: int  # of this partition's assignment or seek
+    count: int
+    first_offset: int
+    last_offset: int
+    offsets: list[int] | None = None
+
+    def offset_column(self) -> Sequence[int]:
+        """The offset of each of the `count` records."""
+        return range(self.first_offset, self.last_offset + 1) if self.offsets is None else self.offsets
+
+
+class SinkBatch(Sequence[SinkRecord]):
+    """Records out of Kafka, as columns of n slots each; it also reads as a sequence of n `SinkRecord`s.
+
+    topics, partitions and offsets are those of the records as consumed.
+    """
+
+    def __init__(
+        self,
+        runs: Sequence[Run],
+        values: Column,
+        *,
+        value_schemas: Sequence[Schema | None],
+        keys: Column,
+        key_schemas: Sequence[Schema | None],
+        timestamps: Sequence[int | None],
+        timestamp_type: str = "CreateTime",
+        headers: Sequence[Sequence[Header]] = (),
+    ) -> None:
+        self.runs = runs
+        self.values = values
+        self.value_schemas = value_schemas
+        self.keys = keys
+        self.key_schemas = key_schemas
+        self.timestamps = timestamps
+        self.timestamp_type = timestamp_type
+        self.headers: Sequence[Sequence[Header]] = headers or Repeat((), len(values))
+
+    @property
+    def topics(self) -> Sequence[str]:
+        """The topic of each record."""
+        if len(self.runs) == 1:
+            return Repeat(self.runs[0].topic, len(self))
+        return [run.topic for run in self.runs for _ in range(run.count)]
+
+    @property
+    def partitions(self) -> Sequence[int]:
+        """The partition of each record."""
+        if len(self.runs) == 1:
+            return Repeat(self.runs[0].partition, len(self))
+        return [run.partition for run in self.runs for _ in range(run.count)]
+
+    @property
+    def offsets(self) -> Sequence[int]:
+        """The offset of each record in its partition."""
+        if len(self.runs) == 1:
+            return self.runs[0].offset_column()
+        return [offset for run in self.runs for offset in run.offset_column()]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @overload
+    def __getitem__(self, index: int) -> SinkRecord: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[SinkRecord]: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return [self[position] for position in range(*index.indices(len(self)))]
+        topic, partition, offset = self.topics[index], self.partitions[index], self.offsets[index]
+        return self._record(index, topic, partition, offset)
+
+    def __iter__(self) -> Iterator[SinkRecord]:
+        places = zip(self.topics, self.partitions, self.offsets, strict=True)
+        for index, (topic, partition, offset) in enumerate(places):
+            yield self._record(index, topic, partition, offset)
+
+    def _record(self, index: int, topic: str, partition: int, offset: int) -> SinkRecord:
+        return SinkRecord(
+            topic=topic,
+            partition=partition,
+            offset=offset,
+            value=self.values[index],
+            value_schema=self.value_schemas[index],
+            key=self.keys[index],
+            key_schema=self.key_schemas[index],
+            timestamp=self.timestamps[index],
+            timestamp_type=self.timestamp_type,
+            headers=self.headers[index],
+            original_topic=topic,
+            original_partition=partition,
+            original_offset=offset,
+        )

@@ -1,0 +1,89 @@
+"""Connectors: what knows a system, and how its work is divided into tasks.
+
+A connector's class is asked in a process of its own, with a deadline; its tasks run
+elsewhere (task.py). It holds nothing that a task needs.
+
+    class Orders(SourceConnector):
+        config = OrdersConfig
+        task = OrdersTask
+
+        def task_configs(self, tasks_max): ...
+
+Life cycle (Kafka Connect's): made, `initialize`, `start`, `task_configs` any number of times, `stop`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Protocol
+
+from engine.api.config import Config
+from engine.api.errors import Problem
+from engine.api.record import TopicPartition
+from engine.api.task import SinkTask, SourceTask
+
+__all__ = ["Connector", "ConnectorContext", "SinkConnector", "SourceConnector"]
+
+
+class ConnectorContext(Protocol):
+    """What a connector may ask of the worker."""
+
+    def request_task_reconfiguration(self) -> None:
+        """Have `task_configs` asked again and the tasks restarted if the answer differs."""
+
+    def raise_error(self, error: Exception) -> None:
+        """Fail the connector, with this reason."""
+
+
+class Connector(ABC):
+    """What source and sink connectors share."""
+
+    #: The keys this connector understands; other keys of its configuration are passed along unread.
+    config: ClassVar[type[Config]] = Config
+    version: ClassVar[str] = "null"
+
+    def __init__(self) -> None:
+        self.properties: Mapping[str, str] = {}
+        self.context: ConnectorContext | None = None
+
+    def initialize(self, context: ConnectorContext) -> None:
+        """Take the context; called once, before `start`."""
+        self.context = context
+
+    def start(self, properties: Mapping[str, str]) -> None:
+        """Begin with this configuration (text, variables resolved). Raises ConnectError."""
+        self.properties = properties
+
+    def stop(self) -> None:  # noqa: B027  most hold nothing
+        """Give back what `start` took."""
+
+    def validate(self, properties: Mapping[str, str]) -> list[Problem]:
+        """What is wrong with this configuration beyond what single keys tell; one entry a problem."""
+        return []
+
+    @abstractmethod
+    def task_configs(self, tasks_max: int) -> Sequence[Mapping[str, str]]:
+        """The configuration of each task: at most `tasks_max` of them; none means there is nothing to do."""
+
+
+class SourceConnector(Connector):
+    """Reads a system; its tasks make records."""
+
+    task: ClassVar[type[SourceTask]]
+
+    def alter_offsets(
+        self, properties: Mapping[str, str], offsets: Mapping[str, Mapping[str, Any] | None]
+    ) -> bool:
+        """Check offsets a user wants stored (by source partition as JSON). False: this connector cannot check."""
+        return False
+
+
+class SinkConnector(Connector):
+    """Writes a system; its tasks take records."""
+
+    task: ClassVar[type[SinkTask]]
+
+    def alter_offsets(self, properties: Mapping[str, str], offsets: Mapping[TopicPartition, int | None]) -> bool:
+        """Check offsets a user wants committed. False: this connector cannot check."""
+        return False

@@ -1,0 +1,95 @@
+"""Every error the engine and its plugins raise, in one tree, sorted by what the caller does about it.
+
+ConnectError                    something is wrong; stop the task
+├── ConfigError                 keys are missing or bad; carries every one of them
+├── DataError                   this record is bad; tolerance decides
+│   ├── SchemaBuilderError      a schema that contradicts itself
+│   └── SchemaProjectorError    a value cannot be read under another schema
+├── RetriableError              the outside world may recover; try again
+│   └── DeliveryTimeoutError    librdkafka gave up within its time budget
+├── RecordTooLargeError         a record larger than a frame, or than the topic takes
+├── UnreachableError            no broker answered within the time budget
+└── NotFoundError               no such connector, plugin, topic, offset
+
+Programming errors are not here: they are `assert`s and builtin exceptions, and
+they end the process with ExitCode.BUG.
+
+Names follow Kafka Connect's (ConnectException, DataException, ...), with Python's ending.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+__all__ = [
+    "ConfigError",
+    "ConnectError",
+    "DataError",
+    "DeliveryTimeoutError",
+    "NotFoundError",
+    "Problem",
+    "RecordTooLargeError",
+    "RetriableError",
+    "SchemaBuilderError",
+    "SchemaProjectorError",
+    "UnreachableError",
+]
+
+
+class ConnectError(Exception):
+    """Something is wrong that trying again will not mend; the task stops with this reason."""
+
+
+class Problem(Struct, frozen=True):
+    """One thing wrong with a configuration, complete enough to mend it without looking anywhere else."""
+
+    key: str
+    message: str  # what was given and what was expected; a secret's value is never in it
+    connector: str = ""  # empty: the worker's own configuration
+    file: str = ""
+
+    def __str__(self) -> str:
+        place = ": ".join(part for part in (self.file, self.connector and f"connector {self.connector}") if part)
+        return f"{place}: {self.message}" if place else self.message
+
+
+class ConfigError(ConnectError):
+    """Keys are missing or bad. Every problem found is in `problems`, so that all can be mended at once."""
+
+    def __init__(self, problems: Iterable[Problem] | str) -> None:
+        self.problems = (Problem("", problems),) if isinstance(problems, str) else tuple(problems)
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+class DataError(ConnectError):
+    """A record, or a value in it, is bad; it costs itself, never its batch."""
+
+
+class SchemaBuilderError(DataError):
+    """A schema contradicts itself or was built in the wrong order."""
+
+
+class SchemaProjectorError(DataError):
+    """A value written under one schema cannot be read under the other."""
+
+
+class RetriableError(ConnectError):
+    """The outside world may recover: the same call is made again, later."""
+
+
+class DeliveryTimeoutError(RetriableError):
+    """librdkafka gave up on a record within its time budget."""
+
+
+class RecordTooLargeError(ConnectError):
+    """A record that can never be carried: larger than a frame of the ring, or than its topic takes."""
+
+
+class UnreachableError(ConnectError):
+    """No broker answered within the time budget."""
+
+
+class NotFoundError(ConnectError):
+    """No such connector, plugin, topic or offset."""

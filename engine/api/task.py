@@ -1,0 +1,140 @@
+"""Tasks: where the work is done, one process each.
+
+A source task:  initialize, start, poll poll poll ..., stop.
+A sink task:    initialize, start, open, put put (flush) put ..., close, stop.
+
+All calls come from one thread. What a task raises: RetriableError, the same call is
+made again after a pause; anything else ends the task.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Protocol
+
+from engine.api.batch import SinkBatch, SourceBatch
+from engine.api.record import SourceRecord, TopicPartition
+
+__all__ = ["SinkContext", "SinkTask", "SourceContext", "SourceTask"]
+
+Polled = SourceBatch | Sequence[SourceBatch] | Sequence[SourceRecord] | None
+
+
+class SourceContext(Protocol):
+    """What a source task may ask of the engine."""
+
+    @property
+    def is_bulk(self) -> bool:
+        """Whether this run ends: a source without an end of its own reads what is there and calls `end`."""
+
+    def offset(self, partition: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """The offset stored for this source partition before the task started; None: none."""
+
+    def end(self) -> None:
+        """There will be no more records: what the running `poll` returns is the last batch."""
+
+    def wait(self, seconds: float) -> None:
+        """Sleep inside `poll`, but no longer than until the task is asked to stop."""
+
+
+class SourceTask(ABC):
+    """Reads a part of a system."""
+
+    context: SourceContext
+
+    def initialize(self, context: SourceContext) -> None:
+        """Take the context; called once, before `start`."""
+        self.context = context
+
+    @abstractmethod
+    def start(self, config: Mapping[str, str]) -> None:
+        """Begin with one of the connector's `task_configs`. Raises ConnectError."""
+
+    @abstractmethod
+    def poll(self) -> Polled:
+        """The next records, or None; may wait (`context.wait`) up to a second or so when there are none."""
+
+    def commit(self) -> None:  # noqa: B027  most have nothing to do
+        """Offsets of all that was acknowledged have been stored, up to `context`'s word at the time."""
+
+    def commit_record(self, record: SourceRecord, metadata: RecordMetadata | None) -> None:  # noqa: B027
+        """Kafka has acknowledged this record (None: it was dropped on the way). Costs speed if overridden."""
+
+    def stop(self) -> None:  # noqa: B027  most hold nothing
+        """Give back what `start` took. Called once, from the thread that polls, when polling is over."""
+
+
+class RecordMetadata(Protocol):
+    """Where Kafka put a record."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+
+
+class SinkContext(Protocol):
+    """What a sink task may ask of the engine."""
+
+    @property
+    def is_bulk(self) -> bool:
+        """Whether this run ends once all there is has been put."""
+
+    def assignment(self) -> Collection[TopicPartition]:
+        """The partitions this task has now."""
+
+    def seek(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Deliver these partitions again from these offsets, from the next `put` on."""
+
+    def pause(self, partitions: Collection[TopicPartition]) -> None:
+        """Deliver nothing of these partitions until they are resumed."""
+
+    def resume(self, partitions: Collection[TopicPartition]) -> None:
+        """Deliver these partitions again."""
+
+    def request_commit(self) -> None:
+        """Flush and commit now instead of at the next interval."""
+
+    def retry_after(self, milliseconds: int) -> None:
+        """How long to wait before the next `put` when this one raises RetriableError."""
+
+
+class SinkTask(ABC):
+    """Writes to a system."""
+
+    context: SinkContext
+
+    def initialize(self, context: SinkContext) -> None:
+        """Take the context; called once, before `start`."""
+        self.context = context
+
+    @abstractmethod
+    def start(self, config: Mapping[str, str]) -> None:
+        """Begin with one of the connector's `task_configs`. Raises ConnectError."""
+
+    def open(self, partitions: Collection[TopicPartition]) -> None:  # noqa: B027  most need no state a partition
+        """These partitions are new here; their records follow."""
+
+    @abstractmethod
+    def put(self, batch: SinkBatch) -> None:
+        """Take a batch. It may be kept in memory until `flush`; after that it must be safe.
+
+        Raises RetriableError to be given the same batch again.
+        """
+
+    def flush(self, offsets: Mapping[TopicPartition, int]) -> None:  # noqa: B027  most write in `put`
+        """Make safe all that was put. offsets: the next offset of each partition."""
+
+    def pre_commit(self, offsets: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, int]:
+        """Flush, and say what may be committed: at most `offsets`, which is the next offset after what was put."""
+        self.flush(offsets)
+        return offsets
+
+    def close(self, partitions: Collection[TopicPartition]) -> None:  # noqa: B027
+        """These partitions go elsewhere; what was put of them has been flushed or is read again there."""
+
+    def stop(self) -> None:  # noqa: B027  most hold nothing
+        """Give back what `start` took. Called once, when all partitions are closed."""
