@@ -1,0 +1,266 @@
+"""The board: what every line is, does and counts, in memory that all processes map.
+
+    header    rows in use, how the run goes
+    row 0     identity (text)  │ reason (text)  │ words
+    row 1     ...
+
+A row belongs to one task for the whole run, over all restarts of its line, so that
+counters go on where they were. Every word has one writer, told beside its name below;
+readers may look at any time. Text is written by the supervisor alone, length last.
+
+Counters per stage are totals of the run. Two of them meet in the question what may be
+repeated: a source's `produce` and `store`, a sink's `put` and `commit`. What was produced
+or put, and was not stored or committed when a line died, is written off: it is done again.
+
+Used by: supervisor (makes rows, states), task and pump (count), control and display (read).
+Not here: names and types of metrics (engine.metrics.table).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import IntEnum
+
+import msgspec
+from msgspec import Struct
+
+from engine.shm import segment
+
+__all__ = [
+    "Board",
+    "HeaderWord",
+    "Identity",
+    "Measure",
+    "Phase",
+    "Row",
+    "Stage",
+    "State",
+    "Target",
+    "Word",
+    "board_bytes",
+]
+
+ROW_BYTES = 4096
+IDENTITY_BYTES = 1024
+REASON_BYTES = 2048
+WORDS_AT = IDENTITY_BYTES + REASON_BYTES
+STAGE_WORDS_AT = 64
+MAGIC = 0x4D494C4C52414345  # "MILLRACE"
+
+
+class HeaderWord(IntEnum):
+    """Words of the board's first page; all written by the supervisor."""
+
+    MAGIC = 0
+    ROWS_USED = 1
+    STARTED_NS = 2  # monotonic
+    FINISHED_NS = 3  # monotonic; 0: still running
+    ROWS_MAX = 4
+
+
+class State(IntEnum):
+    """What a line is, as the supervisor sees it."""
+
+    STARTING = 0
+    RUNNING = 1
+    DRAINING = 2
+    DONE = 3
+    FAILED = 4
+    RESTARTING = 5
+    STOPPED = 6
+
+
+class Target(IntEnum):
+    """What a line is asked to become; written by the supervisor."""
+
+    RUN = 0
+    DRAIN = 1  # sinks: go to the end of what there is, then say so
+    STOP = 2  # keep what is done, leave the rest for the next run
+
+
+class Phase(IntEnum):
+    """How far a bank is in its life; written by that bank."""
+
+    FORKED = 0
+    READY = 1  # started; records may flow
+    ENDED = 2  # a source has no more, or a bank has done what STOP asks
+    COMPLETE = 3  # a sink's group has committed the end of all its partitions
+
+
+class Stage(IntEnum):
+    """Places where records are counted; a source's pump and a sink's task do not count where the other does."""
+
+    POLL = 0  # source, task
+    TRANSFORM = 1  # task
+    CONVERT = 2  # task
+    PRODUCE = 3  # source, pump: handed to librdkafka
+    ACKNOWLEDGE = 4  # source, pump: Kafka has it
+    STORE = 5  # source, pump: its source offset is stored
+    CONSUME = 6  # sink, pump
+    PUT = 7  # sink, task: the connector has it
+    FLUSH = 8  # sink, task: the connector has it safe
+    COMMIT = 9  # sink, pump: its consumer offset is committed
+
+
+SOURCE_STAGES = (Stage.POLL, Stage.TRANSFORM, Stage.CONVERT, Stage.PRODUCE, Stage.ACKNOWLEDGE, Stage.STORE)
+SINK_STAGES = (Stage.CONSUME, Stage.CONVERT, Stage.TRANSFORM, Stage.PUT, Stage.FLUSH, Stage.COMMIT)
+
+
+class Measure(IntEnum):
+    """What is counted at a stage."""
+
+    RECORDS = 0
+    BYTES = 1  # of keys and values as Kafka stores them; 0 where a stage does not see them
+    BATCHES = 2
+    ERRORS = 3  # records that failed there
+
+
+class Word(IntEnum):
+    """Words of a row that are not counters of a stage."""
+
+    # by the supervisor
+    STATE = 0
+    TARGET = 1
+    TASK_PID = 2  # 0: none; equal to PUMP_PID where one process runs both banks
+    PUMP_PID = 3
+    RESTARTS = 4
+    WRITTEN_OFF = 5  # produced or put, lost track of at a restart: done again
+    RING_BYTES = 6  # capacity of the data ring
+    STATE_SINCE_NS = 7  # monotonic
+    CARRIED = 8  # may be repeated because an earlier run ended without a stop
+    # by the task process
+    TASK_PHASE = 16
+    TASK_BEAT_NS = 17  # monotonic, set in every turn of its loop
+    FIRST_RECORD_NS = 18  # monotonic; when the first record was polled or put; 0: none yet
+    # by the pump
+    PUMP_PHASE = 32
+    PUMP_BEAT_NS = 33
+    LAG = 34  # sinks: records between the position and the end of the assigned partitions
+    RING_USED_BYTES = 35
+    PARTITIONS = 36  # sinks: assigned partitions
+    GIVEN_UP = 37  # sinks: put, but their partitions were given up without a commit
+    STORED_MARK = 38  # sources: records polled up to which offsets are stored
+    QUEUED = 39  # records in librdkafka's own queue
+    HELD = 40  # 1: a source on the embedded Kafka is held back by its sink
+
+
+class Identity(Struct, frozen=True):
+    """Whose row it is."""
+
+    connector: str
+    task: int
+    type: str  # "source" or "sink"
+    plugin: str  # the connector's class, as configured
+
+
+def board_bytes(rows_max: int) -> int:
+    """Size of the segment for a board of `rows_max` rows."""
+    return (rows_max + 1) * ROW_BYTES
+
+
+class Row:
+    """One task's row. Whoever holds it writes his own words only."""
+
+    def __init__(self, memory: memoryview) -> None:
+        self._identity = memory[:IDENTITY_BYTES]
+        self._reason = memory[IDENTITY_BYTES:WORDS_AT]
+        self.words = segment.words(memory[WORDS_AT:ROW_BYTES])
+
+    @property
+    def identity(self) -> Identity:
+        """Whose row it is; written once, before any other process sees the row."""
+        size = int.from_bytes(self._identity[:2], "little")
+        return msgspec.msgpack.decode(self._identity[2 : 2 + size], type=Identity)
+
+    def claim(self, identity: Identity) -> None:
+        """Write whose row it is (supervisor)."""
+        text = msgspec.msgpack.encode(identity)
+        if len(text) > IDENTITY_BYTES - 2:
+            raise ValueError(f"the name of connector {identity.connector[:40]}... is too long for the board")
+        self._identity[2 : 2 + len(text)] = text
+        self._identity[:2] = len(text).to_bytes(2, "little")
+
+    @property
+    def reason(self) -> str:
+        """Why the line failed or was restarted last; empty: it was not."""
+        size = int.from_bytes(self._reason[:2], "little")
+        return bytes(self._reason[2 : 2 + size]).decode(errors="replace")
+
+    @reason.setter
+    def reason(self, text: str) -> None:
+        encoded = text.encode()[: REASON_BYTES - 2]
+        self._reason[:2] = b"\0\0"
+        self._reason[2 : 2 + len(encoded)] = encoded
+        self._reason[:2] = len(encoded).to_bytes(2, "little")
+
+    def get(self, word: Word) -> int:
+        """The value of a word now."""
+        return self.words[word]
+
+    def set(self, word: Word, value: int) -> None:
+        """Store a word of one's own."""
+        self.words[word] = value
+
+    def count(self, stage: Stage, records: int, size: int = 0, *, batches: int = 1, errors: int = 0) -> None:
+        """Add to a stage's counters (the stage's one writer). size: bytes."""
+        words = self.words
+        at = STAGE_WORDS_AT + 4 * stage
+        words[at] += records
+        words[at + 1] += size
+        words[at + 2] += batches
+        if errors:
+            words[at + 3] += errors
+
+    def measured(self, stage: Stage, measure: Measure) -> int:
+        """A stage's total of this run."""
+        return self.words[STAGE_WORDS_AT + 4 * stage + measure]
+
+    def reach(self, stage: Stage, records: int) -> None:
+        """Set a stage's record count, where it follows another's count (the stage's one writer)."""
+        self.words[STAGE_WORDS_AT + 4 * stage] = records
+
+    def may_be_repeated(self) -> int:
+        """Upper bound of the records that were or will be done twice, as it stands now."""
+        done, kept = (Stage.PRODUCE, Stage.STORE) if self.identity.type == "source" else (Stage.PUT, Stage.COMMIT)
+        # The safe count first: it can only grow, so that the bound errs upwards.
+        kept_records = self.measured(kept, Measure.RECORDS)
+        return max(0, self.measured(done, Measure.RECORDS) - kept_records) + self.get(Word.CARRIED)
+
+
+class Board:
+    """The whole board, mapped; any process may make one from the descriptor."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._memory = segment.map_shared(descriptor)
+        self._whole = memoryview(self._memory)
+        self.header = segment.words(self._whole[:ROW_BYTES])
+        self.rows_max = len(self._whole) // ROW_BYTES - 1
+
+    def begin(self, now_ns: int) -> None:
+        """Mark a fresh board as one (supervisor, before the first fork)."""
+        self.header[HeaderWord.ROWS_MAX] = self.rows_max
+        self.header[HeaderWord.STARTED_NS] = now_ns
+        self.header[HeaderWord.MAGIC] = MAGIC
+
+    def is_begun(self) -> bool:
+        """Whether `begin` was ever called on this memory."""
+        return self.header[HeaderWord.MAGIC] == MAGIC and self.header[HeaderWord.ROWS_USED] <= self.rows_max
+
+    def add(self, identity: Identity) -> int:
+        """Give a task the next free row; returns its index (supervisor)."""
+        index = self.header[HeaderWord.ROWS_USED]
+        if index >= self.rows_max:
+            raise ValueError(f"{self.rows_max} tasks are all this worker takes: raise worker.tasks.max")
+        self.row(index).claim(identity)
+        self.header[HeaderWord.ROWS_USED] = index + 1
+        return index
+
+    def row(self, index: int) -> Row:
+        """One row by its index."""
+        begin = (index + 1) * ROW_BYTES
+        return Row(self._whole[begin : begin + ROW_BYTES])
+
+    def rows(self) -> Iterator[Row]:
+        """Every row in use."""
+        for index in range(self.header[HeaderWord.ROWS_USED]):
+            yield self.row(index)
