@@ -14,7 +14,7 @@ at head, a writer at tail; so nothing that was published is lost with either.
 
 Used by: engine.task and engine.pump, on opposite banks.
 Not here: what a frame means (frame.py), how long to wait (wait.py), where the bytes
-live (segment.py).
+live (channel.py).
 Source: cursor rules after LMAX Disruptor; framing after Agrona's one-to-one ring
 (both Apache-2.0). Read for ideas, written anew.
 """
@@ -25,7 +25,7 @@ from collections import deque
 
 from engine.shm import segment
 
-__all__ = ["FrameTooLargeError", "RingReader", "RingWriter", "largest_frame_bytes", "segment_bytes"]
+__all__ = ["FrameTooLargeError", "RingReader", "RingWriter", "empty", "largest_frame_bytes", "ring_bytes"]
 
 CONTROL_BYTES = 4096
 HEADER_BYTES = 8
@@ -43,14 +43,20 @@ class FrameTooLargeError(ValueError):
     """A frame that could never fit; waiting for room would be waiting for ever."""
 
 
-def segment_bytes(capacity_bytes: int) -> int:
-    """Size of the segment for a ring of `capacity_bytes` (a multiple of 8)."""
+def ring_bytes(capacity_bytes: int) -> int:
+    """Size of the shared memory for a ring of `capacity_bytes` (a multiple of 8)."""
     return CONTROL_BYTES + capacity_bytes
 
 
 def largest_frame_bytes(capacity_bytes: int) -> int:
     """The largest frame, in bytes of payload, that a ring of `capacity_bytes` takes."""
     return capacity_bytes // FRAMES_MIN - HEADER_BYTES
+
+
+def empty(memory: memoryview) -> None:
+    """Forget every frame of a ring that nobody has open."""
+    control = segment.words(memory[:CONTROL_BYTES])
+    control[HEAD] = control[TAIL]
 
 
 def _span(frame_bytes: int) -> int:
@@ -60,11 +66,9 @@ def _span(frame_bytes: int) -> int:
 class _Bank:
     """What both banks know of a ring's memory; neither is used but through its own class below."""
 
-    def __init__(self, descriptor: int) -> None:
-        self._memory = segment.map_shared(descriptor)
-        whole = memoryview(self._memory)
-        self._control = segment.words(whole[:CONTROL_BYTES])
-        self._data = whole[CONTROL_BYTES:]
+    def __init__(self, memory: memoryview) -> None:
+        self._control = segment.words(memory[:CONTROL_BYTES])
+        self._data = memory[CONTROL_BYTES:]
         self._headers = segment.words(self._data)
         self.capacity_bytes = len(self._data)
         self.frame_bytes_max = largest_frame_bytes(self.capacity_bytes)
@@ -81,8 +85,8 @@ class _Bank:
 class RingWriter(_Bank):
     """The writing bank; at most one process at a time has one."""
 
-    def __init__(self, descriptor: int) -> None:
-        super().__init__(descriptor)
+    def __init__(self, memory: memoryview) -> None:
+        super().__init__(memory)
         self._tail = self._control[TAIL]
         self._head_seen = self._control[HEAD]
 
@@ -131,8 +135,8 @@ class RingWriter(_Bank):
 class RingReader(_Bank):
     """The reading bank; at most one process at a time has one."""
 
-    def __init__(self, descriptor: int) -> None:
-        super().__init__(descriptor)
+    def __init__(self, memory: memoryview) -> None:
+        super().__init__(memory)
         self._position = self._control[HEAD]
         self._in_flight: deque[int] = deque()  # position after each frame that was read and not released
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 
 import pytest
@@ -10,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from engine.shm import ring, segment
+from engine.shm import ring
 
 CAPACITY_BYTES = 512
 
@@ -18,14 +17,11 @@ CAPACITY_BYTES = 512
 class RingIsAQueue(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.descriptor = segment.create("test", ring.segment_bytes(CAPACITY_BYTES))
-        self.writer = ring.RingWriter(self.descriptor)
-        self.reader = ring.RingReader(self.descriptor)
+        self.memory = memoryview(bytearray(ring.ring_bytes(CAPACITY_BYTES)))
+        self.writer = ring.RingWriter(self.memory)
+        self.reader = ring.RingReader(self.memory)
         self.unread: deque[bytes] = deque()
         self.unreleased: deque[bytes] = deque()
-
-    def teardown(self) -> None:
-        os.close(self.descriptor)
 
     @rule(frame=st.binary(min_size=1, max_size=ring.largest_frame_bytes(CAPACITY_BYTES)))
     def write(self, frame: bytes) -> None:
@@ -54,13 +50,13 @@ class RingIsAQueue(RuleBasedStateMachine):
 
     @rule()
     def reader_is_forked_anew(self) -> None:
-        self.reader = ring.RingReader(self.descriptor)
+        self.reader = ring.RingReader(self.memory)
         self.unread.extendleft(reversed(self.unreleased))
         self.unreleased.clear()
 
     @rule()
     def writer_is_forked_anew(self) -> None:
-        self.writer = ring.RingWriter(self.descriptor)
+        self.writer = ring.RingWriter(self.memory)
 
     @invariant()
     def an_empty_ring_always_takes_the_largest_frame(self) -> None:
@@ -80,8 +76,6 @@ TestRingIsAQueue.settings = settings(max_examples=200, stateful_step_count=60, d
 
 @pytest.mark.parametrize("size", [0, ring.largest_frame_bytes(CAPACITY_BYTES) + 1])
 def test_a_frame_that_never_fits_is_an_error_not_a_wait(size: int) -> None:
-    descriptor = segment.create("test", ring.segment_bytes(CAPACITY_BYTES))
-    writer = ring.RingWriter(descriptor)
+    writer = ring.RingWriter(memoryview(bytearray(ring.ring_bytes(CAPACITY_BYTES))))
     with pytest.raises(ring.FrameTooLargeError, match=f"{size} bytes"):
         writer.write(bytes(size))
-    os.close(descriptor)

@@ -1,0 +1,176 @@
+"""What crosses between task process and pump: frames of columns, and short notices.
+
+A frame is a msgpack array: a tag, then the members in the order they are declared, so
+members are only ever added at the end, with a default. A column is a list with a slot
+a record, or None where all slots are empty: keys that nobody set cost one byte a frame.
+
+Bytes in a frame are what Kafka stores: the converter stands on the task's side.
+
+Used by: engine.task and engine.pump.
+Not here: how frames lie in memory (ring.py).
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Struct
+
+from engine.api.batch import Run
+
+__all__ = [
+    "Acknowledged",
+    "Assigned",
+    "CommitNow",
+    "End",
+    "Flushed",
+    "Pause",
+    "Position",
+    "Resume",
+    "Revoke",
+    "Revoked",
+    "Seek",
+    "SinkFrame",
+    "SourceFrame",
+    "SourceOffset",
+    "Stored",
+    "Tail",
+    "decode_down",
+    "decode_sink",
+    "decode_source",
+    "decode_up",
+    "encode",
+    "encode_into",
+]
+
+Payloads = list[bytes | None]
+Headers = list[tuple[str, bytes | None]]
+
+
+class SourceOffset(Struct, array_like=True, frozen=True):
+    """Where to go on in one source partition; both are the JSON that the store keeps."""
+
+    partition: bytes
+    offset: bytes
+
+
+class SourceFrame(Struct, array_like=True, tag=1):
+    """Records of one topic on their way into Kafka."""
+
+    topic: str
+    count: int
+    size_bytes: int  # of keys and values
+    polled: int  # records this task has polled up to here, over all its lives
+    values: Payloads
+    keys: Payloads | None = None
+    partitions: list[int | None] | None = None
+    timestamps: list[int | None] | None = None
+    headers: list[Headers] | None = None
+    offsets: list[SourceOffset] = []  # to be stored once all of this frame is acknowledged
+    sequence: int = 0  # number of the first record, where `commit_record` is wanted
+
+
+class End(Struct, array_like=True, tag=2):
+    """In band, from a source: nothing comes after this. Offsets of records that were all dropped still move."""
+
+    polled: int
+
+
+class SinkFrame(Struct, array_like=True, tag=3):
+    """Records out of Kafka, of one timestamp type."""
+
+    runs: list[Run]
+    size_bytes: int
+    values: Payloads
+    keys: Payloads | None
+    timestamps: list[int]
+    timestamp_type: int
+    headers: list[Headers] | None = None
+
+
+class Assigned(Struct, array_like=True, tag=4):
+    """In band, to a sink: these partitions come, with their epoch and the offset they begin at (-1: unknown)."""
+
+    partitions: list[tuple[str, int, int, int]]
+
+
+class Tail(Struct, array_like=True, tag=5):
+    """In band, to a sink that drains: all that there was lies before this; flush now."""
+
+
+class Position(Struct, array_like=True, frozen=True):
+    """How far a sink has flushed one partition."""
+
+    topic: str  # the record's original topic, whatever transforms made of it
+    partition: int
+    epoch: int  # of this partition's assignment or seek; one that was given up since is ignored
+    next_offset: int  # offset of the first record that is not flushed
+
+
+class Flushed(Struct, array_like=True, tag=10):
+    """Up: these positions may be committed. put: records put so far and covered by them; -1: not all are."""
+
+    positions: list[Position]
+    put: int
+    is_last: bool = True  # of one flush, whose positions may need several messages
+
+
+class Revoked(Struct, array_like=True, tag=11):
+    """Up: what was asked by `Revoke` of this number is done, its positions are sent."""
+
+    number: int
+
+
+class Seek(Struct, array_like=True, tag=12):
+    """Up: deliver this partition again from `offset`; ignored if `epoch` is no longer the partition's."""
+
+    topic: str
+    partition: int
+    epoch: int
+    offset: int
+
+
+class Pause(Struct, array_like=True, tag=13):
+    """Up: fetch no more of these partitions."""
+
+    partitions: list[tuple[str, int]]
+
+
+class Resume(Struct, array_like=True, tag=14):
+    """Up: fetch these partitions again."""
+
+    partitions: list[tuple[str, int]]
+
+
+class Revoke(Struct, array_like=True, tag=20):
+    """Down: flush and let go of these (topic, partition, epoch); answer with `Revoked` of the same number."""
+
+    number: int
+    partitions: list[tuple[str, int, int]]
+
+
+class Stored(Struct, array_like=True, tag=21):
+    """Down: offsets are stored for all that was polled up to here."""
+
+    polled: int
+    is_end: bool = False  # nothing is in flight and nothing will come
+
+
+class Acknowledged(Struct, array_like=True, tag=22):
+    """Down: Kafka has these records: (sequence, partition, offset), for `commit_record`."""
+
+    topic: str
+    records: list[tuple[int, int, int]]
+
+
+class CommitNow(Struct, array_like=True, tag=23):
+    """Down: flush now; the pump's side wants positions."""
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+
+encode = _ENCODER.encode
+encode_into = _ENCODER.encode_into
+decode_source = msgspec.msgpack.Decoder(SourceFrame | End).decode
+decode_sink = msgspec.msgpack.Decoder(SinkFrame | Assigned | Tail).decode
+decode_up = msgspec.msgpack.Decoder(Flushed | Revoked | Seek | Pause | Resume).decode
+decode_down = msgspec.msgpack.Decoder(Revoke | Stored | Acknowledged | CommitNow).decode
