@@ -1,0 +1,75 @@
+"""Fixtures of all tests: a real Kafka for the session, a fresh topic for a test, and no silent skips."""
+
+from __future__ import annotations
+
+import re
+import sys
+import uuid
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+# Tests import `tests.harness` by this. At the end, so that the installed engine, if there is one, is the one tested.
+sys.path.append(str(Path(__file__).parent.parent))
+
+from tests.harness import skips, topics
+from tests.harness.kafka import KafkaServer, UserKafka, bootstrap_of_user
+from tests.harness.server import UnavailableError
+
+TOPIC_NAME_LENGTH_MAX = 150
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer | UserKafka]:
+    """The Kafka of this run, shared by its tests: the user's servers, else a broker of ours. Has `.bootstrap`."""
+    bootstrap = bootstrap_of_user()
+    if bootstrap is not None:
+        yield UserKafka(bootstrap)
+        return
+    with _start_broker(tmp_path_factory.mktemp("kafka")) as server:
+        yield server
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[KafkaServer]:
+    """A broker for this test alone, which may kill and restart it."""
+    if bootstrap_of_user() is not None:
+        pytest.skip("restarts the broker, and MILLRACE_TEST_BOOTSTRAP names servers that are not ours to restart")
+    with _start_broker(tmp_path / "kafka") as server:
+        yield server
+
+
+@pytest.fixture
+def topic(kafka: KafkaServer | UserKafka, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The name of a fresh topic with 4 partitions, dropped after the test."""
+    readable = re.sub(r"[^a-zA-Z0-9._-]+", "-", request.node.name)[:TOPIC_NAME_LENGTH_MAX]
+    name = f"{readable}-{uuid.uuid4().hex[:8]}"
+    topics.create_topic(kafka.bootstrap, name, partitions=4)
+    yield name
+    topics.delete_topic(kafka.bootstrap, name)
+
+
+def _start_broker(folder: Path) -> KafkaServer:
+    try:
+        return KafkaServer(folder).start()
+    except UnavailableError as error:
+        pytest.skip(f"no real Kafka: {error}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    skips.fail_if_skipped(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    skips.fail_if_skipped(report)
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    skips.name_skipped(terminalreporter, terminalreporter.stats.get("skipped", []))

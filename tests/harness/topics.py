@@ -1,0 +1,190 @@
+"""What a test does with topics and groups: make, fill, read whole, ask where they end.
+
+Every function makes its own client and gives it up; none is for speed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # type: ignore[attr-defined]  # not in __all__
+from msgspec import Struct
+
+__all__ = [
+    "Stored",
+    "consume_all",
+    "create_topic",
+    "delete_topic",
+    "end_offsets",
+    "group_members",
+    "group_offsets",
+    "produce",
+]
+
+ASK_S = 20.0
+ANSWER_S = 30.0
+READ_S = 1.0
+READ_AT_ONCE = 10_000
+QUEUE_ROOM_S = 0.1
+
+Headers = Sequence[tuple[str, bytes | None]]
+
+
+class Stored(Struct, frozen=True):
+    """A record as it lies in a partition."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes | None]]
+    timestamp_ms: int
+
+
+def create_topic(bootstrap: str, topic: str, *, partitions: int = 4, config: Mapping[str, str] | None = None) -> None:
+    """Return when the topic is there on all its partitions. Raises KafkaException when it cannot be made."""
+    admin = _admin(bootstrap)
+    new = NewTopic(topic, num_partitions=partitions, replication_factor=1, config=dict(config or {}))
+    admin.create_topics([new], request_timeout=ASK_S)[topic].result(ANSWER_S)
+
+
+def delete_topic(bootstrap: str, topic: str) -> None:
+    """Ask the broker to drop the topic. Raises KafkaException when there is none."""
+    admin = _admin(bootstrap)
+    admin.delete_topics([topic], request_timeout=ASK_S)[topic].result(ANSWER_S)
+
+
+def produce(
+    bootstrap: str,
+    topic: str,
+    values: Sequence[bytes | str | None],
+    *,
+    keys: Sequence[bytes | str | None] | None = None,
+    headers: Sequence[Headers] | None = None,
+    partitions: Sequence[int] | None = None,
+    timestamps_ms: Sequence[int] | None = None,
+) -> None:
+    """Return when the broker has acknowledged all n records; each column, where given, has n slots.
+
+    Raises AssertionError when one was refused.
+    """
+    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5, "partitioner": "murmur2_random"})
+    refused: list[object] = []
+    for index, value in enumerate(values):
+        optional: dict[str, Any] = {}
+        if headers is not None:
+            optional["headers"] = list(headers[index])
+        if partitions is not None:
+            optional["partition"] = partitions[index]
+        if timestamps_ms is not None:
+            optional["timestamp"] = timestamps_ms[index]
+        while len(producer) >= READ_AT_ONCE:
+            producer.poll(QUEUE_ROOM_S)
+        key = None if keys is None else keys[index]
+        producer.produce(
+            topic, value, key, on_delivery=lambda error, _: refused.append(error) if error else None, **optional
+        )
+    unsent = producer.flush(ASK_S)
+    assert unsent == 0, f"{unsent} of {len(values)} records were not acknowledged within {ASK_S} s"
+    assert not refused, f"{len(refused)} of {len(values)} records were refused, first: {refused[0]}"
+
+
+def consume_all(bootstrap: str, topic: str, *, isolation: str = "read_uncommitted") -> dict[int, list[Stored]]:
+    """Every record from each partition's first offset to its end at the moment of the call, in order."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": "reads-all",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "earliest",
+            "isolation.level": isolation,
+            "fetch.queue.backoff.ms": 10,
+        }
+    )
+    open_until = {at.partition: at.offset for at in _ends(bootstrap, topic)}
+    read: dict[int, list[Stored]] = {partition: [] for partition in open_until}
+    consumer.assign([TopicPartition(topic, partition, 0) for partition in open_until])
+    unread = {partition for partition, end in open_until.items() if end > 0}
+    try:
+        while unread:
+            messages = consumer.consume(READ_AT_ONCE, READ_S)
+            for message in messages:
+                error = message.error()
+                at_end = error is not None and error.code() == KafkaError._PARTITION_EOF
+                if error is not None and not at_end:
+                    raise KafkaException(error)
+                partition, offset = _place(message)
+                if not at_end and offset < open_until[partition]:
+                    read[partition].append(_stored(message))
+                if at_end or offset >= open_until[partition] - 1:
+                    unread.discard(partition)
+    finally:
+        consumer.close()
+    return read
+
+
+def end_offsets(bootstrap: str, topic: str) -> dict[int, int]:
+    """The offset that the next record of each partition will get."""
+    return {at.partition: at.offset for at in _ends(bootstrap, topic)}
+
+
+def group_offsets(bootstrap: str, group: str) -> dict[tuple[str, int], int]:
+    """The committed offset of each (topic, partition) of a group; empty when it has none."""
+    asked = ConsumerGroupTopicPartitions(group)
+    admin = _admin(bootstrap)
+    answer = admin.list_consumer_group_offsets([asked], request_timeout=ASK_S)[group].result(ANSWER_S)
+    return {(at.topic, at.partition): at.offset for at in answer.topic_partitions or [] if at.offset >= 0}
+
+
+def group_members(bootstrap: str, group: str) -> dict[str, list[tuple[str, int]]]:
+    """The (topic, partition)s that each member of a group has now, by member id."""
+    admin = _admin(bootstrap)
+    answer = admin.describe_consumer_groups([group], request_timeout=ASK_S)[group].result(ANSWER_S)
+    return {
+        member.member_id: [(at.topic, at.partition) for at in member.assignment.topic_partitions]
+        for member in answer.members
+    }
+
+
+def _admin(bootstrap: str) -> AdminClient:
+    # Keep it in a name until the answer is there: the futures of a client that is gone are never done.
+    return AdminClient({"bootstrap.servers": bootstrap})
+
+
+def _ends(bootstrap: str, topic: str) -> list[TopicPartition]:
+    admin = _admin(bootstrap)
+    metadata = admin.list_topics(topic, timeout=ASK_S).topics[topic]
+    if metadata.error is not None:
+        raise KeyError(f"{topic}: {metadata.error}")
+    latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+    asked = {TopicPartition(topic, partition): latest for partition in metadata.partitions}
+    answers = admin.list_offsets(asked, request_timeout=ASK_S)
+    return [TopicPartition(topic, at.partition, future.result(ANSWER_S).offset) for at, future in answers.items()]
+
+
+def _place(message: Message) -> tuple[int, int]:
+    partition, offset = message.partition(), message.offset()
+    assert partition is not None
+    assert offset is not None
+    return partition, offset
+
+
+def _stored(message: Message) -> Stored:
+    headers: Any = message.headers() or ()
+    return Stored(
+        offset=_place(message)[1],
+        key=message.key(),
+        value=message.value(),
+        headers=list(headers),
+        timestamp_ms=message.timestamp()[1],
+    )
