@@ -1,0 +1,122 @@
+"""What tasks ask of the engine, answered by hand: contexts with a clock that only `wait` moves.
+
+context = FakeSourceContext(is_bulk=True, offsets=[({"filename": "a.txt"}, {"position": 4})])
+task.initialize(context); task.start(config)
+records = poll_all(task)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from engine.api.batch import Repeat, Run, SinkBatch, SourceBatch
+from engine.api.record import SourceRecord, TopicPartition
+from engine.api.task import SourceTask
+
+POLLS_MAX = 100_000
+
+
+class FakeSourceContext:
+    """A `SourceContext` whose time stands still but in `wait`."""
+
+    def __init__(
+        self,
+        *,
+        is_bulk: bool = False,
+        offsets: Iterable[tuple[Mapping[str, Any], Mapping[str, Any] | None]] = (),
+    ) -> None:
+        self._is_bulk = is_bulk
+        self._offsets = {_key(partition): offset for partition, offset in offsets}
+        self.now_ns = 0
+        self.has_ended = False
+
+    @property
+    def is_bulk(self) -> bool:
+        return self._is_bulk
+
+    def offset(self, partition: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        return self._offsets.get(_key(partition))
+
+    def end(self) -> None:
+        self.has_ended = True
+
+    def wait(self, seconds: float) -> None:
+        assert 0 <= seconds <= 2, "a poll waits up to a second or so"
+        self.now_ns += int(seconds * 1e9)
+
+    def monotonic_ns(self) -> int:
+        return self.now_ns
+
+
+class FakeSinkContext:
+    """A `SinkContext` that remembers what was asked of it."""
+
+    def __init__(self, *, is_bulk: bool = False, partitions: Collection[TopicPartition] = ()) -> None:
+        self._is_bulk = is_bulk
+        self._partitions = partitions
+        self.sought: dict[TopicPartition, int] = {}
+        self.paused: set[TopicPartition] = set()
+        self.commits_requested = 0
+        self.retry_ms: int | None = None
+
+    @property
+    def is_bulk(self) -> bool:
+        return self._is_bulk
+
+    def assignment(self) -> Collection[TopicPartition]:
+        return self._partitions
+
+    def seek(self, offsets: Mapping[TopicPartition, int]) -> None:
+        self.sought.update(offsets)
+
+    def pause(self, partitions: Collection[TopicPartition]) -> None:
+        self.paused.update(partitions)
+
+    def resume(self, partitions: Collection[TopicPartition]) -> None:
+        self.paused.difference_update(partitions)
+
+    def request_commit(self) -> None:
+        self.commits_requested += 1
+
+    def retry_after(self, milliseconds: int) -> None:
+        self.retry_ms = milliseconds
+
+
+def poll_all(task: SourceTask, *, count: int | None = None) -> list[SourceRecord]:
+    """What the task gives until it ends, until `count` records, or until a poll gives nothing."""
+    records: list[SourceRecord] = []
+    context = task.context
+    assert isinstance(context, FakeSourceContext)
+    for _ in range(POLLS_MAX):
+        polled = records_of(task.poll())
+        records += polled
+        if context.has_ended or not polled or (count is not None and len(records) >= count):
+            return records
+    raise AssertionError(f"no end after {POLLS_MAX} polls")
+
+
+def records_of(polled: SourceBatch | Sequence[SourceBatch] | Sequence[SourceRecord] | None) -> list[SourceRecord]:
+    """Whatever a poll may return, as records."""
+    if polled is None:
+        return []
+    if isinstance(polled, SourceBatch):
+        return list(polled.records())
+    return [record for item in polled for record in (item.records() if isinstance(item, SourceBatch) else [item])]
+
+
+def sink_batch(values: Sequence[Any], *, topic: str = "topic", partition: int = 0, first_offset: int = 0) -> SinkBatch:
+    """Neighbours of one partition, without keys and schemas."""
+    count = len(values)
+    return SinkBatch(
+        [Run(topic, partition, 0, count, first_offset, first_offset + count - 1)],
+        values,
+        value_schemas=Repeat(None, count),
+        keys=Repeat(None, count),
+        key_schemas=Repeat(None, count),
+        timestamps=Repeat(0, count),
+    )
+
+
+def _key(partition: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    return tuple(sorted(partition.items()))
