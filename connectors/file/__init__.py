@@ -1,0 +1,5 @@
+"""Files of lines: Kafka Connect's FileStreamSource and FileStreamSink.
+
+    source.py    the connector and task that read            lines.py      bytes into lines, and where each ends
+    sink.py      the connector and task that write           appender.py   a file that grows by whole blocks
+"""
