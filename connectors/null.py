@@ -39,13 +39,15 @@ class NullSinkConfig(Config, frozen=True, kw_only=True):
         Literal["none", "sequence"], Meta(description="'sequence': the numbers of a partition's records must grow.")
     ] = "none"
     fail: Annotated[
-        bool, Meta(description="Whether the first record out of order stops the task; else they are counted and logged.")
+        bool,
+        Meta(description="Whether the first record out of order stops the task; else they are counted and logged."),
     ] = field(name="check.fail", default=False)
-    stripes: Annotated[int, Meta(ge=1, description="How many tasks number the records, each in its own order.")] = field(
-        name="check.stripes", default=1
+    stripes: Annotated[int, Meta(ge=1, description="How many tasks number the records, each in its own order.")] = (
+        field(name="check.stripes", default=1)
     )
     step: Annotated[
-        int, Meta(ge=0, description="How far apart neighbours of a stripe are in a partition. 0: gaps are not looked for.")
+        int,
+        Meta(ge=0, description="How far apart neighbours of a stripe are in a partition. 0: gaps are not looked for."),
     ] = field(name="check.step", default=0)
     delay_ms: Annotated[int, Meta(ge=0, le=3_600_000, description="How long each put takes, in milliseconds.")] = field(
         name="delay.ms", default=0
@@ -88,22 +90,20 @@ class NullSinkTask(SinkTask):
     def flush(self, offsets: Mapping[TopicPartition, int]) -> None:
         faults = (self.counts.repeated, self.counts.gaps)
         if faults != self._logged:
-            logger.warning("check: %d records repeated or out of order, %d gaps so far", *faults)
+            logger.warning("check so far: repeated or out of order: %d, gaps: %d", *faults)
             self._logged = faults
 
     def stop(self) -> None:
         counts = self.counts
         logger.info(
-            "took %d records, %d bytes; %d repeated or out of order, %d gaps",
+            "taken: %d records, %d bytes; repeated or out of order: %d, gaps: %d",
             counts.records, counts.bytes, counts.repeated, counts.gaps,
         )  # fmt: skip
 
     def _check(self, batch: SinkBatch) -> None:
         stripes, step = self._settings.stripes, self._settings.step
         values = batch.values.encoded if isinstance(batch.values, Utf8Column) else batch.values
-        for value, topic, partition, offset in zip(
-            values, batch.topics, batch.partitions, batch.offsets, strict=True
-        ):
+        for value, topic, partition, offset in zip(values, batch.topics, batch.partitions, batch.offsets, strict=True):
             number = _number_of(value)
             if number is None:
                 raise ConnectError(

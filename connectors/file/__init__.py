@@ -2,4 +2,6 @@
 
     source.py    the connector and task that read            lines.py      bytes into lines, and where each ends
     sink.py      the connector and task that write           appender.py   a file that grows by whole blocks
+
+Nothing is imported here: a source does not load what only a sink needs.
 """

@@ -110,7 +110,9 @@ class Appender:
             while rest:
                 rest = rest[os.write(self._fd, rest) :]
         except OSError as error:
-            raise ConnectError(f"cannot write {len(block)} bytes to {self._name} (key file): {error.strerror}") from error
+            raise ConnectError(
+                f"cannot write {len(block)} bytes to {self._name} (key file): {error.strerror}"
+            ) from error
 
     def _undo(self, size: int, error: ConnectError) -> None:
         try:

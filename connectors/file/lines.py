@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, overload
 from engine.api.batch import decode_utf8
 from engine.api.errors import ConnectError
 
-__all__ = ["LINE_BYTES_MAX", "LineSplitter", "Lines", "Positions"]
+__all__ = ["LINE_BYTES_MAX", "LineSplitter", "Lines", "Positions", "valid_utf8"]
 
 #: A line longer than this is an error, not a buffer that grows until memory is gone.
 LINE_BYTES_MAX = 64 * 1024 * 1024
@@ -141,7 +141,12 @@ class LineSplitter:
         except UnicodeDecodeError:
             if self._widths is texts:
                 self._widths = [len(text) + 1 for text in texts]
-            self._texts = [decode_utf8(text).encode() for text in texts]
+            self._texts = [valid_utf8(text) for text in texts]
+
+
+def valid_utf8(text: bytes) -> bytes:
+    """The same text as Java writes it: what is no UTF-8 has become U+FFFD."""
+    return (decode_utf8(text) or "").encode()
 
 
 def _width_of(widths: Sequence[bytes] | Sequence[int]) -> int:

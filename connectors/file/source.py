@@ -48,9 +48,9 @@ class FileSourceConfig(Config, frozen=True, kw_only=True):
 
     file: Annotated[str | None, Meta(description="The file to read. Absent or empty: standard input.")] = None
     topic: Annotated[str, Meta(min_length=1, description="The topic that gets the lines.")]
-    batch_size: Annotated[
-        int, Meta(ge=1, le=2**31 - 1, description="The most lines in one batch.")
-    ] = field(name="batch.size", default=2000)
+    batch_size: Annotated[int, Meta(ge=1, le=2**31 - 1, description="The most lines in one batch.")] = field(
+        name="batch.size", default=2000
+    )
 
 
 class FileStreamSourceTask(SourceTask):
@@ -175,9 +175,7 @@ class FileStreamSourceConnector(SourceConnector):
     def task_configs(self, tasks_max: int) -> Sequence[Mapping[str, str]]:
         return [dict(self.properties)]
 
-    def alter_offsets(
-        self, properties: Mapping[str, str], offsets: Mapping[str, Mapping[str, Any] | None]
-    ) -> bool:
+    def alter_offsets(self, properties: Mapping[str, str], offsets: Mapping[str, Mapping[str, Any] | None]) -> bool:
         """True when all offsets could be stored; an offset of None (forget it) may stand for any partition.
 
         Raises ConnectError for standard input and for offsets this connector would not write.

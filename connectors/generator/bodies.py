@@ -37,7 +37,9 @@ _LETTERS = bytes(ord("a") + index % 26 for index in range(256))
 class Bodies(Protocol):
     """Makes values for any numbers."""
 
-    schema: Schema | None
+    @property
+    def schema(self) -> Schema | None:
+        """Of each of the values."""
 
     def values(self, numbers: range, stamp_us: int | None) -> Sequence[Any]:
         """One value for each number; stamp_us: microseconds since the epoch, for all of them."""

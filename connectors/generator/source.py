@@ -44,7 +44,9 @@ class GeneratorConfig(Config, frozen=True, kw_only=True):
         Annotated[int, Meta(ge=0, le=ENDLESS, description="How many records all tasks make together. Absent: no end.")]
         | None
     ) = None
-    rate: Annotated[float, Meta(ge=0, description="Records a second, of all tasks together. 0: as fast as it goes.")] = 0.0
+    rate: Annotated[
+        float, Meta(ge=0, description="Records a second, of all tasks together. 0: as fast as it goes.")
+    ] = 0.0
     format: Annotated[
         Literal["orders", "text", "sequence", "bytes"],
         Meta(description="'orders': maps; 'text': number and letters; 'sequence': the number; 'bytes': random bytes."),
@@ -190,7 +192,9 @@ class GeneratorSourceConnector(SourceConnector):
         if settings.stamp and settings.format not in ("orders", "text"):
             problems.append(Problem("stamp", "stamp goes with format orders or text: other values have no room for it"))
         if settings.schema and settings.format != "orders":
-            problems.append(Problem("schema", "schema goes with format orders: values of other formats always have one"))
+            problems.append(
+                Problem("schema", "schema goes with format orders: values of other formats always have one")
+            )
         size_min = bodies.NUMBER_DIGITS + 1 + settings.stamp * (bodies.STAMP_DIGITS + 1)
         if settings.format == "text" and settings.size < size_min:
             problems.append(Problem("size", f"size is {settings.size}; number and stamp take {size_min} bytes"))

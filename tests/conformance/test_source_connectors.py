@@ -40,7 +40,9 @@ class Case(NamedTuple):
 
 def file_of_lines(folder: Path) -> dict[str, str]:
     path = folder / "lines.txt"
-    path.write_text("".join(f"Zeile für {number}{end}" for number, end in zip(range(RECORDS), ["\n", "\r\n"] * 30, strict=True)))
+    path.write_text(
+        "".join(f"Zeile für {number}{end}" for number, end in zip(range(RECORDS), ["\n", "\r\n"] * 30, strict=True))
+    )
     return {"topic": "t", "file": str(path), "batch.size": "7"}
 
 

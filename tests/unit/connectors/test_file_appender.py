@@ -51,7 +51,9 @@ def test_blocks_follow_what_is_there(path: Path) -> None:
 def test_a_block_that_does_not_fit_leaves_the_file_as_it_was(path: Path, small_files: int) -> None:
     file = Appender.open(str(path))
     file.append(b"fits\n")
-    with pytest.raises(ConnectError, match=rf"cannot write {2 * SMALL_BYTES} bytes to {path} \(key file\): File too large"):
+    with pytest.raises(
+        ConnectError, match=rf"cannot write {2 * SMALL_BYTES} bytes to {path} \(key file\): File too large"
+    ):
         file.append(b"x" * 2 * small_files)
     assert path.read_bytes() == b"fits\n"
     file.append(b"goes on\n")

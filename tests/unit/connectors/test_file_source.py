@@ -182,7 +182,13 @@ PARTITION = json.dumps({"filename": "f"})
 
 @pytest.mark.parametrize(
     "offsets",
-    [{}, {PARTITION: {"position": 0}}, {PARTITION: None}, {"[]": None}, {json.dumps({"filename": "other"}): {"position": 7}}],
+    [
+        {},
+        {PARTITION: {"position": 0}},
+        {PARTITION: None},
+        {"[]": None},
+        {json.dumps({"filename": "other"}): {"position": 7}},
+    ],
 )
 def test_offsets_it_would_write_itself_may_be_stored(offsets: Mapping[str, Any]) -> None:
     assert FileStreamSourceConnector().alter_offsets({"topic": "t", "file": "f"}, offsets)

@@ -27,7 +27,10 @@ def connector(**keys: str) -> GeneratorSourceConnector:
 
 
 def started(
-    config: Mapping[str, str], *, is_bulk: bool = True, stored: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None
+    config: Mapping[str, str],
+    *,
+    is_bulk: bool = True,
+    stored: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None,
 ) -> GeneratorSourceTask:
     context = FakeSourceContext(is_bulk=is_bulk, offsets=[stored] if stored else [])
     task = GeneratorSourceTask(monotonic_ns=context.monotonic_ns, time_ns=lambda: NOON_NS + context.now_ns)
@@ -53,7 +56,9 @@ def test_values_do_not_depend_on_batches_or_tasks(format: str) -> None:
 @pytest.mark.parametrize("tasks", [1, 3, 7])
 def test_tasks_make_exactly_the_bound_together(tasks: int) -> None:
     for records in (0, 1, 5, 1000):
-        numbers = [int(record.value) for made in make(tasks=tasks, format="sequence", records=str(records)) for record in made]
+        numbers = [
+            int(record.value) for made in make(tasks=tasks, format="sequence", records=str(records)) for record in made
+        ]
         assert sorted(numbers) == list(range(records))
 
 
@@ -179,7 +184,6 @@ def test_a_stored_offset_of_another_stripe_is_an_error(sequence: Any) -> None:
 def test_keys_that_do_not_go_together_are_named(keys: dict[str, str], bad: list[str]) -> None:
     problems = GeneratorSourceConnector().validate({"topic": "t", **keys})
     assert [problem.key for problem in problems] == bad
-
 
 
 @settings(max_examples=200)

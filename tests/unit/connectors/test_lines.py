@@ -3,6 +3,7 @@ r"""Lines come out as Kafka Connect's FileStreamSource reads them, however the b
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,9 @@ from connectors.file.lines import LineSplitter
 from engine.api.errors import ConnectError
 
 TEXTS = st.lists(
-    st.sampled_from([b"\n", b"\r", b"\r\n", b"a", b"bc", "é".encode(), "水".encode(), b"\xff", b"\xe6\xb0", b"\x85", b"\x0c"])
+    st.sampled_from(
+        [b"\n", b"\r", b"\r\n", b"a", b"bc", "é".encode(), "水".encode(), b"\xff", b"\xe6\xb0", b"\x85", b"\x0c"]
+    )
 ).map(b"".join)
 
 
@@ -36,7 +39,7 @@ def read_like_java(data: bytes) -> tuple[list[tuple[bytes, int]], int]:
 def pieces_of(data: bytes, cuts: Iterable[int]) -> list[bytes]:
     """The data, cut at each of these places (modulo its length)."""
     places = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
-    return [data[begin:end] for begin, end in zip(places, places[1:], strict=False)]
+    return [data[begin:end] for begin, end in pairwise(places)]
 
 
 def split(data: bytes, cuts: Iterable[int], *, batch_size: int = 3, is_bulk: bool = False) -> list[tuple[bytes, int]]:

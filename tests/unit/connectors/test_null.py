@@ -83,7 +83,7 @@ def test_faults_are_logged_once_when_there_are_new_ones(caplog: pytest.LogCaptur
     task.put(sink_batch(numbers(1, 1)))
     task.flush({})
     task.flush({})
-    assert caplog.messages == ["check: 1 records repeated or out of order, 0 gaps so far"]
+    assert caplog.messages == ["check so far: repeated or out of order: 1, gaps: 0"]
 
 
 def test_the_end_is_logged_with_totals(caplog: pytest.LogCaptureFixture) -> None:
@@ -91,7 +91,7 @@ def test_the_end_is_logged_with_totals(caplog: pytest.LogCaptureFixture) -> None
     task.put(sink_batch(["abc"]))
     with caplog.at_level(logging.INFO):
         task.stop()
-    assert caplog.messages == ["took 1 records, 3 bytes; 0 repeated or out of order, 0 gaps"]
+    assert caplog.messages == ["taken: 1 records, 3 bytes; repeated or out of order: 0, gaps: 0"]
 
 
 def test_a_slow_sink_takes_its_time_for_each_put() -> None:
