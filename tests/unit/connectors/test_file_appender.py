@@ -6,7 +6,10 @@ import fcntl
 import os
 import resource
 import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -142,3 +145,42 @@ def test_a_pipe_is_written_without_lock_and_never_cut() -> None:
     with pytest.raises(ConnectError, match="cannot write 4 bytes to standard output"):
         output.append(b"two\n")
     output.close()
+
+
+KILLS_MAX = 30
+WRITER = """
+import sys
+from connectors.file.appender import Appender
+file = Appender.open(sys.argv[1])
+file.mend()
+print("mended", flush=True)
+number = 0
+while True:
+    file.append(b"".join(b"%012d " % (number + index) + b"x" * 5000 + b"\\n" for index in range(1000)))
+    number += 1000
+"""
+
+
+@pytest.mark.faults
+@pytest.mark.slow
+def test_after_kills_in_the_middle_of_writes_the_next_start_finds_whole_lines(path: Path) -> None:
+    torn = 0
+    for attempt in range(KILLS_MAX):
+        _kill_a_writer_after(path, delay_ms=10 + 13 * attempt % 50)
+        torn += Appender.open(str(path)).mend() > 0
+        lines = path.read_bytes().splitlines(keepends=True)
+        assert {len(line) for line in lines} <= {5014}
+        assert [int(line[:12]) for line in lines] == list(range(len(lines)))
+        path.write_bytes(b"")
+        if torn == 3:
+            return
+    raise AssertionError(f"only {torn} of {KILLS_MAX} kills tore a line")
+
+
+def _kill_a_writer_after(path: Path, delay_ms: int) -> None:
+    environment = os.environ | {"PYTHONPATH": str(Path(appender.__file__).parents[2])}
+    with subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, env=environment) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"mended\n"
+        time.sleep(delay_ms / 1000)  # not a wait for something: the moment of the kill is to differ
+        writer.kill()
