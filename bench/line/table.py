@@ -125,8 +125,8 @@ def _busy(results: Sequence[Result]) -> str:
 
 
 def _table(head: Cells, rows: Iterable[Cells]) -> str:
-    """Rows whose measured cells are all empty are left out; so is a table without rows."""
-    measured = [row for row in rows if any(cell != NOTHING for cell in row[1:4])]
+    """A row that neither side has measured (second and third cell) is left out; so is a table without rows."""
+    measured = [row for row in rows if any(cell != NOTHING for cell in row[1:3])]
     if not measured:
         return ""
     lines = [head, ["---"] * len(head), *measured]

@@ -114,7 +114,7 @@ class KafkaServer(Server):
             "share.coordinator.state.topic.replication.factor": "1",
             "share.coordinator.state.topic.min.isr": "1",
             "group.initial.rebalance.delay.ms": "0",
-            "log.retention.hours": "24",
+            "log.retention.ms": "-1",  # records with old timestamps are there to stay
             # After a kill a broker may register again only when its old session is over: 9 s by default.
             "broker.session.timeout.ms": "4000",
             "broker.heartbeat.interval.ms": "1000",
