@@ -17,11 +17,13 @@ from engine.api.errors import ConfigError, ConnectError
 from tests.harness.contexts import FakeSourceContext, poll_all, records_of
 
 
-def started(path: Path | str, *, is_bulk: bool = False, position: Any = None, **keys: str) -> FileStreamSourceTask:
+def started(
+    path: Path | str, *, is_bulk: bool = False, position: Any = None, batch_size: int = 2000
+) -> FileStreamSourceTask:
     offsets = [] if position is None else [({"filename": str(path)}, {"position": position})]
     task = FileStreamSourceTask()
     task.initialize(FakeSourceContext(is_bulk=is_bulk, offsets=offsets))
-    task.start({"topic": "lines", "file": str(path), **keys})
+    task.start({"topic": "lines", "file": str(path), "batch.size": str(batch_size)})
     return task
 
 
@@ -45,7 +47,7 @@ def test_each_line_is_a_record_with_schema_partition_and_offset(path: Path) -> N
 
 def test_a_batch_holds_at_most_batch_size_lines_and_is_still_bytes(path: Path) -> None:
     path.write_bytes(b"".join(b"%d\n" % number for number in range(7)))
-    task = started(path, **{"batch.size": "3"})
+    task = started(path, batch_size=3)
     batches = [task.poll(), task.poll(), task.poll()]
     assert [len(batch) for batch in batches if batch] == [3, 3, 1]
     assert isinstance(batches[0].values, Utf8Column)  # type: ignore[union-attr]
