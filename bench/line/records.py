@@ -2,7 +2,7 @@
 
     order_json(0)    {"id":10000000,"customer":"c-00000000",...}              146 bytes, a value in the topic
     envelope(0)      {"schema":{...},"payload":{"id":10000000,...}}           the same with Connect's schema
-    order_map(0)     customer=c-00000000, express=true, id=10000000, ...      what a file sink prints of a map, sorted
+    order_map(0)     {customer=c-00000000, express=true, id=10000000, ...}    what a file sink prints of a map, sorted
     order_struct(0)  Struct{id=10000000,customer=c-00000000,...}              what it prints of a struct
 
 Every field has the same width in every record, so a file's size says how many records are in it.
@@ -80,8 +80,8 @@ def envelope(number: int) -> bytes:
 def order_map(number: int) -> bytes:
     """The fields of a printed map in alphabetical order: a printed map has none of its own."""
     return (
-        f"customer=c-{_customer(number):08d}, express=true, id={FIRST_ID + number}, item=item-{number % 9_973:04d}, "
-        f"note={NOTE}, price={_price(number)}, quantity={number % 9 + 1}"
+        f"{{customer=c-{_customer(number):08d}, express=true, id={FIRST_ID + number}, item=item-{number % 9_973:04d}, "
+        f"note={NOTE}, price={_price(number)}, quantity={number % 9 + 1}}}"
     ).encode()
 
 
@@ -94,8 +94,8 @@ def order_struct(number: int) -> bytes:
 
 
 def sorted_fields(line: bytes) -> bytes:
-    """`{b=2, a=1}` as `a=1, b=2`."""
-    return b", ".join(sorted(line[1:-1].split(b", ")))
+    """`{b=2, a=1}` as `{a=1, b=2}`."""
+    return b"{%s}" % b", ".join(sorted(line[1:-1].split(b", ")))
 
 
 def _customer(number: int) -> int:

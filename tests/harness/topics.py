@@ -52,7 +52,10 @@ class Stored(Struct, frozen=True):
 
 
 def create_topic(bootstrap: str, topic: str, *, partitions: int = 4, config: Mapping[str, str] | None = None) -> None:
-    """Return when the topic is there on all its partitions; its records stay, however old. Raises KafkaException when it cannot be made."""
+    """Return when the topic is there on all its partitions; its records stay, however old.
+
+    Raises KafkaException when it cannot be made.
+    """
     admin = _admin(bootstrap)
     new = NewTopic(
         topic, num_partitions=partitions, replication_factor=1, config={"retention.ms": "-1", **(config or {})}
