@@ -18,7 +18,6 @@ from msgspec import Meta, field
 
 from connectors.file.appender import Appender
 from connectors.file.lines import valid_utf8
-from engine.api import java_text
 from engine.api.batch import SinkBatch, Utf8Column
 from engine.api.config import Config
 from engine.api.connector import SinkConnector
@@ -94,6 +93,8 @@ class FileStreamSinkConnector(SinkConnector):
 def block_of(values: Sequence[Any], schemas: Sequence[Schema | None]) -> bytes:
     """The values as Java prints them, in UTF-8, each followed by a newline."""
     if not isinstance(values, Utf8Column):
+        from engine.api import java_text  # here, because text that came as bytes does without it
+
         return b"\n".join([*java_text.lines(values, schemas), b""])
     texts: list[bytes] = [*values.encoded, b""]  # type: ignore[list-item]  # the few columns with a None fail to join
     try:

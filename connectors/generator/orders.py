@@ -1,4 +1,4 @@
-"""Orders, as maps or as structs, about 146 bytes each as JSON.
+"""Orders, as maps, about 146 bytes each as JSON.
 
     {"sequence": 7, "customer": "c-04711", "product": "p-0042", "quantity": 3, "price": 129.95, ...}
 
@@ -29,10 +29,11 @@ CITIES = ("Lisbon", "Bergen", "Kyoto", "Quito", "Cork", "Turin", "Lagos", "Hue")
 class Orders:
     """Orders from a cycle of bodies, each with its own number."""
 
-    def __init__(self, seed: int, *, has_schema: bool, has_stamp: bool) -> None:
+    schema: Schema | None = None
+
+    def __init__(self, seed: int) -> None:
         rng = random.Random(seed)
         self._cycle = [_body(rng) for _ in range(CYCLE)]
-        self.schema: Schema | None = None
 
     def values(self, numbers: range, stamp_us: int | None) -> Sequence[Any]:
         cycle = self._cycle

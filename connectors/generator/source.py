@@ -52,7 +52,6 @@ class GeneratorConfig(Config, frozen=True, kw_only=True):
         Meta(description="'orders': maps; 'text': number and letters; 'sequence': the number; 'bytes': random bytes."),
     ] = "orders"
     size: Annotated[int, Meta(ge=0, le=SIZE_MAX, description="Bytes of a value of format 'text' or 'bytes'.")] = 146
-    schema: Annotated[bool, Meta(description="Whether orders are structs with a schema.")] = False
     key: Annotated[
         Literal["none", "sequence", "cycle"],
         Meta(description="'sequence': the number; 'cycle': one of key.cardinality keys after the other."),
@@ -191,10 +190,6 @@ class GeneratorSourceConnector(SourceConnector):
         problems = []
         if settings.stamp and settings.format not in ("orders", "text"):
             problems.append(Problem("stamp", "stamp goes with format orders or text: other values have no room for it"))
-        if settings.schema and settings.format != "orders":
-            problems.append(
-                Problem("schema", "schema goes with format orders: values of other formats always have one")
-            )
         size_min = bodies.NUMBER_DIGITS + 1 + settings.stamp * (bodies.STAMP_DIGITS + 1)
         if settings.format == "text" and settings.size < size_min:
             problems.append(Problem("size", f"size is {settings.size}; number and stamp take {size_min} bytes"))
@@ -210,7 +205,7 @@ class GeneratorSourceConnector(SourceConnector):
 def _bodies_of(settings: GeneratorConfig) -> bodies.Bodies:
     match settings.format:
         case "orders":
-            return bodies.Orders(settings.seed, has_schema=settings.schema, has_stamp=settings.stamp)
+            return bodies.Orders(settings.seed)
         case "text":
             return bodies.Text(settings.seed, settings.size)
         case "bytes":
