@@ -20,6 +20,9 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # type: ignore[attr-defined]  # not in __all__
 from msgspec import Struct
 
+from tests.harness import wait
+from tests.harness.server import answers
+
 __all__ = [
     "Stored",
     "consume_all",
@@ -52,7 +55,7 @@ class Stored(Struct, frozen=True):
 
 
 def create_topic(bootstrap: str, topic: str, *, partitions: int = 4, config: Mapping[str, str] | None = None) -> None:
-    """Return when the topic is there on all its partitions; its records stay, however old.
+    """Return when all partitions of the new topic can be asked; its records stay, however old.
 
     Raises KafkaException when it cannot be made.
     """
@@ -61,6 +64,12 @@ def create_topic(bootstrap: str, topic: str, *, partitions: int = 4, config: Map
         topic, num_partitions=partitions, replication_factor=1, config={"retention.ms": "-1", **(config or {})}
     )
     admin.create_topics([new], request_timeout=ASK_S)[topic].result(ANSWER_S)
+    # The broker knows of a topic some moments before its partitions have a leader.
+    wait.until(
+        lambda: answers(lambda: _ends(bootstrap, topic), KafkaException, KeyError),
+        f"leaders of {topic}",
+        timeout_s=ASK_S,
+    )
 
 
 def delete_topic(bootstrap: str, topic: str) -> None:
@@ -174,8 +183,8 @@ def _ends(bootstrap: str, topic: str) -> list[TopicPartition]:
         raise KeyError(f"{topic}: {metadata.error}")
     latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
     asked = {TopicPartition(topic, partition): latest for partition in metadata.partitions}
-    answers = admin.list_offsets(asked, request_timeout=ASK_S)
-    return [TopicPartition(topic, at.partition, future.result(ANSWER_S).offset) for at, future in answers.items()]
+    ends = admin.list_offsets(asked, request_timeout=ASK_S)
+    return [TopicPartition(topic, at.partition, future.result(ANSWER_S).offset) for at, future in ends.items()]
 
 
 def _place(message: Message) -> tuple[int, int]:

@@ -1,0 +1,67 @@
+"""The benchmark refuses a result that is not whole, and its rate is that of the window it names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bench.line.check import check_file, check_topic
+from bench.line.records import ENVELOPE, MAP, STRUCT, TEXT, Form
+from bench.line.watch import Curve
+
+RECORDS, PARTITIONS = 40, 4
+
+
+def lines_of(form: Form) -> list[bytes]:
+    return [form.write(number) for number in range(RECORDS)]
+
+
+def write(file: Path, lines: list[bytes]) -> Path:
+    file.write_bytes(b"".join(line + b"\n" for line in lines))
+    return file
+
+
+@pytest.mark.parametrize("form", [TEXT, MAP, STRUCT, ENVELOPE])
+def test_every_record_of_a_form_has_the_same_size(form: Form) -> None:
+    assert {len(form.write(number)) for number in (0, 1, 9_972, 1_999_999)} == {form.bytes_each}
+
+
+def test_a_whole_file_passes_however_its_partitions_are_mixed(tmp_path: Path) -> None:
+    by_partition = sorted(range(RECORDS), key=lambda number: number % PARTITIONS)
+    check_file(write(tmp_path / "f", [TEXT.write(number) for number in by_partition]), TEXT, RECORDS, PARTITIONS)
+
+
+def test_the_fields_of_a_printed_map_may_have_any_order(tmp_path: Path) -> None:
+    turned = [b"{%s}" % b", ".join(reversed(line[1:-1].split(b", "))) for line in lines_of(MAP)]
+    check_file(write(tmp_path / "f", turned), MAP, RECORDS, PARTITIONS)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "complaint"),
+    [
+        (lambda lines: lines[:-1], "missing"),
+        (lambda lines: [*lines, lines[7]], "repeated"),
+        (lambda lines: [lines[4], *lines[1:4], lines[0], *lines[5:]], "out of order"),
+        (lambda lines: [lines[0].replace(b"ring", b"sing"), *lines[1:]], "content"),
+    ],
+)
+def test_a_spoiled_file_is_refused(tmp_path: Path, spoil: Callable[[list[bytes]], list[bytes]], complaint: str) -> None:
+    with pytest.raises(AssertionError, match=complaint):
+        check_file(write(tmp_path / "f", spoil(lines_of(TEXT))), TEXT, RECORDS, PARTITIONS)
+
+
+def test_a_topic_is_whole_wherever_its_records_went_and_refused_when_one_is_late() -> None:
+    lines = lines_of(TEXT)
+    check_topic({0: lines[:30], 1: lines[30:], 2: []}, TEXT, RECORDS)
+    with pytest.raises(AssertionError, match="partition 0 is not in order"):
+        check_topic({0: [*lines[1:], lines[0]]}, TEXT, RECORDS)
+
+
+def test_a_slow_start_and_a_slow_end_are_outside_the_window() -> None:
+    # 100 records: 5 in ten seconds, 92 in one, 3 in ten; a CPU second in every second.
+    times = [0.0, 10.0, 11.0, 21.0]
+    curve = Curve(100, times, [0, 5, 97, 100], times, times)
+    assert curve.rate(100) == pytest.approx(92.0)
+    assert curve.cpu_us(100) == pytest.approx(1e6 / 92)
