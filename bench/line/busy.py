@@ -13,7 +13,7 @@ from confluent_kafka import Producer
 from msgspec import Struct
 
 from bench.line.check import check_file
-from bench.line.fill import ERRORS_ONLY, produce_numbers
+from bench.line.fill import LOG_LEVEL, produce_numbers
 from bench.line.records import TEXT
 from bench.line.results import Result
 from bench.line.sides import TEXT_CONVERTER, Job, Side
@@ -87,7 +87,7 @@ def _produce_hidden(bootstrap: str, topic: str, records: int) -> Producer:
             "transaction.timeout.ms": TRANSACTION_MS,
             "linger.ms": 20,
             "queue.buffering.max.messages": 1_000_000,
-            "log_level": ERRORS_ONLY,
+            "log_level": LOG_LEVEL,
         }
     )
     producer.init_transactions(TRANSACTION_S)

@@ -36,7 +36,7 @@ __all__ = [
 
 ASK_S = 20.0
 ANSWER_S = 30.0
-ERRORS_ONLY = 3  # syslog level: a client that is given up soon warns of nothing
+LOG_LEVEL = 2  # of syslog: errors come as exceptions, and a client is given up soon
 READ_S = 1.0
 READ_AT_ONCE = 10_000
 QUEUE_ROOM_S = 0.1
@@ -173,7 +173,7 @@ def group_members(bootstrap: str, group: str) -> dict[str, list[tuple[str, int]]
 
 def _admin(bootstrap: str) -> AdminClient:
     # Keep it in a name until the answer is there: the futures of a client that is gone are never done.
-    return AdminClient({"bootstrap.servers": bootstrap, "log_level": ERRORS_ONLY})
+    return AdminClient({"bootstrap.servers": bootstrap, "log_level": LOG_LEVEL})
 
 
 def _ends(bootstrap: str, topic: str) -> list[TopicPartition]:
