@@ -21,14 +21,8 @@ class ByteArrayConverter(Converter, HeaderConverter):
     def configure(self, config: Any, *, is_key: bool = False) -> None:
         """There is nothing to configure."""
 
-    def from_connect(
-        self, topic: str, values: Sequence[Any], schemas: Sequence[Schema | None]
-    ) -> Encoded:
-        if (
-            not isinstance(values, Utf8Column)
-            and set(map(type, values)) <= {bytes, type(None)}
-            and _all_bytes(schemas)
-        ):
+    def from_connect(self, topic: str, values: Sequence[Any], schemas: Sequence[Schema | None]) -> Encoded:
+        if not isinstance(values, Utf8Column) and set(map(type, values)) <= {bytes, type(None)} and _all_bytes(schemas):
             return Encoded(values)
         payloads: list[bytes | None] = []
         failures = []
@@ -62,6 +56,4 @@ def _bytes_of(value: Any, schema: Schema | None) -> bytes | None:
         return value
     if isinstance(value, bytearray | memoryview):
         return bytes(value)
-    raise DataError(
-        f"ByteArrayConverter is not compatible with objects of type class {java_class(value)}"
-    )
+    raise DataError(f"ByteArrayConverter is not compatible with objects of type class {java_class(value)}")

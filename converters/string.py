@@ -22,12 +22,7 @@ from engine.api.schema import OPTIONAL_STRING, Schema
 __all__ = ["StringConfig", "StringConverter"]
 
 # Names that Java knows and Python does not, or means otherwise: Java's UTF-16 writes big-endian with a mark.
-_JAVA_ENCODINGS = {
-    "utf8": "utf-8",
-    "utf-16": "utf-16-be",
-    "utf16": "utf-16-be",
-    "unicode": "utf-16-be",
-}
+_JAVA_ENCODINGS = {"utf8": "utf-8", "utf-16": "utf-16-be", "utf16": "utf-16-be", "unicode": "utf-16-be"}
 _BYTE_ORDER_MARK = b"\xfe\xff"
 
 
@@ -35,10 +30,7 @@ class StringConfig(Config, frozen=True, kw_only=True):
     """How text is encoded."""
 
     encoding: Annotated[
-        str,
-        Meta(
-            description="The name of the Java character set to use for encoding and decoding strings."
-        ),
+        str, Meta(description="The name of the Java character set to use for encoding and decoding strings.")
     ] = field(name="converter.encoding", default="UTF-8")
 
 
@@ -57,29 +49,17 @@ class StringConverter(Converter, HeaderConverter):
         encoding = _JAVA_ENCODINGS.get(name.lower(), name)
         try:
             self._encoding = codecs.lookup(encoding).name
-            "".encode(
-                self._encoding
-            )  # base64 and its like are codecs in Python, and no encodings
+            "".encode(self._encoding)  # base64 and its like are codecs in Python, and no encodings
         except LookupError:
             problem = f"Invalid value {name} for configuration converter.encoding: no such encoding"
             raise ConfigError([Problem("converter.encoding", problem)]) from None
-        self._mark = (
-            _BYTE_ORDER_MARK
-            if encoding == "utf-16-be" and name.lower() in _JAVA_ENCODINGS
-            else b""
-        )
+        self._mark = _BYTE_ORDER_MARK if encoding == "utf-16-be" and name.lower() in _JAVA_ENCODINGS else b""
 
-    def from_connect(
-        self, topic: str, values: Sequence[Any], schemas: Sequence[Schema | None]
-    ) -> Encoded:
+    def from_connect(self, topic: str, values: Sequence[Any], schemas: Sequence[Schema | None]) -> Encoded:
         if isinstance(values, Utf8Column) and self._encoding == "utf-8":
             return Encoded(_valid(values))
         if isinstance(values, Repeat):
-            return Encoded(
-                Repeat(self._encoded(values.value, schemas[0]), len(values))
-                if values
-                else []
-            )
+            return Encoded(Repeat(self._encoded(values.value, schemas[0]), len(values)) if values else [])
         if self._encoding == "utf-8":
             try:
                 # bench/micro/test_converters.py::string_out: no call of ours a record
@@ -87,26 +67,16 @@ class StringConverter(Converter, HeaderConverter):
             except (TypeError, UnicodeEncodeError):
                 pass  # not all of it is text, or it holds half a surrogate pair
         if set(map(type, values)) <= {str, type(None)}:
-            return Encoded(
-                [None if value is None else self._encode(value) for value in values]
-            )
+            return Encoded([None if value is None else self._encode(value) for value in values])
         found = java_text.texts(values, schemas)
         pairs = zip(values, found, strict=True)
-        return Encoded(
-            [None if value is None else self._encode(text) for value, text in pairs]
-        )
+        return Encoded([None if value is None else self._encode(text) for value, text in pairs])
 
     def to_connect(self, topic: str, payloads: Sequence[bytes | None]) -> Decoded:
         schemas = Repeat(OPTIONAL_STRING, len(payloads))
         if self._encoding == "utf-8":
             return Decoded(Utf8Column(payloads), schemas)
-        return Decoded(
-            [
-                None if payload is None else self._decode(payload)
-                for payload in payloads
-            ],
-            schemas,
-        )
+        return Decoded([None if payload is None else self._decode(payload) for payload in payloads], schemas)
 
     def from_connect_header(self, topic: str, header: Header) -> bytes | None:
         return self._encoded(header.value, header.schema)

@@ -13,43 +13,19 @@ Not here: text of lists, maps and structs (java_text.py).
 from __future__ import annotations
 
 import datetime
+import math
 import struct
 from typing import Any
 
 from engine.api.validation import DAY_MS
 
-__all__ = [
-    "date_text",
-    "double_text",
-    "epoch_days",
-    "epoch_ms",
-    "float_text",
-    "round_to_float32",
-]
+__all__ = ["date_text", "double_text", "epoch_days", "epoch_ms", "float_text", "round_to_float32"]
 
-PLAIN_FROM, PLAIN_BELOW = (
-    1e-3,
-    1e7,
-)  # between them Java writes no exponent, and what Python writes
+PLAIN_FROM, PLAIN_BELOW = (1e-3, 1e7)  # between them Java writes no exponent, and what Python writes
 
 _DAYS = ("Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed")  # day 0 was a Thursday
-_MONTHS = (
-    "Jan",
-    "Feb",
-    "Mar",
-    "Apr",
-    "May",
-    "Jun",
-    "Jul",
-    "Aug",
-    "Sep",
-    "Oct",
-    "Nov",
-    "Dec",
-)
-GREGORIAN_FROM_DAY = (
-    -141_427
-)  # 15 October 1582; before it Java's calendar is the Julian one
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+GREGORIAN_FROM_DAY = -141_427  # 15 October 1582; before it Java's calendar is the Julian one
 _EPOCH_ORDINAL = datetime.date(1970, 1, 1).toordinal()
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _MILLISECOND = datetime.timedelta(milliseconds=1)
@@ -60,25 +36,19 @@ _FLOAT_NORMAL_MIN = 2.0**-126
 def double_text(number: float) -> str:
     """Java's Double.toString."""
     text = repr(number)
-    if (
-        PLAIN_FROM <= number < PLAIN_BELOW
-        or -PLAIN_BELOW < number <= -PLAIN_FROM
-        or number == 0
-    ):
+    if PLAIN_FROM <= number < PLAIN_BELOW or -PLAIN_BELOW < number <= -PLAIN_FROM or number == 0:
         return text
     return _with_exponent(text, number)
 
 
 def float_text(number: float) -> str:
     """Java's Float.toString; the number has been rounded to 32 bits."""
-    if number != number or number in (0.0, float("inf"), float("-inf")):
-        return double_text(number)
     return double_text(float32_digits(number))
 
 
 def float32_digits(number: float) -> float:
     """The double whose shortest text is the shortest text of a 32-bit float; NaN and infinities stay."""
-    if number != number or number - number != 0:
+    if not math.isfinite(number) or number == 0:
         return number
     # Six digits always survive the way through a float; of those too small for a full mantissa, fewer may.
     for digits in (6, 7, 8) if abs(number) >= _FLOAT_NORMAL_MIN else range(2, 9):
@@ -106,7 +76,8 @@ def epoch_ms(value: Any) -> int:
     if isinstance(value, datetime.datetime):
         if value.tzinfo is None:
             value = value.replace(tzinfo=datetime.UTC)
-        return (value - _EPOCH) // _MILLISECOND
+        since_epoch: datetime.timedelta = value - _EPOCH
+        return since_epoch // _MILLISECOND
     if isinstance(value, datetime.date):
         return epoch_days(value) * DAY_MS
     if isinstance(value, datetime.time):
@@ -148,15 +119,8 @@ def calendar_date(days: int) -> tuple[int, int, int]:
     if days >= GREGORIAN_FROM_DAY:
         shifted = days + 719_468  # from 0000-03-01
         era, day_of_era = divmod(shifted, 146_097)
-        year_of_era = (
-            day_of_era
-            - day_of_era // 1460
-            + day_of_era // 36_524
-            - day_of_era // 146_096
-        ) // 365
-        day_of_year = day_of_era - (
-            365 * year_of_era + year_of_era // 4 - year_of_era // 100
-        )
+        year_of_era = (day_of_era - day_of_era // 1460 + day_of_era // 36_524 - day_of_era // 146_096) // 365
+        day_of_year = day_of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
         year = year_of_era + era * 400
     else:
         shifted = days + 719_470  # two days between the calendars in the year 0
@@ -175,22 +139,16 @@ def days_of(year: int, month: int, day: int) -> int:
     year += carry
     shifted_year = year - 1 if month < 2 else year
     day_of_year = (153 * ((month + 10) % 12) + 2) // 5 + day - 1
-    gregorian = (
-        365 * shifted_year
-        + shifted_year // 4
-        - shifted_year // 100
-        + shifted_year // 400
-        + day_of_year
-    )
+    gregorian = 365 * shifted_year + shifted_year // 4 - shifted_year // 100 + shifted_year // 400 + day_of_year
     if gregorian - 719_468 >= GREGORIAN_FROM_DAY:
         return gregorian - 719_468
     return 365 * shifted_year + shifted_year // 4 + day_of_year - 719_470
 
 
 def _with_exponent(text: str, number: float) -> str:
-    if number != number:
+    if math.isnan(number):
         return "NaN"
-    if number - number != 0:
+    if math.isinf(number):
         return "Infinity" if number > 0 else "-Infinity"
     sign = "-" if text[0] == "-" else ""
     mantissa, _, exponent = text.lstrip("-").partition("e")

@@ -17,6 +17,7 @@ Not here: numbers and dates (java_scalars.py).
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import repeat
 from typing import Any
@@ -25,14 +26,7 @@ import msgspec
 from msgspec import Struct
 
 from engine.api.batch import Repeat, Utf8Column
-from engine.api.java_scalars import (
-    PLAIN_BELOW,
-    PLAIN_FROM,
-    date_text,
-    double_text,
-    epoch_ms,
-    float_text,
-)
+from engine.api.java_scalars import PLAIN_BELOW, PLAIN_FROM, date_text, double_text, epoch_ms, float_text
 from engine.api.schema import Float32, Schema, schema_of
 from engine.api.validation import DAY_MS
 
@@ -105,9 +99,7 @@ def _column(values: Column, schema: Schema | None) -> Column:
         if kind is bool:
             return [*map(_BOOLEANS.__getitem__, values)]
         if kind is float:
-            return _floats(
-                values, is_narrow=schema is not None and schema.type == "FLOAT32"
-            )
+            return _floats(values, is_narrow=schema is not None and schema.type == "FLOAT32")
         if kind is dict:
             return _maps(values, schema)
         if issubclass(kind, Struct) and hasattr(kind, "__connect_schema__"):
@@ -118,8 +110,7 @@ def _column(values: Column, schema: Schema | None) -> Column:
 def _floats(values: Column, *, is_narrow: bool) -> Column:
     if is_narrow:
         return [*map(float_text, values)]
-    total = sum(values)
-    if total == total and min(values) >= PLAIN_FROM and max(values) < PLAIN_BELOW:
+    if not math.isnan(sum(values)) and min(values) >= PLAIN_FROM and max(values) < PLAIN_BELOW:
         return values  # Python prints these as Java does; no NaN is among them, because it would be the sum
     return [*map(double_text, values)]
 
@@ -130,10 +121,7 @@ def _maps(values: Sequence[dict[Any, Any]], schema: Schema | None) -> Column:
     if not is_uniform or any(type(key) is not str for key in keys):
         return [*map(text, values, repeat(schema))]
     element = None if schema is None else schema.value_schema
-    columns = [
-        _column(column, element)
-        for column in zip(*map(dict.values, values), strict=True)
-    ]
+    columns = [_column(column, element) for column in zip(*map(dict.values, values), strict=True)]
     template = "{" + ", ".join(f"{key.replace('%', '%%')}=%s" for key in keys) + "}"
     # bench/micro/test_converters.py::schemaless_text: a template over columns takes half the time of row by row
     return [*map(template.__mod__, zip(*columns, strict=True))]
@@ -146,38 +134,20 @@ def _structs(values: Sequence[Struct], kind: type[Struct]) -> Column:
     raw = [*zip(*map(msgspec.structs.astuple, values), strict=True)]
     fields = schema.fields
     if any(None in column for column in raw):
-        labelled = [
-            _labelled(field.name, column, field.schema)
-            for field, column in zip(fields, raw, strict=True)
-        ]
-        return [
-            "Struct{" + ",".join(filter(None, row)) + "}"
-            for row in zip(*labelled, strict=True)
-        ]
-    columns = [
-        _column(column, field.schema) for field, column in zip(fields, raw, strict=True)
-    ]
-    template = (
-        "Struct{"
-        + ",".join(f"{field.name.replace('%', '%%')}=%s" for field in fields)
-        + "}"
-    )
+        labelled = [_labelled(field.name, column, field.schema) for field, column in zip(fields, raw, strict=True)]
+        return ["Struct{" + ",".join(filter(None, row)) + "}" for row in zip(*labelled, strict=True)]
+    columns = [_column(column, field.schema) for field, column in zip(fields, raw, strict=True)]
+    template = "Struct{" + ",".join(f"{field.name.replace('%', '%%')}=%s" for field in fields) + "}"
     return [*map(template.__mod__, zip(*columns, strict=True))]
 
 
 def _labelled(name: str, column: Column, schema: Schema) -> Column:
     """`name=text` for each value, None for a null: a struct does not print those."""
-    return [
-        None if value is None else f"{name}={text(value, schema)}" for value in column
-    ]
+    return [None if value is None else f"{name}={text(value, schema)}" for value in column]
 
 
 def _print_float(value: float, schema: Schema | None) -> str:
-    return (
-        float_text(value)
-        if schema is not None and schema.type == "FLOAT32"
-        else double_text(value)
-    )
+    return float_text(value) if schema is not None and schema.type == "FLOAT32" else double_text(value)
 
 
 def _print_int(value: int, schema: Schema | None) -> str:
@@ -193,13 +163,7 @@ def _print_list(value: Sequence[Any], schema: Schema | None) -> str:
 def _print_map(value: dict[Any, Any], schema: Schema | None) -> str:
     keys = _elements(value, schema and schema.key_schema)
     values = _elements(value.values(), schema and schema.value_schema)
-    return (
-        "{"
-        + ", ".join(
-            f"{key}={element}" for key, element in zip(keys, values, strict=True)
-        )
-        + "}"
-    )
+    return "{" + ", ".join(f"{key}={element}" for key, element in zip(keys, values, strict=True)) + "}"
 
 
 def _elements(values: Any, schema: Schema | None) -> Iterator[str]:

@@ -65,30 +65,12 @@ __all__ = [
 ]
 
 LOGICAL_PREFIX = "org.apache.kafka.connect.data."
-LOGICAL_NAMES = {
-    LOGICAL_PREFIX + name: name for name in ("Decimal", "Date", "Time", "Timestamp")
-}
-LOGICAL_BASES = {
-    "Decimal": "BYTES",
-    "Date": "INT32",
-    "Time": "INT32",
-    "Timestamp": "INT64",
-}
-PRIMITIVES = frozenset(
-    {
-        "INT8",
-        "INT16",
-        "INT32",
-        "INT64",
-        "FLOAT32",
-        "FLOAT64",
-        "BOOLEAN",
-        "STRING",
-        "BYTES",
-    }
-)
+LOGICAL_NAMES = {LOGICAL_PREFIX + name: name for name in ("Decimal", "Date", "Time", "Timestamp")}
+LOGICAL_BASES = {"Decimal": "BYTES", "Date": "INT32", "Time": "INT32", "Timestamp": "INT64"}
+PRIMITIVES = frozenset({"INT8", "INT16", "INT32", "INT64", "FLOAT32", "FLOAT64", "BOOLEAN", "STRING", "BYTES"})
 TYPES = PRIMITIVES | {"ARRAY", "MAP", "STRUCT"}
 
+StructType = type[Struct]
 FieldsLike = Mapping[str, "Schema"] | Iterable[tuple[str, "Schema"]]
 
 
@@ -121,17 +103,13 @@ class Schema(Struct, frozen=True, eq=False, dict=True, repr_omit_defaults=True):
     default: Any = None  # None: no default
     fields: tuple[Field, ...] = ()
     key_schema: Schema | None = None
-    value_schema: Schema | None = (
-        None  # of a MAP or an ARRAY; None: of any kind, which only parsed text has
-    )
+    value_schema: Schema | None = None  # of a MAP or an ARRAY; None: of any kind, which only parsed text has
 
     @classmethod
     def struct(cls, fields: FieldsLike, **attributes: Any) -> Schema:
         """A STRUCT of these names and schemas, in this order."""
         pairs = fields.items() if isinstance(fields, Mapping) else fields
-        numbered = tuple(
-            Field(name, index, schema) for index, (name, schema) in enumerate(pairs)
-        )
+        numbered = tuple(Field(name, index, schema) for index, (name, schema) in enumerate(pairs))
         return cls("STRUCT", fields=numbered, **attributes)
 
     @classmethod
@@ -154,13 +132,7 @@ class Schema(Struct, frozen=True, eq=False, dict=True, repr_omit_defaults=True):
     def decimal(cls, scale: int, **attributes: Any) -> Schema:
         """A Decimal with `scale` digits after the point (negative: zeros before it)."""
         parameters = {**(attributes.pop("parameters", None) or {}), "scale": str(scale)}
-        return cls(
-            "BYTES",
-            name=LOGICAL_PREFIX + "Decimal",
-            version=1,
-            parameters=parameters,
-            **attributes,
-        )
+        return cls("BYTES", name=LOGICAL_PREFIX + "Decimal", version=1, parameters=parameters, **attributes)
 
     def __post_init__(self) -> None:
         if self.type not in TYPES:
@@ -185,13 +157,9 @@ class Schema(Struct, frozen=True, eq=False, dict=True, repr_omit_defaults=True):
             if not field.name:
                 raise SchemaBuilderError("fieldName cannot be null.")
             if not isinstance(field.schema, Schema):
-                raise SchemaBuilderError(
-                    f"fieldSchema for field {field.name} cannot be null."
-                )
+                raise SchemaBuilderError(f"fieldSchema for field {field.name} cannot be null.")
             if field.name in seen:
-                raise SchemaBuilderError(
-                    f"Cannot create field because of field name duplication {field.name}"
-                )
+                raise SchemaBuilderError(f"Cannot create field because of field name duplication {field.name}")
             seen.add(field.name)
 
     def replaced(self, **changes: Any) -> Schema:
@@ -209,7 +177,8 @@ class Schema(Struct, frozen=True, eq=False, dict=True, repr_omit_defaults=True):
         field = self.field(name)
         if field is None:
             raise DataError(f"{name} is not a valid field name")
-        return self.struct_type.__struct_fields__[field.index]
+        names: tuple[str, ...] = self.struct_type.__struct_fields__
+        return names[field.index]
 
     def get(self, value: Struct, name: str) -> Any:
         """The field `name` of a struct value; a None becomes the field's default, if it has one."""
@@ -236,12 +205,10 @@ class Schema(Struct, frozen=True, eq=False, dict=True, repr_omit_defaults=True):
         try:
             return int(text)
         except ValueError as error:
-            raise DataError(
-                "Invalid scale parameter found in Decimal schema: "
-            ) from error
+            raise DataError("Invalid scale parameter found in Decimal schema: ") from error
 
     @cached_property
-    def struct_type(self) -> type[Struct]:
+    def struct_type(self) -> StructType:
         """The class of this STRUCT schema's values; the same for all schemas that are equal."""
         from engine.api import structs  # it knows schemas
 
@@ -253,9 +220,7 @@ class Schema(Struct, frozen=True, eq=False, dict=True, repr_omit_defaults=True):
 
     @cached_property
     def _identity(self) -> tuple[Any, ...]:
-        parameters = (
-            None if self.parameters is None else frozenset(self.parameters.items())
-        )
+        parameters = None if self.parameters is None else frozenset(self.parameters.items())
         kind = (self.type, self.optional, self.name, self.version, self.doc, parameters)
         return (*kind, self.fields, self.key_schema, self.value_schema)
 
@@ -272,10 +237,7 @@ class Schema(Struct, frozen=True, eq=False, dict=True, repr_omit_defaults=True):
         if not isinstance(other, Schema):
             return NotImplemented
         # The default stays out of the hash, because a list has none. A NaN equals itself, as in Java.
-        return self._hash == other._hash and (*self._identity, self.default) == (
-            *other._identity,
-            other.default,
-        )
+        return self._hash == other._hash and (*self._identity, self.default) == (*other._identity, other.default)
 
 
 def schema_of(value: Struct) -> Schema | None:

@@ -27,9 +27,7 @@ from engine.api.schema import PRIMITIVES, Field, Schema
 
 __all__ = ["compiled"]
 
-INT_RANGES = {
-    f"INT{bits}": (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) for bits in (8, 16, 32, 64)
-}
+INT_RANGES = {f"INT{bits}": (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) for bits in (8, 16, 32, 64)}
 _NOT_A_WORD = re.compile(r"\W")
 _CLASH = frozenset(dir(Struct))
 
@@ -49,21 +47,16 @@ def _define(schema: Schema) -> type[Struct]:
     assert schema.type == "STRUCT", schema
     names = attribute_names([field.name for field in schema.fields])
     fields = [
-        (name, annotation(field.schema), *_default(field))
-        for name, field in zip(names, schema.fields, strict=True)
+        (name, annotation(field.schema), *_default(field)) for name, field in zip(names, schema.fields, strict=True)
     ]
     return msgspec.defstruct(
         _class_name(schema),
         fields,
         namespace={"__connect_schema__": schema},
-        rename={
-            name: field.name for name, field in zip(names, schema.fields, strict=True)
-        },
+        rename={name: field.name for name, field in zip(names, schema.fields, strict=True)},
         frozen=True,
         kw_only=True,
-        gc=_may_hold_containers(
-            schema
-        ),  # a struct of scalars is in no cycle, so the collector need not look at it
+        gc=_may_hold_containers(schema),  # a struct of scalars is in no cycle, so the collector need not look at it
     )
 
 
@@ -74,10 +67,7 @@ def attribute_names(names: list[str]) -> list[str]:
     result = []
     for name, plain in zip(names, kept, strict=True):
         if plain is None:
-            plain = (
-                _NOT_A_WORD.sub("_", unicodedata.normalize("NFKC", name)).lstrip("_")
-                or "field"
-            )
+            plain = _NOT_A_WORD.sub("_", unicodedata.normalize("NFKC", name)).lstrip("_") or "field"
             if not plain.isidentifier():
                 plain = f"field_{plain}"
             while plain in taken or not _is_plain(plain):
@@ -103,13 +93,7 @@ def _kind(schema: Schema) -> Any:
         return list[_element(schema.value_schema)]  # type: ignore[misc]  # a type made at run time
     if schema.type == "MAP":
         return dict[_element(schema.key_schema), _element(schema.value_schema)]  # type: ignore[misc]  # as above
-    simple = {
-        "FLOAT32": float,
-        "FLOAT64": float,
-        "BOOLEAN": bool,
-        "STRING": str,
-        "BYTES": bytes,
-    }
+    simple = {"FLOAT32": float, "FLOAT64": float, "BOOLEAN": bool, "STRING": str, "BYTES": bytes}
     return simple[schema.type]
 
 
@@ -120,7 +104,7 @@ def _element(schema: Schema | None) -> Any:
 def _default(field: Field) -> tuple[Any, ...]:
     default: Any = field.schema.default
     if isinstance(default, list | dict):
-        factory: Callable[[], Any] = lambda: copy.deepcopy(default)  # noqa: E731
+        factory: Callable[[], Any] = lambda: copy.deepcopy(default)
         return (msgspec.field(default_factory=factory),)
     if default is not None or field.schema.optional:
         return (default,)
@@ -144,8 +128,6 @@ def _is_plain(name: str) -> bool:
 
 def _may_hold_containers(schema: Schema) -> bool:
     return any(
-        _may_hold_containers(field.schema)
-        if field.schema.type == "STRUCT"
-        else field.schema.type not in PRIMITIVES
+        _may_hold_containers(field.schema) if field.schema.type == "STRUCT" else field.schema.type not in PRIMITIVES
         for field in schema.fields
     )

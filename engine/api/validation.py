@@ -49,23 +49,13 @@ TIMESTAMP_MS = (-62_135_596_800_000, 253_402_300_799_999)
 def validate(schema: Schema | None, value: Any, where: str = "") -> None:
     """Raises DataError when `value` is no value of `schema`. where: its place in a larger value, for the message."""
     if schema is None:
-        raise DataError(
-            f"Invalid schema{where}: the schema of the elements is not known"
-        )
+        raise DataError(f"Invalid schema{where}: the schema of the elements is not known")
     if value is None:
         if not schema.optional:
-            raise DataError(
-                f"Invalid value: null used for required field{where}, schema type: {schema.type}"
-            )
+            raise DataError(f"Invalid value: null used for required field{where}, schema type: {schema.type}")
         return
-    if not (
-        _is_logical(schema.logical, value)
-        if schema.logical
-        else _is_instance(schema, value)
-    ):
-        raise DataError(
-            f"Invalid Java object for schema{_named(schema)}{where}: class {java_class(value)}"
-        )
+    if not (_is_logical(schema.logical, value) if schema.logical else _is_instance(schema, value)):
+        raise DataError(f"Invalid Java object for schema{_named(schema)}{where}: class {java_class(value)}")
     if schema.type == "STRUCT":
         if schema_of(value) != schema:
             raise DataError("Struct schemas do not match.")
@@ -90,10 +80,7 @@ def validate_fields(schema: Schema, value: Struct) -> None:
 def java_class(value: Any) -> str:
     """The class that Kafka Connect names where it complains about such a value."""
     if isinstance(value, int) and not isinstance(value, bool):
-        for name, low_high in (
-            ("Integer", INT_RANGES["INT32"]),
-            ("Long", INT_RANGES["INT64"]),
-        ):
+        for name, low_high in (("Integer", INT_RANGES["INT32"]), ("Long", INT_RANGES["INT64"])):
             if low_high[0] <= value <= low_high[1]:
                 return f"java.lang.{name}"
         return "java.math.BigInteger"
@@ -103,21 +90,13 @@ def java_class(value: Any) -> str:
 
 
 def _named(schema: Schema) -> str:
-    return (
-        f' "{schema.name}" with type {schema.type}'
-        if schema.name
-        else f" with type {schema.type}"
-    )
+    return f' "{schema.name}" with type {schema.type}' if schema.name else f" with type {schema.type}"
 
 
 def _is_instance(schema: Schema, value: Any) -> bool:
     if schema.type in INT_RANGES:
         low, high = INT_RANGES[schema.type]
-        return (
-            isinstance(value, int)
-            and not isinstance(value, bool)
-            and low <= value <= high
-        )
+        return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
     if schema.type == "STRUCT":
         return schema_of(value) is not None
     return isinstance(value, _EXPECTED[schema.type])

@@ -1,0 +1,140 @@
+"""Columns of values to JSON, with and without the envelope.
+
+    values ──► wire (what to encode) ──► one encoding of all ──► lines ──► {"schema":...,"payload": line }
+
+Kafka Connect escapes some characters that the encoder leaves (outside the basic plane) or writes in lower case
+(`\\u001f`); the few lines that have one are mended.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from converters.json.schemas import tree_of
+from converters.json.wire import Wire
+from engine.api.batch import Repeat
+from engine.api.converter import Encoded, Failure
+from engine.api.errors import DataError
+from engine.api.schema import Schema
+
+__all__ = ["JsonEncoder"]
+
+_TO_MEND = re.compile(rb"\\u|[\xf0-\xf4]")
+_ESCAPES = re.compile(r"\\u[0-9a-f]{4}|\\.|[\U00010000-\U0010ffff]")
+_REFUSED = "Converting Kafka Connect data to byte[] failed due to serialization error: "
+
+
+class _Run(NamedTuple):
+    start: int
+    end: int
+    schema: Schema | None
+
+
+class JsonEncoder:
+    """One converter's way out."""
+
+    def __init__(self, *, has_envelope: bool, replace_null: bool, is_decimal_numeric: bool, cache_size: int) -> None:
+        self._has_envelope = has_envelope
+        self._wire = Wire(replace_null=replace_null, is_decimal_numeric=is_decimal_numeric)
+        self._escaping = Wire(replace_null=replace_null, is_decimal_numeric=is_decimal_numeric, escape=True)
+        self._encoder = msgspec.json.Encoder()
+        self._prefixes: dict[Schema | None, bytes] = {}
+        self._prefixes_max = max(cache_size, 1)
+
+    def encode(self, values: Sequence[Any], schemas: Sequence[Schema | None]) -> Encoded:
+        """n values in, n payloads out; a value that cannot be converted costs itself."""
+        payloads: list[bytes | None] = []
+        failures: list[Failure] = []
+        for run in _runs(values, schemas):
+            payloads += self._encoded(values[run.start : run.end], run, failures)
+        return Encoded(payloads, failures)
+
+    def encode_one(self, value: Any, schema: Schema | None) -> bytes | None:
+        """The payload of one value. Raises DataError."""
+        if value is None and schema is None:
+            return None
+        try:
+            line = self._lines([value], schema, self._wire)[0]
+        except UnicodeEncodeError:
+            line = self._escaped_line(value, schema)
+        except RecursionError as error:
+            raise DataError(_REFUSED) from error
+        return self._prefix(schema) + line + b"}" if self._has_envelope else line
+
+    def _encoded(self, values: Sequence[Any], run: _Run, failures: list[Failure]) -> Sequence[bytes | None]:
+        if run.schema is None and None in values:
+            return self._one_by_one(values, run, failures)
+        try:
+            lines = self._lines(values, run.schema, self._wire)
+            if not self._has_envelope:
+                return lines
+            prefix = self._prefix(run.schema)
+            return [prefix + line + b"}" for line in lines]
+        except (DataError, UnicodeEncodeError, RecursionError):
+            return self._one_by_one(values, run, failures)
+
+    def _one_by_one(self, values: Sequence[Any], run: _Run, failures: list[Failure]) -> Sequence[bytes | None]:
+        payloads: list[bytes | None] = []
+        for index, value in enumerate(values, run.start):
+            try:
+                payloads.append(self.encode_one(value, run.schema))
+            except DataError as error:
+                payloads.append(None)
+                failures.append(Failure(index, error))
+        return payloads
+
+    def _lines(self, values: Sequence[Any], schema: Schema | None, wire: Wire) -> list[bytes]:
+        column = wire.column(schema, values)
+        block = self._encoder.encode_lines(column)
+        lines = block.split(b"\n")
+        lines.pop()
+        if b"\\u" in block or not block.isascii():
+            lines = [_mended(line) if _TO_MEND.search(line) else line for line in lines]
+        return lines
+
+    def _escaped_line(self, value: Any, schema: Schema | None) -> bytes:
+        try:
+            return self._lines([value], schema, self._escaping)[0]
+        except UnicodeEncodeError as error:  # in the name of a member
+            raise DataError(_REFUSED) from error
+
+    def _prefix(self, schema: Schema | None) -> bytes:
+        found = self._prefixes.get(schema)
+        if found is None:
+            tree = b"null" if schema is None else self._encoder.encode(tree_of(schema, self._wire))
+            found = b'{"schema":' + _mended(tree) + b',"payload":'
+            if len(self._prefixes) >= self._prefixes_max:
+                self._prefixes.pop(next(iter(self._prefixes)))  # the oldest
+            self._prefixes[schema] = found
+        return found
+
+
+def _runs(values: Sequence[Any], schemas: Sequence[Schema | None]) -> list[_Run]:
+    """Neighbours with one schema."""
+    if not len(values):
+        return []
+    if isinstance(schemas, Repeat):
+        return [_Run(0, len(values), schemas.value)]
+    runs = []
+    start = 0
+    for index in range(1, len(values)):
+        if schemas[index] is not schemas[start] and schemas[index] != schemas[start]:
+            runs.append(_Run(start, index, schemas[start]))
+            start = index
+    return [*runs, _Run(start, len(values), schemas[start])]
+
+
+def _mended(line: bytes) -> bytes:
+    return _ESCAPES.sub(_mend, line.decode()).encode()
+
+
+def _mend(match: re.Match[str]) -> str:
+    found = match.group()
+    if found[0] == "\\":
+        return "\\u" + found[2:].upper() if len(found) == 6 else found
+    units = found.encode("utf-16-be")
+    return "".join(f"\\u{units[at] << 8 | units[at + 1]:04X}" for at in (0, 2))
