@@ -41,7 +41,9 @@ NEEDS_ENVELOPE = (
 NO_JSON = "Converting byte[] to Kafka Connect data failed due to serialization error: "
 NESTING_MAX = 7  # deeper values without a schema are decoded one by one
 
-# Numbers that Java reads as 0.0; a strict decoder keeps their sign.
+# Numbers that Java reads as 0.0, where a strict decoder keeps the sign: with and without digits after the point.
+_ZERO_FLOATS = (b"-0.", b"-0e", b"-0E")
+_ZEROS = (b"-0",)
 _NEGATIVE_ZERO = re.compile(rb"-0(?:\.0+)?(?![0-9.])")
 _PAYLOAD_KEY = re.compile(rb'"payload"[ \t\n\r]*:[ \t\n\r]*\Z')
 _STRICT_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, DataError)
@@ -77,6 +79,7 @@ class Plan(NamedTuple):
     schema: Schema | None
     decoder: msgspec.json.Decoder[tuple[Any]] | None  # None: only the lenient way will do
     finish: finish.Finisher | None
+    zeros: tuple[bytes, ...]  # what negative zeros begin with that the decoder would take for floats
 
 
 class _BatchDecoder:
@@ -92,12 +95,13 @@ class _BatchDecoder:
             payloads = [*payloads]
         if None in payloads:
             return self._decode_around_nulls(payloads)
+        whole = self._strictly(payloads) if count else ([], None)  # type: ignore[arg-type]  # no None left
+        if whole is not None:
+            return Decoded(whole[0], Repeat(whole[1], count))
         values: list[Any] = []
         schemas: list[Schema | None] = []
         failures: list[Failure] = []
-        self._decode(payloads, 0, count, (values, schemas, failures))  # type: ignore[arg-type]  # no None left
-        if schemas and all(schema is schemas[0] for schema in schemas):
-            return Decoded(values, Repeat(schemas[0], count), failures)
+        self._decode(payloads, 0, count, (values, schemas, failures))  # type: ignore[arg-type]  # as above
         return Decoded(values, schemas, failures)
 
     def decode_one(self, payload: bytes | None) -> Value:
@@ -154,7 +158,7 @@ class SchemalessDecoder(_BatchDecoder):
     """Plain JSON: dicts, lists, texts and numbers."""
 
     def __init__(self) -> None:
-        self._plan = Plan(b"", None, msgspec.json.Decoder(_one(_any_value())), None)
+        self._plan = Plan(b"", None, msgspec.json.Decoder(_one(_any_value())), None, _ZERO_FLOATS)
 
     def _strictly(self, payloads: Sequence[bytes]) -> tuple[Sequence[Any], Schema | None] | None:
         values = _decoded(self._plan, payloads)
@@ -188,7 +192,7 @@ class EnvelopeDecoder(_BatchDecoder):
         self._plans: dict[bytes, Plan] = {}  # by prefix
         self._schemas: dict[bytes, Schema | None] = {}  # by the bytes of the schema member
         self._size_max = max(cache_size, 1)
-        self._last = Plan(b"\0", None, None, None)  # what no payload begins with
+        self._last = Plan(b"\0", None, None, None, ())  # what no payload begins with
         self._envelope = msgspec.json.Decoder(Envelope)
 
     def _strictly(self, payloads: Sequence[bytes]) -> tuple[Sequence[Any], Schema | None] | None:
@@ -237,11 +241,16 @@ class EnvelopeDecoder(_BatchDecoder):
 
 def _plan(prefix: bytes, schema: Schema | None, *, replace_null: bool) -> Plan:
     if schema is None:
-        return Plan(prefix, None, msgspec.json.Decoder(_one(_any_value())), None)
+        return Plan(prefix, None, msgspec.json.Decoder(_one(_any_value())), None, _ZERO_FLOATS)
     if not finish.is_direct(schema, replace_null=replace_null):
-        return Plan(prefix, schema, None, None)
+        return Plan(prefix, schema, None, None, ())
     decoder = msgspec.json.Decoder(_one(annotation(schema)))
-    return Plan(prefix, schema, decoder, finish.finisher(schema))
+    return Plan(prefix, schema, decoder, finish.finisher(schema), _ZEROS if _has_floats(schema) else ())
+
+
+def _has_floats(schema: Schema) -> bool:
+    parts = [schema.key_schema, schema.value_schema, *(field.schema for field in schema.fields)]
+    return schema.type in ("FLOAT32", "FLOAT64") or any(_has_floats(part) for part in parts if part is not None)
 
 
 def _decoded(plan: Plan, payloads: Sequence[bytes]) -> Sequence[Any] | None:
@@ -256,7 +265,7 @@ def _decoded(plan: Plan, payloads: Sequence[bytes]) -> Sequence[Any] | None:
             return None
         payloads = bodies
     text = b"[" + b"]\n[".join(payloads) + b"]"
-    if b"-0" in text and _NEGATIVE_ZERO.search(text):
+    if any(zero in text for zero in plan.zeros) and _NEGATIVE_ZERO.search(text):
         return None
     try:
         if not text.isascii():

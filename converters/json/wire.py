@@ -17,7 +17,8 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from itertools import chain, compress, islice
+from itertools import chain, compress, islice, repeat
+from operator import is_
 from typing import Any
 
 import msgspec
@@ -178,24 +179,24 @@ class Wire:
         ]
 
     def _schemaless(self, column: Column) -> Column:
-        kinds = set(map(type, column))
-        if self._escape or not kinds <= _PLAIN:
+        types = [*map(type, column)]
+        if self._escape or not _PLAIN.issuperset(types):
             return [*map(self._schemaless_value, column)]
-        return self._schemaless_plain(column, kinds)
+        return self._schemaless_plain(column, types)
 
-    def _schemaless_plain(self, column: Column, kinds: set[type]) -> Column:
+    def _schemaless_plain(self, column: Column, types: list[type]) -> Column:
+        kinds = set(types)
         if kinds <= _AS_THEY_ARE:
             return column
         for kind, rule in ((float, _javas_floats), (list, self._schemaless_lists), (dict, self._schemaless_maps)):
             if kind in kinds:
-                is_kind = [type(value) is kind for value in column]
-                these = [*compress(column, is_kind)]
+                these = [*compress(column, map(is_, types, repeat(kind)))]
                 found = rule(these)
                 if found is not these:
                     rest = iter(found)
-                    column = [next(rest) if here else value for value, here in zip(column, is_kind, strict=True)]
+                    column = [next(rest) if here is kind else old for old, here in zip(column, types, strict=True)]
         if int in kinds:
-            numbers = [value for value in column if type(value) is int]
+            numbers = [*compress(column, map(is_, types, repeat(int)))]
             if min(numbers) < _INT64[0] or max(numbers) > _INT64[1]:
                 raise _no_schema(max(numbers, key=abs))
         return column
@@ -240,7 +241,7 @@ class Wire:
             return value
         for kind in (int, float, str, bytes):
             if isinstance(value, kind):
-                return self._schemaless_plain([kind(value)], {kind})[0]  # type: ignore[arg-type]  # of its own class
+                return self._schemaless_plain([kind(value)], [kind])[0]  # type: ignore[arg-type]  # of its own class
         raise _no_schema(value)
 
 

@@ -239,6 +239,9 @@ class Schema(Struct, frozen=True, eq=False, dict=True, repr_omit_defaults=True):
         # The default stays out of the hash, because a list has none. A NaN equals itself, as in Java.
         return self._hash == other._hash and (*self._identity, self.default) == (*other._identity, other.default)
 
+    def __ne__(self, other: object) -> bool:
+        return not self == other  # msgspec's own would not ask `__eq__`
+
 
 def schema_of(value: Struct) -> Schema | None:
     """The schema whose `struct_type` made this value; None for anything else."""
