@@ -42,9 +42,9 @@ NO_JSON = "Converting byte[] to Kafka Connect data failed due to serialization e
 NESTING_MAX = 7  # deeper values without a schema are decoded one by one
 
 # Numbers that Java reads as 0.0, where a strict decoder keeps the sign: with and without digits after the point.
-_ZERO_FLOATS = (b"-0.", b"-0e", b"-0E")
-_ZEROS = (b"-0",)
-_NEGATIVE_ZERO = re.compile(rb"-0(?:\.0+)?(?![0-9.])")
+# bench/micro/test_converters.py::schemaless_in: one expression takes a tenth of the time of `b"-0." in text`
+_ZERO_FLOATS = re.compile(rb"-0(?:\.0+(?![0-9])|[eE])")
+_ZEROS = re.compile(rb"-0(?:\.0+)?(?![0-9.])")
 _PAYLOAD_KEY = re.compile(rb'"payload"[ \t\n\r]*:[ \t\n\r]*\Z')
 _STRICT_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, DataError)
 
@@ -79,7 +79,7 @@ class Plan(NamedTuple):
     schema: Schema | None
     decoder: msgspec.json.Decoder[tuple[Any]] | None  # None: only the lenient way will do
     finish: finish.Finisher | None
-    zeros: tuple[bytes, ...]  # what negative zeros begin with that the decoder would take for floats
+    zeros: re.Pattern[bytes] | None  # negative zeros that the decoder would make floats
 
 
 class _BatchDecoder:
@@ -192,7 +192,7 @@ class EnvelopeDecoder(_BatchDecoder):
         self._plans: dict[bytes, Plan] = {}  # by prefix
         self._schemas: dict[bytes, Schema | None] = {}  # by the bytes of the schema member
         self._size_max = max(cache_size, 1)
-        self._last = Plan(b"\0", None, None, None, ())  # what no payload begins with
+        self._last = Plan(b"\0", None, None, None, None)  # what no payload begins with
         self._envelope = msgspec.json.Decoder(Envelope)
 
     def _strictly(self, payloads: Sequence[bytes]) -> tuple[Sequence[Any], Schema | None] | None:
@@ -243,9 +243,9 @@ def _plan(prefix: bytes, schema: Schema | None, *, replace_null: bool) -> Plan:
     if schema is None:
         return Plan(prefix, None, msgspec.json.Decoder(_one(_any_value())), None, _ZERO_FLOATS)
     if not finish.is_direct(schema, replace_null=replace_null):
-        return Plan(prefix, schema, None, None, ())
+        return Plan(prefix, schema, None, None, None)
     decoder = msgspec.json.Decoder(_one(annotation(schema)))
-    return Plan(prefix, schema, decoder, finish.finisher(schema), _ZEROS if _has_floats(schema) else ())
+    return Plan(prefix, schema, decoder, finish.finisher(schema), _ZEROS if _has_floats(schema) else None)
 
 
 def _has_floats(schema: Schema) -> bool:
@@ -265,7 +265,7 @@ def _decoded(plan: Plan, payloads: Sequence[bytes]) -> Sequence[Any] | None:
             return None
         payloads = bodies
     text = b"[" + b"]\n[".join(payloads) + b"]"
-    if any(zero in text for zero in plan.zeros) and _NEGATIVE_ZERO.search(text):
+    if plan.zeros is not None and plan.zeros.search(text):
         return None
     try:
         if not text.isascii():

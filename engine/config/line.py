@@ -1,0 +1,74 @@
+"""A line's specification: all that its two processes need to know, settled before they are forked.
+
+Plain values only: made by `engine.boot` out of files, defaults and the probe's answer,
+kept by the supervisor for every restart, inherited by the children as it is.
+
+Used by: boot (makes), supervisor (keeps), task and pump (read).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+__all__ = ["LineSpec", "PluginSpec", "Subscription", "Timing"]
+
+
+class PluginSpec(Struct, frozen=True):
+    """A plugin to be made: where its class is, and the keys it gets."""
+
+    path: str  # "package.module:Class"
+    config: Mapping[str, str] = {}
+    name: str = ""  # a transform's alias
+
+
+class Subscription(Struct, frozen=True):
+    """What a sink reads: a list of topics, or a pattern (Java's, matched against whole names)."""
+
+    topics: tuple[str, ...] = ()
+    pattern: str = ""
+
+
+class Timing(Struct, frozen=True):
+    """Intervals and time budgets, in seconds."""
+
+    commit_interval: float = 60.0  # offset.flush.interval.ms
+    commit_timeout: float = 5.0  # offset.flush.timeout.ms
+    revocation_timeout: float = 60.0  # a sink's flush before its partitions are given up
+    broker_timeout: float = 15.0  # to find a broker, a topic, a group's offsets
+    stop_timeout: float = 5.0  # task.shutdown.graceful.timeout.ms
+    retry_backoff: float = 3.0  # before a call that raised RetriableError is made again
+
+
+class LineSpec(Struct, frozen=True, kw_only=True):
+    """One task, ready to be forked."""
+
+    connector: str
+    task: int
+    type: str  # "source" or "sink"
+    plugin: str  # as configured, for people
+    task_path: str
+    task_config: Mapping[str, str]
+    key_converter: PluginSpec
+    value_converter: PluginSpec
+    header_converter: PluginSpec
+    transforms: tuple[PluginSpec, ...] = ()
+    wants_commit_record: bool = False  # the task's class overrides it: an answer for each record
+    kafka: Mapping[str, str | int | float | bool]  # settings of this line's client, in librdkafka's names
+    subscription: Subscription = Subscription()
+    start_at: str = "earliest"  # sinks: where a partition begins that was never committed
+    store: str = ""  # path of the SQLite store
+    store_lock: int = -1  # descriptor of the lock that keeps a second worker away
+    is_bulk: bool = False
+    is_embedded: bool = False  # Kafka is the mock cluster, which forgets
+    ring_bytes: int = 8 * 1024 * 1024
+    record_bytes_max: int = 1024 * 1024  # sources: the largest key and value together
+    processes: int = 2  # 1: both banks in one process
+    timing: Timing = Timing()
+    secrets: tuple[str, ...] = ()  # values that no log may show
+
+    @property
+    def title(self) -> str:
+        """How people call the line: connector and task."""
+        return f"{self.connector}/{self.task}"

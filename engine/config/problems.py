@@ -1,0 +1,49 @@
+"""Small sentences and acts that all readers of configuration share.
+
+Used by: the other modules of engine.config, engine.boot.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+import msgspec
+
+from engine.api.errors import ConfigError, Problem
+
+__all__ = ["collect", "did_you_mean", "place", "raise_all"]
+
+Answer = TypeVar("Answer")
+
+_CLOSE_ENOUGH = 0.75
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`; did you mean "x"?` for the nearest of the known names; nothing when none is near."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=_CLOSE_ENOUGH)
+    return f'; did you mean "{near[0]}"?' if near else ""
+
+
+def place(problems: Iterable[Problem], *, connector: str = "", file: str = "") -> list[Problem]:
+    """The same problems, each with the connector and file it does not name yet."""
+    return [
+        msgspec.structs.replace(problem, connector=problem.connector or connector, file=problem.file or file)
+        for problem in problems
+    ]
+
+
+def collect(problems: list[Problem], read: Callable[..., Answer], *arguments: object) -> Answer | None:
+    """What `read` answers; or None, and its problems are added to the others'."""
+    try:
+        return read(*arguments)
+    except ConfigError as error:
+        problems.extend(error.problems)
+        return None
+
+
+def raise_all(problems: Sequence[Problem]) -> None:
+    """Raise ConfigError with all of them; nothing happens when there are none."""
+    if problems:
+        raise ConfigError(problems)

@@ -1,0 +1,30 @@
+"""How processes end: one table for the command and for the children of the supervisor.
+
+What a user's script sees is documented in docs/operations.md; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+__all__ = ["ExitCode"]
+
+
+class ExitCode(IntEnum):
+    """The number a process ends with."""
+
+    OK = 0  # all that was asked is done
+    FAILED = 1  # a task failed and was given up: the report says why
+    USAGE = 2  # the command line or a configuration is wrong; nothing was started
+    UNREACHABLE = 3  # no broker, or a topic that should be there is not; nothing was started
+    LOCKED = 4  # another worker uses the store
+    UNSUPPORTED = 5  # this machine lacks something Millrace needs
+    INCOMPLETE = 6  # the report's count does not come out even: records are missing
+    BUG = 70  # an error of Millrace itself
+    INTERRUPTED = 130  # stopped cleanly by Ctrl-C (INT); work is left for the next run
+    KILLED_NOW = 137  # stopped at once by a second signal, nothing was flushed
+    TERMINATED = 143  # stopped cleanly by TERM; work is left for the next run
+
+
+#: What a child of the supervisor ends with that a restart would not mend.
+GIVE_UP = frozenset({ExitCode.FAILED, ExitCode.USAGE, ExitCode.UNREACHABLE})

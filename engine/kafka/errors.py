@@ -1,0 +1,48 @@
+"""One table from librdkafka's errors to ours, used at the border and nowhere else.
+
+Used by: engine.kafka, engine.pump.
+"""
+
+from __future__ import annotations
+
+from confluent_kafka import KafkaError
+
+from engine.api.errors import ConnectError, DeliveryTimeoutError, RecordTooLargeError, RetriableError, UnreachableError
+
+__all__ = ["as_ours"]
+
+_TOO_LARGE = {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE, KafkaError.INVALID_MSG_SIZE}
+_TIMED_OUT = {KafkaError._MSG_TIMED_OUT}
+_UNREACHABLE = {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT, KafkaError._RESOLVE}
+_WHAT_TO_DO = {
+    KafkaError.UNKNOWN_TOPIC_OR_PART: "create the topic, or let the broker do it (auto.create.topics.enable)",
+    KafkaError._UNKNOWN_TOPIC: "create the topic, or let the broker do it (auto.create.topics.enable)",
+    KafkaError._UNKNOWN_PARTITION: "the connector names a partition that the topic has not",
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "give this user Write (sources) or Read (sinks) on the topic",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "give this user Read on the consumer group",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "give this user IdempotentWrite on the cluster",
+    KafkaError._AUTHENTICATION: "check user name and password, and that the listener takes this mechanism",
+    KafkaError.SASL_AUTHENTICATION_FAILED: "check user name and password",
+    KafkaError.FENCED_INSTANCE_ID: "another process has joined with the same group.instance.id",
+}
+
+
+def as_ours(error: KafkaError, doing: str) -> ConnectError:
+    """Our error for one of librdkafka's.
+
+    doing: what was tried, with names, e.g. "produce to topic orders".
+    """
+    code = error.code()
+    advice = _WHAT_TO_DO.get(code)
+    text = f"cannot {doing}: {error.str()} ({error.name()})" + (f"; {advice}" if advice else "")
+    if code in _TOO_LARGE:
+        return RecordTooLargeError(
+            f"{text}; the topic's max.message.bytes and the producer's max.request.size must take the record"
+        )
+    if code in _TIMED_OUT:
+        return DeliveryTimeoutError(text)
+    if code in _UNREACHABLE:
+        return UnreachableError(text)
+    if error.retriable():
+        return RetriableError(text)
+    return ConnectError(text)

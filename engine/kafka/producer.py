@@ -1,0 +1,156 @@
+"""A producer as the pump sees it: whole batches in, answers by `poll`.
+
+Three ways, as librdkafka has them: `send_batch` (one partition, values and keys), `send_each`
+(headers, timestamps), both with a callback for the last record or for each.
+
+Used by: engine.pump.delivery, which knows when which way is safe.
+Not here: order, acknowledgement, offsets.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka.admin import AdminClient, ConfigResource
+
+from engine.api.errors import ConnectError, UnreachableError
+from engine.kafka.consumer import client_settings
+from engine.kafka.errors import as_ours
+
+__all__ = ["BatchProducer", "Refused"]
+
+logger = logging.getLogger("millrace.kafka")
+
+OnDelivery = Callable[[KafkaError | None, Message], None]
+#: While a topic is being created its leader is unknown for a moment.
+TOPIC_RETRY_SECONDS = 0.1
+
+
+class Refused(Exception):  # noqa: N818  an answer, not an error of ours
+    """The client took only a part of what it was given, or none; it can no longer be trusted to keep order."""
+
+    def __init__(self, error: KafkaError | None) -> None:
+        self.error = error
+        super().__init__(str(error))
+
+
+class BatchProducer:
+    """One librdkafka producer; make it after the fork."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self._settings = dict(settings)
+        self._client = Producer({**self._settings, "error_cb": _log_error, "logger": logger})
+        self._admin: AdminClient | None = None
+
+    def __len__(self) -> int:
+        """Records handed over that are not answered yet."""
+        return len(self._client)
+
+    def close(self) -> None:
+        """Forget what is queued; nothing of it is answered any more."""
+        try:
+            self._client.purge()
+            self._client.poll(0)
+        except KafkaException:
+            pass  # a client after a fatal error says so once more
+
+    def poll(self) -> None:
+        """Call the callbacks of all answers that are there. Raises Refused after a fatal error."""
+        try:
+            self._client.poll(0)
+        except KafkaException as error:
+            raise Refused(error.args[0]) from error
+
+    def send_batch(
+        self,
+        topic: str,
+        partition: int,
+        messages: list[dict[str, Any]],
+        on_each: OnDelivery | None = None,
+    ) -> None:
+        """Queue records; messages are dicts of value, key and perhaps `callback`. partition -1: by key.
+
+        Raises Refused when not all were taken.
+        """
+        try:
+            if on_each is None:
+                taken = self._client.produce_batch(topic, messages, partition=partition)
+            else:
+                taken = self._client.produce_batch(topic, messages, partition=partition, on_delivery=on_each)
+        except (KafkaException, BufferError) as error:
+            raise Refused(error.args[0] if isinstance(error, KafkaException) else None) from error
+        if taken != len(messages):
+            raise Refused(next((message["_error"] for message in messages if "_error" in message), None))
+
+    def send_each(
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None,
+        partition: int,
+        timestamp: int | None,
+        headers: Sequence[tuple[str, bytes | None]] | None,
+        on_delivery: OnDelivery | None,
+    ) -> None:
+        """Queue one record. Raises Refused."""
+        extra: dict[str, Any] = {}
+        if timestamp is not None:
+            extra["timestamp"] = timestamp
+        if headers:
+            extra["headers"] = list(headers)
+        if on_delivery is not None:
+            extra["on_delivery"] = on_delivery
+        try:
+            self._client.produce(topic, value, key, partition, **extra)
+        except (KafkaException, BufferError) as error:
+            raise Refused(error.args[0] if isinstance(error, KafkaException) else None) from error
+
+    def partition_count(self, topic: str, timeout_seconds: float) -> int:
+        """Partitions of a topic; asks the broker, which may create it. Raises ConnectError."""
+        deadline = time.monotonic() + timeout_seconds
+        while True:
+            left = deadline - time.monotonic()
+            try:
+                metadata = self._client.list_topics(topic, timeout=max(0.1, left)).topics[topic]
+            except KafkaException as error:
+                raise as_ours(error.args[0], f"find topic {topic}") from error
+            if metadata.error is None and metadata.partitions:
+                return len(metadata.partitions)
+            if left <= 0:
+                if metadata.error is None:
+                    raise UnreachableError(f"topic {topic} has no partitions after {timeout_seconds:.0f} s")
+                raise as_ours(metadata.error, f"find topic {topic}")
+            if metadata.error is not None and metadata.error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                raise as_ours(metadata.error, f"produce to topic {topic}")
+            time.sleep(TOPIC_RETRY_SECONDS)
+
+    def largest_batch_bytes(self, topic: str, timeout_seconds: float) -> int | None:
+        """The topic's `max.message.bytes`; None where the broker does not tell."""
+        if self._admin is None:
+            self._admin = AdminClient(client_settings(self._settings))
+        resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
+        try:
+            answer = self._admin.describe_configs([resource], request_timeout=timeout_seconds)[resource].result()
+            return int(answer["max.message.bytes"].value)
+        except (KafkaException, KeyError, TypeError, ValueError) as error:
+            logger.info("topic %s: its max.message.bytes cannot be read (%s); assuming the client's", topic, error)
+            return None
+
+
+def check_settings(settings: Mapping[str, Any]) -> None:
+    """Let librdkafka read producer settings. Raises ConnectError with its complaint."""
+    try:
+        Producer(dict(settings))
+    except KafkaException as error:
+        raise ConnectError(error.args[0].str()) from error
+    except (TypeError, ValueError) as error:
+        raise ConnectError(str(error)) from error
+
+
+def _log_error(error: KafkaError) -> None:
+    # librdkafka goes on trying by itself; a person should know that something is away.
+    logger.warning("kafka: %s", error)

@@ -1,0 +1,108 @@
+"""Log lines that say whose they are: connector, task and process on every one, as text or as JSON.
+
+    2026-03-01 12:00:00,123 INFO  [orders|task-0|pump] produced again ... (millrace.pump)
+
+The place in brackets is Kafka Connect's (`connector.context`), with the process behind it. Secrets that the
+configuration named are replaced wherever they turn up, in messages and in tracebacks.
+
+Used by: engine.cli (the command), each process's main.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterable
+
+import orjson
+
+from engine.api.config import HIDDEN
+
+__all__ = ["FORMATS", "LogSettings", "set_up"]
+
+FORMATS = ("text", "json")
+#: Secrets shorter than this would black out half of a log.
+SECRET_LENGTH_MIN = 3
+
+
+class LogSettings:
+    """How this run logs; the same in all its processes."""
+
+    def __init__(self, level: str = "INFO", form: str = "text") -> None:
+        self.level = level
+        self.form = form
+
+
+def set_up(
+    settings: LogSettings,
+    *,
+    process: str,
+    connector: str = "",
+    task: int | None = None,
+    secrets: Iterable[str] = (),
+) -> None:
+    """Write this process's log to standard error, every line with its place."""
+    place = Place(process, connector, task, sorted((s for s in secrets if len(s) >= SECRET_LENGTH_MIN), key=len)[::-1])
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter(place) if settings.form == "json" else TextFormatter(place))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(settings.level)
+
+
+class Place:
+    """Whose lines these are."""
+
+    def __init__(self, process: str, connector: str, task: int | None, secrets: list[str]) -> None:
+        self.process = process
+        self.connector = connector
+        self.task = task
+        self._secrets = secrets
+
+    def __str__(self) -> str:
+        if not self.connector:
+            return self.process
+        return f"{self.connector}|{'worker' if self.task is None else f'task-{self.task}'}|{self.process}"
+
+    def masked(self, text: str) -> str:
+        """The text without secrets."""
+        for secret in self._secrets:
+            text = text.replace(secret, HIDDEN)
+        return text
+
+
+class TextFormatter(logging.Formatter):
+    """Lines for people."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(f"%(asctime)s %(levelname)-5s [{str(place).replace('%', '%%')}] %(message)s (%(name)s)")
+        self._place = place
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._place.masked(super().format(record))
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__()
+        self._place = place
+
+    def format(self, record: logging.LogRecord) -> str:
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        line = {
+            "time": f"{stamp}.{int(record.msecs):03d}Z",
+            "level": record.levelname,
+            "connector": self._place.connector or None,
+            "task": self._place.task,
+            "process": self._place.process,
+            "pid": os.getpid(),
+            "logger": record.name,
+            "message": self._place.masked(record.getMessage()),
+        }
+        if record.exc_info:
+            line["trace"] = self._place.masked(self.formatException(record.exc_info))
+        return orjson.dumps(line).decode()

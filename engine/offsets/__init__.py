@@ -1,0 +1,1 @@
+"""Where a source left off: the local store."""

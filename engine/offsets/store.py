@@ -1,0 +1,120 @@
+"""The local store: source offsets of standalone workers, and the worker's own identity, in one SQLite file.
+
+    source_offsets   connector, partition (JSON)  ->  offset (JSON)
+    worker           name                         ->  value
+
+The file stands beside `offset.storage.file.filename`, which belongs to Kafka Connect and is
+never written to. It is opened after the fork by the processes that need it: the task
+process reads its offsets at start, the pump is their only writer afterwards. A lock beside
+it keeps a second worker away; every pump inherits it, so that a new supervisor waits until
+the last old pump is gone.
+
+Used by: engine.pump.source (writes), engine.task.source (reads), engine.boot (identity, lock).
+Not here: sinks' offsets, which are the consumer group's.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import time
+import uuid
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from engine.api.errors import ConnectError
+
+__all__ = ["OffsetStore", "encode_part", "lock", "store_path"]
+
+#: How long one process waits for another's write.
+BUSY_SECONDS = 30.0
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS source_offsets (
+    connector TEXT NOT NULL, partition BLOB NOT NULL, offset BLOB, PRIMARY KEY (connector, partition)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS worker (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+
+def store_path(offset_file: str) -> Path:
+    """Where the store stands for a worker with this `offset.storage.file.filename`."""
+    return Path(offset_file + ".millrace.db")
+
+
+def encode_part(part: Mapping[str, Any] | None) -> bytes:
+    """A source partition or offset as the JSON it is stored and looked up by: sorted keys, no spaces."""
+    return orjson.dumps(part, option=orjson.OPT_SORT_KEYS)
+
+
+def lock(path: Path, wait_seconds: float) -> int:
+    """Take the lock beside the store; returns the descriptor that holds it, for the children to inherit.
+
+    Raises ConnectError when another worker has it for longer than `wait_seconds`.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise ConnectError(
+            f"offset.storage.file.filename: cannot make the store {path}: {error.strerror}; name a place that can be written"
+        ) from error
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return descriptor
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                os.close(descriptor)
+                raise ConnectError(
+                    f"another Millrace worker uses the store {path} (offset.storage.file.filename); "
+                    "stop it, or name another file"
+                ) from None
+            time.sleep(0.05)
+
+
+class OffsetStore:
+    """One process's connection to the store."""
+
+    def __init__(self, path: str | Path) -> None:
+        try:
+            self._database = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+            self._database.execute("PRAGMA journal_mode=WAL")
+            self._database.execute("PRAGMA synchronous=FULL")
+            self._database.executescript(_SCHEMA)
+        except sqlite3.Error as error:
+            raise ConnectError(f"the offset store {path} cannot be opened: {error}") from error
+        self._path = path
+
+    def close(self) -> None:
+        """Give the connection back; the last one folds the write-ahead log into the file."""
+        self._database.close()
+
+    def offsets(self, connector: str) -> dict[bytes, Mapping[str, Any] | None]:
+        """Every stored offset of a connector, by its encoded partition."""
+        rows = self._database.execute("SELECT partition, offset FROM source_offsets WHERE connector = ?", (connector,))
+        return {partition: orjson.loads(offset) for partition, offset in rows}
+
+    def write(self, connector: str, offsets: Iterable[tuple[bytes, bytes]]) -> None:
+        """Store offsets by encoded partition, all of them or none. Raises ConnectError."""
+        try:
+            with self._database:
+                self._database.execute("BEGIN IMMEDIATE")
+                self._database.executemany(
+                    "INSERT INTO source_offsets VALUES (?, ?, ?) "
+                    "ON CONFLICT (connector, partition) DO UPDATE SET offset = excluded.offset",
+                    [(connector, partition, offset) for partition, offset in offsets],
+                )
+        except sqlite3.Error as error:
+            raise ConnectError(f"the offset store {self._path} cannot be written: {error}") from error
+
+    def worker_id(self) -> str:
+        """The identity of the worker whose store this is; made at the first call, then always the same."""
+        fresh = uuid.uuid4().hex[:12]
+        self._database.execute("INSERT OR IGNORE INTO worker VALUES ('id', ?)", (fresh,))
+        (known,) = self._database.execute("SELECT value FROM worker WHERE name = 'id'").fetchone()
+        return str(known)

@@ -1,0 +1,1 @@
+"""The pump: librdkafka, offsets, delivery. No plugin code."""

@@ -1,0 +1,319 @@
+"""Handing frames to Kafka in order, and knowing which prefix of them Kafka has.
+
+Three ways to send a frame; the first that is safe for it is taken:
+
+    fast     idempotence and gapless guarantee; a callback for the last record of each partition.
+             One success then stands for all before it: a gap is fatal to the producer.
+    plain    a callback for each record: where librdkafka picks partitions by key, where the
+             connector wants to hear of each record, where the user switched idempotence off.
+    slow     after any error: a new producer, one request in flight with one record each, a
+             callback for each. It finds the record to blame, or finds that there is none
+             (a batch too large for the topic is refused whole, though each record is legal).
+
+Invariant: a frame counts as acknowledged when it and all before it are. After an error no
+callback of the old producer is believed; everything unacknowledged is sent again.
+
+Used by: engine.pump.source.
+Not here: the ring, offsets. Why the ways are what they are: docs/decisions/delivery.md.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Protocol
+
+from confluent_kafka import KafkaError, Message
+
+from engine.api.errors import ConnectError
+from engine.kafka.errors import as_ours
+from engine.kafka.producer import Refused
+from engine.shm.frame import SourceFrame
+
+__all__ = ["Delivery", "ProducerPort", "Sent"]
+
+logger = logging.getLogger("millrace.pump")
+
+#: Records in librdkafka's queue at most; its own limit (`queue.buffering.max.messages`) is never run into.
+QUEUE_RECORDS_MAX = 90_000
+#: How long a topic's partition count is believed.
+PARTITIONS_FRESH_NS = 300 * 10**9
+
+SLOW_SETTINGS: Mapping[str, Any] = {
+    "enable.gapless.guarantee": False,
+    "max.in.flight.requests.per.connection": 1,
+    "batch.num.messages": 1,
+}
+
+
+class ProducerPort(Protocol):
+    """What delivery needs of a producer (`engine.kafka.producer.BatchProducer`; a fake in the simulation)."""
+
+    def __len__(self) -> int: ...
+    def close(self) -> None: ...
+    def poll(self) -> None: ...
+    def send_batch(
+        self, topic: str, partition: int, messages: list[dict[str, Any]], on_each: Any = None
+    ) -> None: ...
+    def send_each(
+        self, topic: str, value: Any, key: Any, partition: int, timestamp: Any, headers: Any, on_delivery: Any
+    ) -> None: ...
+    def partition_count(self, topic: str, timeout_seconds: float) -> int: ...
+    def largest_batch_bytes(self, topic: str, timeout_seconds: float) -> int | None: ...
+
+
+class Sent:
+    """A frame on its way, until Kafka has all of it."""
+
+    __slots__ = ("_delivery", "frame", "pending", "places")
+
+    def __init__(self, frame: SourceFrame, delivery: Delivery) -> None:
+        self.frame = frame
+        self.pending = 0
+        self.places: list[tuple[int, int, int]] = []  # (sequence, partition, offset), where they are wanted
+        self._delivery = delivery
+
+    def arrived(self, error: KafkaError | None, _: Message) -> None:
+        """One expected answer is here."""
+        if error is not None:
+            self._delivery.fail(self, None, error)
+        else:
+            self.pending -= 1
+
+    def record_arrived(self, index: int, error: KafkaError | None, message: Message) -> None:
+        """The answer for one record is here."""
+        if error is not None:
+            self._delivery.fail(self, index, error)
+            return
+        self.pending -= 1
+        if self._delivery.wants_each:
+            self.places.append((self.frame.sequence + index, message.partition(), message.offset()))
+
+
+class Delivery:
+    """Frames in, acknowledged prefix out."""
+
+    def __init__(
+        self,
+        make_producer: Callable[[Mapping[str, Any]], ProducerPort],
+        settings: Mapping[str, Any],
+        *,
+        wants_each: bool,
+        timeout_seconds: float,
+        now_ns: Callable[[], int],
+    ) -> None:
+        self._make_producer = make_producer
+        self._settings = dict(settings)
+        self._is_idempotent = str(settings.get("enable.idempotence", "true")).lower() == "true"
+        if self._is_idempotent:
+            self._settings["enable.gapless.guarantee"] = True
+        self.wants_each = wants_each
+        self._timeout_seconds = timeout_seconds
+        self._now_ns = now_ns
+        self._producer = make_producer(self._settings)
+        self._in_flight: deque[Sent] = deque()
+        self._topics: dict[str, tuple[int, int]] = {}  # partitions, when they were counted
+        self._turn = 0
+        self._slow_left = -1  # frames still to be sent the slow way; -1: not slow
+        self._queue_bytes = 0
+        self._queue_bytes_max = int(settings.get("queue.buffering.max.kbytes", 1_048_576)) * 1024
+        self.error: KafkaError | None = None  # the producer is broken and nothing it says counts
+        self.refusal: ConnectError | None = None  # the slow way found the record to blame
+
+    def __len__(self) -> int:
+        """Records handed over that are not answered yet."""
+        return len(self._producer)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is on its way."""
+        return not self._in_flight
+
+    def close(self) -> None:
+        """Drop what is queued."""
+        self._producer.close()
+
+    def has_room(self, frame: SourceFrame) -> bool:
+        """Whether a frame can be sent now without running into a limit of the client."""
+        if self._in_flight and self._slow_left >= 0:
+            return False  # one at a time: the next may meet the error of the last
+        if not self._in_flight:
+            return True
+        return (
+            len(self._producer) + frame.count <= QUEUE_RECORDS_MAX
+            and self._queue_bytes + frame.size_bytes <= self._queue_bytes_max // 2
+        )
+
+    def send(self, frame: SourceFrame) -> None:
+        """Hand a frame over. Raises ConnectError when its topic cannot be found."""
+        sent = Sent(frame, self)
+        self._in_flight.append(sent)
+        self._queue_bytes += frame.size_bytes
+        if not frame.count:
+            return
+        partitions = self._partitions(frame.topic)
+        try:
+            if self._slow_left >= 0:
+                self._send_slow(sent, partitions)
+            elif frame.headers is not None or frame.timestamps is not None:
+                self._send_singly(sent, partitions, with_callback_each=not self._is_fast(frame))
+            elif self._is_fast(frame):
+                self._send_fast(sent, partitions)
+            else:
+                self._send_plain(sent, partitions)
+        except Refused as refused:
+            self.fail(sent, None, refused.error)
+
+    def poll(self) -> None:
+        """Hear what Kafka answered."""
+        try:
+            self._producer.poll()
+        except Refused as refused:
+            self.fail(None, None, refused.error)
+
+    def acknowledged(self) -> Sent | None:
+        """The oldest frame, if Kafka has all of it; taken off the list."""
+        if self.error is not None or not self._in_flight or self._in_flight[0].pending:
+            return None
+        sent = self._in_flight.popleft()
+        self._queue_bytes -= sent.frame.size_bytes
+        if self._slow_left > 0:
+            self._slow_left -= 1
+        if self._slow_left == 0 and not self._in_flight:
+            logger.info("all that failed together was delivered one by one; going on at full speed")
+            self._renew(self._settings)
+            self._slow_left = -1
+        return sent
+
+    def fail(self, sent: Sent | None, index: int | None, error: KafkaError | None) -> None:
+        """Note the first error; what is decided, is decided by `mend`."""
+        if self.error is not None or self.refusal is not None:
+            return
+        if self._slow_left >= 0 and sent is not None and error is not None:
+            place = "a record" if index is None else f"record {index + 1} of {sent.frame.count} in its batch"
+            value = None if index is None else sent.frame.values[index]
+            size = "" if value is None else f" ({len(value)} bytes)"
+            offsets = f", before source offset {sent.frame.offsets[-1].offset.decode()}" if sent.frame.offsets else ""
+            self.refusal = as_ours(error, f"produce {place}{size} to topic {sent.frame.topic}{offsets}")
+            return
+        self.error = error if error is not None else KafkaError(KafkaError._FAIL)
+
+    def mend(self) -> int:
+        """After an error: make a new producer; all frames in flight are to be sent again, the slow way.
+
+        Returns how many they are.
+        """
+        assert self.error is not None
+        count = len(self._in_flight)
+        logger.warning("kafka: %s; sending the last %d batches again, record by record", self.error, count)
+        self._in_flight.clear()
+        self._queue_bytes = 0
+        self.error = None
+        self._slow_left = count
+        self._renew({**self._settings, **SLOW_SETTINGS})
+        return count
+
+    def _renew(self, settings: Mapping[str, Any]) -> None:
+        self._producer.close()
+        self._producer = self._make_producer(settings)
+
+    def _is_fast(self, frame: SourceFrame) -> bool:
+        if not self._is_idempotent or self.wants_each:
+            return False
+        if frame.partitions is not None:
+            return None not in frame.partitions
+        return frame.keys is None
+
+    def _partitions(self, topic: str) -> int:
+        known = self._topics.get(topic)
+        if known is not None and self._now_ns() - known[1] < PARTITIONS_FRESH_NS:
+            return known[0]
+        count = self._producer.partition_count(topic, self._timeout_seconds)
+        self._topics[topic] = (count, self._now_ns())
+        if known is None:
+            self._fit_batches(topic)
+        return count
+
+    def _fit_batches(self, topic: str) -> None:
+        """Keep batches below what the topic takes: librdkafka does not split one that is refused."""
+        limit = self._producer.largest_batch_bytes(topic, self._timeout_seconds)
+        if limit is not None and limit < int(self._settings.get("batch.size", 1_000_000)):
+            self._settings["batch.size"] = limit
+            if len(self._in_flight) == 1 and not len(self._producer) and self._slow_left < 0:
+                self._renew(self._settings)
+            # Otherwise the next producer has it; until then a refused batch goes the slow way.
+
+    def _sticky(self, partitions: int) -> int:
+        """The partition of all of a frame without keys; the next in turn."""
+        self._turn += 1
+        return self._turn % partitions
+
+    def _send_fast(self, sent: Sent, partitions: int) -> None:
+        frame = sent.frame
+        if frame.partitions is None:
+            groups = {self._sticky(partitions): _messages(frame.values, frame.keys)}
+        else:
+            groups = {}
+            for partition, message in zip(frame.partitions, _messages(frame.values, frame.keys), strict=True):
+                assert partition is not None
+                groups.setdefault(partition, []).append(message)
+        sent.pending = len(groups)
+        for partition, messages in groups.items():
+            messages[-1]["callback"] = sent.arrived
+            self._producer.send_batch(frame.topic, partition, messages)
+
+    def _send_plain(self, sent: Sent, partitions: int) -> None:
+        frame = sent.frame
+        if frame.partitions is not None:
+            self._send_singly(sent, partitions, with_callback_each=True)
+            return
+        partition = self._sticky(partitions) if frame.keys is None else -1
+        messages = _messages(frame.values, frame.keys)
+        sent.pending = len(messages)
+        if self.wants_each:
+            for index, message in enumerate(messages):
+                message["callback"] = partial(sent.record_arrived, index)
+            self._producer.send_batch(frame.topic, partition, messages)
+        else:
+            self._producer.send_batch(frame.topic, partition, messages, sent.arrived)
+
+    def _send_slow(self, sent: Sent, partitions: int) -> None:
+        self._send_singly(sent, partitions, with_callback_each=True)
+
+    def _send_singly(self, sent: Sent, partitions: int, *, with_callback_each: bool) -> None:
+        """One call a record, in order: the only way that takes headers and timestamps."""
+        frame = sent.frame
+        count = frame.count
+        sticky = self._sticky(partitions) if frame.keys is None else -1
+        nothing = [None] * count
+        keys = frame.keys or nothing
+        targets = frame.partitions or [sticky] * count
+        timestamps = frame.timestamps or nothing
+        headers = frame.headers or nothing
+        last = {} if with_callback_each else {partition: index for index, partition in enumerate(targets)}
+        sent.pending = count if with_callback_each else len(last)
+        for index in range(count):
+            partition = targets[index]
+            if with_callback_each:
+                on_delivery: Any = partial(sent.record_arrived, index)
+            else:
+                on_delivery = sent.arrived if last[partition] == index else None
+            self._producer.send_each(
+                frame.topic,
+                frame.values[index],
+                keys[index],
+                sticky if partition is None else partition,
+                timestamps[index],
+                headers[index],
+                on_delivery,
+            )
+            if self.error is not None or self.refusal is not None:
+                return
+
+
+def _messages(values: list[bytes | None], keys: list[bytes | None] | None) -> list[dict[str, Any]]:
+    if keys is None:
+        return [{"value": value} for value in values]
+    return [{"value": value, "key": key} for value, key in zip(values, keys, strict=True)]

@@ -1,0 +1,229 @@
+"""A source's pump: frames off the ring into Kafka, and offsets into the store once Kafka has the records.
+
+    ring ──► Delivery ──► Kafka
+      ▲ release              │ acknowledged prefix
+      └──────────────────────┤
+    store ◄── at the interval┘ ──► Stored ──► down ──► (task)
+
+Invariant: stored <= acknowledged <= published. A frame stays in the ring until Kafka has it
+and all before it, so the ring is the window of records in flight, and whoever is forked
+after a crash finds them there or reads them again from the stored offset.
+
+Used by: engine.pump.main.
+Not here: how a frame is sent (delivery.py).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Iterable
+from typing import Protocol
+
+from engine.api.errors import ConnectError
+from engine.clock import Clock
+from engine.config.line import LineSpec
+from engine.pump.delivery import Delivery
+from engine.shm import frame
+from engine.shm.board import Measure, Phase, Row, Stage, Target, Word
+from engine.shm.channel import PumpSide
+from engine.shm.frame import End, SourceFrame
+
+__all__ = ["SourcePumpBank", "StorePort"]
+
+logger = logging.getLogger("millrace.pump")
+
+#: While answers are awaited librdkafka must be asked for them; no bell rings for one.
+IN_FLIGHT_SECONDS = 0.002
+IDLE_SECONDS = 0.1
+#: Records told of in one notice; it must fit the small ring.
+ACKNOWLEDGED_MAX = 1000
+
+
+class StorePort(Protocol):
+    """Where offsets are kept (`engine.offsets.store.OffsetStore`)."""
+
+    def write(self, connector: str, offsets: Iterable[tuple[bytes, bytes]]) -> None: ...
+
+
+class HoldPort(Protocol):
+    """Says whether so many more bytes may be produced (`engine.pump.hold`)."""
+
+    def may_send(self, size_bytes: int) -> bool: ...
+
+
+class SourcePumpBank:
+    """Steps a source's pump."""
+
+    def __init__(
+        self,
+        spec: LineSpec,
+        delivery: Delivery,
+        store: StorePort,
+        side: PumpSide,
+        row: Row,
+        clock: Clock,
+        hold: HoldPort | None = None,
+    ) -> None:
+        self._spec = spec
+        self._delivery = delivery
+        self._store = store
+        self._side = side
+        self._ring = side.data_reader()
+        self._row = row
+        self._clock = clock
+        self._hold = hold
+        self._next: SourceFrame | End | None = None
+        self._offsets: dict[bytes, bytes] = {}  # acknowledged, not stored
+        self._polled_acknowledged = 0
+        self._polled_stored = -1
+        self._base = row.measured(Stage.PRODUCE, Measure.RECORDS)  # by earlier lives of this line
+        self._acknowledged = 0  # by this one
+        self._sent_again = 0
+        self._again_left = 0
+        self._unsent: deque[bytes] = deque()
+        self._store_at_ns = clock.monotonic_ns() + self._interval_ns()
+        self._end: End | None = None
+        self._is_stopping = False
+        self.is_over = False
+
+    def start(self) -> None:
+        """The clients are made; say so."""
+        self._row.set(Word.PUMP_PHASE, Phase.READY)
+
+    def ask_to_stop(self) -> None:
+        """Deliver and store what is published, then end (TERM: the task process is gone)."""
+        self._is_stopping = True
+
+    def stop(self) -> None:
+        """Give the client back."""
+        self._delivery.close()
+
+    def step(self) -> float:
+        """Do a piece of work; returns how long (seconds) nothing but the bell can give it more."""
+        now_ns = self._clock.monotonic_ns()
+        self._row.set(Word.PUMP_BEAT_NS, now_ns)
+        self._delivery.poll()
+        self._acknowledge()
+        if self._delivery.refusal is not None:
+            self._refuse(self._delivery.refusal)
+        if self._delivery.error is not None:
+            self._mend()
+        has_sent = self._send()
+        self._row.set(Word.QUEUED, len(self._delivery))
+        self._row.set(Word.RING_USED_BYTES, self._ring.used_bytes())
+        if self._delivery.is_idle and self._next is None and self._is_finished():
+            self._finish()
+        elif now_ns >= self._store_at_ns or self._row.get(Word.TARGET) == Target.STOP:
+            self._keep()
+        self._notify()
+        if has_sent:
+            return 0.0
+        return IDLE_SECONDS if self._delivery.is_idle and self._next is None else IN_FLIGHT_SECONDS
+
+    def _send(self) -> bool:
+        has_sent = False
+        while self._end is None:
+            if self._next is None:
+                raw = self._ring.read()
+                if raw is None:
+                    break
+                self._next = frame.decode_source(raw)
+            if isinstance(self._next, End):
+                self._end, self._next = self._next, None
+                break
+            if not self._may_send(self._next):
+                break
+            self._count_sent(self._next)
+            self._delivery.send(self._next)
+            self._next = None
+            has_sent = True
+            self._delivery.poll()
+            if self._delivery.error is not None or self._delivery.refusal is not None:
+                break
+        return has_sent
+
+    def _may_send(self, going: SourceFrame) -> bool:
+        if self._hold is not None:
+            may = self._hold.may_send(going.size_bytes)
+            self._row.set(Word.HELD, int(not may))
+            if not may:
+                return False
+        return self._delivery.has_room(going)
+
+    def _count_sent(self, going: SourceFrame) -> None:
+        self._row.count(Stage.PRODUCE, going.count, going.size_bytes)
+        if self._again_left:
+            self._again_left -= 1
+            self._sent_again += going.count  # twice on its way: once of them may be in Kafka twice
+
+    def _acknowledge(self) -> None:
+        released = 0
+        while (sent := self._delivery.acknowledged()) is not None:
+            released += 1
+            done = sent.frame
+            self._row.count(Stage.ACKNOWLEDGE, done.count, done.size_bytes)
+            self._acknowledged += done.count
+            self._polled_acknowledged = done.polled
+            self._offsets.update((offset.partition, offset.offset) for offset in done.offsets)
+            sent.places.sort()
+            for begin in range(0, len(sent.places), ACKNOWLEDGED_MAX):
+                places = sent.places[begin : begin + ACKNOWLEDGED_MAX]
+                self._unsent.append(frame.encode(frame.Acknowledged(done.topic, places)))
+        if released:
+            self._ring.release(released)
+            self._side.task_bell.ring()
+
+    def _mend(self) -> None:
+        self._next = None
+        self._end = None
+        self._ring.rewind()
+        self._again_left = self._delivery.mend()
+
+    def _refuse(self, refusal: ConnectError) -> None:
+        """Store what was acknowledged before, then end with the reason."""
+        self._keep()
+        raise refusal
+
+    def _is_finished(self) -> bool:
+        return self._end is not None or (self._is_stopping and self._ring.is_drained())
+
+    def _finish(self) -> None:
+        if self._end is not None:
+            self._polled_acknowledged = self._end.polled
+            self._ring.release()
+            self._end = None
+            self._is_stopping = True
+        self._keep(is_end=True)
+        self._row.set(Word.PUMP_PHASE, Phase.ENDED)
+        self._notify()
+        self.is_over = not self._unsent
+
+    def _keep(self, *, is_end: bool = False) -> None:
+        """Store the offsets of the acknowledged prefix."""
+        self._store_at_ns = self._clock.monotonic_ns() + self._interval_ns()
+        if self._offsets:
+            self._store.write(self._spec.connector, self._offsets.items())
+            self._offsets = {}
+        if self._polled_stored == self._polled_acknowledged and not is_end:
+            return
+        self._polled_stored = self._polled_acknowledged
+        self._row.set(Word.STORED_MARK, self._polled_stored)
+        stored = self._row.measured(Stage.STORE, Measure.RECORDS)
+        self._row.count(Stage.STORE, self._stored_total() - stored)
+        self._unsent.append(frame.encode(frame.Stored(self._polled_stored, is_end)))
+
+    def _stored_total(self) -> int:
+        # What earlier lives sent and did not store was written off at the restart, and stays a difference.
+        return self._base + self._acknowledged - self._row.get(Word.WRITTEN_OFF)
+
+    def _notify(self) -> None:
+        wrote = False
+        while self._unsent and self._side.down.write(self._unsent[0]):
+            self._unsent.popleft()
+            wrote = True
+        if wrote:
+            self._side.task_bell.ring()
+
+    def _interval_ns(self) -> int:
+        return int(self._spec.timing.commit_interval * 1e9)

@@ -1,0 +1,194 @@
+"""Between values and the bytes that Kafka stores, a batch at a time.
+
+    Outgoing ──► Encoded columns ──► frames            frame ──► SinkBatch
+
+A slot that cannot be converted ends the batch before it: what stands before goes on, the
+rest is the caller's to refuse.
+
+Used by: engine.task.
+Not here: the formats (the package `converters`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, overload
+
+from engine.api.batch import Repeat, Run, SinkBatch
+from engine.api.converter import Converter, Failure, HeaderConverter
+from engine.api.record import Header, SinkRecord
+from engine.api.schema import Schema
+from engine.shm.frame import Headers, Payloads, SinkFrame
+from engine.stages.outgoing import Outgoing
+from engine.stages.transform import RecordError
+
+__all__ = ["Converters", "EncodedColumns", "TransformedBatch", "cut_runs", "decode", "encode"]
+
+TIMESTAMP_TYPES = ("NoTimestampType", "CreateTime", "LogAppendTime")
+
+
+class Converters(NamedTuple):
+    """A task's three converters, configured."""
+
+    key: Converter
+    value: Converter
+    header: HeaderConverter
+
+
+class EncodedColumns(NamedTuple):
+    """A batch as Kafka stores it; None: all slots empty."""
+
+    values: Payloads
+    keys: Payloads | None
+    headers: list[Headers] | None
+    failed: RecordError | None  # columns end before this record
+
+
+def encode(batch: Outgoing, converters: Converters) -> EncodedColumns:
+    """Convert a batch up to the first record that fails."""
+    count = len(batch.values)
+    value = converters.value.from_connect(batch.topic, batch.values, batch.value_schemas)
+    failures = [*value.failures]
+    keys: Payloads | None = None
+    if batch.keys is not None and batch.key_schemas is not None:
+        key = converters.key.from_connect(batch.topic, batch.keys, batch.key_schemas)
+        failures += key.failures
+        keys = _plain(key.payloads)
+    failed = _first(failures)
+    headers: list[Headers] | None = None
+    if batch.headers is not None:
+        headers, header_failed = _encode_headers(batch, converters.header)
+        failed = min((bad for bad in (failed, header_failed) if bad), default=None, key=lambda bad: bad.index)
+    values = _plain(value.payloads)
+    if failed is not None:
+        count = failed.index
+        values = values[:count]
+        keys = keys and keys[:count]
+        headers = headers and headers[:count]
+    return EncodedColumns(values, keys, headers, failed)
+
+
+def decode(frame: SinkFrame, converters: Converters) -> tuple[SinkBatch, RecordError | None]:
+    """The batch of a frame, up to the first record that cannot be converted."""
+    count = len(frame.values)
+    runs = frame.runs
+    topic = runs[0].topic
+    if any(run.topic != topic for run in runs):
+        raise AssertionError("a frame of several topics")
+    value = converters.value.to_connect(topic, frame.values)
+    key = converters.key.to_connect(topic, Repeat(None, count) if frame.keys is None else frame.keys)
+    failed = _first([*value.failures, *key.failures])
+    headers: Sequence[Sequence[Header]] = ()
+    if frame.headers is not None:
+        headers = LazyHeaders(topic, frame.headers, converters.header)
+    end = count if failed is None else failed.index
+    whole = failed is None
+    batch = SinkBatch(
+        runs if whole else cut_runs(runs, end),
+        value.values if whole else value.values[:end],
+        value_schemas=value.schemas if whole else value.schemas[:end],
+        keys=key.values if whole else key.values[:end],
+        key_schemas=key.schemas if whole else key.schemas[:end],
+        timestamps=frame.timestamps if whole else frame.timestamps[:end],
+        timestamp_type=TIMESTAMP_TYPES[frame.timestamp_type],
+        headers=headers if whole else headers[:end],
+    )
+    return batch, failed
+
+
+def cut_runs(runs: Sequence[Run], count: int) -> list[Run]:
+    """The first `count` records of runs."""
+    kept = []
+    for run in runs:
+        if count <= 0:
+            break
+        if run.count > count:
+            offsets = run.offset_column()[:count]
+            columns = run.offsets and run.offsets[:count]
+            run = Run(run.topic, run.partition, run.epoch, count, run.first_offset, offsets[-1], columns)
+        kept.append(run)
+        count -= run.count
+    return kept
+
+
+class LazyHeaders(Sequence[Sequence[Header]]):
+    """A column of headers that are converted when a connector looks at them; most never do."""
+
+    def __init__(self, topic: str, raw: Sequence[Headers], converter: HeaderConverter) -> None:
+        self._topic = topic
+        self._raw = raw
+        self._converter = converter
+
+    def __len__(self) -> int:
+        return len(self._raw)
+
+    @overload
+    def __getitem__(self, index: int) -> Sequence[Header]: ...
+    @overload
+    def __getitem__(self, index: slice) -> LazyHeaders: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return LazyHeaders(self._topic, self._raw[index], self._converter)
+        convert = self._converter.to_connect_header
+        return [convert(self._topic, key, payload) for key, payload in self._raw[index]]
+
+
+class TransformedBatch(SinkBatch):
+    """A batch made of records that a chain has changed; topics and partitions are those the chain gave them."""
+
+    def __init__(self, records: list[SinkRecord]) -> None:
+        self._records = records
+        super().__init__(
+            (),
+            [record.value for record in records],
+            value_schemas=[record.value_schema for record in records],
+            keys=[record.key for record in records],
+            key_schemas=[record.key_schema for record in records],
+            timestamps=[record.timestamp for record in records],
+            timestamp_type=records[0].timestamp_type if records else "CreateTime",
+            headers=[record.headers for record in records],
+        )
+
+    @property
+    def topics(self) -> Sequence[str]:
+        return [record.topic for record in self._records]
+
+    @property
+    def partitions(self) -> Sequence[int]:
+        return [record.partition for record in self._records]
+
+    @property
+    def offsets(self) -> Sequence[int]:
+        return [record.offset for record in self._records]
+
+    @overload
+    def __getitem__(self, index: int) -> SinkRecord: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[SinkRecord]: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        return self._records[index]
+
+    def __iter__(self):  # type: ignore[no-untyped-def]
+        return iter(self._records)
+
+
+def _plain(column: Sequence[bytes | None]) -> list[bytes | None]:
+    return column if isinstance(column, list) else list(column)
+
+
+def _first(failures: Sequence[Failure]) -> RecordError | None:
+    if not failures:
+        return None
+    first = min(failures, key=lambda failure: failure.index)
+    return RecordError(first.index, first.error)
+
+
+def _encode_headers(batch: Outgoing, converter: HeaderConverter) -> tuple[list[Headers], RecordError | None]:
+    assert batch.headers is not None
+    column: list[Headers] = []
+    for index, headers in enumerate(batch.headers):
+        try:
+            column.append([(header.key, converter.from_connect_header(batch.topic, header)) for header in headers])
+        except Exception as error:  # as for values: it costs the record
+            return column, RecordError(index, error)
+    return column, None

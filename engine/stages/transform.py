@@ -1,0 +1,51 @@
+"""A chain of transforms, a record at a time. An empty chain costs nothing: nobody calls it.
+
+Used by: engine.task.
+Not here: the transforms themselves; bytes (convert.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, TypeVar
+
+from engine.api.record import SinkRecord, SourceRecord
+from engine.api.transform import Transform
+
+__all__ = ["RecordError", "Transformed", "transform"]
+
+AnyRecord = TypeVar("AnyRecord", SourceRecord, SinkRecord)
+
+
+class RecordError(NamedTuple):
+    """The first record that failed, and why; nothing after it was looked at."""
+
+    index: int
+    error: Exception
+
+
+class Transformed(NamedTuple):
+    """What is left of a batch, and which record ended it, if one did."""
+
+    records: list[SourceRecord] | list[SinkRecord]
+    origins: list[int]  # for each record left, its index before
+    failed: RecordError | None
+
+
+def transform(chain: Sequence[Transform], records: Iterable[AnyRecord]) -> Transformed:
+    """Apply every transform of the chain to every record, in order, up to the first that fails."""
+    kept: list[AnyRecord] = []
+    origins: list[int] = []
+    for index, record in enumerate(records):
+        changed: AnyRecord | None = record
+        try:
+            for step in chain:
+                changed = step.apply(changed)
+                if changed is None:
+                    break
+        except Exception as error:  # whatever a plugin raises for a record costs that record
+            return Transformed(kept, origins, RecordError(index, error))  # type: ignore[arg-type]
+        if changed is not None:
+            kept.append(changed)
+            origins.append(index)
+    return Transformed(kept, origins, None)  # type: ignore[arg-type]

@@ -1,0 +1,1 @@
+"""The task process: a connector's task, its transforms and converters. No Kafka client."""

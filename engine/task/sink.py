@@ -1,0 +1,363 @@
+"""A sink's task bank: read frames, convert, transform, put; flush, and say how far it is safe.
+
+    (pump) ──► ring ──► frames ──► convert ──► transform ──► put
+    Flushed, Seek, Pause, Resume ──► up ──► (pump)
+    Revoke ──► down, seen between puts
+
+A frame is released when `put` has returned. A position moves over everything that was put
+or dropped, and is sent after `flush` only. Positions of partitions whose epoch is over are
+ignored on the other bank, records of one are discarded here.
+
+Used by: engine.task.main.
+Not here: consuming, committing (engine.pump.sink).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
+
+from msgspec import Struct
+
+from engine.api.batch import Run, SinkBatch
+from engine.api.errors import DataError, RetriableError
+from engine.api.record import TopicPartition
+from engine.api.task import SinkTask
+from engine.api.transform import Transform
+from engine.clock import Clock
+from engine.config.line import LineSpec
+from engine.shm import frame
+from engine.shm.board import Measure, Phase, Row, Stage, Target, Word
+from engine.shm.channel import TaskSide
+from engine.shm.frame import Assigned, Flushed, Position, Revoke, Revoked, SinkFrame, Tail
+from engine.stages import convert
+from engine.stages.convert import Converters, TransformedBatch
+from engine.stages.transform import RecordError, transform
+from engine.task.source import describe
+
+__all__ = ["SinkTaskBank"]
+
+IDLE_SECONDS = 0.1
+#: Positions in one message of the small ring, which takes 64 KiB with topic names of up to 249 bytes.
+POSITIONS_MAX = 200
+
+
+class Part(Struct):
+    """One assigned partition, as the task knows it."""
+
+    epoch: int
+    next_offset: int  # of what was put or dropped; -1: nothing yet
+    is_paused: bool = False
+    skipped_from: int = -1  # first offset discarded while paused
+
+
+class Retry(Struct):
+    """A batch whose put asked to be called again."""
+
+    batch: SinkBatch
+    runs: Sequence[Run]
+    failed: RecordError | None
+    at_ns: int
+
+
+class SinkTaskBank:
+    """Steps a sink task; also the `SinkContext` it sees."""
+
+    def __init__(
+        self,
+        spec: LineSpec,
+        task: SinkTask,
+        chain: Sequence[Transform],
+        converters: Converters,
+        side: TaskSide,
+        row: Row,
+        clock: Clock,
+    ) -> None:
+        self._spec = spec
+        self._task = task
+        self._chain = chain
+        self._converters = converters
+        self._side = side
+        self._ring = side.data_reader()
+        self._row = row
+        self._clock = clock
+        self._parts: dict[TopicPartition, Part] = {}
+        self._unsent: deque[bytes] = deque()
+        self._retry: Retry | None = None
+        self._retry_backoff = spec.timing.retry_backoff
+        self._flush_at_ns = clock.monotonic_ns() + int(spec.timing.commit_interval * 1e9)
+        self._flush_is_wanted = False
+        self._put_at_flush = row.measured(Stage.PUT, Measure.RECORDS)
+        self._is_stopping = False
+        self._is_closed = False
+        self.failure: Exception | None = None
+        self.is_over = False
+
+    @property
+    def is_bulk(self) -> bool:
+        return self._spec.is_bulk
+
+    def assignment(self) -> Collection[TopicPartition]:
+        return frozenset(self._parts)
+
+    def seek(self, offsets: Mapping[TopicPartition, int]) -> None:
+        for place, offset in offsets.items():
+            part = self._part(place)
+            self._say(frame.Seek(place.topic, place.partition, part.epoch, offset))
+            part.epoch += 1  # of the deliveries to come; what is in the ring has the old one
+            part.next_offset = offset
+
+    def pause(self, partitions: Collection[TopicPartition]) -> None:
+        for place in partitions:
+            self._part(place).is_paused = True
+        self._say(frame.Pause(list(partitions)))
+
+    def resume(self, partitions: Collection[TopicPartition]) -> None:
+        for place in partitions:
+            part = self._part(place)
+            part.is_paused = False
+            if part.skipped_from >= 0:
+                self.seek({place: part.skipped_from})
+                part.skipped_from = -1
+        self._say(frame.Resume(list(partitions)))
+
+    def request_commit(self) -> None:
+        self._flush_is_wanted = True
+
+    def retry_after(self, milliseconds: int) -> None:
+        self._retry_backoff = milliseconds / 1000
+
+    def ask_to_stop(self) -> None:
+        """End as soon as possible, whatever the target word says (TERM)."""
+        self._is_stopping = True
+
+    def start(self) -> None:
+        """Start the connector's task."""
+        self._task.initialize(self)
+        self._task.start(self._spec.task_config)
+        self._row.set(Word.TASK_PHASE, Phase.READY)
+
+    def stop(self) -> None:
+        """Give back what the task took; once, whatever happened before."""
+        if self._parts and not self._is_closed:
+            self._close()
+        self._task.stop()
+
+    def step(self) -> float:
+        """Do a piece of work; returns how long (seconds) nothing but the bell can give it more."""
+        now_ns = self._clock.monotonic_ns()
+        self._row.set(Word.TASK_BEAT_NS, now_ns)
+        self._hear()
+        if not self._send():
+            return 0.01
+        if self.is_over:
+            return 0.0
+        if self.failure or self._is_stopping or self._row.get(Word.TARGET) == Target.STOP:
+            self._finish()
+            return 0.0
+        if self._flush_is_wanted or now_ns >= self._flush_at_ns:
+            self._flush()
+            return 0.0
+        if self._retry is not None:
+            if now_ns < self._retry.at_ns:
+                return 0.01
+            self._put(self._retry.batch, self._retry.runs, self._retry.failed)
+            return 0.0
+        message = self._ring.read()
+        if message is None:
+            return min(IDLE_SECONDS, max(0.0, (self._flush_at_ns - now_ns) / 1e9))
+        self._take(frame.decode_sink(message))
+        return 0.0
+
+    def _take(self, message: SinkFrame | Assigned | Tail) -> None:
+        if isinstance(message, SinkFrame):
+            self._deliver(message)
+            return
+        self._release()
+        if isinstance(message, Assigned):
+            places = [TopicPartition(topic, partition) for topic, partition, _, _ in message.partitions]
+            for place, (_, _, epoch, offset) in zip(places, message.partitions, strict=True):
+                self._parts[place] = Part(epoch, offset)
+            self._task.open(places)
+        else:
+            self._flush()
+
+    def _deliver(self, message: SinkFrame) -> None:
+        self._cut = None
+        message = self._without_foreign(message)
+        if not message.values:
+            self._release()
+            return
+        count = len(message.values)
+        batch, failed = convert.decode(message, self._converters)
+        self._row.count(Stage.CONVERT, len(batch), message.size_bytes, errors=int(failed is not None))
+        self._put(self._transformed(batch, failed), message.runs, failed, count)
+
+    def _transformed(self, batch: SinkBatch, failed: RecordError | None) -> SinkBatch:
+        if not self._chain:
+            return batch
+        records, _, bad = transform(self._chain, batch)
+        self._row.count(Stage.TRANSFORM, len(records), errors=int(bad is not None))
+        if bad is not None:
+            self._cut = bad
+        return TransformedBatch(records)  # type: ignore[arg-type]
+
+    _cut: RecordError | None = None
+
+    def _put(
+        self, batch: SinkBatch, runs: Sequence[Run], failed: RecordError | None, count: int | None = None
+    ) -> None:
+        bad = self._cut or failed
+        try:
+            if len(batch):
+                self._task.put(batch)
+        except RetriableError:
+            self._row.count(Stage.PUT, 0, errors=1)
+            self._retry = Retry(batch, runs, failed, self._clock.monotonic_ns() + int(self._retry_backoff * 1e9))
+            self._retry_backoff = self._spec.timing.retry_backoff
+            return
+        self._retry = None
+        if not self._row.measured(Stage.PUT, Measure.RECORDS):
+            self._row.set(Word.FIRST_RECORD_NS, self._clock.monotonic_ns())
+        done = list(runs) if bad is None else convert.cut_runs(runs, bad.index)
+        # Records, not what is left of them after transforms: these are the ones that could be repeated.
+        self._row.count(Stage.PUT, sum(run.count for run in done))
+        for run in done:
+            part = self._parts.get(TopicPartition(run.topic, run.partition))
+            if part is not None and part.epoch == run.epoch:
+                part.next_offset = run.last_offset + 1
+        if bad is not None:
+            self._refuse(runs, bad)
+        self._release()
+
+    def _refuse(self, runs: Sequence[Run], bad: RecordError) -> None:
+        places = [(run.topic, run.partition, offset) for run in runs for offset in run.offset_column()]
+        topic, partition, offset = places[bad.index]
+        act = "transformed" if self._cut is not None else "converted"
+        self.failure = DataError(
+            f"the record at topic {topic}, partition {partition}, offset {offset} could not be {act}: "
+            f"{describe(bad.error)}"
+        )
+        self.failure.__cause__ = bad.error
+
+    def _without_foreign(self, message: SinkFrame) -> SinkFrame:
+        """The frame without records of partitions that are paused, given up or sought since it was written."""
+        if all(self._is_wanted(run) for run in message.runs):
+            return message
+        keep: list[int] = []
+        runs = []
+        at = 0
+        for run in message.runs:
+            if self._is_wanted(run):
+                keep.extend(range(at, at + run.count))
+                runs.append(run)
+            at += run.count
+        columns = [
+            column and [column[index] for index in keep]
+            for column in (message.values, message.keys, message.timestamps, message.headers)
+        ]
+        values, keys, timestamps, headers = columns
+        return SinkFrame(runs, message.size_bytes, values, keys, timestamps, message.timestamp_type, headers)  # type: ignore[arg-type]
+
+    def _is_wanted(self, run: Run) -> bool:
+        part = self._parts.get(TopicPartition(run.topic, run.partition))
+        if part is None or part.epoch != run.epoch:
+            return False
+        if part.is_paused and part.skipped_from < 0:
+            part.skipped_from = run.first_offset
+        return not part.is_paused
+
+    def _release(self) -> None:
+        was_tight = self._ring.used_bytes() > self._ring.capacity_bytes // 2
+        self._ring.release()
+        if was_tight:
+            self._side.pump_bell.ring()
+
+    def _hear(self) -> None:
+        while (notice := self._side.down.read()) is not None:
+            message = frame.decode_down(notice)
+            self._side.down.release()
+            if isinstance(message, Revoke):
+                self._let_go(message)
+            elif isinstance(message, frame.CommitNow):
+                self._flush_is_wanted = True
+
+    def _let_go(self, message: Revoke) -> None:
+        """Flush, answer, close: the partitions go elsewhere."""
+        gone = [
+            TopicPartition(topic, partition)
+            for topic, partition, epoch in message.partitions
+            if (part := self._parts.get(TopicPartition(topic, partition))) and part.epoch <= epoch
+        ]
+        if gone and self.failure is None and not self._is_closed:
+            self._flush()
+            self._task.close(gone)
+            for place in gone:
+                del self._parts[place]
+            if self._retry is not None:
+                self._forget_retry()
+        self._say(Revoked(message.number))
+        self._send()
+
+    def _forget_retry(self) -> None:
+        """What waits to be put again may be of partitions that went; the frame is read anew, without them."""
+        self._retry = None
+        self._ring.rewind()
+
+    def _flush(self) -> None:
+        """Make safe what was put, and send the positions."""
+        self._flush_is_wanted = False
+        self._flush_at_ns = self._clock.monotonic_ns() + int(self._spec.timing.commit_interval * 1e9)
+        put = self._row.measured(Stage.PUT, Measure.RECORDS)
+        offsets = {place: part.next_offset for place, part in self._parts.items() if part.next_offset >= 0}
+        if not offsets:
+            return
+        try:
+            safe = self._task.pre_commit(offsets)
+        except RetriableError:
+            self._row.count(Stage.FLUSH, 0, errors=1)
+            self._flush_at_ns = self._clock.monotonic_ns() + int(self._spec.timing.retry_backoff * 1e9)
+            return
+        positions = []
+        for place, offset in safe.items():
+            part = self._parts.get(TopicPartition(*place))
+            if part is not None and offset <= offsets.get(TopicPartition(*place), -1):
+                positions.append(Position(place[0], place[1], part.epoch, offset))
+        is_all = all(safe.get(place) == offset for place, offset in offsets.items())
+        if is_all:
+            self._row.reach(Stage.FLUSH, put)
+        for begin in range(0, len(positions), POSITIONS_MAX):
+            end = begin + POSITIONS_MAX
+            is_last = end >= len(positions)
+            self._say(Flushed(positions[begin:end], put if is_all else -1, is_last))
+
+    def _finish(self) -> None:
+        """Flush what was put, close, and end; the rest of the ring is read again next time."""
+        self._flush()
+        self._close()
+        self._say(Revoked(-1))
+        self._row.set(Word.TASK_PHASE, Phase.ENDED)
+        self.is_over = self._send()
+
+    def _close(self) -> None:
+        self._is_closed = True
+        if self._parts:
+            self._task.close(list(self._parts))
+
+    def _part(self, place: TopicPartition) -> Part:
+        part = self._parts.get(TopicPartition(*place))
+        if part is None:
+            raise DataError(f"partition {place[1]} of topic {place[0]} is not assigned to {self._spec.title}")
+        return part
+
+    def _say(self, message: object) -> None:
+        self._unsent.append(frame.encode(message))
+
+    def _send(self) -> bool:
+        wrote = False
+        while self._unsent and self._side.up.write(self._unsent[0]):
+            self._unsent.popleft()
+            wrote = True
+        if wrote:
+            self._side.pump_bell.ring()
+        return not self._unsent

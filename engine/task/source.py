@@ -1,0 +1,325 @@
+"""A source's task bank: poll, transform, convert, write frames; hear what is stored.
+
+    poll ──► transform ──► convert ──► frames ──► ring ──► (pump)
+    commit, commit_record ◄── Stored, Acknowledged ◄── down
+
+One `step` does a bounded piece of work and never waits for room: what did not fit is kept
+and tried again first. So both banks can take turns in one process.
+
+When the connector has no more, or a stop is asked, or a record is bad, one `End` follows
+the last frame; the pump answers with the final `Stored`.
+
+Used by: engine.task.main.
+Not here: producing, storing (engine.pump.source).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from engine.api.batch import SourceBatch
+from engine.api.errors import ConnectError, DataError, RecordTooLargeError, RetriableError
+from engine.api.record import SourceRecord
+from engine.api.task import SourceTask
+from engine.api.transform import Transform
+from engine.clock import Clock
+from engine.config.line import LineSpec
+from engine.offsets.store import OffsetStore, encode_part
+from engine.shm import frame
+from engine.shm.board import Measure, Phase, Row, Stage, Target, Word
+from engine.shm.channel import TaskSide
+from engine.shm.frame import End, SourceFrame, SourceOffset
+from engine.stages import convert, outgoing
+from engine.stages.convert import Converters
+from engine.stages.outgoing import Outgoing
+from engine.stages.transform import RecordError, transform
+
+__all__ = ["SourceTaskBank"]
+
+#: Frames aim at this size, so that a ring holds many and the pump always has one.
+FRAME_BYTES_AIM = 512 * 1024
+#: Room in a frame for everything that is not keys and values, per record and in all.
+OVERHEAD_BYTES = 4096
+RECORD_OVERHEAD_BYTES = 48
+IDLE_SECONDS = 0.1
+FULL_SECONDS = 0.01
+
+Polled = SourceBatch | Sequence[SourceRecord]
+
+
+class SourceTaskBank:
+    """Steps a source task; also the `SourceContext` it sees."""
+
+    def __init__(
+        self,
+        spec: LineSpec,
+        task: SourceTask,
+        chain: Sequence[Transform],
+        converters: Converters,
+        side: TaskSide,
+        row: Row,
+        clock: Clock,
+    ) -> None:
+        self._spec = spec
+        self._task = task
+        self._chain = chain
+        self._converters = converters
+        self._side = side
+        self._ring = side.data_writer()
+        self._row = row
+        self._clock = clock
+        self._stored_offsets: dict[bytes, Mapping[str, Any] | None] = {}
+        self._unsent: deque[bytes] = deque()
+        self._polled_again: deque[Polled] = deque()  # batches of one poll that wait for their turn
+        self._awaiting: deque[tuple[int, SourceRecord]] = deque()  # for commit_record
+        self._sequence = 0
+        self._polled = row.measured(Stage.POLL, Measure.RECORDS)
+        self._has_ended = False
+        self._end_is_sent = False
+        self._retry_at_ns = 0
+        self.failure: Exception | None = None
+        self.is_over = False
+
+    @property
+    def is_bulk(self) -> bool:
+        return self._spec.is_bulk
+
+    def offset(self, partition: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        return self._stored_offsets.get(encode_part(partition))
+
+    def end(self) -> None:
+        self._has_ended = True
+
+    def wait(self, seconds: float) -> None:
+        deadline = self._clock.monotonic_ns() + int(seconds * 1e9)
+        while self._row.get(Word.TARGET) != Target.STOP and not self._is_stopping:
+            left = (deadline - self._clock.monotonic_ns()) / 1e9
+            if left <= 0:
+                return
+            self._side.bell.wait(min(left, IDLE_SECONDS))
+            self._beat()
+
+    _is_stopping = False
+
+    def ask_to_stop(self) -> None:
+        """End as soon as possible, whatever the target word says (TERM)."""
+        self._is_stopping = True
+
+    def start(self) -> None:
+        """Read the stored offsets and start the connector's task."""
+        if self._spec.store:
+            store = OffsetStore(self._spec.store)
+            self._stored_offsets = store.offsets(self._spec.connector)
+            store.close()
+        self._task.initialize(self)
+        self._task.start(self._spec.task_config)
+        self._row.set(Word.TASK_PHASE, Phase.READY)
+
+    def stop(self) -> None:
+        """Give back what the task took; once, whatever happened before."""
+        self._task.stop()
+
+    def step(self) -> float:
+        """Do a piece of work; returns how long (seconds) nothing but the bell can give it more."""
+        self._beat()
+        self._hear()
+        if self.is_over:
+            return 0.0
+        if not self._send():
+            return FULL_SECONDS
+        if self._end_is_sent:
+            return IDLE_SECONDS
+        if self._polled_again:
+            self._take(self._polled_again.popleft())
+            return 0.0
+        if self._has_ended or self._row.get(Word.TARGET) == Target.STOP or self._is_stopping:
+            self._unsent.append(frame.encode(End(self._polled)))
+            self._end_is_sent = True
+            self._row.set(Word.TASK_PHASE, Phase.ENDED)
+            return 0.0
+        if self._clock.monotonic_ns() < self._retry_at_ns:
+            return FULL_SECONDS
+        return self._poll()
+
+    def _beat(self) -> None:
+        self._row.set(Word.TASK_BEAT_NS, self._clock.monotonic_ns())
+
+    def _poll(self) -> float:
+        try:
+            polled = self._task.poll()
+        except RetriableError:
+            self._row.count(Stage.POLL, 0, errors=1)
+            self._retry_at_ns = self._clock.monotonic_ns() + int(self._spec.timing.retry_backoff * 1e9)
+            return FULL_SECONDS
+        if not polled:
+            return 0.0 if self._has_ended else FULL_SECONDS
+        if isinstance(polled, SourceBatch) or isinstance(polled[0], SourceRecord):
+            self._take(polled)  # type: ignore[arg-type]
+        else:
+            self._polled_again.extend(polled)  # type: ignore[arg-type]
+        return 0.0
+
+    def _take(self, polled: Polled) -> None:
+        count = len(polled)
+        if not count:
+            return
+        if not self._polled:
+            self._row.set(Word.FIRST_RECORD_NS, self._clock.monotonic_ns())
+        self._polled += count
+        self._row.count(Stage.POLL, count)
+        offsets = outgoing.last_offsets(polled)
+        going: Polled = polled
+        failed: RecordError | None = None
+        if self._chain:
+            going, origins, failed = transform(self._chain, outgoing.records_of(polled))  # type: ignore[assignment]
+            self._row.count(Stage.TRANSFORM, len(going), errors=int(failed is not None))
+            if failed is not None:
+                self._fail(failed, "transformed", polled, failed.index)
+                offsets = _offsets_before(polled, failed.index)
+        if self._spec.wants_commit_record:
+            self._await(polled, origins if self._chain else range(count))
+        batches = outgoing.gather(going) if len(going) else []
+        for index, batch in enumerate(batches):
+            is_last = index == len(batches) - 1
+            if not self._write(batch, offsets if is_last else [], polled):
+                return
+        if not batches and offsets:
+            # Everything was dropped; the position moves all the same.
+            self._unsent.append(frame.encode(self._frame("", [], None, None, None, None, offsets, 0)))
+
+    def _write(self, batch: Outgoing, offsets: list[SourceOffset], polled: Polled) -> bool:
+        """Queue the frames of a batch; False when a record of it failed and nothing may follow."""
+        columns = convert.encode(batch, self._converters)
+        count = len(columns.values)
+        size = sum(map(len, filter(None, columns.values)))
+        if columns.keys is not None:
+            size += sum(map(len, filter(None, columns.keys)))
+        if columns.headers is not None:
+            size += sum(len(key) + len(value or b"") for headers in columns.headers for key, value in headers)
+        self._row.count(Stage.CONVERT, count, size, errors=int(columns.failed is not None))
+        if columns.failed is not None:
+            at = None if self._chain else batch.first + columns.failed.index
+            self._fail(columns.failed, "converted", polled, at)
+            offsets = [] if self._chain else _offsets_before(polled, batch.first + columns.failed.index)
+        partitions = None if batch.partitions is None else list(batch.partitions[:count])
+        timestamps = None if batch.timestamps is None else list(batch.timestamps[:count])
+        whole = (batch.topic, columns.values, columns.keys, partitions, timestamps, columns.headers)
+        if count and not self._split(whole, size, offsets):
+            return False
+        return columns.failed is None
+
+    def _split(self, columns: tuple[Any, ...], size: int, offsets: list[SourceOffset]) -> bool:
+        """Queue frames small enough for the ring; the offsets go with the last."""
+        topic, values, *others = columns
+        count = len(values)
+        limit = self._ring.frame_bytes_max
+        bound = size + OVERHEAD_BYTES + count * RECORD_OVERHEAD_BYTES
+        if bound <= min(limit, FRAME_BYTES_AIM) or (count == 1 and bound <= limit and size <= self._spec.record_bytes_max):
+            self._unsent.append(frame.encode(self._frame(topic, values, *others, offsets, size)))
+            return True
+        if count == 1:
+            self.failure = RecordTooLargeError(
+                f"a record of {size} bytes for topic {topic} is larger than this task can carry "
+                f"({self._spec.record_bytes_max} bytes): raise producer.override.max.request.size (the ring grows with it)"
+            )
+            self._has_ended = True
+            self._polled_again.clear()
+            return False
+        middle = count // 2
+        for begin, end in ((0, middle), (middle, count)):
+            piece = [column and column[begin:end] for column in (values, *others)]
+            weight = sum(map(len, filter(None, piece[0]))) + sum(map(len, filter(None, piece[1] or ())))
+            weight += sum(len(key) + len(value or b"") for headers in piece[4] or () for key, value in headers)
+            if not self._split((topic, *piece), weight, offsets if end == count else []):
+                return False
+        return True
+
+    def _frame(
+        self,
+        topic: str,
+        values: Any,
+        keys: Any,
+        partitions: Any,
+        timestamps: Any,
+        headers: Any,
+        offsets: list[SourceOffset],
+        size: int,
+    ) -> SourceFrame:
+        sequence = self._sequence
+        self._sequence += len(values)
+        return SourceFrame(
+            topic, len(values), size, self._polled, values, keys, partitions, timestamps, headers, offsets, sequence
+        )
+
+    def _send(self) -> bool:
+        """Write what waits; False while the ring has no room for all of it."""
+        wrote = False
+        while self._unsent and self._ring.write(self._unsent[0]):
+            self._unsent.popleft()
+            wrote = True
+        if wrote:
+            self._side.pump_bell.ring()
+        return not self._unsent
+
+    def _hear(self) -> None:
+        while (notice := self._side.down.read()) is not None:
+            message = frame.decode_down(notice)
+            self._side.down.release()
+            if isinstance(message, frame.Stored):
+                self._task.commit()
+                self.is_over = self.is_over or message.is_end
+            elif isinstance(message, frame.Acknowledged):
+                self._acknowledge(message)
+
+    def _await(self, polled: Polled, kept: Sequence[int]) -> None:
+        """Remember the records, as they were polled, until they are acknowledged; dropped ones are done with."""
+        records = list(outgoing.records_of(polled))
+        self._awaiting.extend((self._sequence + number, records[index]) for number, index in enumerate(kept))
+        for index in set(range(len(records))).difference(kept) if self.failure is None else ():
+            self._task.commit_record(records[index], None)
+
+    def _acknowledge(self, message: frame.Acknowledged) -> None:
+        for sequence, partition, offset in message.records:
+            number, record = self._awaiting.popleft()
+            assert number == sequence, f"record {sequence} acknowledged, {number} expected"
+            self._task.commit_record(record, Delivered(message.topic, partition, offset))
+
+    def _fail(self, failed: RecordError, act: str, polled: Polled, index: int | None) -> None:
+        place = f"record {failed.index} of its batch"
+        if index is not None:
+            for position, record in enumerate(outgoing.records_of(polled)):
+                if position == index:
+                    place = f"the record for topic {record.topic} at {record.source_partition} {record.source_offset}"
+        self.failure = DataError(f"{place} could not be {act}: {describe(failed.error)}")
+        self.failure.__cause__ = failed.error
+        self._has_ended = True
+        self._polled_again.clear()
+
+
+def _offsets_before(polled: Polled, index: int) -> list[SourceOffset]:
+    """Where to go on after the first `index` records."""
+    if index == 0:
+        return []
+    if not isinstance(polled, SourceBatch):
+        return outgoing.last_offsets(polled[:index])
+    if polled.source_partition is None or not polled.source_offsets:
+        return []
+    return [SourceOffset(encode_part(polled.source_partition), encode_part(polled.source_offsets[index - 1]))]
+
+
+class Delivered:
+    """Where Kafka put a record (`RecordMetadata`)."""
+
+    __slots__ = ("offset", "partition", "topic")
+
+    def __init__(self, topic: str, partition: int, offset: int) -> None:
+        self.topic = topic
+        self.partition = partition
+        self.offset = offset
+
+
+def describe(error: Exception) -> str:
+    """An error in a sentence; ours speak for themselves, others by their class."""
+    return str(error) if isinstance(error, ConnectError) else f"{type(error).__name__}: {error}"
