@@ -21,10 +21,7 @@ class ExitCode(IntEnum):
     UNSUPPORTED = 5  # this machine lacks something Millrace needs
     INCOMPLETE = 6  # the report's count does not come out even: records are missing
     BUG = 70  # an error of Millrace itself
+    RETRY = 75  # of a child only: the outside world may recover; start it again
     INTERRUPTED = 130  # stopped cleanly by Ctrl-C (INT); work is left for the next run
     KILLED_NOW = 137  # stopped at once by a second signal, nothing was flushed
     TERMINATED = 143  # stopped cleanly by TERM; work is left for the next run
-
-
-#: What a child of the supervisor ends with that a restart would not mend.
-GIVE_UP = frozenset({ExitCode.FAILED, ExitCode.USAGE, ExitCode.UNREACHABLE})

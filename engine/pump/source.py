@@ -85,6 +85,7 @@ class SourcePumpBank:
         self._store_at_ns = clock.monotonic_ns() + self._interval_ns()
         self._end: End | None = None
         self._is_stopping = False
+        self.failure: Exception | None = None
         self.is_over = False
 
     def start(self) -> None:
@@ -94,6 +95,12 @@ class SourcePumpBank:
     def ask_to_stop(self) -> None:
         """Deliver and store what is published, then end (TERM: the task process is gone)."""
         self._is_stopping = True
+
+    def fail(self, error: Exception) -> None:
+        """Store what was acknowledged, then end with this reason."""
+        self.failure = error
+        self._keep()
+        self.is_over = True
 
     def stop(self) -> None:
         """Give the client back."""

@@ -14,8 +14,9 @@ import mmap
 import os
 import platform
 import sys
+from pathlib import Path
 
-__all__ = ["Words", "create", "map_shared", "require_supported_platform", "words"]
+__all__ = ["Words", "create", "create_file", "map_shared", "require_supported_platform", "words"]
 
 WORD_BYTES = 8
 #: Processors on which an aligned 64-bit store becomes visible after the stores before it.
@@ -45,6 +46,14 @@ def create(name: str, size_bytes: int) -> int:
     name: for /proc/PID/maps only; two segments may share one.
     """
     descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
+    os.ftruncate(descriptor, size_bytes)
+    return descriptor
+
+
+def create_file(path: Path, size_bytes: int) -> int:
+    """Make a zeroed segment that outlives the machine's processes, in place of what was there; as `create` else."""
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     os.ftruncate(descriptor, size_bytes)
     return descriptor
 

@@ -131,6 +131,10 @@ class SinkTaskBank:
         """End as soon as possible, whatever the target word says (TERM)."""
         self._is_stopping = True
 
+    def fail(self, error: Exception) -> None:
+        """Flush what was put, then end with this reason."""
+        self.failure = error
+
     def start(self) -> None:
         """Start the connector's task."""
         self._task.initialize(self)

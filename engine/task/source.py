@@ -107,6 +107,12 @@ class SourceTaskBank:
         """End as soon as possible, whatever the target word says (TERM)."""
         self._is_stopping = True
 
+    def fail(self, error: Exception) -> None:
+        """Deliver what is published, then end with this reason."""
+        self.failure = error
+        self._has_ended = True
+        self._polled_again.clear()
+
     def start(self) -> None:
         """Read the stored offsets and start the connector's task."""
         if self._spec.store:

@@ -1,0 +1,134 @@
+"""The loop of a process that serves a bank of a line.
+
+    start ──► step step (wait for the bell) step ... ──► is_over ──► stop
+
+An error of a bank ends it in order where the bank can do so (`fail`: what is done is kept), and the process with a
+code that says whether a restart may help.
+
+Used by: engine.task.main, engine.pump.main, engine.both.
+Not here: what a step does (engine.task, engine.pump), who restarts (engine.supervisor).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import Callable
+from typing import Protocol
+
+from engine.api.errors import ConnectError, RetriableError, UnreachableError
+from engine.exits import ExitCode
+from engine.shm.channel import Bell
+
+__all__ = ["Bank", "Say", "Stopper", "serve"]
+
+logger = logging.getLogger("millrace.process")
+
+#: A bell is rung for whatever can be missed for no longer than this.
+WAIT_SECONDS_MAX = 0.1
+#: A process whose parent is gone ends in order within this time, or at once after it.
+ORPHAN_SECONDS = 10
+
+Say = Callable[[str], None]
+
+
+class Bank(Protocol):
+    """One side of a line, stepped by `serve`."""
+
+    @property
+    def failure(self) -> Exception | None: ...
+    @property
+    def is_over(self) -> bool: ...
+    def start(self) -> None:
+        """Begin. Raises ConnectError."""
+
+    def step(self) -> float:
+        """Do a piece of work; returns how long (seconds) nothing but the bell can give it more."""
+
+    def ask_to_stop(self) -> None:
+        """End in order as soon as possible."""
+
+    def fail(self, error: Exception) -> None:
+        """Keep what is done, end in order, with this reason."""
+
+    def stop(self) -> None:
+        """Give back what was taken; once."""
+
+
+class Stopper:
+    """Hears TERM, and that the parent is gone; asked between two steps."""
+
+    def __init__(self, parent: int) -> None:
+        self._parent = parent
+        self.is_asked = False
+        self.is_orphan = False
+        signal.signal(signal.SIGTERM, self._on_term)
+
+    def look(self) -> bool:
+        """Whether this process should end."""
+        if not self.is_orphan and os.getppid() != self._parent:
+            self.is_orphan = self.is_asked = True
+            # Nobody is left who would end a stuck process.
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(ORPHAN_SECONDS)
+        return self.is_asked
+
+    def _on_term(self, _number: int, _frame: object) -> None:
+        self.is_asked = True
+
+
+def serve(make_bank: Callable[[], Bank], bell: Bell, stopper: Stopper, say: Say) -> ExitCode:
+    """Make a bank and step it until it is over; returns how it went, having said why it went wrong."""
+    bank: Bank | None = None
+    try:
+        bank = make_bank()
+        bank.start()
+        _step_to_end(bank, bell, stopper)
+    except Exception as error:
+        return _tell(error, say)
+    finally:
+        if bank is not None:
+            _stop(bank)
+    return ExitCode.OK if bank.failure is None else _tell(bank.failure, say)
+
+
+def _step_to_end(bank: Bank, bell: Bell, stopper: Stopper) -> None:
+    is_asked = False
+    while not bank.is_over:
+        if stopper.look() and not is_asked:
+            is_asked = True
+            bank.ask_to_stop()
+        idle = _step(bank)
+        if idle > 0 and not bank.is_over:
+            bell.wait(min(idle, WAIT_SECONDS_MAX))
+
+
+def _step(bank: Bank) -> float:
+    try:
+        return bank.step()
+    except Exception as error:
+        if bank.failure is not None:
+            raise  # ending in order fails as well
+        bank.fail(error)
+        return 0.0
+
+
+def _stop(bank: Bank) -> None:
+    try:
+        bank.stop()
+    except Exception:  # it ends in any case, and its reason is the first one
+        logger.exception("stopping failed")
+
+
+def _tell(error: Exception, say: Say) -> ExitCode:
+    if isinstance(error, RetriableError | UnreachableError):
+        say(str(error))
+        return ExitCode.RETRY
+    if isinstance(error, ConnectError):
+        logger.error("%s", error, exc_info=error.__cause__)
+        say(str(error))
+        return ExitCode.FAILED
+    logger.error("unexpected %s", type(error).__name__, exc_info=error)
+    say(f"{type(error).__name__}: {error}")
+    return ExitCode.FAILED

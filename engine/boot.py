@@ -1,0 +1,160 @@
+"""Wiring: from a plan to a running supervisor and the report at the end. The one module that knows all four mains.
+
+    plan ──► lock of the store ──► board ──► listener ──► Supervisor(lines, control, display).run() ──► report
+
+Everything that children share is imported and mapped before the first fork.
+
+Used by: engine.cli, engine.demo.
+Not here: what the files mean (plan.py), the loop (engine.supervisor.loop).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from engine import both, display, logs
+from engine.clock import SystemClock
+from engine.config.line import LineSpec
+from engine.control import main as control
+from engine.control.listen import open_listener
+from engine.exits import ExitCode
+from engine.offsets.store import lock
+from engine.plan import Plan
+from engine.pump import main as pump
+from engine.report import Report, make_report
+from engine.shm import segment
+from engine.shm.board import Board, HeaderWord, Identity, Row, Word, board_bytes
+from engine.shm.channel import Channel
+from engine.supervisor.fork import Child, fork
+from engine.supervisor.line import Line, RestartPolicy
+from engine.supervisor.loop import Supervisor
+from engine.supervisor.service import Service
+from engine.task import main as task
+
+__all__ = ["RunOptions", "run"]
+
+#: A new supervisor waits so long for the last pump of the one before it.
+LOCK_SECONDS = 15.0
+
+_MAINS = {"task": task.run, "pump": pump.run, "both": both.run}
+
+
+class RunOptions(Struct, frozen=True):
+    """How a run is watched; what runs is the plan's."""
+
+    is_bulk: bool
+    shows_progress: bool
+    logs: logs.LogSettings
+
+
+def run(plan: Plan, options: RunOptions) -> tuple[ExitCode, Report]:
+    """Run all lines of a plan to their end. Raises ConnectError when the store or the port cannot be had."""
+    clock = SystemClock()
+    worker = plan.worker
+    listener = None if worker.metrics_port is None else open_listener(worker.metrics_port)
+    store_lock = lock(Path(plan.store), LOCK_SECONDS)
+    try:
+        board_path = Path(plan.store).with_suffix(".board")
+        carried = _carried(board_path)
+        descriptor = segment.create_file(board_path, board_bytes(worker.tasks_max))
+        board = Board(descriptor)
+        board.begin(clock.monotonic_ns())
+        forks = _Forks(descriptor, store_lock, options.logs)
+        lines = []
+        for spec in plan.lines:
+            index = board.add(Identity(spec.connector, spec.task, spec.type, spec.plugin))
+            row = board.row(index)
+            row.set(Word.CARRIED, carried.get((spec.connector, spec.task), 0))
+            policy = RestartPolicy(worker.restart_max, worker.restart_backoff_ms, worker.restart_backoff_max_ms)
+            lines.append(Line(replace(spec, store_lock=store_lock), index, row, forks.bank, clock, policy))
+        services = _services(forks, listener, worker.metrics_file, options, clock)
+        code = Supervisor(board, lines, services, clock, is_bulk=options.is_bulk).run()
+        return code, make_report(board, code)
+    finally:
+        os.close(store_lock)
+        if listener is not None:
+            listener.close()
+
+
+class _Forks:
+    """Forks each kind of child with what it may keep open."""
+
+    def __init__(self, board: int, store_lock: int, settings: logs.LogSettings) -> None:
+        self.board = board
+        self._store_lock = store_lock
+        self.settings = settings
+
+    def bank(self, spec: LineSpec, index: int, channel: Channel, bank: str) -> Child:
+        """One bank of a line."""
+        keep = [self.board, *channel.descriptors()]
+        if bank != "task":
+            keep.append(self._store_lock)  # held until the last pump is gone
+        # A pump whose supervisor dies still has to leave its group, and ends by itself.
+        death_signal = signal.SIGKILL if bank == "task" else signal.SIGTERM
+        main = _MAINS[bank]
+        return fork(
+            f"{spec.title} {bank}",
+            lambda say: main(spec, channel, self.board, index, self.settings, say),
+            keep,
+            death_signal,
+        )
+
+    def service(self, title: str, keep: Collection[int], main: Callable[[], ExitCode]) -> Child:
+        """A child beside the lines."""
+
+        def body(_: object) -> ExitCode:
+            logs.set_up(self.settings, process=title)
+            return main()
+
+        return fork(title, body, [self.board, *keep])
+
+
+def _services(
+    forks: _Forks, listener: socket.socket | None, metrics_file: str | None, options: RunOptions, clock: SystemClock
+) -> list[Service]:
+    services = []
+    if listener is not None or metrics_file is not None:
+        listeners = [] if listener is None else [listener]
+
+        def fork_control() -> Child:
+            keep = [open_socket.fileno() for open_socket in listeners]
+            return forks.service("control", keep, lambda: control.run(forks.board, listeners, metrics_file))
+
+        services.append(Service("control", fork_control, clock))
+    if options.shows_progress:
+
+        def fork_display() -> Child:
+            return forks.service("display", (), lambda: display.run(forks.board))
+
+        services.append(Service("display", fork_display, clock, restarts_max=0))
+    return services
+
+
+def _carried(path: Path) -> dict[tuple[str, int], int]:
+    """What the last run on this store may have done without keeping a note of it, by connector and task."""
+    with contextlib.suppress(FileNotFoundError):
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            board = Board(descriptor)
+            if board.is_begun():
+                is_told = bool(board.header[HeaderWord.FINISHED_NS])
+                return {(row.identity.connector, row.identity.task): _left_over(row, is_told) for row in board.rows()}
+        except ValueError:
+            pass  # an empty or torn file: the run ended before it began
+        finally:
+            os.close(descriptor)
+    return {}
+
+
+def _left_over(row: Row, is_told: bool) -> int:
+    # A run that ended by itself has told of what it did twice; only what it left undecided is still to come.
+    bound = row.may_be_repeated()
+    return max(0, bound - row.get(Word.CARRIED) - row.get(Word.WRITTEN_OFF)) if is_told else bound

@@ -1,0 +1,102 @@
+"""The pump: librdkafka, offsets and delivery of one line. No plugin code ever runs here.
+
+Used by: engine.boot (forks it), engine.both.
+Not here: the steps (source.py, sink.py), the other bank (engine.task).
+"""
+
+from __future__ import annotations
+
+import os
+
+from engine import logs
+from engine.bank import Bank, Say, Stopper, serve
+from engine.clock import Clock, SystemClock
+from engine.config.line import LineSpec
+from engine.exits import ExitCode
+from engine.kafka.consumer import GroupConsumer
+from engine.kafka.producer import BatchProducer
+from engine.offsets.store import OffsetStore
+from engine.pump.delivery import Delivery
+from engine.pump.hold import BoardHold
+from engine.pump.sink import SinkPumpBank
+from engine.pump.source import SourcePumpBank
+from engine.shm.board import Board, Row, Target, Word
+from engine.shm.channel import Channel, PumpSide
+
+__all__ = ["PatientSinkPump", "make_source_bank", "run"]
+
+#: A sink's pump sleeps in librdkafka, which no bell wakes: what comes up the ring is heard so late at most.
+PATIENCE_SECONDS = 0.01
+
+
+def run(
+    spec: LineSpec, channel: Channel, board_descriptor: int, index: int, settings: logs.LogSettings, say: Say
+) -> ExitCode:
+    """The body of a pump process."""
+    stopper = Stopper(os.getppid())
+    logs.set_up(settings, process="pump", connector=spec.connector, task=spec.task, secrets=spec.secrets)
+    side = PumpSide(channel)
+    board = Board(board_descriptor)
+    row = board.row(index)
+    clock = SystemClock()
+
+    def make_bank() -> Bank:
+        if spec.type == "source":
+            return make_source_bank(spec, side, board, row, clock)
+        return PatientSinkPump(spec, side, row, clock, stopper)
+
+    return serve(make_bank, side.bell, stopper, say)
+
+
+def make_source_bank(spec: LineSpec, side: PumpSide, board: Board, row: Row, clock: Clock) -> SourcePumpBank:
+    """The pump's bank of a source, its clients made. Raises ConnectError."""
+    delivery = Delivery(
+        BatchProducer,
+        spec.kafka,
+        wants_each=spec.wants_commit_record,
+        timeout_seconds=spec.timing.broker_timeout,
+        now_ns=clock.monotonic_ns,
+    )
+    hold = BoardHold(board) if spec.is_embedded else None
+    return SourcePumpBank(spec, delivery, OffsetStore(spec.store), side, row, clock, hold)
+
+
+class PatientSinkPump:
+    """A sink's pump as a `Bank`: it waits inside librdkafka, and knows whether to leave its group at the end."""
+
+    def __init__(self, spec: LineSpec, side: PumpSide, row: Row, clock: Clock, stopper: Stopper) -> None:
+        self._row = row
+        self._stopper = stopper
+        self.patience = PATIENCE_SECONDS
+        self.bank = SinkPumpBank(
+            spec,
+            lambda member: GroupConsumer(spec.kafka, member, spec.start_at, spec.timing.broker_timeout),
+            side,
+            row,
+            clock,
+        )
+
+    @property
+    def failure(self) -> Exception | None:
+        return self.bank.failure
+
+    @property
+    def is_over(self) -> bool:
+        return self.bank.is_over
+
+    def start(self) -> None:
+        self.bank.start()
+
+    def step(self) -> float:
+        return self.bank.step(self.patience)
+
+    def ask_to_stop(self) -> None:
+        self.bank.ask_to_stop()
+
+    def fail(self, error: Exception) -> None:
+        self.bank.fail(error)
+
+    def stop(self) -> None:
+        # Whoever comes back with the same member id finds its partitions; whoever does not must give them to others.
+        is_last = self._row.get(Word.TARGET) == Target.STOP or self._stopper.is_orphan or self.failure is not None
+        self.bank.stop(leave=is_last)

@@ -1,0 +1,126 @@
+"""Making a child: everything that must be so before a child does anything of its own.
+
+    supervisor                      child
+    gc.freeze, pipe, fork ────────► death signal, parent still there?
+                                    close every descriptor but its own
+                                    INT ignored, TERM as it was, title
+                                    main ──► os._exit(code)
+    last words ◄──── pipe ◄──────── why it went wrong
+
+A child leaves by `os._exit`: what it inherited must not be torn down twice, and a librdkafka client
+that is still busy would keep it.
+
+Used by: engine.supervisor.
+Source: PR_SET_PDEATHSIG follows the thread that forks and leaves a window before it is set, hence `getppid`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import os
+import signal
+import sys
+from collections.abc import Callable, Collection
+
+import setproctitle
+from msgspec import Struct
+
+from engine.exits import ExitCode
+
+__all__ = ["Child", "fork"]
+
+PR_SET_PDEATHSIG = 1
+M_TRIM_THRESHOLD = -1
+M_MMAP_THRESHOLD = -3
+#: Memory that malloc keeps: batches come and go all the time, and giving it back each time costs more than half
+#: of the rate (bench/line, JSON to file).
+KEPT_BYTES = 64 * 1024 * 1024
+MMAP_BYTES = 32 * 1024 * 1024
+#: Written by a child in one piece, at most what a pipe takes so.
+LAST_WORDS_BYTES = 4096
+#: Collections look at young objects after so many; batches of thousands of records are no garbage.
+GC_THRESHOLDS = (50_000, 20, 50)
+
+Say = Callable[[str], None]
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+class Child(Struct, frozen=True):
+    """A process of the supervisor's, until it is reaped."""
+
+    pid: int
+    title: str
+    words: int  # the reading end of its last words; the supervisor's
+
+    def last_words(self) -> str:
+        """Why it went wrong, if it could say so. Closes the pipe: call it once, after the child has ended."""
+        try:
+            return os.read(self.words, LAST_WORDS_BYTES).decode(errors="replace")
+        except BlockingIOError:
+            return ""
+        finally:
+            os.close(self.words)
+
+
+def fork(
+    title: str, main: Callable[[Say], int], keep: Collection[int], death_signal: signal.Signals = signal.SIGKILL
+) -> Child:
+    """Start a child that runs `main` and leaves with its answer.
+
+    Before: one thread, no Kafka client, the board mapped.
+    main: gets a function for its last words. keep: descriptors that stay open beside 0, 1 and 2.
+    death_signal: what the child gets when the supervisor dies.
+    """
+    reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    parent = os.getpid()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    gc.freeze()
+    pid = os.fork()
+    if pid:
+        os.close(writing)
+        return Child(pid, title, reading)
+    code = int(ExitCode.BUG)
+    try:
+        _become_child(parent, title, {*keep, writing}, death_signal)
+        code = int(main(lambda text: _say(writing, text)))
+    except BaseException as error:
+        with contextlib.suppress(BaseException):
+            _say(writing, f"{type(error).__name__}: {error}")
+            sys.excepthook(type(error), error, error.__traceback__)
+    finally:
+        with contextlib.suppress(BaseException):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _say(descriptor: int, text: str) -> None:
+    with contextlib.suppress(BlockingIOError, BrokenPipeError):
+        os.write(descriptor, text.encode(errors="replace")[:LAST_WORDS_BYTES])
+
+
+def _become_child(parent: int, title: str, keep: set[int], death_signal: signal.Signals) -> None:
+    _LIBC.prctl(PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(int(ExitCode.BUG))
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    # Ctrl-C reaches the whole foreground group; the supervisor alone decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _close_all_but({0, 1, 2, *keep})
+    setproctitle.setproctitle(f"millrace: {title}")
+    _LIBC.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
+    _LIBC.mallopt(M_MMAP_THRESHOLD, MMAP_BYTES)
+    gc.set_threshold(*GC_THRESHOLDS)
+
+
+def _close_all_but(keep: Collection[int]) -> None:
+    for name in os.listdir("/proc/self/fd"):
+        descriptor = int(name)
+        if descriptor not in keep:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)

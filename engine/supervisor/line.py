@@ -1,0 +1,266 @@
+"""A line as the supervisor sees it: two children, a row of the board, a channel, and what is to become of them.
+
+    STARTING ──► RUNNING ──► DRAINING ──► DONE
+                    │ a child ended badly      FAILED: a restart would not help, or has not helped
+                    ▼                          STOPPED: it was asked to
+              both reaped ──► RESTARTING ──► STARTING, with a new channel
+
+A line restarts as a whole. When a source's task process is gone, its pump first delivers and stores what was
+published; when a sink's is gone, its pump closes without leaving the group, and the next one, a static member of the
+same id, takes its partitions over undisturbed (docs/decisions/membership.md).
+
+Used by: engine.supervisor.loop.
+Not here: when a run is over, signals (loop.py); making a process (fork.py).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from engine.clock import Clock
+from engine.config.line import LineSpec
+from engine.exits import ExitCode
+from engine.shm.board import Measure, Phase, Row, Stage, State, Target, Word
+from engine.shm.channel import Channel
+from engine.supervisor.fork import Child
+
+__all__ = ["ForkBank", "Line", "RestartPolicy"]
+
+logger = logging.getLogger("millrace.supervisor")
+
+SECOND_NS = 1_000_000_000
+#: After the other bank is gone or TERM was sent, so long until the next, harder step.
+TASK_GRACE_NS = 1 * SECOND_NS
+PUMP_GRACE_NS = 4 * SECOND_NS
+
+OVER = (State.DONE, State.FAILED, State.STOPPED)
+
+
+class RestartPolicy(Struct, frozen=True):
+    """How often a line is started again without having done anything in between, and how soon."""
+
+    restarts_max: int = 5
+    backoff_ms: int = 200
+    backoff_ms_max: int = 10_000
+
+    def pause_ns(self, fruitless: int) -> int:
+        """Before the restart number `fruitless` (from 1) in a row without progress."""
+        return min(self.backoff_ms_max, self.backoff_ms * 2 ** (fruitless - 1)) * 1_000_000
+
+
+#: Forks one bank ("task", "pump" or "both") of a line over its present channel.
+ForkBank = Callable[[LineSpec, int, Channel, str], Child]
+
+
+class Line:
+    """One task's processes over all their lives."""
+
+    def __init__(
+        self, spec: LineSpec, index: int, row: Row, fork_bank: ForkBank, clock: Clock, policy: RestartPolicy
+    ) -> None:
+        self.spec = spec
+        self._index = index
+        self.row = row
+        self._fork_bank = fork_bank
+        self._clock = clock
+        self._policy = policy
+        self._channel: Channel | None = None
+        self._children: dict[str, Child] = {}  # by bank
+        self._cause = ""  # why this life ended; empty: it ended well
+        self._is_final = False  # a restart would not help
+        self._deadline_ns = 0  # of the next, harder step; 0: none
+        self._step = 0  # of the ladder: 0 nothing sent, 1 TERM sent, 2 KILL sent
+        self._start_at_ns = 0  # of the next life; 0: none is due
+        self._fruitless = 0  # restarts in a row without progress
+        self._progress = -1
+        row.set(Word.RING_BYTES, spec.ring_bytes)
+        self._become(State.STARTING)
+
+    @property
+    def state(self) -> State:
+        """What it is now."""
+        return State(self.row.get(Word.STATE))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of it runs or will run."""
+        return self.state in OVER
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the line's group has committed all there was (sinks)."""
+        return self.row.get(Word.PUMP_PHASE) == Phase.COMPLETE
+
+    def pids(self) -> dict[int, str]:
+        """The living children, and which bank each serves."""
+        return {child.pid: bank for bank, child in self._children.items()}
+
+    def start(self) -> None:
+        """Fork both banks over a fresh channel."""
+        self._start_at_ns = 0
+        self._deadline_ns = 0
+        self._step = 0
+        self._cause = ""
+        self._is_final = False
+        if self._channel is not None:
+            self._channel.close()
+        self._channel = Channel.create(f"millrace:{self.spec.title}", self.spec.ring_bytes)
+        self._become(State.STARTING)
+        # The pump first: it takes longer to be ready, and a source's task may fill the ring meanwhile.
+        for bank in ("pump", "task") if self.spec.processes == 2 else ("both",):
+            self._children[bank] = self._fork_bank(self.spec, self._index, self._channel, bank)
+        self._write_pids()
+
+    def drain(self) -> None:
+        """Ask a sink to come to the end of what there is."""
+        if not self.is_over and self.row.get(Word.TARGET) == Target.RUN:
+            self._aim(Target.DRAIN)
+            if self.state == State.RUNNING:
+                self._become(State.DRAINING)
+
+    def stop(self) -> None:
+        """Ask to keep what is done and leave the rest; by force when the time is over."""
+        if self.is_over or self.row.get(Word.TARGET) == Target.STOP:
+            return
+        self._aim(Target.STOP)
+        self._step = 0
+        self._deadline_ns = self._clock.monotonic_ns() + int(self.spec.timing.stop_timeout * SECOND_NS)
+        if not self._children:
+            self._end()
+
+    def kill(self) -> None:
+        """End at once; what is not safe is done again next time."""
+        self._aim(Target.STOP)
+        self._send(signal.SIGKILL)
+        if not self._children:
+            self._end()
+
+    def reaped(self, pid: int, status: int) -> None:
+        """One of the children has ended with this wait status."""
+        bank = self.pids()[pid]
+        child = self._children.pop(bank)
+        self._write_pids()
+        self._judge(bank, child, status)
+        if not self._children:
+            self._end()
+            return
+        if self._cause:
+            if self._is_final:
+                self._aim(Target.STOP)  # a pump whose line does not come back leaves its group
+            self._send(signal.SIGTERM)
+            self._step = 1
+        grace_ns = PUMP_GRACE_NS if "pump" in self._children else TASK_GRACE_NS
+        self._deadline_ns = self._clock.monotonic_ns() + grace_ns
+
+    def tick(self) -> None:
+        """Do what is due."""
+        now_ns = self._clock.monotonic_ns()
+        if self._start_at_ns and now_ns >= self._start_at_ns:
+            self.start()
+        elif self.state == State.STARTING and self._is_ready():
+            draining = self.row.get(Word.TARGET) == Target.DRAIN
+            self._become(State.DRAINING if draining else State.RUNNING)
+        if self._deadline_ns and now_ns >= self._deadline_ns:
+            self._climb(now_ns)
+
+    def close(self) -> None:
+        """Give the channel back, when it is over."""
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+
+    def _is_ready(self) -> bool:
+        return self.row.get(Word.TASK_PHASE) >= Phase.READY and self.row.get(Word.PUMP_PHASE) >= Phase.READY
+
+    def _judge(self, bank: str, child: Child, status: int) -> None:
+        """Note why a child ended, if it ended badly; the first cause stands."""
+        words = child.last_words()
+        code = os.waitstatus_to_exitcode(status)
+        if code == ExitCode.OK or self._cause:
+            return
+        if code < 0:
+            by = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+            self._cause = f"{bank} process ended by {by}"
+            if self._step:
+                self._cause += f" after {self.spec.timing.stop_timeout:g} s of waiting for it to stop"
+        else:
+            self._cause = words or f"{bank} process ended with exit code {code}"
+        self._is_final = code == ExitCode.FAILED
+
+    def _end(self) -> None:
+        """All children are gone: restart, or be over."""
+        self._deadline_ns = 0
+        self._start_at_ns = 0
+        is_asked = self.row.get(Word.TARGET) == Target.STOP
+        if self._cause and self._is_final:
+            self._give_up(self._cause)
+        elif is_asked:
+            if self._cause:
+                self.row.reason = self._cause
+                logger.warning("%s: %s", self.spec.title, self._cause)
+            self._become(State.DONE if self.is_complete and not self._cause else State.STOPPED)
+        elif not self._cause and self.spec.type == "source" and self.row.get(Word.PUMP_PHASE) == Phase.ENDED:
+            self._become(State.DONE)
+        else:
+            self._come_back(self._cause or "ended without being asked to")
+
+    def _come_back(self, cause: str) -> None:
+        progress = sum(self.row.measured(stage, Measure.RECORDS) for stage in (Stage.STORE, Stage.COMMIT))
+        self._fruitless = 1 if progress > self._progress >= 0 else self._fruitless + 1
+        self._progress = progress
+        if self._fruitless > self._policy.restarts_max:
+            self._give_up(f"{cause} (after {self._policy.restarts_max} restarts without progress)")
+            return
+        pause_ns = self._policy.pause_ns(self._fruitless)
+        self.row.write_off()
+        self.row.set(Word.RESTARTS, self.row.get(Word.RESTARTS) + 1)
+        self.row.set(Word.TASK_PHASE, Phase.FORKED)
+        self.row.set(Word.PUMP_PHASE, Phase.FORKED)
+        self.row.reason = cause
+        logger.warning("%s: %s; starting it again in %d ms", self.spec.title, cause, pause_ns // 1_000_000)
+        self._become(State.RESTARTING)
+        self._start_at_ns = self._clock.monotonic_ns() + pause_ns
+
+    def _give_up(self, cause: str) -> None:
+        self.row.reason = cause
+        logger.error("%s failed: %s", self.spec.title, cause)
+        self._become(State.FAILED)
+
+    def _climb(self, now_ns: int) -> None:
+        """The next step of the ladder: TERM; KILL the task process; KILL the pump, which had the time to commit."""
+        if self._step == 0:
+            self._step = 1
+            self._send(signal.SIGTERM)
+            self._deadline_ns = now_ns + TASK_GRACE_NS
+        elif self._step == 1 and len(self._children) == 2:
+            self._step = 2
+            os.kill(self._children["task"].pid, signal.SIGKILL)
+            self._deadline_ns = now_ns + PUMP_GRACE_NS
+        else:
+            self._send(signal.SIGKILL)
+            self._deadline_ns = 0
+
+    def _send(self, number: signal.Signals) -> None:
+        for child in self._children.values():
+            os.kill(child.pid, number)
+
+    def _aim(self, target: Target) -> None:
+        self.row.set(Word.TARGET, target)
+        if self._channel is not None:
+            for bell in (self._channel.task_bell, self._channel.pump_bell):
+                os.eventfd_write(bell, 1)
+
+    def _become(self, state: State) -> None:
+        self.row.set(Word.STATE, state)
+        self.row.set(Word.STATE_SINCE_NS, self._clock.monotonic_ns())
+
+    def _write_pids(self) -> None:
+        both = self._children.get("both")
+        for word, bank in ((Word.TASK_PID, "task"), (Word.PUMP_PID, "pump")):
+            child = both or self._children.get(bank)
+            self.row.set(word, child.pid if child else 0)

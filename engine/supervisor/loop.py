@@ -1,0 +1,171 @@
+"""The supervisor: fork, watch, restart, stop; one thread and one loop.
+
+    signals ─► queue ─┐
+    SIGCHLD ──────────┴─► reap ─► lines tick ─► bulk: sources over? drain sinks; group complete? stop them
+                                                over: last snapshot, display off, answer
+
+It makes no client, runs no plugin code and waits for nobody: each wait has a deadline, each child a ladder
+(line.py). Signal handlers only enqueue.
+
+Used by: engine.boot.
+Not here: what a line goes through (line.py), what the children do (the four mains).
+Source: the shape of the loop after gunicorn's arbiter. Read for ideas, written anew.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+from collections import deque
+from collections.abc import Sequence
+
+from engine.clock import Clock
+from engine.exits import ExitCode
+from engine.shm.board import Board, HeaderWord, State, Target, Word
+from engine.supervisor.line import Line
+from engine.supervisor.service import Service
+
+__all__ = ["Supervisor"]
+
+logger = logging.getLogger("millrace.supervisor")
+
+#: The board is looked at so often; a child's end wakes the loop at once.
+TICK_MS = 20
+#: Control writes its last snapshot, the display its last frame, within this time.
+SERVICE_GRACE_NS = 3_000_000_000
+
+_CODES = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED, signal.SIGHUP: ExitCode.TERMINATED}
+
+
+class Supervisor:
+    """Runs lines to their end, or until it is told to stop."""
+
+    def __init__(self, board: Board, lines: Sequence[Line], services: Sequence[Service], clock: Clock, *, is_bulk: bool):
+        self._board = board
+        self._lines = lines
+        self._services = services
+        self._clock = clock
+        self._is_bulk = is_bulk
+        self._signals: deque[int] = deque()
+        self._stopped_by: signal.Signals | None = None
+        self._is_killed = False
+
+    def run(self) -> ExitCode:
+        """Returns when no line runs any more and no child lives."""
+        waker = self._listen()
+        for service in self._services:
+            service.start()
+        for line in self._lines:
+            line.start()
+        poll = select.poll()
+        poll.register(waker, select.POLLIN)
+        while not all(line.is_over for line in self._lines):
+            if poll.poll(TICK_MS):
+                _drain(waker)
+            self._reap()
+            while self._signals:
+                self._obey(signal.Signals(self._signals.popleft()))
+            for line in self._lines:
+                line.tick()
+            for service in self._services:
+                service.tick()
+            if self._is_bulk:
+                self._lead()
+        self._finish(poll, waker)
+        return self._answer()
+
+    def _listen(self) -> int:
+        reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda number, _: self._signals.append(number))
+        # Only to be woken: who has ended is found by asking each child.
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        return reading
+
+    def _reap(self) -> None:
+        for line in self._lines:
+            for pid in line.pids():
+                status = _ended(pid)
+                if status is not None:
+                    line.reaped(pid, status)
+        for service in self._services:
+            if service.pid is not None and (status := _ended(service.pid)) is not None:
+                service.reaped(status)
+
+    def _obey(self, number: signal.Signals) -> None:
+        if self._stopped_by is None:
+            self._stopped_by = number
+            logger.info("%s: stopping; what is done is kept, the rest is left for the next run", number.name)
+            for line in self._lines:
+                line.stop()
+        elif not self._is_killed:
+            self._is_killed = True
+            logger.warning("%s again: ending at once", number.name)
+            for line in self._lines:
+                if not line.is_over:
+                    line.kill()
+
+    def _lead(self) -> None:
+        """A bulk run: once the sources are over the sinks drain; a connector whose group is complete stops."""
+        if self._stopped_by is not None:
+            return
+        if all(line.is_over for line in self._lines if line.spec.type == "source"):
+            for line in self._lines:
+                if line.spec.type == "sink":
+                    line.drain()
+        draining: dict[str, list[Line]] = {}
+        for line in self._lines:
+            if not line.is_over and line.row.get(Word.TARGET) == Target.DRAIN:
+                draining.setdefault(line.spec.connector, []).append(line)
+        for lines in draining.values():
+            if all(line.is_complete for line in lines):
+                for line in lines:
+                    line.stop()
+
+    def _finish(self, poll: select.poll, waker: int) -> None:
+        """The run is over: let the services say their last."""
+        self._board.header[HeaderWord.FINISHED_NS] = self._clock.monotonic_ns()
+        for line in self._lines:
+            line.close()
+        self._await_services(poll, waker, signal.SIGTERM)
+        self._await_services(poll, waker, signal.SIGKILL)
+        signal.set_wakeup_fd(-1)
+
+    def _await_services(self, poll: select.poll, waker: int, number: signal.Signals) -> None:
+        deadline_ns = self._clock.monotonic_ns() + SERVICE_GRACE_NS
+        for service in self._services:
+            service.send(number)
+        while any(service.pid is not None for service in self._services):
+            if self._clock.monotonic_ns() > deadline_ns:
+                return
+            if poll.poll(TICK_MS):
+                _drain(waker)
+            for service in self._services:
+                if service.pid is not None and _ended(service.pid) is not None:
+                    service.ended()
+
+    def _answer(self) -> ExitCode:
+        if self._is_killed:
+            return ExitCode.KILLED_NOW
+        if any(line.state == State.FAILED for line in self._lines):
+            return ExitCode.FAILED
+        if self._stopped_by is not None and any(line.state == State.STOPPED for line in self._lines):
+            return _CODES[self._stopped_by]
+        return ExitCode.OK
+
+
+def _ended(pid: int) -> int | None:
+    """The wait status of a child that has ended."""
+    found, status = os.waitpid(pid, os.WNOHANG)
+    return status if found else None
+
+
+def _drain(waker: int) -> None:
+    try:
+        while os.read(waker, 4096):
+            pass
+    except BlockingIOError:
+        pass

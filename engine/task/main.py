@@ -1,0 +1,67 @@
+"""The task process: the connector's task, transforms and converters of one line. No Kafka client is ever made here.
+
+Used by: engine.boot (forks it), engine.both.
+Not here: the steps (source.py, sink.py), the other bank (engine.pump).
+"""
+
+from __future__ import annotations
+
+import os
+
+from engine import logs
+from engine.api.converter import Converter, HeaderConverter
+from engine.api.transform import Transform
+from engine.bank import Bank, Say, Stopper, serve
+from engine.clock import Clock, SystemClock
+from engine.config.line import LineSpec, PluginSpec
+from engine.exits import ExitCode
+from engine.plugins.loading import load
+from engine.shm.board import Board, Row
+from engine.shm.channel import Channel, TaskSide
+from engine.stages.convert import Converters
+from engine.task.sink import SinkTaskBank
+from engine.task.source import SourceTaskBank
+
+__all__ = ["make_bank", "run"]
+
+
+def run(
+    spec: LineSpec, channel: Channel, board_descriptor: int, index: int, settings: logs.LogSettings, say: Say
+) -> ExitCode:
+    """The body of a task process."""
+    stopper = Stopper(os.getppid())
+    logs.set_up(settings, process="task", connector=spec.connector, task=spec.task, secrets=spec.secrets)
+    side = TaskSide(channel)
+    row = Board(board_descriptor).row(index)
+    return serve(lambda: make_bank(spec, side, row, SystemClock()), side.bell, stopper, say)
+
+
+def make_bank(spec: LineSpec, side: TaskSide, row: Row, clock: Clock) -> Bank:
+    """The task's bank of a line, its plugins loaded and configured. Raises ConnectError."""
+    task = load(spec.task_path)()
+    chain = [_transform(transform) for transform in spec.transforms]
+    converters = Converters(
+        _converter(spec.key_converter, is_key=True),
+        _converter(spec.value_converter, is_key=False),
+        _header_converter(spec.header_converter),
+    )
+    bank = SourceTaskBank if spec.type == "source" else SinkTaskBank
+    return bank(spec, task, chain, converters, side, row, clock)
+
+
+def _converter(spec: PluginSpec, *, is_key: bool) -> Converter:
+    converter: Converter = load(spec.path)()
+    converter.configure(converter.config.parse(spec.config), is_key=is_key)
+    return converter
+
+
+def _header_converter(spec: PluginSpec) -> HeaderConverter:
+    converter: HeaderConverter = load(spec.path)()
+    converter.configure(converter.config.parse(spec.config))
+    return converter
+
+
+def _transform(spec: PluginSpec) -> Transform:
+    transform: Transform = load(spec.path)()
+    transform.configure(transform.config.parse(spec.config))
+    return transform
