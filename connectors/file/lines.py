@@ -96,7 +96,8 @@ class LineSplitter:
 
         Raises ConnectError when the line they continue is already too long; the lines before it have been given.
         """
-        assert self.is_drained and data
+        assert self.is_drained
+        assert data
         if self._tail_bytes > self._line_bytes_max:
             raise ConnectError(
                 f"{self._name}: the line that begins at byte {self._position} has no end "

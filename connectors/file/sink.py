@@ -93,7 +93,7 @@ class FileStreamSinkConnector(SinkConnector):
 def block_of(values: Sequence[Any], schemas: Sequence[Schema | None]) -> bytes:
     """The values as Java prints them, in UTF-8, each followed by a newline."""
     if not isinstance(values, Utf8Column):
-        from engine.api import java_text  # here, because text that came as bytes does without it
+        from engine.api import java_text  # noqa: PLC0415  here, because text that came as bytes does without it
 
         return b"\n".join([*java_text.lines(values, schemas), b""])
     texts: list[bytes] = [*values.encoded, b""]  # type: ignore[list-item]  # the few columns with a None fail to join

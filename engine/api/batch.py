@@ -112,9 +112,7 @@ def _decode_like_java(encoded: bytes) -> str:
             pieces.append(encoded[at:bad].decode())
             pieces.append("\ufffd")
             unit = encoded[bad : bad + 3]
-            is_surrogate = (
-                len(unit) == 3 and unit[0] == 0xED and 0xA0 <= unit[1] <= 0xBF and 0x80 <= unit[2] <= 0xBF
-            )
+            is_surrogate = len(unit) == 3 and unit[0] == 0xED and 0xA0 <= unit[1] <= 0xBF and 0x80 <= unit[2] <= 0xBF
             at = bad + 3 if is_surrogate else at + error.end
     return "".join(pieces)
 

@@ -72,9 +72,7 @@ class SourceConnector(Connector):
 
     task: ClassVar[type[SourceTask]]
 
-    def alter_offsets(
-        self, properties: Mapping[str, str], offsets: Mapping[str, Mapping[str, Any] | None]
-    ) -> bool:
+    def alter_offsets(self, properties: Mapping[str, str], offsets: Mapping[str, Mapping[str, Any] | None]) -> bool:
         """Check offsets a user wants stored (by source partition as JSON). False: this connector cannot check."""
         return False
 

@@ -79,7 +79,7 @@ class RecordConverter(Converter):
         for index, (value, schema) in enumerate(zip(values, schemas, strict=True)):
             try:
                 payloads.append(self.from_connect_value(topic, value, schema))
-            except Exception as error:  # whatever a plugin raises for a record costs that record
+            except Exception as error:  # noqa: BLE001  whatever a plugin raises for a record costs that record
                 payloads.append(None)
                 failures.append(Failure(index, error))
         return Encoded(payloads, failures)
@@ -97,7 +97,7 @@ class RecordConverter(Converter):
         for index, payload in enumerate(payloads):
             try:
                 value, schema = self.to_connect_value(topic, payload)
-            except Exception as error:  # as above
+            except Exception as error:  # noqa: BLE001  as above
                 value = schema = None
                 failures.append(Failure(index, error))
             values.append(value)

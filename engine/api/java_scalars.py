@@ -72,7 +72,7 @@ def epoch_days(value: datetime.date | int) -> int:
 
 
 def epoch_ms(value: Any) -> int:
-    """Milliseconds since the epoch of any temporal value; a time is one of the first day, a datetime without zone UTC."""
+    """Milliseconds since the epoch of any temporal value; a time is one of day 0, a datetime without zone is UTC."""
     if isinstance(value, datetime.datetime):
         if value.tzinfo is None:
             value = value.replace(tzinfo=datetime.UTC)

@@ -119,7 +119,7 @@ def _numbers(values: Column) -> Column:
 def _joined(separators: Sequence[str], columns: Sequence[Column], end: str) -> Column:
     # The same benchmark: half the time of a `%` template for each row.
     pieces = chain.from_iterable(zip(map(repeat, separators), columns, strict=True))
-    return [*map("".join, zip(*pieces, repeat(end)))]  # noqa: B905  repeats have no length
+    return [*map("".join, zip(*pieces, repeat(end)))]  # not `strict`: repeats have no length
 
 
 def _maps(values: Sequence[dict[Any, Any]], schema: Schema | None) -> Column:

@@ -1,8 +1,8 @@
 """Config providers: where the values of `${provider:path:key}` come from, so that files need not hold secrets.
 
-    config.providers=vault                              in the worker's configuration
-    config.providers.vault.class=my_package:Vault
-    config.providers.vault.param.address=...            given to `configure`, without the prefix
+config.providers=vault                              in the worker's configuration
+config.providers.vault.class=my_package:Vault
+config.providers.vault.param.address=...            given to `configure`, without the prefix
 """
 
 from __future__ import annotations

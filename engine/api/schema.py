@@ -142,7 +142,7 @@ class Schema(Struct, frozen=True, eq=False, dict=True, repr_omit_defaults=True):
         if self.fields:
             self._check_fields()
         if self.default is not None:
-            from engine.api import validation  # it knows schemas; few have a default
+            from engine.api import validation  # noqa: PLC0415  it knows schemas; few have a default
 
             try:
                 validation.validate(self, self.default)
@@ -187,7 +187,7 @@ class Schema(Struct, frozen=True, eq=False, dict=True, repr_omit_defaults=True):
 
     def validate(self, value: Any) -> None:
         """Raises DataError when `value` is no value of this schema."""
-        from engine.api import validation  # see above
+        from engine.api import validation  # noqa: PLC0415  see above
 
         validation.validate(self, value)
 
@@ -210,7 +210,7 @@ class Schema(Struct, frozen=True, eq=False, dict=True, repr_omit_defaults=True):
     @cached_property
     def struct_type(self) -> StructType:
         """The class of this STRUCT schema's values; the same for all schemas that are equal."""
-        from engine.api import structs  # it knows schemas
+        from engine.api import structs  # noqa: PLC0415  it knows schemas
 
         return structs.compiled(self)
 

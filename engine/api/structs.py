@@ -16,7 +16,7 @@ import copy
 import keyword
 import re
 import unicodedata
-from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any
 from weakref import WeakValueDictionary
 
@@ -104,8 +104,7 @@ def _element(schema: Schema | None) -> Any:
 def _default(field: Field) -> tuple[Any, ...]:
     default: Any = field.schema.default
     if isinstance(default, list | dict):
-        factory: Callable[[], Any] = lambda: copy.deepcopy(default)
-        return (msgspec.field(default_factory=factory),)
+        return (msgspec.field(default_factory=partial(copy.deepcopy, default)),)
     if default is not None or field.schema.optional:
         return (default,)
     return ()

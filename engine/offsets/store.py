@@ -60,7 +60,8 @@ def lock(path: Path, wait_seconds: float) -> int:
         descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise ConnectError(
-            f"offset.storage.file.filename: cannot make the store {path}: {error.strerror}; name a place that can be written"
+            f"offset.storage.file.filename: cannot make the store {path}: {error.strerror}; "
+            "name a place that can be written"
         ) from error
     deadline = time.monotonic() + wait_seconds
     while True:

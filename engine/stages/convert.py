@@ -11,13 +11,12 @@ Not here: the formats (the package `converters`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, overload
 
 from engine.api.batch import Repeat, Run, SinkBatch
 from engine.api.converter import Converter, Failure, HeaderConverter
 from engine.api.record import Header, SinkRecord
-from engine.api.schema import Schema
 from engine.shm.frame import Headers, Payloads, SinkFrame
 from engine.stages.outgoing import Outgoing
 from engine.stages.transform import RecordError
@@ -168,7 +167,7 @@ class TransformedBatch(SinkBatch):
     def __getitem__(self, index: int | slice) -> Any:
         return self._records[index]
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
+    def __iter__(self) -> Iterator[SinkRecord]:
         return iter(self._records)
 
 
@@ -189,6 +188,6 @@ def _encode_headers(batch: Outgoing, converter: HeaderConverter) -> tuple[list[H
     for index, headers in enumerate(batch.headers):
         try:
             column.append([(header.key, converter.from_connect_header(batch.topic, header)) for header in headers])
-        except Exception as error:  # as for values: it costs the record
+        except Exception as error:  # noqa: BLE001  as for values: it costs the record
             return column, RecordError(index, error)
     return column, None

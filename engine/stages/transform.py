@@ -7,7 +7,9 @@ Not here: the transforms themselves; bytes (convert.py).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
+
+from msgspec import Struct
 
 from engine.api.record import SinkRecord, SourceRecord
 from engine.api.transform import Transform
@@ -17,22 +19,22 @@ __all__ = ["RecordError", "Transformed", "transform"]
 AnyRecord = TypeVar("AnyRecord", SourceRecord, SinkRecord)
 
 
-class RecordError(NamedTuple):
+class RecordError(Struct, frozen=True):
     """The first record that failed, and why; nothing after it was looked at."""
 
     index: int
     error: Exception
 
 
-class Transformed(NamedTuple):
+class Transformed(NamedTuple, Generic[AnyRecord]):
     """What is left of a batch, and which record ended it, if one did."""
 
-    records: list[SourceRecord] | list[SinkRecord]
+    records: list[AnyRecord]
     origins: list[int]  # for each record left, its index before
     failed: RecordError | None
 
 
-def transform(chain: Sequence[Transform], records: Iterable[AnyRecord]) -> Transformed:
+def transform(chain: Sequence[Transform], records: Iterable[AnyRecord]) -> Transformed[AnyRecord]:
     """Apply every transform of the chain to every record, in order, up to the first that fails."""
     kept: list[AnyRecord] = []
     origins: list[int] = []
@@ -40,12 +42,12 @@ def transform(chain: Sequence[Transform], records: Iterable[AnyRecord]) -> Trans
         changed: AnyRecord | None = record
         try:
             for step in chain:
-                changed = step.apply(changed)
                 if changed is None:
                     break
-        except Exception as error:  # whatever a plugin raises for a record costs that record
-            return Transformed(kept, origins, RecordError(index, error))  # type: ignore[arg-type]
+                changed = step.apply(changed)
+        except Exception as error:  # noqa: BLE001  whatever a plugin raises for a record costs that record
+            return Transformed(kept, origins, RecordError(index, error))
         if changed is not None:
             kept.append(changed)
             origins.append(index)
-    return Transformed(kept, origins, None)  # type: ignore[arg-type]
+    return Transformed(kept, origins, None)

@@ -35,7 +35,7 @@ def schema_of(tree: Any) -> Schema | None:
         return Schema("MAP", optional=tree["optional"], key_schema=keys, value_schema=values)
     if isinstance(tree, dict) and tree.get("type") in ("array", "map"):
         # Built here, because an element may be element-less in turn.
-        parts = {"value_schema": schema_of(tree["items" if tree["type"] == "array" else "values"])}
+        parts: dict[str, Any] = {"value_schema": schema_of(tree["items" if tree["type"] == "array" else "values"])}
         if tree["type"] == "map":
             parts["key_schema"] = schema_of(tree["keys"])
         plain = {name: member for name, member in tree.items() if name not in ("items", "keys", "values")}

@@ -1,0 +1,18 @@
+"""The contract: all that connectors, converters, transforms and config providers may import.
+
+    record     SourceRecord, SinkRecord, Header, TopicPartition     one record, the simple way
+    batch      SourceBatch, SinkBatch, Repeat, Run, Utf8Column      many of them as columns, the fast way
+    schema     Schema and its constants, schema_of                  what a value is
+    connector  SourceConnector, SinkConnector                       a system, and its work divided into tasks
+    task       SourceTask, SinkTask and their contexts              the work
+    converter  Converter, RecordConverter, HeaderConverter          bytes to values and back
+    transform  Transform, Predicate                                 between connector and converter
+    provider   ConfigProvider                                       values of ${provider:path:key}
+    config     Config, Key, Password                                configuration as a typed Struct
+    errors     ConnectError and its tree                            what may be raised
+    java_text, java_scalars, validation                             values as Java prints and checks them
+
+Each module lists its public names in `__all__`; tests/shape/api.txt lists them all, and a test
+holds the two together. The contract is provisional until 1.0: names may still change, and
+CHANGELOG.md says so when they do. Imports nothing of the engine outside of this folder.
+"""
