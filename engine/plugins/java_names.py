@@ -1,0 +1,70 @@
+"""Kafka Connect's own plugins by the Java names that people's files hold, and what answers to them here.
+
+    org.apache.kafka.connect.file.FileStreamSourceConnector  ──►  FileStreamSourceConnector, by its entry point
+    org.apache.kafka.connect.transforms.Cast$Value           ──►  not built into Millrace yet
+
+Used by: engine.plugins.catalog.
+Not here: simple names and names without suffix, which are the same rule for everybody's plugins (catalog.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+__all__ = ["NOT_BUILT", "OURS", "is_kafka_class", "simple_name"]
+
+_KAFKA = "org.apache.kafka."
+_CONNECT = "org.apache.kafka.connect."
+_PROVIDERS = "org.apache.kafka.common.config.provider."
+
+#: Java's full names of what Millrace has, to the names of the classes here.
+OURS: Mapping[str, str] = {
+    f"{_CONNECT}file.FileStreamSourceConnector": "FileStreamSourceConnector",
+    f"{_CONNECT}file.FileStreamSinkConnector": "FileStreamSinkConnector",
+    f"{_CONNECT}storage.StringConverter": "StringConverter",
+    f"{_CONNECT}json.JsonConverter": "JsonConverter",
+    f"{_CONNECT}converters.ByteArrayConverter": "ByteArrayConverter",
+    f"{_CONNECT}storage.SimpleHeaderConverter": "SimpleHeaderConverter",
+    f"{_PROVIDERS}FileConfigProvider": "FileConfigProvider",
+    f"{_PROVIDERS}DirectoryConfigProvider": "DirectoryConfigProvider",
+    f"{_PROVIDERS}EnvVarConfigProvider": "EnvVarConfigProvider",
+}
+
+_OF_KEY_OR_VALUE = (
+    "Cast", "ExtractField", "Flatten", "HeaderFrom", "HoistField", "InsertField", "MaskField", "ReplaceField",
+    "SetSchemaMetadata", "TimestampConverter",
+)  # fmt: skip
+
+#: Kafka Connect's built-in plugins that Millrace lacks, by kind: full Java names.
+NOT_BUILT: Mapping[str, tuple[str, ...]] = {
+    "connector": (
+        *(f"{_CONNECT}mirror.Mirror{name}Connector" for name in ("Source", "Checkpoint", "Heartbeat")),
+        *(f"{_CONNECT}tools.{name}Connector" for name in ("MockSource", "MockSink", "SchemaSource")),
+        *(f"{_CONNECT}tools.{name}Connector" for name in ("VerifiableSource", "VerifiableSink")),
+    ),
+    "converter": tuple(
+        f"{_CONNECT}converters.{name}Converter" for name in ("Boolean", "Double", "Float", "Integer", "Long", "Short")
+    ),
+    "header_converter": tuple(
+        f"{_CONNECT}converters.{name}Converter" for name in ("Boolean", "Double", "Float", "Integer", "Long", "Short")
+    ),
+    "transform": (
+        *(f"{_CONNECT}transforms.{name}${part}" for name in _OF_KEY_OR_VALUE for part in ("Key", "Value")),
+        *(f"{_CONNECT}transforms.{name}" for name in ("DropHeaders", "Filter", "InsertHeader")),
+        *(f"{_CONNECT}transforms.{name}" for name in ("RegexRouter", "TimestampRouter", "ValueToKey")),
+    ),
+    "predicate": tuple(
+        f"{_CONNECT}transforms.predicates.{name}" for name in ("HasHeaderKey", "RecordIsTombstone", "TopicNameMatches")
+    ),
+    "config_provider": (),
+}
+
+
+def is_kafka_class(name: str) -> bool:
+    """Whether this is the full name of a Java class of Kafka's own."""
+    return name.startswith(_KAFKA)
+
+
+def simple_name(java_name: str) -> str:
+    """The name without its package: `Cast$Value`, `RegexRouter`."""
+    return java_name.rpartition(".")[2]

@@ -1,0 +1,169 @@
+"""Small plugins that the tests of this folder ask for by path; each behaves as its name says."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+from msgspec import Meta, field
+
+from engine.api.batch import SinkBatch
+from engine.api.config import Config, Password
+from engine.api.connector import SinkConnector, SourceConnector
+from engine.api.converter import RecordConverter
+from engine.api.errors import ConnectError, Problem
+from engine.api.record import SourceRecord
+from engine.api.schema import Schema
+from engine.api.task import Polled, RecordMetadata, SinkTask, SourceTask
+from engine.api.transform import AnyRecord, Transform
+
+__all__ = [
+    "Abstract",
+    "Counting",
+    "Exiting",
+    "Hanging",
+    "Listening",
+    "Picky",
+    "Printing",
+    "Raising",
+    "Upper",
+    "Writing",
+]
+
+
+class NumbersTask(SourceTask):
+    def start(self, config: Mapping[str, str]) -> None:
+        pass
+
+    def poll(self) -> Polled:
+        return None
+
+
+class ListeningTask(NumbersTask):
+    def commit_record(self, record: SourceRecord, metadata: RecordMetadata | None) -> None:
+        pass
+
+
+class NumbersConfig(Config, frozen=True, kw_only=True):
+    """What the sources below read."""
+
+    topic: str
+    batch_size: Annotated[int, Meta(ge=1)] = field(name="batch.size", default=10)
+    password: Password = Password("")
+
+
+class Counting(SourceConnector):
+    """Gives as many tasks as it may, each with its number; `extra` more on request."""
+
+    config = NumbersConfig
+    task = NumbersTask
+    version = "1.2.3"
+
+    def task_configs(self, tasks_max: int) -> Sequence[Mapping[str, str]]:
+        extra = int(self.properties.get("extra", "0"))
+        return [{"number": str(number), "topic": self.properties["topic"]} for number in range(tasks_max + extra)]
+
+
+class Listening(Counting):
+    """Its task wants to hear of every record."""
+
+    task = ListeningTask
+
+
+class Hanging(Counting):
+    """Never answers."""
+
+    def task_configs(self, tasks_max: int) -> Sequence[Mapping[str, str]]:
+        while True:
+            time.sleep(60)
+
+
+class Exiting(Counting):
+    """Ends the process it is asked in."""
+
+    def start(self, properties: Mapping[str, str]) -> None:
+        os._exit(0)
+
+
+class Printing(Counting):
+    """Writes where only the command may write."""
+
+    def task_configs(self, tasks_max: int) -> Sequence[Mapping[str, str]]:
+        print("a plugin's chatter")
+        os.write(1, b"a plugin's raw chatter\n")
+        sys.__stdout__.write("more chatter\n") if sys.__stdout__ else None
+        return super().task_configs(tasks_max)
+
+
+class Raising(Counting):
+    """Cannot start."""
+
+    def start(self, properties: Mapping[str, str]) -> None:
+        raise ConnectError(f"no such table; tried with {properties.get('password', 'nothing')}")
+
+
+class Picky(Counting):
+    """Finds fault with two keys at once."""
+
+    def validate(self, properties: Mapping[str, str]) -> list[Problem]:
+        return [Problem("topic", "topic must be plural"), Problem("batch.size", "batch.size must be odd")]
+
+
+class NotText(Counting):
+    """Gives a task a number where texts belong."""
+
+    def task_configs(self, tasks_max: int) -> Sequence[Mapping[str, str]]:
+        return [{"number": 1}]  # type: ignore[dict-item]  # the mistake that is tested
+
+
+class WritingTask(SinkTask):
+    def start(self, config: Mapping[str, str]) -> None:
+        pass
+
+    def put(self, batch: SinkBatch) -> None:
+        pass
+
+
+class Writing(SinkConnector):
+    """A sink that declares no keys."""
+
+    task = WritingTask
+
+    def task_configs(self, tasks_max: int) -> Sequence[Mapping[str, str]]:
+        return [{"number": str(number)} for number in range(tasks_max)]
+
+
+class Abstract(SourceConnector):
+    """Lacks `task_configs`."""
+
+    task = NumbersTask
+
+
+class UpperConfig(Config, frozen=True, kw_only=True):
+    """Of the converter and of the transform."""
+
+    language: str = "en"
+
+
+class Upper(RecordConverter):
+    """Text, shouted."""
+
+    config = UpperConfig
+
+    def from_connect_value(self, topic: str, value: object, schema: Schema | None) -> bytes | None:
+        return str(value).upper().encode()
+
+    def to_connect_value(self, topic: str, payload: bytes | None) -> tuple[object, Schema | None]:
+        return payload, None
+
+
+class Same(Transform):
+    """Changes nothing."""
+
+    config = UpperConfig
+
+    def apply(self, record: AnyRecord) -> AnyRecord | None:
+        return record
