@@ -22,6 +22,7 @@ import gc
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Collection
 
 import setproctitle
@@ -89,7 +90,7 @@ def fork(
     except BaseException as error:
         with contextlib.suppress(BaseException):
             _say(writing, f"{type(error).__name__}: {error}")
-            sys.excepthook(type(error), error, error.__traceback__)
+            os.write(2, traceback.format_exc().encode(errors="replace"))
     finally:
         with contextlib.suppress(BaseException):
             sys.stdout.flush()

@@ -42,7 +42,9 @@ _CODES = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINAT
 class Supervisor:
     """Runs lines to their end, or until it is told to stop."""
 
-    def __init__(self, board: Board, lines: Sequence[Line], services: Sequence[Service], clock: Clock, *, is_bulk: bool):
+    def __init__(
+        self, board: Board, lines: Sequence[Line], services: Sequence[Service], clock: Clock, *, is_bulk: bool
+    ) -> None:
         self._board = board
         self._lines = lines
         self._services = services

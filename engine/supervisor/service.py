@@ -24,7 +24,9 @@ RESTARTS_MAX = 20
 class Service:
     """One such child, started again a while after it died, a bounded number of times."""
 
-    def __init__(self, title: str, fork: Callable[[], Child], clock: Clock, *, restarts_max: int = RESTARTS_MAX) -> None:
+    def __init__(
+        self, title: str, fork: Callable[[], Child], clock: Clock, *, restarts_max: int = RESTARTS_MAX
+    ) -> None:
         self.title = title
         self._fork = fork
         self._clock = clock

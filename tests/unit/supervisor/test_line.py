@@ -1,0 +1,188 @@
+"""A line restarts as a whole, gives up where a restart would not help, and stops by a ladder that ends in KILL.
+
+The banks are real processes that follow a script; the rest is the real supervisor.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from engine.clock import SystemClock
+from engine.config.line import LineSpec, PluginSpec, Timing
+from engine.exits import ExitCode
+from engine.shm import segment
+from engine.shm.board import Board, Identity, Phase, Row, State, Target, Word, board_bytes
+from engine.shm.channel import Channel
+from engine.supervisor.fork import Child, fork
+from engine.supervisor.line import Line, RestartPolicy
+from engine.supervisor.loop import Supervisor
+from tests.harness import wait
+
+NOTHING = PluginSpec("none:None")
+Script = Callable[[Row], int]
+
+
+def spec(kind: str, connector: str = "orders") -> LineSpec:
+    return LineSpec(
+        connector=connector,
+        task=0,
+        type=kind,
+        plugin="none",
+        task_path="none:None",
+        task_config={},
+        key_converter=NOTHING,
+        value_converter=NOTHING,
+        header_converter=NOTHING,
+        kafka={},
+        ring_bytes=65536,
+        timing=Timing(stop_timeout=0.2),
+    )
+
+
+class Run:
+    """A supervisor over lines whose banks follow scripts, stepped by the test."""
+
+    def __init__(self) -> None:
+        self.descriptor = segment.create("board", board_bytes(8))
+        self.board = Board(self.descriptor)
+        self.board.begin(1)
+        self.lines: list[Line] = []
+        self.forked: list[str] = []
+
+    def line(self, kind: str, task: Script, pump: Script, *, connector: str = "orders", restarts: int = 3) -> Line:
+        scripts = {"task": task, "pump": pump}
+        index = self.board.add(Identity(connector, 0, kind, "none"))
+        row = self.board.row(index)
+
+        def fork_bank(spec: LineSpec, index: int, channel: Channel, bank: str) -> Child:
+            self.forked.append(bank)
+            return fork(bank, lambda say: scripts[bank](row), [self.descriptor, *channel.descriptors()])
+
+        policy = RestartPolicy(restarts, backoff_ms=1, backoff_ms_max=5)
+        line = Line(spec(kind, connector), index, row, fork_bank, SystemClock(), policy)
+        self.lines.append(line)
+        return line
+
+    def supervise(self, *, is_bulk: bool = True) -> ExitCode:
+        return Supervisor(self.board, self.lines, (), SystemClock(), is_bulk=is_bulk).run()
+
+
+@pytest.fixture
+def run() -> Iterator[Run]:
+    made = Run()
+    yield made
+    for line in made.lines:
+        for pid in line.pids():
+            os.kill(pid, signal.SIGKILL)
+    os.close(made.descriptor)
+
+
+def ends(phase: Phase = Phase.ENDED) -> Script:
+    def bank(row: Row) -> int:
+        row.set(Word.TASK_PHASE, phase)
+        row.set(Word.PUMP_PHASE, phase)
+        return ExitCode.OK
+
+    return bank
+
+
+def waits_for_stop(row: Row) -> int:
+    row.set(Word.TASK_PHASE, Phase.READY)
+    row.set(Word.PUMP_PHASE, Phase.READY)
+    wait.until(lambda: row.get(Word.TARGET) == Target.STOP, "STOP", look_every_s=0.005)
+    return ExitCode.OK
+
+
+def completes_when_drained(row: Row) -> int:
+    row.set(Word.TASK_PHASE, Phase.READY)
+    row.set(Word.PUMP_PHASE, Phase.READY)
+    wait.until(lambda: row.get(Word.TARGET) != Target.RUN, "DRAIN", look_every_s=0.005)
+    row.set(Word.PUMP_PHASE, Phase.COMPLETE)
+    wait.until(lambda: row.get(Word.TARGET) == Target.STOP, "STOP", look_every_s=0.005)
+    return ExitCode.OK
+
+
+def fails(row: Row) -> int:
+    return ExitCode.FAILED
+
+
+def is_stuck(row: Row) -> int:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    while True:
+        signal.pause()
+
+
+def dies_once(counter: int, then: Script) -> Script:
+    def bank(row: Row) -> int:
+        if row.get(Word.RESTARTS) < counter:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return then(row)
+
+    return bank
+
+
+def test_a_bulk_run_ends_when_its_sources_have_ended_and_its_sinks_are_complete(run: Run) -> None:
+    source = run.line("source", ends(), ends())
+    sink = run.line("sink", completes_when_drained, completes_when_drained, connector="copy")
+    assert run.supervise() == ExitCode.OK
+    assert (source.state, sink.state) == (State.DONE, State.DONE)
+
+
+def test_a_killed_bank_restarts_its_whole_line(run: Run) -> None:
+    line = run.line("source", ends(), dies_once(2, ends()))
+    assert run.supervise() == ExitCode.OK
+    assert line.state == State.DONE
+    assert line.row.get(Word.RESTARTS) == 2
+    assert run.forked == ["pump", "task"] * 3
+    assert "SIGKILL" in line.row.reason
+
+
+def test_restarts_without_progress_come_to_an_end(run: Run) -> None:
+    line = run.line("source", ends(), dies_once(100, ends()), restarts=2)
+    assert run.supervise() == ExitCode.FAILED
+    assert line.row.get(Word.RESTARTS) == 2
+    assert "2 restarts without progress" in line.row.reason
+
+
+def test_a_failure_that_a_restart_would_not_mend_is_final_and_leaves_the_others_alone(run: Run) -> None:
+    bad = run.line("source", fails, waits_for_stop)
+    good = run.line("sink", completes_when_drained, completes_when_drained, connector="copy")
+    assert run.supervise() == ExitCode.FAILED
+    assert (bad.state, good.state) == (State.FAILED, State.DONE)
+    assert bad.row.get(Word.RESTARTS) == 0
+
+
+def test_a_signal_stops_all_lines_in_order(run: Run) -> None:
+    lines = [run.line("source", waits_for_stop, waits_for_stop), run.line("sink", waits_for_stop, waits_for_stop)]
+    _signal_when_ready(lines, signal.SIGTERM)
+    assert run.supervise(is_bulk=False) == ExitCode.TERMINATED
+    assert [line.state for line in lines] == [State.STOPPED, State.STOPPED]
+
+
+def test_a_stuck_task_process_is_killed_after_its_deadline(run: Run) -> None:
+    line = run.line("sink", is_stuck, waits_for_stop)
+    line.row.set(Word.TASK_PHASE, Phase.READY)
+    _signal_when_ready([line], signal.SIGINT)
+    assert run.supervise(is_bulk=False) == ExitCode.INTERRUPTED
+    assert line.state == State.STOPPED
+    assert "SIGKILL" in line.row.reason
+
+
+def _signal_when_ready(lines: list[Line], number: signal.Signals) -> None:
+    """A child that signals this process once all lines are up, as a user would."""
+    parent = os.getpid()
+
+    def main(say: object) -> int:
+        wait.until(lambda: all(line.row.get(Word.PUMP_PHASE) for line in lines), "lines", look_every_s=0.005)
+        os.kill(parent, number)
+        return ExitCode.OK
+
+    fork("a user", main, _descriptors())
+
+
+def _descriptors() -> list[int]:
+    return [int(name) for name in os.listdir("/proc/self/fd")]
