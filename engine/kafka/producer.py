@@ -24,6 +24,9 @@ from engine.kafka.errors import as_ours
 __all__ = ["BatchProducer", "Refused"]
 
 logger = logging.getLogger("millrace.kafka")
+client_logger = logging.getLogger("millrace.kafka.client")
+# One warning a producer, that the gapless guarantee is experimental: we know, and prove it (tests/kafka).
+client_logger.addFilter(lambda record: "enable.gapless.guarantee" not in record.getMessage())
 
 OnDelivery = Callable[[KafkaError | None, Message], None]
 #: While a topic is being created its leader is unknown for a moment.
@@ -43,7 +46,7 @@ class BatchProducer:
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self._settings = dict(settings)
-        self._client = Producer({**self._settings, "error_cb": _log_error, "logger": logger})
+        self._client = Producer({**self._settings, "error_cb": _log_error, "logger": client_logger})
         self._admin: AdminClient | None = None
 
     def __len__(self) -> int:

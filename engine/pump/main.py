@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from engine import logs
+from engine.api.errors import RetriableError, UnreachableError
 from engine.bank import Bank, Say, Stopper, serve
 from engine.clock import Clock, SystemClock
 from engine.config.line import LineSpec
@@ -98,5 +99,7 @@ class PatientSinkPump:
 
     def stop(self) -> None:
         # Whoever comes back with the same member id finds its partitions; whoever does not must give them to others.
-        is_last = self._row.get(Word.TARGET) == Target.STOP or self._stopper.is_orphan or self.failure is not None
+        comes_back = isinstance(self.failure, RetriableError | UnreachableError)
+        is_over = self.failure is not None and not comes_back
+        is_last = is_over or self._row.get(Word.TARGET) == Target.STOP or self._stopper.is_orphan
         self.bank.stop(leave=is_last)
