@@ -22,7 +22,7 @@ from msgspec import Struct
 from engine.api.record import Header, SinkRecord, SourceRecord
 from engine.api.schema import Schema
 
-__all__ = ["Repeat", "Run", "SinkBatch", "SourceBatch", "Utf8Column"]
+__all__ = ["Repeat", "Run", "SinkBatch", "SourceBatch", "Utf8Column", "decode_utf8"]
 
 Column = Sequence[Any]
 

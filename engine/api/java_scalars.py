@@ -19,7 +19,20 @@ from typing import Any
 
 from engine.api.validation import DAY_MS
 
-__all__ = ["date_text", "double_text", "epoch_days", "epoch_ms", "float_text", "round_to_float32"]
+__all__ = [
+    "PLAIN_BELOW",
+    "PLAIN_FROM",
+    "date_of_ms",
+    "date_text",
+    "datetime_of_ms",
+    "double_text",
+    "epoch_days",
+    "epoch_ms",
+    "float32_digits",
+    "float_text",
+    "round_to_float32",
+    "time_of_ms",
+]
 
 PLAIN_FROM, PLAIN_BELOW = (1e-3, 1e7)  # between them Java writes no exponent, and what Python writes
 

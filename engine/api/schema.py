@@ -46,6 +46,7 @@ __all__ = [
     "INT16",
     "INT32",
     "INT64",
+    "LOGICAL_BASES",
     "OPTIONAL_BOOLEAN",
     "OPTIONAL_BYTES",
     "OPTIONAL_FLOAT32",

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from engine.api.batch import SinkBatch, SourceBatch
 from engine.api.record import SourceRecord, TopicPartition
 
-__all__ = ["SinkContext", "SinkTask", "SourceContext", "SourceTask"]
+__all__ = ["Polled", "RecordMetadata", "SinkContext", "SinkTask", "SourceContext", "SourceTask"]
 
 Polled = SourceBatch | Sequence[SourceBatch] | Sequence[SourceRecord] | None
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, TypeVar
 from engine.api.config import Config
 from engine.api.record import SinkRecord, SourceRecord
 
-__all__ = ["Predicate", "Transform"]
+__all__ = ["AnyRecord", "Predicate", "Transform"]
 
 AnyRecord = TypeVar("AnyRecord", SourceRecord, SinkRecord)
 

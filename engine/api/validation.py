@@ -16,7 +16,7 @@ from engine.api.errors import DataError
 from engine.api.schema import Float32, Schema, schema_of
 from engine.api.structs import INT_RANGES
 
-__all__ = ["java_class", "validate"]
+__all__ = ["DATE_DAYS", "DAY_MS", "TIMESTAMP_MS", "is_beyond_python", "java_class", "validate"]
 
 _CLASSES: dict[type, str] = {
     str: "java.lang.String",
