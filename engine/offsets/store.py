@@ -28,7 +28,7 @@ import orjson
 
 from engine.api.errors import ConnectError
 
-__all__ = ["OffsetStore", "encode_part", "lock", "store_path"]
+__all__ = ["LockedError", "OffsetStore", "encode_part", "lock", "store_path"]
 
 #: How long one process waits for another's write.
 BUSY_SECONDS = 30.0
@@ -38,6 +38,10 @@ CREATE TABLE IF NOT EXISTS source_offsets (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS worker (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
+
+
+class LockedError(ConnectError):
+    """Another worker has the store."""
 
 
 def store_path(offset_file: str) -> Path:
@@ -53,7 +57,7 @@ def encode_part(part: Mapping[str, Any] | None) -> bytes:
 def lock(path: Path, wait_seconds: float) -> int:
     """Take the lock beside the store; returns the descriptor that holds it, for the children to inherit.
 
-    Raises ConnectError when another worker has it for longer than `wait_seconds`.
+    Raises LockedError when another worker has it for longer than `wait_seconds`.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,7 +75,7 @@ def lock(path: Path, wait_seconds: float) -> int:
         except BlockingIOError:
             if time.monotonic() > deadline:
                 os.close(descriptor)
-                raise ConnectError(
+                raise LockedError(
                     f"another Millrace worker uses the store {path} (offset.storage.file.filename); "
                     "stop it, or name another file"
                 ) from None

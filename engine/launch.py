@@ -1,0 +1,150 @@
+"""What the commands do: read files, have them planned in a probe, run the plan, print the report.
+
+    files ──► Pipeline ──► plan.prepare (in a child) ──► boot.run ──► report on standard output
+      └─ what is wrong, all of it, on standard error; nothing was started
+
+Used by: engine.cli.
+Not here: what a command line may say (cli.py), processes (boot.py).
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from msgspec import Struct
+
+from engine import boot, demo, logs, plan
+from engine.api.errors import ConfigError, ConnectError, UnreachableError
+from engine.config import files
+from engine.config.files import Pipeline
+from engine.exits import ExitCode
+from engine.offsets.store import LockedError
+from engine.plugins import catalog
+from engine.report import Report, as_json, as_text
+
+__all__ = ["Options", "list_plugins", "run_demo", "run_files", "run_standalone", "validate_files"]
+
+logger = logging.getLogger("millrace")
+
+
+class Options(Struct, frozen=True, kw_only=True):
+    """What the command line says beside the files."""
+
+    is_bulk: bool
+    prints_json: bool = False
+    metrics_port: int | None = None
+    metrics_file: Path | None = None
+    log_format: str = "text"
+    log_level: str = "INFO"
+    progress: bool | None = None  # None: on a terminal
+
+    @property
+    def shows_progress(self) -> bool:
+        """Whether a live display is wanted; it would garble what is read by machines."""
+        if self.progress is not None:
+            return self.progress
+        return sys.stderr.isatty() and self.log_format == "text"
+
+
+def run_files(paths: Sequence[Path], options: Options) -> ExitCode:
+    """Run files of any kind together."""
+    return _guarded(options, lambda: _run(files.load(paths), options))
+
+
+def run_standalone(worker: Path, connectors: Sequence[Path], options: Options) -> ExitCode:
+    """Run files as connect-standalone's arguments name them."""
+    return _guarded(options, lambda: _run(files.load_standalone(worker, connectors), options))
+
+
+def validate_files(paths: Sequence[Path]) -> ExitCode:
+    """Say what is wrong with files, or that nothing is."""
+
+    def act() -> ExitCode:
+        made = plan.prepare(files.load(paths), plan.PlanOptions(), asks_kafka=False)
+        for warning in made.warnings:
+            print(f"warning: {warning}", file=sys.stderr)
+        connectors = {line.connector for line in made.lines}
+        print(f"good: {len(connectors)} connectors, {len(made.lines)} tasks")
+        return ExitCode.OK
+
+    return _guarded(Options(is_bulk=True), act)
+
+
+def list_plugins() -> ExitCode:
+    """Print what is installed."""
+
+    def act() -> ExitCode:
+        for plugin in catalog.list_in_probe():
+            names = ", ".join(plugin.aliases)
+            print(f"{plugin.type:<16} {plugin.path:<58} {plugin.version:<10} {names}")
+        return ExitCode.OK
+
+    return _guarded(Options(is_bulk=True), act)
+
+
+def run_demo(bootstrap: str | None, records: int | None, rate: float, options: Options) -> ExitCode:
+    """Run the demo's pipeline, on the embedded Kafka or on brokers of the user's."""
+
+    def act() -> ExitCode:
+        with tempfile.TemporaryDirectory(prefix="millrace-demo-") as folder, demo.kafka(bootstrap) as kafka:
+            pipeline = demo.demo_pipeline(kafka, records, rate, folder=Path(folder))
+            return _run(pipeline, options, is_embedded=bootstrap is None, must_match=True)
+
+    return _guarded(options, act)
+
+
+def _run(pipeline: Pipeline, options: Options, *, is_embedded: bool = False, must_match: bool = False) -> ExitCode:
+    overrides = {}
+    if options.metrics_port is not None:
+        overrides["metrics.port"] = str(options.metrics_port)
+    if options.metrics_file is not None:
+        overrides["metrics.file"] = str(options.metrics_file)
+    wanted = plan.PlanOptions(is_bulk=options.is_bulk, is_embedded=is_embedded, overrides=overrides)
+    made = plan.prepare(pipeline, wanted, asks_kafka=True)
+    settings = logs.LogSettings(options.log_level, options.log_format)
+    logs.set_up(settings, process="supervisor", secrets=made.secrets)
+    for warning in made.warnings:
+        logger.warning("%s", warning)
+    code, report = boot.run(made, boot.RunOptions(options.is_bulk, options.shows_progress, settings))
+    _print(report, options)
+    if must_match and code == ExitCode.OK and report.totals.records_in != report.totals.records_out:
+        print("millrace: the number of records that came out is not the number that went in", file=sys.stderr)
+        return ExitCode.INCOMPLETE
+    return code
+
+
+def _print(report: Report, options: Options) -> None:
+    if options.prints_json:
+        sys.stdout.buffer.write(as_json(report) + b"\n")
+    else:
+        print(as_text(report))
+    sys.stdout.flush()
+
+
+def _guarded(options: Options, act: Callable[[], ExitCode]) -> ExitCode:
+    """Do it; what is wrong before anything runs becomes a message and a code."""
+    try:
+        logs.set_up(logs.LogSettings(options.log_level, options.log_format), process="supervisor")
+        return act()
+    except ConfigError as error:
+        problems = list(map(str, error.problems))
+        print(f"millrace: {len(problems)} problem{'s' * (len(problems) != 1)} in the configuration", file=sys.stderr)
+        for problem in problems:
+            print(f"  {problem}", file=sys.stderr)
+        return ExitCode.USAGE
+    except UnreachableError as error:
+        print(f"millrace: {error}", file=sys.stderr)
+        return ExitCode.UNREACHABLE
+    except LockedError as error:
+        print(f"millrace: {error}", file=sys.stderr)
+        return ExitCode.LOCKED
+    except ConnectError as error:
+        print(f"millrace: {error}", file=sys.stderr)
+        return ExitCode.FAILED
+    except KeyboardInterrupt:
+        print("millrace: interrupted before anything was started", file=sys.stderr)
+        return ExitCode.INTERRUPTED

@@ -1,0 +1,233 @@
+"""`millrace run` moves everything from a source through a real topic into a sink, reports it, and ends with the right code."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+
+from tests.harness import topics, wait
+from tests.harness.engine import Millrace, pipeline_toml
+from tests.harness.kafka import KafkaServer, UserKafka
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+Kafka = KafkaServer | UserKafka
+TEXT = "org.apache.kafka.connect.storage.StringConverter"
+JSON = "org.apache.kafka.connect.json.JsonConverter"
+PARTITIONS = 4
+
+
+def worker(kafka: Kafka, **more: object) -> dict[str, object]:
+    return {"bootstrap.servers": kafka.bootstrap, "key.converter": TEXT, "value.converter": TEXT, **more}
+
+
+def generator(topic: str, records: int | None, **more: object) -> dict[str, object]:
+    bound = {} if records is None else {"records": records}
+    return {"connector.class": "Generator", "topic": topic, "format": "sequence", "partitions": 4, **bound, **more}
+
+
+def file_sink(topic: str, file: Path, **more: object) -> dict[str, object]:
+    return {"connector.class": "FileStreamSink", "topics": topic, "file": file, **more}
+
+
+def pipeline(folder: Path, worker: Mapping[str, object], **connectors: Mapping[str, object]) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / "pipeline.toml").write_text(pipeline_toml(worker, connectors))
+
+
+def numbers(file: Path) -> list[int]:
+    return [int(line) for line in file.read_bytes().splitlines()] if file.exists() else []
+
+
+def run(folder: Path, *arguments: str, code: int = 0) -> Millrace:
+    with Millrace("run", "pipeline.toml", "--json", *arguments, folder=folder) as millrace:
+        assert millrace.wait() == code, millrace.stderr
+    return millrace
+
+
+def test_what_goes_in_comes_out(kafka: Kafka, topic: str, tmp_path: Path) -> None:
+    out = tmp_path / "out.txt"
+    pipeline(tmp_path, worker(kafka), numbers=generator(topic, 10_000), copy=file_sink(topic, out))
+    report = run(tmp_path).report()
+    assert sorted(numbers(out)) == list(range(10_000))
+    for partition in range(PARTITIONS):
+        here = [number for number in numbers(out) if number % PARTITIONS == partition]
+        assert here == sorted(here)
+    assert report["state"] == "DONE"
+    assert report["totals"]["records_in"] == report["totals"]["records_out"] == 10_000
+    assert report["totals"]["repeated_at_most"] == 0
+    assert topics.group_offsets(kafka.bootstrap, "connect-copy") == {(topic, number): 2500 for number in range(4)}
+
+
+def test_a_second_run_finds_nothing_left_to_do(kafka: Kafka, topic: str, tmp_path: Path) -> None:
+    out = tmp_path / "out.txt"
+    pipeline(tmp_path, worker(kafka), numbers=generator(topic, 1000), copy=file_sink(topic, out))
+    run(tmp_path)
+    report = run(tmp_path).report()
+    assert len(numbers(out)) == 1000
+    assert (report["totals"]["records_in"], report["totals"]["records_out"]) == (0, 0)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_several_tasks_share_the_work(kafka: Kafka, topic: str, tmp_path: Path, processes: int) -> None:
+    out = tmp_path / "out.txt"
+    pipeline(
+        tmp_path,
+        worker(kafka, **{"task.processes": processes}),
+        numbers=generator(topic, 9_000, **{"tasks.max": 3}),
+        copy=file_sink(topic, out, **{"tasks.max": 2}),
+    )
+    report = run(tmp_path).report()
+    assert sorted(numbers(out)) == list(range(9_000))
+    tasks = {connector["name"]: connector["tasks"] for connector in report["connectors"]}
+    assert (len(tasks["numbers"]), len(tasks["copy"])) == (3, 2)
+    assert all(task["state"] == "DONE" for many in tasks.values() for task in many)
+
+
+def test_term_keeps_what_is_done_and_the_next_run_does_the_rest_without_repeating(
+    kafka: Kafka, topic: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.txt"
+    source = generator(topic, 30_000, rate=10_000)
+    pipeline(tmp_path, worker(kafka), numbers=source, copy=file_sink(topic, out))
+    with Millrace("run", "pipeline.toml", "--json", folder=tmp_path) as millrace:
+        wait.until(lambda: len(numbers(out)) > 1000, "lines")
+        millrace.signal(signal.SIGTERM)
+        assert millrace.wait() == 143, millrace.stderr
+        stopped = millrace.report()
+    assert stopped["state"] == "STOPPED"
+    assert 1000 < len(numbers(out)) < 30_000
+    assert stopped["totals"]["repeated_at_most"] == 0
+    run(tmp_path)
+    assert sorted(numbers(out)) == list(range(30_000))
+
+
+def test_ctrl_c_twice_ends_at_once_and_nothing_is_lost(kafka: Kafka, topic: str, tmp_path: Path) -> None:
+    out = tmp_path / "out.txt"
+    pipeline(tmp_path, worker(kafka), numbers=generator(topic, 30_000, rate=10_000), copy=file_sink(topic, out))
+    with Millrace("run", "pipeline.toml", "--json", folder=tmp_path) as millrace:
+        wait.until(lambda: len(numbers(out)) > 1000, "lines")
+        millrace.interrupt()
+        millrace.interrupt()
+        assert millrace.wait() in (130, 137), millrace.stderr
+    report = run(tmp_path).report()
+    seen = numbers(out)
+    assert set(seen) == set(range(30_000))
+    assert len(seen) - 30_000 <= report["totals"]["repeated_at_most"]
+
+
+def test_forever_runs_until_it_is_stopped(kafka: Kafka, topic: str, tmp_path: Path) -> None:
+    out = tmp_path / "out.txt"
+    pipeline(tmp_path, worker(kafka), numbers=generator(topic, None, rate=2000), copy=file_sink(topic, out))
+    with Millrace("run", "pipeline.toml", "--forever", folder=tmp_path) as millrace:
+        wait.until(lambda: len(numbers(out)) > 1000, "lines")
+        assert set(millrace.roles()) >= {"numbers/0 task", "numbers/0 pump", "copy/0 task", "copy/0 pump"}
+        millrace.interrupt()
+        assert millrace.wait() == 130, millrace.stderr
+
+
+def test_kafka_connects_own_files_run_unmodified(kafka: Kafka, topic: str, tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("one\ntwo\nthree\n")
+    (tmp_path / "worker.properties").write_text(
+        f"bootstrap.servers={kafka.bootstrap}\n"
+        f"key.converter={JSON}\nvalue.converter={JSON}\n"
+        "key.converter.schemas.enable=true\nvalue.converter.schemas.enable=true\n"
+        f"offset.storage.file.filename={tmp_path}/connect.offsets\noffset.flush.interval.ms=10000\n"
+        "#plugin.path=/usr/share/java\n"
+    )
+    (tmp_path / "source.properties").write_text(
+        f"name=local-file-source\nconnector.class=FileStreamSource\ntasks.max=1\nfile={tmp_path}/in.txt\ntopic={topic}\n"
+    )
+    (tmp_path / "sink.json").write_text(
+        json.dumps(
+            {
+                "name": f"local-file-sink-{topic}",
+                "config": {
+                    "connector.class": "org.apache.kafka.connect.file.FileStreamSinkConnector",
+                    "tasks.max": 1,
+                    "file": str(tmp_path / "out.txt"),
+                    "topics": topic,
+                },
+            }
+        )
+    )
+    with Millrace("run", "worker.properties", "source.properties", "sink.json", folder=tmp_path) as millrace:
+        assert millrace.wait() == 0, millrace.stderr
+    assert (tmp_path / "out.txt").read_text() == "one\ntwo\nthree\n"
+    assert not (tmp_path / "connect.offsets").exists()
+    with Millrace("standalone", "worker.properties", "source.properties", "sink.json", folder=tmp_path) as millrace:
+        with (tmp_path / "in.txt").open("a") as file:
+            file.write("four\n")
+        wait.until(lambda: (tmp_path / "out.txt").read_text() == "one\ntwo\nthree\nfour\n", "the fourth line")
+        millrace.signal(signal.SIGTERM)
+        assert millrace.wait() == 143, millrace.stderr
+
+
+def test_a_bad_record_stops_its_task_and_names_itself_and_nothing_is_committed_past_it(
+    kafka: Kafka, topic: str, tmp_path: Path
+) -> None:
+    values = [b'{"a":1}', b'{"a":2}', b"{broken", b'{"a":4}']
+    topics.produce(kafka.bootstrap, topic, values, partitions=[1] * 4)
+    out = tmp_path / "out.txt"
+    settings = worker(kafka, **{"value.converter": JSON, "value.converter.schemas.enable": "false"})
+    pipeline(tmp_path, settings, **{f"bad-{topic}": file_sink(topic, out)})
+    millrace = run(tmp_path, code=1)
+    (task,) = millrace.report()["connectors"][0]["tasks"]
+    assert task["state"] == "FAILED"
+    assert f"topic {topic}, partition 1, offset 2" in task["reason"]
+    assert out.read_text() == "{a=1}\n{a=2}\n"
+    assert topics.group_offsets(kafka.bootstrap, f"connect-bad-{topic}") == {(topic, 1): 2}
+
+
+def test_a_topic_that_ends_in_a_transaction_marker_comes_to_its_end(
+    kafka: Kafka, topic: str, tmp_path: Path
+) -> None:
+    producer = Producer({"bootstrap.servers": kafka.bootstrap, "transactional.id": topic})
+    producer.init_transactions(30)
+    for is_kept in (True, False):
+        producer.begin_transaction()
+        for number in range(100):
+            producer.produce(topic, str(number if is_kept else number + 1000), partition=number % PARTITIONS)
+        producer.commit_transaction(30) if is_kept else producer.abort_transaction(30)
+    out = tmp_path / "out.txt"
+    committed = {"consumer.override.isolation.level": "read_committed"}
+    pipeline(tmp_path, worker(kafka), **{f"tx-{topic}": file_sink(topic, out, **committed)})
+    run(tmp_path)
+    assert sorted(numbers(out)) == list(range(100))
+    # 25 records, a marker, 25 aborted ones, a marker: the position lies behind all of them.
+    assert topics.group_offsets(kafka.bootstrap, f"connect-tx-{topic}") == {(topic, p): 52 for p in range(PARTITIONS)}
+
+
+def test_an_unreachable_broker_is_said_before_anything_starts(tmp_path: Path) -> None:
+    settings = {
+        "bootstrap.servers": "127.0.0.1:1",
+        "key.converter": TEXT,
+        "value.converter": TEXT,
+        "startup.timeout.ms": 1000,
+    }
+    pipeline(tmp_path, settings, copy=file_sink("orders", tmp_path / "out.txt"))
+    with Millrace("run", "pipeline.toml", folder=tmp_path) as millrace:
+        assert millrace.wait() == 3, millrace.stderr
+    assert "127.0.0.1:1" in millrace.stderr
+    assert "bootstrap.servers" in millrace.stderr
+    assert not (tmp_path / "out.txt").exists()
+
+
+def test_all_mistakes_are_named_together(tmp_path: Path) -> None:
+    settings = {"bootstrap.servers": "localhost:9092", "key.converter": TEXT, "offset.flush.interval.ms": "soon"}
+    pipeline(
+        tmp_path,
+        settings,
+        a={"connector.class": "FileStreamSinc", "topics": "t"},
+        b={"connector.class": "FileStreamSink", "topics": "t", "tasks.max": "0", "producer.override.linger.ms": "x"},
+    )
+    with Millrace("run", "pipeline.toml", folder=tmp_path) as millrace:
+        assert millrace.wait() == 2, millrace.stderr
+    for word in ("value.converter", "soon", "FileStreamSinc", "tasks.max", "pipeline.toml"):
+        assert word in millrace.stderr, f"{word} is not in:\n{millrace.stderr}"
+    assert "Traceback" not in millrace.stderr
