@@ -92,7 +92,7 @@ class Printing(Counting):
     """Writes where only the command may write."""
 
     def task_configs(self, tasks_max: int) -> Sequence[Mapping[str, str]]:
-        print("a plugin's chatter")
+        print("a plugin's chatter")  # noqa: T201  what is tested
         os.write(1, b"a plugin's raw chatter\n")
         sys.__stdout__.write("more chatter\n") if sys.__stdout__ else None
         return super().task_configs(tasks_max)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -88,7 +89,8 @@ def test_problems_come_back_as_they_were() -> None:
 def test_a_mistake_of_ours_comes_back_with_its_traceback() -> None:
     def stumble(tell: Tell) -> bytes:
         tell("connector orders: keys")
-        return {}["missing"]  # type: ignore[no-any-return]
+        known: dict[str, bytes] = {}
+        return known["missing"]
 
     with pytest.raises(RuntimeError, match=r"(?s)connector orders: keys:.*in stumble.*KeyError"):
         in_probe(stumble, timeout_seconds=SECONDS)
@@ -145,7 +147,6 @@ def test_the_child_has_no_descriptors_but_its_own() -> None:
 
 def _lives(pid: int) -> bool:
     try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False

@@ -1,0 +1,217 @@
+"""Whether Kafka takes what a plan says, asked before anything is started.
+
+    settings ──► librdkafka accepts them ──► a broker answers ──► a sink's topics are there
+
+Runs in the probe: its clients and their threads end with that process.
+
+Used by: engine.plan.
+Not here: what the settings mean (engine.config.clients), what the pumps do with a topic that comes later.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined]  # exported unsaid
+from msgspec import Struct
+
+from engine.api.errors import ConnectError, Problem
+from engine.config.line import LineSpec
+from engine.kafka.consumer import client_settings
+
+__all__ = ["KafkaCheck", "check_kafka", "make_client"]
+
+logger = logging.getLogger("millrace.kafka")
+
+#: librdkafka says the same thing again for every attempt; here what it says becomes one answer.
+_SILENT = logging.Logger("millrace.kafka.check", logging.CRITICAL + 1)
+#: Asking for one topic costs less than asking for all; this one is nearly everywhere.
+INTERNAL_TOPIC = "__consumer_offsets"
+#: Between two looks at what librdkafka has complained about.
+LOOK_SECONDS = 0.5
+#: For questions whose answer is good to have and no more.
+ASIDE_SECONDS = 3.0
+
+_REFUSED = {
+    KafkaError._AUTHENTICATION,
+    KafkaError.SASL_AUTHENTICATION_FAILED,
+    KafkaError.UNSUPPORTED_SASL_MECHANISM,
+    KafkaError.ILLEGAL_SASL_STATE,
+    KafkaError._SSL,  # noqa: SLF001  its public name
+}
+_MISSING = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}
+_FORBIDDEN = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED}
+
+Say = Callable[[str, float], None]
+
+
+class KafkaCheck(Struct, frozen=True):
+    """What Kafka said to a plan."""
+
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[str, ...] = ()
+    is_unreachable: bool = False  # the problems are the cluster's, not the configuration's
+
+
+class _Connector(Struct, frozen=True):
+    """What of a connector's lines matters here; they differ in client ids only."""
+
+    name: str
+    is_sink: bool
+    topics: tuple[str, ...]
+    settings: Mapping[str, Any]
+
+
+def check_kafka(lines: Sequence[LineSpec], *, timeout_seconds: float, say: Say = lambda *_: None) -> KafkaCheck:
+    """Try each connector's settings, look for its brokers, and for a sink's topics.
+
+    timeout_seconds: for the brokers of all connectors that share theirs. say: told each step and how many
+    seconds it may take. Nothing is created. Problems name connector and key, no file.
+    """
+    connectors = list(_connectors(lines).values())
+    problems = [problem for connector in connectors for problem in _settings_problems(connector)]
+    if problems:
+        return KafkaCheck(tuple(problems))
+    warnings: list[str] = []
+    for group in _sharing(connectors):
+        names = ", ".join(connector.name for connector in group)
+        say(f"looking for the brokers of {names}", timeout_seconds + 2 * LOOK_SECONDS + ASIDE_SECONDS)
+        reason = _why_unreachable(group[0], timeout_seconds)
+        if reason:
+            problems += [Problem("bootstrap.servers", reason, connector.name) for connector in group]
+            continue
+        has_source = any(line.type == "source" for line in lines)
+        for connector in group:
+            say(f"looking for the topics of {connector.name}", timeout_seconds + ASIDE_SECONDS)
+            _look_for_topics(connector, timeout_seconds, has_source, problems, warnings)
+    return KafkaCheck(tuple(problems), tuple(warnings), is_unreachable=bool(problems))
+
+
+def make_client(settings: Mapping[str, Any], *, is_sink: bool, **callbacks: Any) -> Consumer | Producer:
+    """A client of these settings. Raises ConnectError with librdkafka's complaint about them."""
+    make = Consumer if is_sink else Producer
+    try:
+        return make({**settings, **callbacks})
+    except KafkaException as error:
+        raise ConnectError(error.args[0].str()) from error
+    except (TypeError, ValueError) as error:
+        raise ConnectError(str(error)) from error
+
+
+def _connectors(lines: Iterable[LineSpec]) -> dict[str, _Connector]:
+    found: dict[str, _Connector] = {}
+    for line in lines:
+        # The mock cluster makes every topic that it is asked for.
+        topics = () if line.is_embedded else line.subscription.topics
+        found.setdefault(line.connector, _Connector(line.connector, line.type == "sink", topics, line.kafka))
+    return found
+
+
+def _settings_problems(connector: _Connector) -> list[Problem]:
+    try:
+        make_client(connector.settings, is_sink=connector.is_sink, logger=_SILENT)
+    except ConnectError as error:
+        prefix = "consumer.override." if connector.is_sink else "producer.override."
+        key = next((name for name in connector.settings if f'"{name}"' in str(error)), "")
+        text = f"librdkafka does not take the client's settings ({prefix}*): {error}"
+        return [Problem(prefix + key if key else prefix, text, connector.name)]
+    return []
+
+
+def _sharing(connectors: Iterable[_Connector]) -> list[list[_Connector]]:
+    """Connectors with the same way to the same cluster, together: one look tells for all."""
+    groups: dict[str, list[_Connector]] = {}
+    for connector in connectors:
+        way = client_settings(connector.settings)
+        way.pop("client.id", None)
+        groups.setdefault(repr(sorted(way.items())), []).append(connector)
+    return list(groups.values())
+
+
+def _why_unreachable(connector: _Connector, timeout_seconds: float) -> str:
+    """Why no broker can be used; empty: one answers."""
+    complaints: list[KafkaError] = []
+    client = _onlooker(connector, error_cb=complaints.append)
+    servers = connector.settings.get("bootstrap.servers", "")
+    deadline = time.monotonic() + timeout_seconds
+    while True:
+        left = deadline - time.monotonic()
+        try:
+            client.list_topics(INTERNAL_TOPIC, timeout=max(0.05, min(left, LOOK_SECONDS)))
+        except KafkaException as error:
+            failure = error.args[0]
+        else:
+            return ""
+        client.poll(0)
+        refusal = next((complaint for complaint in [*complaints, failure] if complaint.code() in _REFUSED), None)
+        if refusal is not None:
+            return (
+                f"bootstrap.servers={servers}: the broker refuses this client: {refusal.str()} ({refusal.name()}); "
+                "check security.protocol, sasl.* and ssl.* of the client's settings"
+            )
+        if left <= LOOK_SECONDS:
+            last = next((complaint.str() for complaint in complaints if not _is_general(complaint)), failure.str())
+            return (
+                f"bootstrap.servers={servers}: no broker answers within {timeout_seconds:g} s (startup.timeout.ms): "
+                f"{last}"
+            )
+
+
+def _onlooker(connector: _Connector, **callbacks: Any) -> Consumer | Producer:
+    """A client that asks and changes nothing: it joins no group, and does not create the topics it asks for."""
+    settings = {**client_settings(connector.settings), "group.id": "millrace", "allow.auto.create.topics": False}
+    return make_client(settings, is_sink=True, logger=_SILENT, **callbacks)
+
+
+def _is_general(complaint: KafkaError) -> bool:
+    return complaint.code() == KafkaError._ALL_BROKERS_DOWN
+
+
+def _look_for_topics(
+    connector: _Connector, timeout_seconds: float, has_source: bool, problems: list[Problem], warnings: list[str]
+) -> None:
+    if not connector.topics:
+        return
+    client = _onlooker(connector)
+    missing = []
+    for topic in connector.topics:
+        try:
+            error = client.list_topics(topic, timeout=timeout_seconds).topics[topic].error
+        except KafkaException as failure:
+            error = failure.args[0]
+        if error is not None and error.code() in _MISSING:
+            missing.append(topic)
+        elif error is not None and error.code() in _FORBIDDEN:
+            text = f"topic {topic}: {error.str()} ({error.name()}); give this user Describe and Read on it"
+            problems.append(Problem("topics", text, connector.name))
+    if not missing:
+        return
+    names = ", ".join(missing)
+    if _creates_topics(connector) is False:
+        text = (
+            f"topics={names}: no such topic, and the broker creates none (auto.create.topics.enable=false): create it"
+        )
+        problems.append(Problem("topics", text, connector.name))
+    elif not has_source:
+        warnings.append(f"connector {connector.name}: topic {names} does not exist yet")
+
+
+def _creates_topics(connector: _Connector) -> bool | None:
+    """Whether the brokers create a topic that is asked for; None: they do not tell."""
+    settings: dict[str, Any] = {**client_settings(connector.settings), "logger": _SILENT}
+    try:
+        broker = next(iter(_onlooker(connector).list_topics(INTERNAL_TOPIC, timeout=ASIDE_SECONDS).brokers))
+        resource = ConfigResource(ConfigResource.Type.BROKER, str(broker))
+        answer = (
+            AdminClient(settings)
+            .describe_configs([resource], request_timeout=ASIDE_SECONDS)[resource]
+            .result(ASIDE_SECONDS)
+        )
+        return bool(answer["auto.create.topics.enable"].value == "true")
+    except (KafkaException, KeyError, StopIteration, TimeoutError) as error:
+        logger.info("whether the brokers create topics cannot be read: %s", error)
+        return None

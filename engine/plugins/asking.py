@@ -1,0 +1,240 @@
+"""Asking one connector's plugins what they want: keys, faults, task configurations.
+
+    keys declared ──► parsed ──► configure (converters, transforms)
+    connector: made, validate ──► made, initialize, start, task_configs, stop ──► a configuration a task
+
+Whatever a plugin raises becomes a problem of its connector, so that all that is wrong is told together.
+
+Used by: engine.plan, within a probe: this runs plugin code.
+Not here: which class a name means (catalog.py), keys of the engine (engine.config).
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from msgspec.structs import replace
+
+from engine.api.config import Config, Password, keys_of
+from engine.api.connector import Connector, SinkConnector
+from engine.api.converter import Converter, HeaderConverter, plain_config
+from engine.api.errors import ConfigError, ConnectError, Problem
+from engine.api.task import SinkTask, SourceTask
+from engine.config.line import PluginSpec
+from engine.config.problems import did_you_mean
+from engine.plugins.catalog import Catalog, Kind
+from engine.plugins.loading import path_of
+from engine.plugins.probe import Tell
+
+__all__ = ["Interview", "secret_keys"]
+
+Answer = TypeVar("Answer")
+
+#: Keys of a converter's or transform's prefix that are the engine's own.
+_ENGINE_KEYS = frozenset({"type", "predicate", "negate", "plugin.version", "converter.type"})
+
+
+def secret_keys(config: type[Config]) -> set[str]:
+    """The names of the declared keys that hold secrets."""
+    return {key.name for key in keys_of(config) if key.kind is Password}
+
+
+class Interview:
+    """The plugins of one connector, or of the worker, asked in turn.
+
+    Nothing is raised: everything is in `problems` and `warnings`.
+    """
+
+    def __init__(self, title: str, catalog: Catalog, tell: Tell, *, is_strict: bool) -> None:
+        self._title = title  # "connector orders", or "worker" for what connectors inherit
+        self._catalog = catalog
+        self._tell = tell
+        self._is_strict = is_strict  # unknown keys are errors
+        self.problems: list[Problem] = []
+        self.warnings: list[str] = []
+        self.secret_keys: set[str] = set()
+
+    def ask(self, step: str, call: Callable[[], Answer], key: str = "") -> Answer | None:
+        """What `call` answers; None when it raised, and why is a problem.
+
+        step: what a person reads when it fails, hangs or crashes. key: the key that a problem is about if it says none.
+        """
+        self._tell(f"{self._title}: {step}")
+        try:
+            return call()
+        except ConfigError as error:
+            self.problems += [replace(problem, key=problem.key or key) for problem in error.problems]
+        except ConnectError as error:
+            self.problems.append(Problem(key, f"{step}: {error}"))
+        except (Exception, SystemExit) as error:  # noqa: BLE001  plugins may raise whatever they like
+            self.problems.append(Problem(key, f"{step}: {type(error).__name__}: {error}{_place(error)}"))
+        return None
+
+    def find(self, kind: Kind, key: str, name: str) -> type[Any] | None:
+        """The class that the value of `key` names."""
+        before = len(self.problems)
+        found = self.ask(f"{key}={name}", lambda: self._catalog.find(kind, name), key)
+        if found is None:
+            self.problems[before:] = [
+                replace(problem, message=f"Invalid value {name} for configuration {key}: {problem.message}")
+                for problem in self.problems[before:]
+            ]
+        return found
+
+    def converter(self, key: str, name: str, properties: Mapping[str, str]) -> PluginSpec | None:
+        """The converter that `key` names, configured once on trial.
+
+        properties: where `key` was read, with its sub-keys: the connector's or the worker's.
+        """
+        is_header = key == "header.converter"
+        kind: Kind = "header_converter" if is_header else "converter"
+
+        def configure(made: Converter | HeaderConverter, config: Config) -> None:
+            if is_header:
+                made.configure(config)  # type: ignore[call-arg]  # a header converter's has no is_key
+            else:
+                made.configure(config, is_key=key == "key.converter")  # type: ignore[call-arg]  # a converter's has
+
+        return self._configured(kind, key, name, f"{key}.", properties, configure)
+
+    def transform(self, alias: str, properties: Mapping[str, str]) -> PluginSpec | None:
+        """The transform `alias` of the connector's chain, configured once on trial."""
+        prefix = f"transforms.{alias}."
+        name = properties.get(f"{prefix}type")
+        if name is None:
+            key = f"{prefix}type"
+            self.problems.append(Problem(key, f'Missing required configuration "{key}" which has no default value'))
+            return None
+
+        def configure(made: Any, config: Config) -> None:
+            made.configure(config)
+            made.close()
+
+        spec = self._configured("transform", f"{prefix}type", name, prefix, properties, configure)
+        return None if spec is None else replace(spec, name=alias)
+
+    def keys(self, connector: type[Connector], properties: Mapping[str, str]) -> None:
+        """Parse the keys that the connector declares, and let it look for contradictions among them."""
+        self.secret_keys |= secret_keys(connector.config)
+        self.ask("reading its keys", lambda: connector.config.parse(properties))
+        found = self.ask("validate", lambda: list(connector().validate(dict(properties))))
+        self.problems += [problem for problem in found or () if problem not in self.problems]
+
+    def task_class(self, connector: type[Connector]) -> type[SourceTask | SinkTask] | None:
+        """The class of the connector's tasks."""
+        base = SinkTask if issubclass(connector, SinkConnector) else SourceTask
+        task = getattr(connector, "task", None)
+        if isinstance(task, type) and issubclass(task, base) and not getattr(task, "__abstractmethods__", ()):
+            return task
+        problem = (
+            f"class {path_of(connector)} has no task: expected its `task` to be a class derived from {base.__name__}"
+        )
+        missing = ", ".join(sorted(getattr(task, "__abstractmethods__", ())))
+        self.problems.append(Problem("connector.class", f"{problem}{f', without gaps ({missing})' if missing else ''}"))
+        return None
+
+    def task_configs(
+        self, connector: type[Connector], properties: Mapping[str, str], tasks_max: int, *, is_enforced: bool
+    ) -> list[dict[str, str]]:
+        """The configurations of the connector's tasks, asked in the order of Kafka Connect's life cycle.
+
+        is_enforced: more than `tasks_max` of them is a problem, else a warning (tasks.max.enforce).
+        """
+        before = len(self.problems)
+        made = self.ask("making it", connector)
+        if made is None:
+            return []
+        context = _ProbeContext()
+        self.ask("initialize", lambda: made.initialize(context))
+        answer: Sequence[Mapping[str, str]] = ()
+        if len(self.problems) == before:
+            self.ask("start", lambda: made.start(dict(properties)))
+            if len(self.problems) == before:
+                answer = self.ask("task_configs", lambda: list(made.task_configs(tasks_max))) or ()
+            self.ask("stop", made.stop)
+        for error in context.errors:
+            self.problems.append(Problem("", f"it failed: {error}"))
+        if context.is_watching:
+            self.warnings.append("asked for its tasks to be configured anew: connectors that watch are not built yet")
+        return self._checked(answer, tasks_max, is_enforced=is_enforced)
+
+    def _checked(
+        self, answer: Sequence[Mapping[str, str]], tasks_max: int, *, is_enforced: bool
+    ) -> list[dict[str, str]]:
+        if len(answer) > tasks_max:
+            text = f"task_configs gave {len(answer)} tasks; expected at most tasks.max={tasks_max}"
+            if is_enforced:
+                self.problems.append(Problem("tasks.max", text))
+            else:
+                self.warnings.append(text)
+        configs = []
+        for number, config in enumerate(answer):
+            bad = [key for key, value in config.items() if not (isinstance(key, str) and isinstance(value, str))]
+            if bad:
+                kinds = ", ".join(f"{key!r} is {type(config[key]).__name__}" for key in bad)
+                self.problems.append(Problem("", f"task_configs: of task {number}, {kinds}; expected text"))
+            configs.append(dict(config))
+        return configs
+
+    def _configured(
+        self,
+        kind: Kind,
+        key: str,
+        name: str,
+        prefix: str,
+        properties: Mapping[str, str],
+        configure: Callable[[Any, Config], None],
+    ) -> PluginSpec | None:
+        found = self.find(kind, key, name)
+        if found is None:
+            return None
+        config = plain_config(properties, prefix)
+        declared: type[Config] = found.config
+        self.secret_keys |= {prefix + secret for secret in secret_keys(declared)}
+        before = len(self.problems)
+        self._unknown(config, declared, prefix)
+        parsed = self.ask(f"{key}={name}: reading its keys", lambda: declared.parse(config))
+        if parsed is not None:
+            self.ask(f"{key}={name}: configure", lambda: configure(found(), parsed))
+        self.problems[before:] = [_prefixed(problem, prefix) for problem in self.problems[before:]]
+        return PluginSpec(path_of(found), config)
+
+    def _unknown(self, config: Mapping[str, str], declared: type[Config], prefix: str) -> None:
+        known = [key.name for key in keys_of(declared)]
+        for key in sorted(set(config) - set(known) - _ENGINE_KEYS):
+            text = f'unknown key "{prefix}{key}"{did_you_mean(key, known)}'
+            if self._is_strict:
+                self.problems.append(Problem(prefix + key, text))
+            else:
+                self.warnings.append(f"{text}; it has no effect")
+
+
+class _ProbeContext:
+    """What a connector may ask of the worker while it is asked itself."""
+
+    def __init__(self) -> None:
+        self.is_watching = False
+        self.errors: list[Exception] = []
+
+    def request_task_reconfiguration(self) -> None:
+        self.is_watching = True
+
+    def raise_error(self, error: Exception) -> None:
+        self.errors.append(error)
+
+
+def _prefixed(problem: Problem, prefix: str) -> Problem:
+    """The same problem in the words of the file, where the key stands behind a prefix."""
+    key = problem.key
+    if not key or key.startswith(prefix):
+        return problem
+    message = problem.message.replace(f'"{key}"', f'"{prefix}{key}"')
+    message = message.replace(f" {key}:", f" {prefix}{key}:", 1)
+    return Problem(prefix + key, message, problem.connector, problem.file)
+
+
+def _place(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" (at {frames[-1].filename}:{frames[-1].lineno})" if frames else ""
