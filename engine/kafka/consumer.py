@@ -1,16 +1,14 @@
 """A member of a sink's consumer group: batches of columns out, rebalances as calls.
 
 Used by: engine.pump.sink.
-Not here: frames, positions, what happens at a revocation.
+Not here: columns (fetched.py), frames, positions, what happens at a revocation.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from itertools import groupby
-from operator import itemgetter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from confluent_kafka import (
@@ -18,72 +16,78 @@ from confluent_kafka import (
     OFFSET_END,
     OFFSET_INVALID,
     Consumer,
-    IsolationLevel,
     KafkaError,
     KafkaException,
     Message,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from engine.api.errors import ConnectError
 from engine.kafka.errors import as_ours
+from engine.kafka.fetched import TORN, Fetched, columns_of
 
-__all__ = ["Fetched", "GroupConsumer", "Member", "Slice"]
+__all__ = ["GroupConsumer", "Member", "Start", "client_settings"]
 
 logger = logging.getLogger("millrace.kafka")
 
 Place = tuple[str, int]  # topic, partition
 
+#: What a member relies on, whatever the user sets: offsets move by `commit` alone, ends are told, and an offset
+#: that is gone is an error instead of a jump.
+NEEDED: Mapping[str, Any] = {
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "enable.partition.eof": True,
+    "auto.offset.reset": "error",
+}
 
-class Slice(NamedTuple):
-    """Neighbours of one partition in what was fetched."""
 
-    topic: str
-    partition: int
-    offsets: list[int]
+class Start(NamedTuple):
+    """Where an assigned partition begins."""
 
-
-class Fetched(NamedTuple):
-    """Records in the order they came, as columns."""
-
-    slices: list[Slice]
-    values: list[bytes | None]
-    keys: list[bytes | None] | None
-    timestamps: list[tuple[int, int]]  # (type, milliseconds)
-    headers: list[list[tuple[str, bytes | None]] | None] | None
+    offset: int
+    is_committed: bool  # by the group; else it is the partition's first start
 
 
 class Member(Protocol):
-    """Who hears of rebalances; called from within `fetch` and `close`."""
+    """Who hears of rebalances; called from within `fetch`, `leave` and `close`."""
 
-    def assigned(self, places: Sequence[Place]) -> None: ...
-    def revoked(self, places: Sequence[Place]) -> None: ...
-    def lost(self, places: Sequence[Place]) -> None: ...
-    def committed(self, offsets: Mapping[Place, int], error: ConnectError | None) -> None: ...
+    def assigned(self, starts: Mapping[Place, Start]) -> None:
+        """These come. Raises ConnectError to refuse them: `fetch` raises it then."""
+
+    def revoked(self, places: Sequence[Place]) -> None:
+        """These go when the call returns; their offsets can still be committed within it."""
+
+    def lost(self, places: Sequence[Place]) -> None:
+        """These are gone already."""
+
+    def committed(self, offsets: Mapping[Place, int], error: ConnectError | None) -> None:
+        """The answer to `commit`."""
 
 
 class GroupConsumer:
     """One librdkafka consumer in a group; make it after the fork."""
 
     def __init__(self, settings: Mapping[str, Any], member: Member, start_at: str, timeout_seconds: float) -> None:
-        self._settings = dict(settings)
         self._member = member
         self._start_at = start_at
         self._timeout_seconds = timeout_seconds
-        self._protocol_is_cooperative = "cooperative" in str(settings.get("partition.assignment.strategy", ""))
-        self._client = Consumer({
-            **self._settings,
-            "on_commit": self._on_commit,
-            "error_cb": _log_error,
-            "logger": logger,
-        })
-        self._admin: AdminClient | None = None
+        self._is_incremental = (
+            "cooperative" in str(settings.get("partition.assignment.strategy", ""))
+            or settings.get("group.protocol") == "consumer"
+        )
+        own = {"on_commit": self._on_commit, "error_cb": _log_error, "logger": logger}
+        try:
+            self._client = Consumer({**settings, **NEEDED, **own})
+        except KafkaException as error:
+            raise ConnectError(f"the consumer's settings are wrong: {error.args[0].str()}") from error
+        self._topics = 0  # of the assigned partitions
+        self._rebalances = 0
         self._ends: dict[Place, int] = {}
         self._error: ConnectError | None = None
 
     def subscribe(self, topics: Sequence[str]) -> None:
-        """Join the group for these topics (a pattern begins with ^)."""
+        """Join the group for exactly these topics."""
         self._client.subscribe(
             list(topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
@@ -95,21 +99,20 @@ class GroupConsumer:
             raise self._error
         if first is None:
             return None
+        rebalances = self._rebalances
         messages = self._client.consume(records_max - 1, 0) if records_max > 1 else []
+        if self._error is not None:
+            raise self._error
+        if self._rebalances != rebalances:
+            # Records of the last assignment may stand before those of this one, even of the same partition.
+            self._ends = {}
+            return TORN
         messages.insert(0, first)
         if any(map(Message.error, messages)):
             messages = self._without_events(messages)
             if not messages:
                 return None
-        keys = list(map(Message.key, messages))
-        headers = list(map(Message.headers, messages))
-        return Fetched(
-            _slices(messages),
-            list(map(Message.value, messages)),
-            None if keys.count(None) == len(keys) else keys,
-            list(map(Message.timestamp, messages)),
-            headers if any(headers) else None,
-        )
+        return columns_of(messages, is_one_topic=self._topics == 1)
 
     def take_ends(self) -> dict[Place, int]:
         """Ends of partitions that were reached since the last call: an offset that has no record yet."""
@@ -117,19 +120,28 @@ class GroupConsumer:
         return ends
 
     def pause(self, places: Iterable[Place]) -> None:
-        """Fetch no more of these; what is fetched already is dropped and fetched again later."""
-        self._client.pause([TopicPartition(*place) for place in places])
+        """Fetch no more of these; what is fetched already is dropped and fetched again later. Raises ConnectError."""
+        try:
+            self._client.pause([TopicPartition(*place) for place in places])
+        except KafkaException as error:
+            raise as_ours(error.args[0], "pause partitions") from error
 
     def resume(self, places: Iterable[Place]) -> None:
-        """Fetch these again."""
-        self._client.resume([TopicPartition(*place) for place in places])
+        """Fetch these again. Raises ConnectError."""
+        try:
+            self._client.resume([TopicPartition(*place) for place in places])
+        except KafkaException as error:
+            raise as_ours(error.args[0], "resume partitions") from error
 
-    def seek(self, place: Place, offset: int) -> None:
-        """Go on at this offset. Raises ConnectError."""
+    def seek(self, place: Place, offset: int) -> bool:
+        """Go on at this offset; False: the partition's fetching has not begun yet, ask again. Raises ConnectError."""
         try:
             self._client.seek(TopicPartition(*place, offset))
         except KafkaException as error:
+            if error.args[0].code() in (KafkaError._STATE, KafkaError._UNKNOWN_PARTITION):  # noqa: SLF001
+                return False
             raise as_ours(error.args[0], f"seek topic {place[0]} partition {place[1]} to {offset}") from error
+        return True
 
     def commit(self, offsets: Mapping[Place, int]) -> None:
         """Commit; the answer comes to `Member.committed` within a later `fetch`."""
@@ -156,13 +168,10 @@ class GroupConsumer:
             answers = self._client.committed([TopicPartition(*place) for place in places], timeout=timeout_seconds)
         except KafkaException as error:
             raise as_ours(error.args[0], "read the group's committed offsets") from error
-        for answer in answers:
-            if answer.error is not None:
-                raise as_ours(answer.error, f"read the group's offset of {answer.topic} {answer.partition}")
-        return {(answer.topic, answer.partition): answer.offset for answer in answers if answer.offset >= 0}
+        return {place: offset for place, offset in _offsets_in(answers, "the group's offset").items() if offset >= 0}
 
     def partitions(self, topics: Sequence[str], timeout_seconds: float) -> list[Place]:
-        """Every partition there is of topics, or of all topics matched by a predicate. Raises ConnectError."""
+        """Every partition there is of these topics. Raises ConnectError."""
         try:
             known = self._client.list_topics(timeout=timeout_seconds).topics
         except KafkaException as error:
@@ -170,30 +179,17 @@ class GroupConsumer:
         return [(topic, partition) for topic in topics if topic in known for partition in known[topic].partitions]
 
     def topic_names(self, timeout_seconds: float) -> list[str]:
-        """Every topic of the cluster. Raises ConnectError."""
+        """Every topic of the cluster; the client itself learns of new ones by this. Raises ConnectError."""
         try:
             return list(self._client.list_topics(timeout=timeout_seconds).topics)
         except KafkaException as error:
             raise as_ours(error.args[0], "list topics") from error
 
-    def borders(self, places: Sequence[Place], timeout_seconds: float) -> dict[Place, tuple[int, int]]:
+    def borders(self, places: Collection[Place], timeout_seconds: float) -> dict[Place, tuple[int, int]]:
         """First and end offset of partitions, under the consumer's isolation level. Raises ConnectError."""
-        if not places:
-            return {}
-        if self._admin is None:
-            self._admin = AdminClient(client_settings(self._settings))
-        committed_only = self._settings.get("isolation.level") == "read_committed"
-        level = IsolationLevel.READ_COMMITTED if committed_only else IsolationLevel.READ_UNCOMMITTED
-        answers: list[dict[Place, int]] = []
-        try:
-            for spec in (OffsetSpec.earliest(), OffsetSpec.latest()):
-                wanted = {TopicPartition(*place): spec for place in places}
-                futures = self._admin.list_offsets(wanted, isolation_level=level, request_timeout=timeout_seconds)
-                answers.append({(at.topic, at.partition): future.result().offset for at, future in futures.items()})
-        except KafkaException as error:
-            raise as_ours(error.args[0], "read the end offsets") from error
-        first, end = answers
-        return {place: (first[place], end[place]) for place in places}
+        firsts = self._border(places, OFFSET_BEGINNING, timeout_seconds)
+        ends = self._border(places, OFFSET_END, timeout_seconds)
+        return {place: (firsts[place], ends[place]) for place in places}
 
     def lag(self, positions: Mapping[Place, int]) -> int:
         """Records between positions and the ends as last heard of, without asking."""
@@ -207,8 +203,8 @@ class GroupConsumer:
     def leave(self, timeout_seconds: float) -> None:
         """Leave the group, so that the partitions go to others at once, and close.
 
-        A static member's `close` alone would leave them idle until its session ends (measured: 45 s);
-        unsubscribing first sends the request to leave (measured with librdkafka 2.16: taken over in one heartbeat).
+        A static member's `close` alone leaves them idle until its session ends; unsubscribing first sends the
+        request to leave (docs/decisions/membership.md).
         """
         deadline = time.monotonic() + timeout_seconds
         try:
@@ -219,40 +215,60 @@ class GroupConsumer:
             logger.warning("leaving the group: %s", error)
         self._client.close()
 
-    def _on_assign(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+    def close(self) -> None:
+        """Close. A static member stays in the group until its session ends or its next life takes its place."""
+        self._client.close()
+
+    def _border(self, places: Collection[Place], logical: int, timeout_seconds: float) -> dict[Place, int]:
+        # The request by time takes the two logical offsets for times, and keeps the isolation level.
+        if not places:
+            return {}
+        asked = [TopicPartition(*place, logical) for place in places]
         try:
-            placed = self._placed(partitions)
-            self._member.assigned([(part.topic, part.partition) for part in placed])
-            if self._protocol_is_cooperative:
+            answers = self._client.offsets_for_times(asked, timeout=timeout_seconds)
+        except KafkaException as error:
+            raise as_ours(error.args[0], "read first and end offsets") from error
+        return _offsets_in(answers, "an end offset")
+
+    def _on_assign(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        self._rebalances += 1
+        try:
+            starts = self._starts([(part.topic, part.partition) for part in partitions])
+            self._member.assigned(starts)
+            placed = [TopicPartition(*place, start.offset) for place, start in starts.items()]
+            if self._is_incremental:
                 self._client.incremental_assign(placed)
             else:
                 self._client.assign(placed)
+            self._topics = len({part.topic for part in self._client.assignment()})
         except ConnectError as error:
             self._error = error
         except KafkaException as error:
             self._error = as_ours(error.args[0], "take the assigned partitions")
 
-    def _placed(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
-        """Partitions with the offset to begin at. A first start is resolved here, so that a lost range is an error."""
-        places = [(part.topic, part.partition) for part in partitions]
+    def _starts(self, places: list[Place]) -> dict[Place, Start]:
+        """Where partitions begin. A first start is resolved here, so that a lost range later is an error."""
         committed = self.group_offsets(places, self._timeout_seconds)
-        placed = []
-        for place in places:
-            offset = committed.get(place)
-            if offset is None:
-                if self._start_at == "none":
-                    raise ConnectError(
-                        f"topic {place[0]} partition {place[1]}: the group has no committed offset, "
-                        "and consumer.override.auto.offset.reset is none"
-                    )
-                offset = OFFSET_END if self._start_at == "latest" else OFFSET_BEGINNING
-            placed.append(TopicPartition(*place, offset))
-        return placed
+        fresh = [place for place in places if place not in committed]
+        if fresh and self._start_at == "none":
+            topic, partition = fresh[0]
+            raise ConnectError(
+                f"topic {topic} partition {partition}: the group has no committed offset, "
+                "and consumer.override.auto.offset.reset is none"
+            )
+        logical = OFFSET_END if self._start_at == "latest" else OFFSET_BEGINNING
+        resolved = self._border(fresh, logical, self._timeout_seconds)
+        return {
+            place: Start(committed[place], True) if place in committed else Start(resolved[place], False)
+            for place in places
+        }
 
     def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        self._rebalances += 1
         self._member.revoked([(part.topic, part.partition) for part in partitions])
 
     def _on_lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        self._rebalances += 1
         self._member.lost([(part.topic, part.partition) for part in partitions])
 
     def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
@@ -267,7 +283,7 @@ class GroupConsumer:
             if error is None:
                 kept.append(message)
             elif error.code() == KafkaError._PARTITION_EOF:
-                self._ends[message.topic(), message.partition()] = message.offset()
+                self._ends[message.topic(), message.partition()] = message.offset()  # type: ignore[index, assignment]
             elif error.code() == KafkaError._AUTO_OFFSET_RESET:
                 raise ConnectError(
                     f"topic {message.topic()} partition {message.partition()}: the offset to go on at is gone "
@@ -301,17 +317,13 @@ _PASSING = {
 }
 
 
-def _slices(messages: list[Message]) -> list[Slice]:
-    partitions = list(map(Message.partition, messages))
-    offsets = list(map(Message.offset, messages))
-    topics = list(map(Message.topic, messages))
-    slices = []
-    at = 0
-    for (topic, partition), group in groupby(zip(topics, partitions, offsets, strict=True), key=itemgetter(0, 1)):
-        count = sum(1 for _ in group)
-        slices.append(Slice(topic, partition, offsets[at : at + count]))
-        at += count
-    return slices
+def _offsets_in(answers: Iterable[TopicPartition], what: str) -> dict[Place, int]:
+    offsets = {}
+    for answer in answers:
+        if answer.error is not None:
+            raise as_ours(answer.error, f"read {what} of topic {answer.topic} partition {answer.partition}")
+        offsets[answer.topic, answer.partition] = answer.offset
+    return offsets
 
 
 def _listed(offsets: Mapping[Place, int]) -> list[TopicPartition]:

@@ -146,6 +146,7 @@ class Revoke(Struct, array_like=True, tag=20):
 
     number: int
     partitions: list[tuple[str, int, int]]
+    is_lost: bool = False  # they are gone already: do not flush them
 
 
 class Stored(Struct, array_like=True, tag=21):

@@ -82,6 +82,7 @@ class SinkTaskBank:
         self._row = row
         self._clock = clock
         self._parts: dict[TopicPartition, Part] = {}
+        self._gone: dict[TopicPartition, int] = {}  # epochs up to which a partition was revoked
         self._unsent: deque[bytes] = deque()
         self._retry: Retry | None = None
         self._retry_backoff = spec.timing.retry_backoff
@@ -179,12 +180,20 @@ class SinkTaskBank:
             return
         self._release()
         if isinstance(message, Assigned):
-            places = [TopicPartition(topic, partition) for topic, partition, _, _ in message.partitions]
-            for place, (_, _, epoch, offset) in zip(places, message.partitions, strict=True):
-                self._parts[place] = Part(epoch, offset)
-            self._task.open(places)
+            self._open(message)
         else:
             self._flush()
+
+    def _open(self, message: Assigned) -> None:
+        """Take partitions, but for those that were revoked before the news of them came through the ring."""
+        places = []
+        for topic, partition, epoch, offset in message.partitions:
+            place = TopicPartition(topic, partition)
+            if epoch > self._gone.get(place, -1):
+                self._parts[place] = Part(epoch, offset)
+                places.append(place)
+        if places:
+            self._task.open(places)
 
     def _deliver(self, message: SinkFrame) -> None:
         self._cut = None
@@ -288,13 +297,17 @@ class SinkTaskBank:
 
     def _let_go(self, message: Revoke) -> None:
         """Flush, answer, close: the partitions go elsewhere."""
-        gone = [
-            TopicPartition(topic, partition)
-            for topic, partition, epoch in message.partitions
-            if (part := self._parts.get(TopicPartition(topic, partition))) and part.epoch <= epoch
-        ]
-        if gone and self.failure is None and not self._is_closed:
-            self._flush()
+        gone = []
+        for topic, partition, epoch in message.partitions:
+            place = TopicPartition(topic, partition)
+            self._gone[place] = epoch
+            if (part := self._parts.get(place)) and part.epoch <= epoch:
+                gone.append(place)
+        if gone and (self.failure is not None or self._is_closed):
+            self._say(Flushed([], -1))  # not flushed for this
+        elif gone:
+            if not message.is_lost:
+                self._flush()
             self._task.close(gone)
             for place in gone:
                 del self._parts[place]
@@ -315,12 +328,15 @@ class SinkTaskBank:
         put = self._row.measured(Stage.PUT, Measure.RECORDS)
         offsets = {place: part.next_offset for place, part in self._parts.items() if part.next_offset >= 0}
         if not offsets:
+            self._row.reach(Stage.FLUSH, put)
+            self._say(Flushed([], put))  # the pump may wait for an answer
             return
         try:
             safe = self._task.pre_commit(offsets)
         except RetriableError:
             self._row.count(Stage.FLUSH, 0, errors=1)
             self._flush_at_ns = self._clock.monotonic_ns() + int(self._spec.timing.retry_backoff * 1e9)
+            self._say(Flushed([], -1))
             return
         positions = []
         for place, offset in safe.items():
@@ -334,6 +350,8 @@ class SinkTaskBank:
             end = begin + POSITIONS_MAX
             is_last = end >= len(positions)
             self._say(Flushed(positions[begin:end], put if is_all else -1, is_last))
+        if not positions:
+            self._say(Flushed([], -1))
 
     def _finish(self) -> None:
         """Flush what was put, close, and end; the rest of the ring is read again next time."""

@@ -1,0 +1,130 @@
+"""Committing what a sink's task has flushed, and counting what may be done again.
+
+    Flushed ──► due ──► commit ──► answer ──► counter follows: all that was put up to here is committed
+
+The count errs on the safe side: what was given up without a commit, and what earlier lives of the line had put and not
+committed, stays a difference between what was put and what is committed.
+
+Used by: engine.pump.sink.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from msgspec import Struct
+
+from engine.api.errors import ConnectError
+from engine.config.line import Timing
+from engine.pump.partitions import Partitions
+from engine.shm.board import Measure, Row, Stage, Word
+from engine.shm.frame import Flushed
+
+__all__ = ["CommitPort", "Commits"]
+
+logger = logging.getLogger("millrace.pump")
+
+Place = tuple[str, int]
+
+
+class CommitPort(Protocol):
+    """Who commits (`engine.kafka.consumer.GroupConsumer`)."""
+
+    def commit(self, offsets: Mapping[Place, int]) -> None: ...
+    def commit_now(self, offsets: Mapping[Place, int]) -> None: ...
+
+
+class Going(Struct):
+    """A commit that is on its way."""
+
+    offsets: dict[Place, int]
+    epochs: dict[Place, int]
+    put: int  # records put that it covers, with all that was committed before
+    late_at_ns: int
+
+
+class Commits:
+    """One commit at a time; what fails is asked for again, with what has been flushed since."""
+
+    def __init__(self, port: CommitPort, parts: Partitions, row: Row, timing: Timing) -> None:
+        self._port = port
+        self._parts = parts
+        self._row = row
+        self._timeout_ns = int(timing.commit_timeout * 1e9)
+        self._backoff_ns = int(timing.retry_backoff * 1e9)
+        self._going: Going | None = None
+        self._not_before_ns = 0  # after a failure
+        self._put = 0  # records put, as of the last flush; -1: it did not cover them all
+        self._given_up = 0  # records, by this life of the line
+        self.flushes = 0  # heard of
+
+    def heard(self, message: Flushed) -> None:
+        """The task has flushed."""
+        for position in message.positions:
+            self._parts.flush(position)
+        if message.is_last:
+            self.flushes += 1
+            self._put = message.put
+
+    def step(self, now_ns: int) -> None:
+        """Commit what is due, if nothing is on its way."""
+        going = self._going
+        if going is not None and now_ns >= going.late_at_ns:
+            self._fail(f"no answer to a commit for {self._timeout_ns / 1e9:g} s", now_ns)
+        if self._going is not None or now_ns < self._not_before_ns:
+            return
+        offsets = self._parts.due()
+        if offsets:
+            self._going = Going(offsets, self._parts.epochs(offsets), self._put, now_ns + self._timeout_ns)
+            self._port.commit(offsets)
+        else:
+            self._count(self._put)
+
+    def answered(self, offsets: Mapping[Place, int], error: ConnectError | None, now_ns: int) -> None:
+        """The answer to a commit is here."""
+        going = self._going
+        if going is None or going.offsets != offsets:
+            return  # of one that was given up
+        if error is not None:
+            self._fail(str(error), now_ns)
+            return
+        self._going = None
+        self._parts.commit(offsets, going.epochs)
+        self._count(going.put)
+
+    def commit_now(self) -> None:
+        """Commit all that is flushed, and wait for it; a failure costs repeats, and is told."""
+        offsets = self._parts.due()
+        if offsets:
+            try:
+                self._port.commit_now(offsets)
+            except ConnectError as error:
+                self._row.count(Stage.COMMIT, 0, batches=0, errors=1)
+                logger.warning("%s; what was put since the last commit may be done again", error)
+                return
+            self._parts.commit(offsets, self._parts.epochs(offsets))
+        self._count(self._put)
+
+    def give_up(self, places: Iterable[Place], *, is_flushed: bool) -> None:
+        """Forget partitions, and count what may have been put of them without being committed.
+
+        is_flushed: the task has let go of them, having flushed.
+        """
+        lost = self._parts.drop(places, is_flushed=is_flushed and self._put >= 0)
+        if lost:
+            self._given_up += lost
+            self._row.set(Word.GIVEN_UP, self._row.get(Word.GIVEN_UP) + lost)
+
+    def _fail(self, reason: str, now_ns: int) -> None:
+        self._going = None
+        self._not_before_ns = now_ns + self._backoff_ns
+        self._row.count(Stage.COMMIT, 0, batches=0, errors=1)
+        logger.warning("%s; trying again", reason)
+
+    def _count(self, put: int) -> None:
+        safe = put - self._row.get(Word.WRITTEN_OFF) - self._given_up
+        done = self._row.measured(Stage.COMMIT, Measure.RECORDS)
+        if safe > done:
+            self._row.count(Stage.COMMIT, safe - done)

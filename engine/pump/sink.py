@@ -1,0 +1,395 @@
+"""A sink's pump: records out of Kafka into frames, and consumer offsets into the group once the task has flushed.
+
+    Kafka ──► fetch ──► frames ──► ring ──► (task)          Assigned, Tail: in band
+      ▲                                       │
+      └── commit ◄── positions ◄── up ◄───────┘             Revoke, CommitNow: down, beside the ring
+
+Invariant: committed <= flushed <= put. Partitions that are revoked go when the task has flushed them, at the deadline
+without a commit; what it says of them later is not heard, because their epoch is over.
+
+While the ring has no room the pump keeps what one fetch returned and waits; if room does not come soon its partitions
+are paused, so that it goes on polling and stays in the group.
+
+Used by: engine.pump.main, engine.both.
+Not here: frames (framing.py), epochs and offsets (partitions.py), the end of a bulk run (drain.py).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Protocol
+
+from engine.api.errors import ConnectError, RetriableError, UnreachableError
+from engine.clock import Clock
+from engine.config.line import LineSpec
+from engine.kafka.consumer import Member, Start
+from engine.kafka.fetched import Fetched
+from engine.pump import framing
+from engine.pump.commits import Commits
+from engine.pump.drain import Drain
+from engine.pump.partitions import Partitions
+from engine.pump.subscription import Subscriber
+from engine.shm import frame
+from engine.shm.board import Phase, Row, Stage, Target, Word
+from engine.shm.channel import PumpSide
+from engine.shm.frame import Assigned, CommitNow, Flushed, Pause, Resume, Revoke, Revoked, Seek, Tail
+
+__all__ = ["ConsumerPort", "SinkPumpBank"]
+
+logger = logging.getLogger("millrace.pump")
+
+Place = tuple[str, int]  # topic, partition
+
+#: A fetch asks for about so many bytes, judged by the last one; so frames have a good size and the ring holds many.
+FETCH_BYTES_AIM = 512 * 1024
+FETCH_RECORDS_FIRST = 500
+FETCH_RECORDS_MAX = 10_000
+#: So long a full ring is waited for before partitions are paused, which throws away what librdkafka has fetched.
+ROOM_NS = 1_000_000_000
+#: A wait for something the bell announces.
+BELL_SECONDS = 0.01
+#: How often the lag is looked up.
+LAG_NS = 500_000_000
+#: Partitions in one message of a small ring, which takes 64 KiB with topic names of up to 249 bytes.
+PLACES_MAX = 200
+
+
+class ConsumerPort(Protocol):
+    """What the pump needs of a group's member (`engine.kafka.consumer.GroupConsumer`; a fake in the simulation)."""
+
+    def subscribe(self, topics: Sequence[str]) -> None: ...
+    def fetch(self, seconds: float, records_max: int) -> Fetched | None: ...
+    def take_ends(self) -> dict[Place, int]: ...
+    def pause(self, places: Iterable[Place]) -> None: ...
+    def resume(self, places: Iterable[Place]) -> None: ...
+    def seek(self, place: Place, offset: int) -> bool: ...
+    def commit(self, offsets: Mapping[Place, int]) -> None: ...
+    def commit_now(self, offsets: Mapping[Place, int]) -> None: ...
+    def group_offsets(self, places: Collection[Place], timeout_seconds: float) -> dict[Place, int]: ...
+    def partitions(self, topics: Sequence[str], timeout_seconds: float) -> list[Place]: ...
+    def topic_names(self, timeout_seconds: float) -> list[str]: ...
+    def borders(self, places: Collection[Place], timeout_seconds: float) -> dict[Place, tuple[int, int]]: ...
+    def lag(self, positions: Mapping[Place, int]) -> int: ...
+    def leave(self, timeout_seconds: float) -> None: ...
+    def close(self) -> None: ...
+
+
+class SinkPumpBank:
+    """Steps a sink's pump; also the `Member` that the consumer calls.
+
+    wait: called with seconds while a revocation waits for the task; where both banks share a process it steps the task.
+    """
+
+    def __init__(
+        self,
+        spec: LineSpec,
+        make_consumer: Callable[[Member], ConsumerPort],
+        side: PumpSide,
+        row: Row,
+        clock: Clock,
+        wait: Callable[[float], object] | None = None,
+    ) -> None:
+        self._spec = spec
+        self._side = side
+        self._ring = side.data_writer()
+        self._row = row
+        self._clock = clock
+        self._wait = wait or side.bell.wait
+        self._parts = Partitions()
+        self._consumer = make_consumer(self)
+        self._subscriber = Subscriber(spec.subscription, spec.kafka, self._consumer, spec.timing.broker_timeout)
+        self._commits = Commits(self._consumer, self._parts, row, spec.timing)
+        self._held: deque[bytes] = deque()  # frames that wait for room, in order
+        self._held_since_ns = 0
+        self._notices: deque[bytes] = deque()
+        self._records_max = FETCH_RECORDS_FIRST
+        self._paused: set[Place] = set()  # at the client
+        self._revocation = 0  # number of the last one
+        self._revocation_done = 0  # answered
+        self._drain: Drain | None = None
+        self._drain_at_ns = 0
+        self._lag_at_ns = 0
+        self._task_is_over = False
+        self._is_ending = False
+        self._end_at_ns = 0  # wait no longer for the task; 0: it has all the time
+        self._flushes_at_end = 0  # how many must have been heard; a failed pump waits for one
+        self._is_closed = False
+        self.failure: Exception | None = None
+        self.is_over = False
+
+    def start(self) -> None:
+        """Join the group. Raises ConnectError."""
+        self._subscriber.start(self._clock.monotonic_ns())
+        self._row.set(Word.PUMP_PHASE, Phase.READY)
+
+    def ask_to_stop(self) -> None:
+        """Commit what the task still flushes within the time to stop, then end (TERM)."""
+        self._begin_end(self._spec.timing.stop_timeout)
+
+    def fail(self, error: Exception) -> None:
+        """Commit what the task can flush, then end with this reason."""
+        self.failure = error
+        self._say(CommitNow())
+        self._flushes_at_end = self._commits.flushes + 1
+        self._begin_end(self._spec.timing.commit_timeout)
+
+    def stop(self, *, leave: bool) -> None:
+        """Give the client back; once.
+
+        leave: other members get the partitions at once. Else a static member's place is kept for its next life.
+        """
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._give_up(list(self._parts), is_flushed=False)
+        if leave:
+            self._consumer.leave(self._spec.timing.broker_timeout)
+        else:
+            self._consumer.close()
+
+    def step(self, patience: float) -> float:
+        """Do a piece of work; returns how long (seconds) nothing but the bell can give it more.
+
+        patience: seconds that may be slept inside the client, which no bell wakes.
+        """
+        now_ns = self._clock.monotonic_ns()
+        self._row.set(Word.PUMP_BEAT_NS, now_ns)
+        self._hear()
+        self._notify()
+        if self.is_over:
+            return 0.0
+        if self._is_ending or self._task_is_over or self._row.get(Word.TARGET) == Target.STOP:
+            return self._finish(now_ns)
+        self._seek()
+        idle = self._turn(now_ns, patience)
+        self._commits.step(now_ns)
+        self._drain_step(now_ns)
+        self._report(now_ns)
+        return idle
+
+    # What the consumer calls, within `fetch`, `leave` and `close`.
+
+    def assigned(self, starts: Mapping[Place, Start]) -> None:
+        for place, start in starts.items():
+            if (
+                self._spec.is_embedded
+                and not start.is_committed
+                and start.offset > 0
+                and self._spec.start_at != "latest"
+            ):
+                raise ConnectError(
+                    f"topic {place[0]} partition {place[1]} begins at offset {start.offset}: the embedded Kafka has "
+                    "dropped records before they were read; it keeps 5 MiB or 100,000 batches a partition"
+                )
+        self._paused.difference_update(starts)
+        told = self._parts.assign(starts, is_kept=self._spec.start_at == "latest")
+        for begin in range(0, len(told), PLACES_MAX):
+            self._hold(Assigned(told[begin : begin + PLACES_MAX]))
+        if self._drain is not None:
+            self._drain.flush_soon()
+
+    def revoked(self, places: Sequence[Place]) -> None:
+        epochs = self._parts.last_epochs(places)
+        if not epochs:
+            return
+        has_let_go = self._ask_back(epochs)
+        if has_let_go:
+            self._commits.commit_now()
+        else:
+            logger.warning(
+                "the task did not let go of %d partitions within %g s; they are given up without a commit",
+                len(epochs),
+                self._spec.timing.revocation_timeout,
+            )
+        self._give_up(places, is_flushed=has_let_go)
+
+    def lost(self, places: Sequence[Place]) -> None:
+        epochs = self._parts.last_epochs(places)
+        if epochs:
+            logger.warning(
+                "%d partitions were taken away by the group; what is not committed is done again", len(epochs)
+            )
+            self._revoke(epochs, is_lost=True)
+            self._notify()
+            self._give_up(places, is_flushed=False)
+
+    def committed(self, offsets: Mapping[Place, int], error: ConnectError | None) -> None:
+        self._commits.answered(offsets, error, self._clock.monotonic_ns())
+
+    # Reading
+
+    def _turn(self, now_ns: int, patience: float) -> float:
+        """Write what waits, then fetch; returns how long only the bell can help."""
+        self._write()
+        is_full = bool(self._held)
+        if is_full and not self._held_since_ns:
+            self._held_since_ns = now_ns
+        elif not is_full:
+            self._held_since_ns = 0
+        is_too_long = is_full and now_ns - self._held_since_ns >= ROOM_NS
+        if is_full and not is_too_long:
+            return BELL_SECONDS
+        self._pause_as_needed(is_all=is_too_long)
+        fetched = self._consumer.fetch(0.0 if is_full else patience, self._records_max)
+        if fetched is not None and fetched.is_torn:
+            self._parts.read_again()
+        elif fetched is not None:
+            self._frame(fetched)
+        self._parts.end(self._consumer.take_ends())
+        self._write()
+        return BELL_SECONDS if is_full else 0.0
+
+    def _frame(self, fetched: Fetched) -> None:
+        is_more = self._drain is not None and not self._drain.is_at_end()
+        size = 0
+        for whole in framing.frames_of(fetched, self._parts):
+            size += whole.size_bytes
+            for raw, part in framing.encoded(whole, self._ring.frame_bytes_max):
+                self._row.count(Stage.CONSUME, len(part.values), part.size_bytes)
+                self._held.append(raw)
+        if is_more and self._drain is not None:
+            self._drain.flush_soon()
+        if size:
+            record_bytes = max(1, size // len(fetched.values))
+            self._records_max = max(1, min(FETCH_RECORDS_MAX, FETCH_BYTES_AIM // record_bytes))
+
+    def _pause_as_needed(self, *, is_all: bool) -> None:
+        wanted = {place for place, part in self._parts.items() if is_all or part.is_paused}
+        if wanted == self._paused:
+            return
+        if wanted - self._paused:
+            self._consumer.pause(wanted - self._paused)
+        if self._paused - wanted:
+            self._consumer.resume(self._paused - wanted)
+        self._paused = wanted
+
+    def _seek(self) -> None:
+        for place, part in self._parts.items():
+            if part.seek_to >= 0 and self._consumer.seek(place, part.seek_to):
+                part.seek_to = -1
+
+    # What the task says
+
+    def _hear(self) -> None:
+        while (notice := self._side.up.read()) is not None:
+            message = frame.decode_up(notice)
+            self._side.up.release()
+            if isinstance(message, Flushed):
+                self._commits.heard(message)
+            elif isinstance(message, Revoked):
+                self._task_is_over = self._task_is_over or message.number < 0
+                self._revocation_done = max(self._revocation_done, message.number)
+            elif isinstance(message, Seek):
+                self._parts.seek(message)
+            else:
+                self._mark_paused(message)
+
+    def _mark_paused(self, message: Pause | Resume) -> None:
+        for place in message.partitions:
+            part = self._parts.get(place)
+            if part is not None:
+                part.is_paused = isinstance(message, Pause)
+
+    # Giving up partitions
+
+    def _ask_back(self, epochs: list[tuple[str, int, int]]) -> bool:
+        """Ask the task to let go of partitions; returns whether it has, within the time for that."""
+        deadline_ns = self._clock.monotonic_ns() + int(self._spec.timing.revocation_timeout * 1e9)
+        self._revoke(epochs, is_lost=False)
+        while not self._has_let_go():
+            now_ns = self._clock.monotonic_ns()
+            if now_ns >= deadline_ns or not self._row.get(Word.TASK_PID):
+                return False
+            self._row.set(Word.PUMP_BEAT_NS, now_ns)
+            self._notify()
+            self._write()
+            self._wait(BELL_SECONDS)
+            self._hear()
+        return True
+
+    def _has_let_go(self) -> bool:
+        return self._task_is_over or self._revocation_done >= self._revocation
+
+    def _revoke(self, epochs: list[tuple[str, int, int]], *, is_lost: bool) -> None:
+        for begin in range(0, len(epochs), PLACES_MAX):
+            self._revocation += 1
+            self._say(Revoke(self._revocation, epochs[begin : begin + PLACES_MAX], is_lost))
+
+    def _give_up(self, places: Sequence[Place], *, is_flushed: bool) -> None:
+        self._commits.give_up(places, is_flushed=is_flushed)
+        self._paused.difference_update(places)
+
+    # Ends
+
+    def _drain_step(self, now_ns: int) -> None:
+        if self._row.get(Word.TARGET) != Target.DRAIN or now_ns < self._drain_at_ns:
+            return
+        if self._drain is None:
+            self._subscriber.look(now_ns)
+            try:
+                self._drain = Drain(
+                    self._consumer, self._parts, self._subscriber.topics, self._spec.timing.broker_timeout
+                )
+            except (RetriableError, UnreachableError) as error:
+                logger.warning("looking for the end of all partitions: %s", error)
+                self._drain_at_ns = now_ns + int(self._spec.timing.retry_backoff * 1e9)
+                return
+        if self._drain.is_at_end() and not self._held and self._drain.wants_flush(now_ns):
+            self._hold(Tail())
+            self._write()
+        self._drain.settle()
+        if self._row.get(Word.PUMP_PHASE) != Phase.COMPLETE and self._drain.is_complete(now_ns):
+            self._row.set(Word.PUMP_PHASE, Phase.COMPLETE)
+
+    def _begin_end(self, seconds: float) -> None:
+        if not self._is_ending:
+            self._is_ending = True
+            self._end_at_ns = self._clock.monotonic_ns() + int(seconds * 1e9)
+
+    def _finish(self, now_ns: int) -> float:
+        """Wait until the task has said its last, commit that, and end."""
+        is_told = self._task_is_over or 0 < self._flushes_at_end <= self._commits.flushes
+        is_late = 0 < self._end_at_ns <= now_ns
+        if not is_told and not is_late and self._row.get(Word.TASK_PID):
+            return BELL_SECONDS
+        self._hear()  # what a task said before it was gone
+        self._commits.commit_now()
+        self._give_up(list(self._parts), is_flushed=self._task_is_over)
+        if self._row.get(Word.PUMP_PHASE) != Phase.COMPLETE:
+            self._row.set(Word.PUMP_PHASE, Phase.ENDED)
+        self.is_over = True
+        return 0.0
+
+    def _report(self, now_ns: int) -> None:
+        self._row.set(Word.RING_USED_BYTES, self._ring.used_bytes())
+        self._row.set(Word.PARTITIONS, len(self._parts))
+        if now_ns >= self._lag_at_ns:
+            self._lag_at_ns = now_ns + LAG_NS
+            self._row.set(Word.LAG, self._consumer.lag({place: part.reached for place, part in self._parts.items()}))
+            self._subscriber.tick(now_ns)
+
+    # Writing
+
+    def _hold(self, message: Assigned | Tail) -> None:
+        self._held.append(frame.encode(message))
+
+    def _write(self) -> None:
+        wrote = False
+        while self._held and self._ring.write(self._held[0]):
+            self._held.popleft()
+            wrote = True
+        if wrote:
+            self._side.task_bell.ring()
+
+    def _say(self, message: Revoke | CommitNow) -> None:
+        self._notices.append(frame.encode(message))
+
+    def _notify(self) -> None:
+        wrote = False
+        while self._notices and self._side.down.write(self._notices[0]):
+            self._notices.popleft()
+            wrote = True
+        if wrote:
+            self._side.task_bell.ring()

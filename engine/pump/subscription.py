@@ -1,0 +1,112 @@
+"""Which topics a sink's group reads: a list, or a pattern as Java reads it, against whole names.
+
+librdkafka's own patterns follow another grammar and match parts of names, so the topics that match are found here and
+subscribed to by name. It learns of a topic that is made later only after minutes, unless it is asked for all topics.
+
+Used by: engine.pump.sink.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from engine.api.errors import ConnectError, RetriableError, UnreachableError
+from engine.config.line import Subscription
+
+__all__ = ["Subscriber", "TopicsPort"]
+
+logger = logging.getLogger("millrace.pump")
+
+SECOND_NS = 1_000_000_000
+#: While a topic of the list is missing, or none matches, the topics are asked for after so long, then twice as long...
+MISSING_NS = SECOND_NS // 2
+#: ... up to this.
+MISSING_NS_MAX = 30 * SECOND_NS
+#: A pattern is matched anew after so many milliseconds, unless the client's settings say otherwise.
+REFRESH_KEYS = ("topic.metadata.refresh.interval.ms", "metadata.max.age.ms")
+REFRESH_MS = 300_000
+#: A consumer of Java leaves these out of a pattern, too.
+INTERNAL = {"__consumer_offsets", "__transaction_state"}
+
+
+class TopicsPort(Protocol):
+    """Who joins the group (`engine.kafka.consumer.GroupConsumer`)."""
+
+    def subscribe(self, topics: Sequence[str]) -> None: ...
+    def topic_names(self, timeout_seconds: float) -> list[str]: ...
+
+
+class Subscriber:
+    """Keeps a member subscribed to what its sink should read. Raises ConnectError for a pattern that is none."""
+
+    def __init__(
+        self,
+        subscription: Subscription,
+        settings: Mapping[str, object],
+        port: TopicsPort,
+        timeout_seconds: float,
+    ) -> None:
+        self._listed = subscription.topics
+        self._pattern = _compiled(subscription.pattern) if subscription.pattern else None
+        self._port = port
+        self._timeout_seconds = timeout_seconds
+        self._refresh_ns = _refresh_ms(settings) * 1_000_000
+        self._pause_ns = MISSING_NS
+        self._look_at_ns = 0
+        self._is_known = False  # every topic of the list is there
+        self.topics: tuple[str, ...] = ()  # subscribed to now
+
+    def start(self, now_ns: int) -> None:
+        """Join the group, if there is anything to read yet."""
+        if self._pattern is None:
+            self._subscribe(self._listed)
+            self._look_at_ns = now_ns + MISSING_NS
+        else:
+            self.look(now_ns)
+
+    def tick(self, now_ns: int) -> None:
+        """Look for new topics when it is time."""
+        if now_ns >= self._look_at_ns and not self._is_known:
+            self.look(now_ns)
+
+    def look(self, now_ns: int) -> None:
+        """Look for new topics now."""
+        try:
+            names = self._port.topic_names(self._timeout_seconds)
+        except (RetriableError, UnreachableError) as error:
+            logger.warning("looking for topics: %s", error)
+            self._look_at_ns = now_ns + MISSING_NS_MAX
+            return
+        if self._pattern is None:
+            self._is_known = set(self._listed).issubset(names)
+            is_missing = not self._is_known
+        else:
+            matching = [name for name in names if self._pattern.fullmatch(name) and name not in INTERNAL]
+            is_missing = not matching
+            self._subscribe(tuple(sorted(matching)))
+        if is_missing:
+            self._look_at_ns = now_ns + self._pause_ns
+            self._pause_ns = min(2 * self._pause_ns, MISSING_NS_MAX)
+        else:
+            self._look_at_ns = now_ns + self._refresh_ns
+
+    def _subscribe(self, topics: tuple[str, ...]) -> None:
+        if topics and topics != self.topics:
+            self.topics = topics
+            self._port.subscribe(topics)
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    # Java names a group (?<name>...), Python (?P<name>...); (?<= and (?<! are the same in both.
+    try:
+        return re.compile(re.sub(r"\(\?<(?![=!])", "(?P<", pattern))
+    except re.error as error:
+        raise ConnectError(f"topics.regex {pattern!r} cannot be read: {error}") from error
+
+
+def _refresh_ms(settings: Mapping[str, object]) -> int:
+    given = [int(str(settings[key])) for key in REFRESH_KEYS if key in settings]
+    return min(given, default=REFRESH_MS)
