@@ -52,14 +52,14 @@ def parse_iso(text: str) -> tuple[Moment, Schema] | None:
     if found is None:
         return None
     numbers = [*map(_int_of, found.groups())]
-    milliseconds = 0
-    if schema is not TIME:
-        year, month, day = numbers[:3]
-        milliseconds = days_of(year, month, day) * DAY_MS
+    days = rest = 0
     if schema is not DATE:
         hour, minute, second, millisecond = numbers[-4:]
-        milliseconds += ((hour * 60 + minute) * 60 + second) * 1000 + millisecond
-    return Moment(milliseconds), schema
+        days, rest = divmod(((hour * 60 + minute) * 60 + second) * 1000 + millisecond, DAY_MS)
+    if schema is not TIME:
+        year, month, day = numbers[:3]
+        days = days_of(year, month, day + days)  # together, because the calendar changes from one day to another
+    return Moment(days * DAY_MS + rest), schema
 
 
 def carried(moment: Moment, schema: Schema | None) -> datetime.date | datetime.time | int:

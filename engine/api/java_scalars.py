@@ -148,12 +148,13 @@ def calendar_date(days: int) -> tuple[int, int, int]:
 
 def days_of(year: int, month: int, day: int) -> int:
     """Days since the epoch of a date in Java's calendar; `month` and `day` may lie outside their ranges."""
+    is_julian = year < 1582  # as written: what carries over into the Gregorian years is still counted as Julian
     carry, month = divmod(month - 1, 12)
     year += carry
     shifted_year = year - 1 if month < 2 else year
     day_of_year = (153 * ((month + 10) % 12) + 2) // 5 + day - 1
     gregorian = 365 * shifted_year + shifted_year // 4 - shifted_year // 100 + shifted_year // 400 + day_of_year
-    if gregorian - 719_468 >= GREGORIAN_FROM_DAY:
+    if not is_julian and gregorian - 719_468 >= GREGORIAN_FROM_DAY:
         return gregorian - 719_468
     return 365 * shifted_year + shifted_year // 4 + day_of_year - 719_470
 

@@ -125,13 +125,13 @@ class _Parser:
         return self._text, STRING
 
     def _quoted(self) -> Parsed:
+        """What is in quotes, without the tokens that are blank: `[", "]` holds a comma alone, as in Java."""
         pieces: list[str] = []
         while self._has_next():
-            piece = self._next()
-            if piece == '"':
+            if self._takes('"'):
                 content = "".join(pieces)
                 return parse_iso(content) or (content, STRING)
-            pieces.append(piece)
+            pieces.append(self._next())
         raise DataError(f"A text has no closing quote: {self._text}")
 
     def _array(self) -> Parsed:
@@ -267,7 +267,7 @@ def _converted(value: Any, schema: Schema) -> Any:
     if isinstance(value, Moment):
         raise DataError(f"Unable to convert {iso_text(value.milliseconds)} (class java.util.Date) to a number")
     if schema.type == "FLOAT32":
-        return round_to_float32(float(value))
+        return Float32(round_to_float32(float(value)))  # around it may be a list whose elements have no schema
     return float(value) if schema.type == "FLOAT64" else value
 
 
