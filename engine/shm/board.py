@@ -221,10 +221,17 @@ class Row:
 
     def may_be_repeated(self) -> int:
         """Upper bound of the records that were or will be done twice, as it stands now."""
+        return self._lost_track() + self.get(Word.CARRIED)
+
+    def write_off(self) -> None:
+        """The line died: what it did and did not make safe is done again (supervisor, when both banks are gone)."""
+        self.set(Word.WRITTEN_OFF, self._lost_track())
+
+    def _lost_track(self) -> int:
         done, kept = (Stage.PRODUCE, Stage.STORE) if self.identity.type == "source" else (Stage.PUT, Stage.COMMIT)
         # The safe count first: it can only grow, so that the bound errs upwards.
         kept_records = self.measured(kept, Measure.RECORDS)
-        return max(0, self.measured(done, Measure.RECORDS) - kept_records) + self.get(Word.CARRIED)
+        return max(0, self.measured(done, Measure.RECORDS) - kept_records)
 
 
 class Board:
