@@ -202,7 +202,7 @@ def _flat_json(found: _Found, path: Path, document: dict[str, Any]) -> dict[str,
         elif isinstance(value, str):
             properties[key] = value
         else:
-            kind = {dict: "an object", list: "a list"}.get(type(value), "null")
+            kind = "an object" if isinstance(value, dict) else "a list" if isinstance(value, list) else "null"
             found.blame(str(path), f'"{key}" is {kind}; expected a text, a number or true or false', key)
             is_good = False
     return properties if is_good else None
@@ -247,7 +247,9 @@ def _flat_toml(found: _Found, path: Path, table: Mapping[str, Any], connector: s
     properties: dict[str, str] = {}
     for key, value in _leaves(table, ""):
         if key in properties:
-            found.blame(str(path), f'"{key}" is given twice, in quotes and as a table; expected it once', key, connector)
+            found.blame(
+                str(path), f'"{key}" is given twice, in quotes and as a table; expected it once', key, connector
+            )
         try:
             properties[key] = _java_text(value)
         except ValueError as error:

@@ -100,7 +100,9 @@ class EnvVarConfigProvider(ConfigProvider):
             try:
                 self._pattern = re.compile(pattern)
             except re.error as error:
-                raise ConfigError(f'allowlist.pattern is "{pattern}"; expected a regular expression: {error}') from error
+                raise ConfigError(
+                    f'allowlist.pattern is "{pattern}"; expected a regular expression: {error}'
+                ) from error
 
     def get(self, path: str, keys: Collection[str]) -> Mapping[str, str]:
         if path:

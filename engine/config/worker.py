@@ -1,27 +1,216 @@
-"""The worker's keys: Kafka Connect's, with its defaults, and ours.
+"""Reading the worker's keys: all that is wrong with them at once, and what a person should know about them.
 
-Used by: engine.boot, engine.config.document.
-Not here: settings of the Kafka clients among them (clients.py), variables (providers.py).
+Used by: engine.plan, engine.config.clients.
+Not here: the keys (worker_keys.py), settings of the Kafka clients among them (clients.py), variables (providers.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from typing import Annotated, Any
+from collections.abc import Collection, Mapping
+from typing import Any
 
-from msgspec import Meta, field
-
-from engine.api.config import Config, keys_of
+from engine.api.config import keys_of
 from engine.api.errors import ConfigError, Problem
 from engine.config.clients_table import is_client_key
-from engine.config.files import Pipeline
-from engine.config.line import Timing
+from engine.config.masking import masked
 from engine.config.problems import did_you_mean, place, raise_all
+from engine.config.servers import bad_servers
+from engine.config.worker_keys import OFFSETS_FILE, WorkerConfig
 
-__all__ = ["ACCEPTED", "WorkerConfig", "read_worker", "unknown_keys", "worker_warnings"]
+__all__ = ["WORKER_PREFIXES", "WorkerConfig", "read_worker", "ring_bytes", "worker_warnings"]
 
-Milliseconds = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+_RING_ALIGNMENT_BYTES = 8
+_PORT_MAX = 65_535
+
+#: Known keys that do nothing yet, with the reason: said once, when a file sets one of them.
+_WITHOUT_EFFECT: Mapping[str, str] = {
+    "plugin.path": "Java's plugins are not loaded; plugins are Python packages, found where they are installed",
+    "plugin.discovery": "plugins are found by their packages' entry points",
+    "metrics.sample.window.ms": "metrics are counters since the start",
+    "metrics.num.samples": "metrics are counters since the start",
+    "metrics.recording.level": "all metrics are always counted",
+    "metric.reporters": "metrics are served to Prometheus (metrics.port, metrics.file)",
+    "client.dns.lookup": "give it to the clients, as producer.client.dns.lookup and consumer.client.dns.lookup",
+    "internal.key.converter": "Kafka Connect ignores it too",
+    "internal.value.converter": "Kafka Connect ignores it too",
+    **dict.fromkeys(("topic.tracking.enable", "topic.tracking.allow.reset"), "topics in use are not kept track of yet"),
+    **dict.fromkeys(
+        (
+            "listeners",
+            "rest.advertised.host.name",
+            "rest.advertised.port",
+            "rest.advertised.listener",
+            "access.control.allow.origin",
+            "access.control.allow.methods",
+            "admin.listeners",
+            "rest.extension.classes",
+            "response.http.headers.config",
+            "ssl.client.auth",
+        ),
+        "the REST interface is not built yet",
+    ),
+}
+
+#: Keys of Kafka Connect's distributed worker alone.
+_DISTRIBUTED = frozenset(
+    {
+        "group.id",
+        "session.timeout.ms",
+        "heartbeat.interval.ms",
+        "rebalance.timeout.ms",
+        "exactly.once.source.support",
+        "worker.sync.timeout.ms",
+        "worker.unsync.backoff.ms",
+        "connect.protocol",
+        "scheduled.rebalance.max.delay.ms",
+        "inter.worker.key.generation.algorithm",
+        "inter.worker.key.size",
+        "inter.worker.key.ttl.ms",
+        "inter.worker.signature.algorithm",
+        "inter.worker.verification.algorithms",
+    }
+)
+_DISTRIBUTED_PREFIXES = ("config.storage.", "offset.storage.", "status.storage.")
+
+#: What begins so belongs to someone else: a converter, a provider, a client, a listener.
+WORKER_PREFIXES = (
+    "key.converter.",
+    "value.converter.",
+    "header.converter.",
+    "config.providers.",
+    "producer.",
+    "consumer.",
+    "admin.",
+    "listeners.https.",
+    "admin.listeners.https.",
+    "metrics.context.",
+)
+_PREFIXES_WITHOUT_EFFECT: Mapping[str, str] = {
+    "listeners.https.": "the REST interface is not built yet",
+    "admin.listeners.https.": "the REST interface is not built yet",
+    "metrics.context.": "metrics carry connector and task only",
+    "admin.": "this worker makes no admin client of its own",
+}
 
 
-def _ms(name: str, default: int, description: str, least: int = 0) -> Any:
-    raise NotImplementedError
+def read_worker(
+    properties: Mapping[str, str],
+    *,
+    file: str,
+    is_strict: bool,
+    offsets_file: str | None = None,
+    secrets: Collection[str] = (),
+) -> WorkerConfig:
+    """The worker's own keys out of its properties, variables resolved.
+
+    is_strict: an unknown key is an error; else `worker_warnings` names it, as Kafka Connect does.
+    offsets_file: the default of offset.storage.file.filename; None: it is required, as in Kafka Connect.
+    secrets: values that came from a provider. Raises ConfigError with every problem.
+    """
+    given = dict(properties)
+    if offsets_file is not None:
+        given.setdefault(OFFSETS_FILE, offsets_file)
+    problems: list[Problem] = []
+    if is_strict:
+        problems += [Problem(key, _unknown(key)) for key in _unknown_keys(properties)]
+    config: WorkerConfig | None = None
+    try:
+        config = WorkerConfig.parse(given)
+    except ConfigError as error:
+        problems += error.problems
+    problems += _contradictions(config, given)
+    raise_all(place(masked(problems, secrets), file=file))
+    assert config is not None, "without a problem there is a configuration"
+    return config
+
+
+def worker_warnings(properties: Mapping[str, str], *, is_strict: bool) -> list[str]:
+    """What a person should know about keys that are read but do nothing. is_strict: unknown keys are errors already."""
+    warnings = []
+    distributed = sorted(key for key in properties if _is_distributed(key))
+    if distributed:
+        warnings.append(f"keys of a distributed worker, without effect here: {', '.join(distributed)}")
+    if properties.get("exactly.once.source.support", "disabled").strip().lower() != "disabled":
+        warnings.append("exactly.once.source.support: sources deliver at least once; exactly-once is not built yet")
+    for key in sorted(properties):
+        reason = _WITHOUT_EFFECT.get(key) or next(
+            (why for prefix, why in _PREFIXES_WITHOUT_EFFECT.items() if key.startswith(prefix)), None
+        )
+        if reason is not None and not _is_default(key, properties[key]):
+            warnings.append(f"{key} has no effect: {reason}")
+    inherited = sorted(key for key in properties if _is_unprefixed_client_key(key))
+    if inherited:
+        warnings.append(
+            f"client settings without a prefix do not reach producers and consumers, as in Kafka Connect: "
+            f"{', '.join(inherited)}; write producer.{inherited[0]} and consumer.{inherited[0]} to give it to them"
+        )
+    unknown = [] if is_strict else _unknown_keys(properties)
+    warnings += [f"{_unknown(key)}; it has no effect" for key in unknown]
+    return warnings
+
+
+def ring_bytes(wanted: int) -> int:
+    """The ring's size for this `ring.bytes`: the next multiple of 8."""
+    return -(-wanted // _RING_ALIGNMENT_BYTES) * _RING_ALIGNMENT_BYTES
+
+
+def _contradictions(config: WorkerConfig | None, properties: Mapping[str, str]) -> list[Problem]:
+    problems = [
+        Problem("bootstrap.servers", f"Invalid value {server} for configuration bootstrap.servers: {reason}")
+        for server, reason in bad_servers(properties.get("bootstrap.servers", ""))
+    ]
+    if config is None:
+        return problems
+    if config.metrics_port is not None and not 0 <= config.metrics_port <= _PORT_MAX:
+        problems.append(_invalid("metrics.port", config.metrics_port, f"expected a port, 0 to {_PORT_MAX}"))
+    if config.restart_backoff_max_ms < config.restart_backoff_ms:
+        least = f"expected at least restart.backoff.ms, {config.restart_backoff_ms}"
+        problems.append(_invalid("restart.backoff.max.ms", config.restart_backoff_max_ms, least))
+    names = config.config_providers
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        problems.append(_invalid("config.providers", ",".join(names), f"{doubled[0]} is named twice; expected once"))
+    return problems
+
+
+def _invalid(key: str, value: object, reason: str) -> Problem:
+    return Problem(key, f"Invalid value {value} for configuration {key}: {reason}")
+
+
+def _unknown(key: str) -> str:
+    return f'unknown key "{key}"{did_you_mean(key, [known.name for known in keys_of(WorkerConfig)])}'
+
+
+def _unknown_keys(properties: Mapping[str, str]) -> list[str]:
+    known = {key.name for key in keys_of(WorkerConfig)}
+    return [
+        key
+        for key in properties
+        if key not in known
+        and key not in _WITHOUT_EFFECT
+        and not key.startswith(WORKER_PREFIXES)
+        and not _is_distributed(key)
+        and not _is_unprefixed_client_key(key)
+    ]
+
+
+def _is_distributed(key: str) -> bool:
+    return key in _DISTRIBUTED or (key.startswith(_DISTRIBUTED_PREFIXES) and key != OFFSETS_FILE)
+
+
+def _is_unprefixed_client_key(key: str) -> bool:
+    own: Any = {known.name for known in keys_of(WorkerConfig)}
+    return key not in own and key not in _WITHOUT_EFFECT and key not in _DISTRIBUTED and is_client_key(key)
+
+
+def _is_default(key: str, text: str) -> bool:
+    found = next((known for known in keys_of(WorkerConfig) if known.name == key), None)
+    if found is None:
+        return False
+    try:
+        return bool(getattr(WorkerConfig.parse({**_REQUIRED, key: text}), found.attribute) == found.default)
+    except ConfigError:
+        return False
+
+
+_REQUIRED = {"key.converter": "x", "value.converter": "x", OFFSETS_FILE: "x"}

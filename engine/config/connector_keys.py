@@ -1,0 +1,141 @@
+"""A connector's keys that the engine itself reads, declared: Kafka Connect's, with its defaults, and ours.
+
+Used by: engine.config.connector (reads them), engine.config.document.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from msgspec import Meta, field
+
+from engine.api.config import Config
+from engine.config.line import Subscription
+from engine.config.topic_pattern import topic_pattern
+from engine.config.worker_keys import Bytes, Milliseconds
+
+__all__ = ["ConnectorConfig", "SinkKeys", "SourceKeys"]
+
+_NOT_BUILT = "Not built yet: only the default is accepted."
+
+
+class ConnectorConfig(Config, frozen=True, kw_only=True):
+    """Keys of every connector. After `read_connector`, what is ours holds the worker's value where none was given."""
+
+    ignore_case: ClassVar[frozenset[str]] = frozenset({"exactly.once.support", "transaction.boundary"})
+
+    name: Annotated[str, Meta(min_length=1, description="The connector's name; in TOML, that of its table.")]
+    connector_class: Annotated[
+        str, Meta(min_length=1, description="The connector's class: its name, an alias, a dotted path, or Java's name.")
+    ] = field(name="connector.class")
+    tasks_max: Annotated[int, Meta(ge=1, le=2**31 - 1, description="The most tasks it is split into.")] = field(
+        name="tasks.max", default=1
+    )
+    is_tasks_max_enforced: Annotated[
+        bool, Meta(description="Whether a connector that makes more tasks than that fails; else it is warned about.")
+    ] = field(name="tasks.max.enforce", default=True)
+    key_converter: Annotated[str | None, Meta(description="Absent: the worker's, with the worker's keys for it.")] = (
+        field(name="key.converter", default=None)
+    )
+    value_converter: Annotated[str | None, Meta(description="Absent: the worker's, with the worker's keys for it.")] = (
+        field(name="value.converter", default=None)
+    )
+    header_converter: Annotated[
+        str | None, Meta(description="Absent: the worker's, with the worker's keys for it.")
+    ] = field(name="header.converter", default=None)
+    transforms: Annotated[
+        list[str], Meta(description="Aliases of transforms, in order; `transforms.ALIAS.type` is the class of each.")
+    ] = field(default_factory=list)
+    predicates: Annotated[list[str], Meta(description=f"Aliases of predicates. {_NOT_BUILT}")] = field(
+        default_factory=list
+    )
+    config_action_reload: Annotated[
+        Literal["none", "restart"], Meta(description="Read and checked; without effect.")
+    ] = field(name="config.action.reload", default="restart")
+    errors_retry_timeout: Annotated[int, Meta(ge=-1, description=_NOT_BUILT)] = field(
+        name="errors.retry.timeout", default=0
+    )
+    errors_retry_delay_max_ms: Annotated[int, Meta(ge=0, description=_NOT_BUILT)] = field(
+        name="errors.retry.delay.max.ms", default=60_000
+    )
+    errors_tolerance: Annotated[
+        Literal["none", "all"], Meta(description=f"'none': the first bad record stops its task. {_NOT_BUILT}")
+    ] = field(name="errors.tolerance", default="none")
+    errors_log_enable: Annotated[
+        bool, Meta(description="Without effect: the record that stops a task is always logged.")
+    ] = field(name="errors.log.enable", default=False)
+    errors_log_include_messages: Annotated[
+        bool, Meta(description="Without effect: topic, partition and offset are logged, never a record's content.")
+    ] = field(name="errors.log.include.messages", default=False)
+
+    task_processes: Annotated[int | None, Meta(description="Ours. 1 or 2, as the worker's.")] = field(
+        name="task.processes", default=None
+    )
+    ring_bytes: Annotated[Bytes | None, Meta(description="Ours. As the worker's.")] = field(
+        name="ring.bytes", default=None
+    )
+    restart_max: Annotated[Milliseconds | None, Meta(description="Ours. As the worker's.")] = field(
+        name="restart.max", default=None
+    )
+    restart_backoff_ms: Annotated[Milliseconds | None, Meta(description="Ours. As the worker's.")] = field(
+        name="restart.backoff.ms", default=None
+    )
+    restart_backoff_max_ms: Annotated[Milliseconds | None, Meta(description="Ours. As the worker's.")] = field(
+        name="restart.backoff.max.ms", default=None
+    )
+
+    @property
+    def subscription(self) -> Subscription:
+        """What a sink reads; of a source, nothing."""
+        return Subscription()
+
+
+class SinkKeys(ConnectorConfig, frozen=True, kw_only=True):
+    """Keys of sinks."""
+
+    topics: Annotated[
+        list[str], Meta(description="Topics to read. Exactly one of this and `topics.regex` is given.")
+    ] = field(default_factory=list)
+    topics_regex: Annotated[str, Meta(description="Java's pattern of topics to read, matched against whole names.")] = (
+        field(name="topics.regex", default="")
+    )
+    dead_letter_topic: Annotated[str, Meta(description=_NOT_BUILT)] = field(
+        name="errors.deadletterqueue.topic.name", default=""
+    )
+    dead_letter_replication: Annotated[int, Meta(description=_NOT_BUILT)] = field(
+        name="errors.deadletterqueue.topic.replication.factor", default=3
+    )
+    dead_letter_headers: Annotated[bool, Meta(description=_NOT_BUILT)] = field(
+        name="errors.deadletterqueue.context.headers.enable", default=False
+    )
+
+    @property
+    def subscription(self) -> Subscription:
+        """What the sink reads."""
+        if self.topics_regex:
+            return Subscription(pattern=topic_pattern(self.topics_regex))
+        return Subscription(topics=tuple(dict.fromkeys(filter(None, self.topics))))
+
+
+class SourceKeys(ConnectorConfig, frozen=True, kw_only=True):
+    """Keys of sources."""
+
+    exactly_once_support: Annotated[
+        Literal["requested", "required"], Meta(description=f"Sources deliver at least once. {_NOT_BUILT}")
+    ] = field(name="exactly.once.support", default="requested")
+    transaction_boundary: Annotated[
+        Literal["poll", "interval", "connector"], Meta(description="Without effect: there are no transactions yet.")
+    ] = field(name="transaction.boundary", default="poll")
+    transaction_boundary_interval_ms: Annotated[
+        int | None, Meta(description="Without effect: there are no transactions yet.")
+    ] = field(name="transaction.boundary.interval.ms", default=None)
+    offsets_storage_topic: Annotated[
+        str | None, Meta(description="Without effect: offsets are kept in the worker's store.")
+    ] = field(name="offsets.storage.topic", default=None)
+    topic_creation_groups: Annotated[
+        list[str],
+        Meta(
+            description="Refused, as are all keys that begin with `topic.creation.`, unless the worker has "
+            "topic.creation.enable=false: topics are not created with settings of their own yet."
+        ),
+    ] = field(name="topic.creation.groups", default_factory=list)

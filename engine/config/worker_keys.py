@@ -1,0 +1,160 @@
+"""The worker's keys, declared: Kafka Connect's, with its defaults, and ours.
+
+Used by: engine.config.worker (reads them), engine.config.connector_keys, engine.config.document.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from msgspec import Meta, field
+
+from engine.api.config import Config
+from engine.config.line import Timing
+
+__all__ = ["OFFSETS_FILE", "RING_BYTES_MIN", "Bytes", "Milliseconds", "WorkerConfig"]
+
+#: A quarter of a ring is its largest frame; below this a frame would hold a few records only.
+RING_BYTES_MIN = 64 * 1024
+RING_BYTES_MAX = 2**31
+#: A sink's flush before its partitions are given up: this part of consumer's max.poll.interval.ms by default (5 min).
+_REVOCATION_SECONDS = 60.0
+#: Kafka Connect's pause between calls of a source that raised RetriableError has no key; this is ours.
+_RETRY_SECONDS = 3.0
+
+Milliseconds = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+Bytes = Annotated[int, Meta(ge=RING_BYTES_MIN, le=RING_BYTES_MAX)]
+
+OFFSETS_FILE = "offset.storage.file.filename"
+
+
+class WorkerConfig(Config, frozen=True, kw_only=True):
+    """Keys of a standalone worker."""
+
+    ignore_case: ClassVar[frozenset[str]] = frozenset({"plugin.discovery"})
+
+    # Kafka Connect's, with effect
+    bootstrap_servers: Annotated[
+        list[str], Meta(min_length=1, description="Brokers to begin with: HOST:PORT, separated by commas.")
+    ] = field(name="bootstrap.servers", default_factory=lambda: ["localhost:9092"])
+    key_converter: Annotated[
+        str, Meta(min_length=1, description="Converter of keys; its own keys begin with `key.converter.`.")
+    ] = field(name="key.converter")
+    value_converter: Annotated[
+        str, Meta(min_length=1, description="Converter of values; its own keys begin with `value.converter.`.")
+    ] = field(name="value.converter")
+    header_converter: Annotated[
+        str, Meta(min_length=1, description="Converter of headers; its own keys begin with `header.converter.`.")
+    ] = field(name="header.converter", default="org.apache.kafka.connect.storage.SimpleHeaderConverter")
+    offset_storage_file_filename: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="Where sources keep their offsets: in a file of this name with `.millrace.db` added, never in "
+            "Kafka Connect's own. In a TOML pipeline the default is `offsets` in the folder of the file.",
+        ),
+    ] = field(name=OFFSETS_FILE)
+    offset_flush_interval_ms: Annotated[
+        Milliseconds, Meta(ge=1, description="How often offsets of sources are stored and those of sinks committed.")
+    ] = field(name="offset.flush.interval.ms", default=60_000)
+    offset_flush_timeout_ms: Annotated[
+        Milliseconds, Meta(ge=1, description="How long one such store or commit may take.")
+    ] = field(name="offset.flush.timeout.ms", default=5_000)
+    task_shutdown_graceful_timeout_ms: Annotated[
+        Milliseconds, Meta(description="How long all tasks together may take to stop before they are ended.")
+    ] = field(name="task.shutdown.graceful.timeout.ms", default=5_000)
+    config_providers: Annotated[
+        list[str], Meta(description="Names of config providers, for `${name:path:key}` in values.")
+    ] = field(name="config.providers", default_factory=list)
+    override_policy: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="Which client settings a connector may override: All, None, or Principal "
+            "(security.protocol, sasl.jaas.config, sasl.mechanism).",
+        ),
+    ] = field(name="connector.client.config.override.policy", default="All")
+    topic_creation_enable: Annotated[
+        bool, Meta(description="Whether `topic.creation.*` of source connectors counts. Not built yet: see there.")
+    ] = field(name="topic.creation.enable", default=True)
+
+    # Ours
+    tasks_max: Annotated[int, Meta(ge=1, le=10_000, description="Ours. The most tasks of all connectors together.")] = (
+        field(name="worker.tasks.max", default=256)
+    )
+    task_processes: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=2,
+            description="Ours. Processes of a task: 2, or 1 for small tasks, which share one with Kafka's client.",
+        ),
+    ] = field(name="task.processes", default=2)
+    ring_bytes: Annotated[
+        Bytes,
+        Meta(
+            description="Ours. Memory between a task's two processes, rounded up to a multiple of 8; more where a "
+            "source's max.request.size needs it: a record takes a quarter of it at most."
+        ),
+    ] = field(name="ring.bytes", default=8 * 1024 * 1024)
+    metrics_port: Annotated[
+        int | None,
+        Meta(description="Ours. Port that serves Prometheus' `/metrics`; 0: any that is free. Absent: none."),
+    ] = field(name="metrics.port", default=None)
+    metrics_file: Annotated[
+        str | None, Meta(description="Ours. File that is left with the last values of all metrics. Absent: none.")
+    ] = field(name="metrics.file", default=None)
+    startup_timeout_ms: Annotated[
+        Milliseconds, Meta(ge=1, description="Ours. How long brokers, topics and offsets are looked for at the start.")
+    ] = field(name="startup.timeout.ms", default=15_000)
+    probe_timeout_ms: Annotated[
+        Milliseconds, Meta(ge=1, description="Ours. How long a connector may take to say what its tasks are.")
+    ] = field(name="probe.timeout.ms", default=30_000)
+    restart_max: Annotated[
+        Milliseconds, Meta(description="Ours. Restarts of a task that makes no progress in between before it fails.")
+    ] = field(name="restart.max", default=5)
+    restart_backoff_ms: Annotated[
+        Milliseconds, Meta(description="Ours. Pause before the first restart; it doubles with each that follows.")
+    ] = field(name="restart.backoff.ms", default=200)
+    restart_backoff_max_ms: Annotated[Milliseconds, Meta(description="Ours. The longest pause before a restart.")] = (
+        field(name="restart.backoff.max.ms", default=10_000)
+    )
+
+    # Kafka Connect's, read and checked, without effect yet
+    plugin_path: list[str] | None = field(name="plugin.path", default=None)
+    plugin_discovery: Literal["only_scan", "hybrid_warn", "hybrid_fail", "service_load"] = field(
+        name="plugin.discovery", default="hybrid_warn"
+    )
+    metrics_sample_window_ms: Milliseconds = field(name="metrics.sample.window.ms", default=30_000)
+    metrics_num_samples: Annotated[int, Meta(ge=1)] = field(name="metrics.num.samples", default=2)
+    metrics_recording_level: Literal["INFO", "DEBUG"] = field(name="metrics.recording.level", default="INFO")
+    metric_reporters: list[str] = field(
+        name="metric.reporters", default_factory=lambda: ["org.apache.kafka.common.metrics.JmxReporter"]
+    )
+    client_dns_lookup: Literal["use_all_dns_ips", "resolve_canonical_bootstrap_servers_only"] = field(
+        name="client.dns.lookup", default="use_all_dns_ips"
+    )
+    topic_tracking_enable: bool = field(name="topic.tracking.enable", default=True)
+    topic_tracking_allow_reset: bool = field(name="topic.tracking.allow.reset", default=True)
+    listeners: Annotated[list[str], Meta(min_length=1)] = field(default_factory=lambda: ["http://:8083"])
+    rest_advertised_host_name: str | None = field(name="rest.advertised.host.name", default=None)
+    rest_advertised_port: int | None = field(name="rest.advertised.port", default=None)
+    rest_advertised_listener: str | None = field(name="rest.advertised.listener", default=None)
+    access_control_allow_origin: str = field(name="access.control.allow.origin", default="")
+    access_control_allow_methods: str = field(name="access.control.allow.methods", default="")
+    admin_listeners: list[str] | None = field(name="admin.listeners", default=None)
+    rest_extension_classes: list[str] = field(name="rest.extension.classes", default_factory=list)
+    response_http_headers_config: str = field(name="response.http.headers.config", default="")
+    ssl_client_auth: Literal["required", "requested", "none"] = field(name="ssl.client.auth", default="none")
+
+    @property
+    def timing(self) -> Timing:
+        """Intervals and budgets of every line of this worker."""
+        return Timing(
+            commit_interval=self.offset_flush_interval_ms / 1000,
+            commit_timeout=self.offset_flush_timeout_ms / 1000,
+            revocation_timeout=_REVOCATION_SECONDS,
+            broker_timeout=self.startup_timeout_ms / 1000,
+            stop_timeout=self.task_shutdown_graceful_timeout_ms / 1000,
+            retry_backoff=_RETRY_SECONDS,
+        )
