@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from millrace_folders.sink import FolderSinkConnector
 
 from connectors.file.sink import FileStreamSinkConnector
 from connectors.null import NullSinkConnector
@@ -39,6 +40,11 @@ class Case(NamedTuple):
     bad_key: tuple[str, str]
 
 
+def files_by_offset(folder: Path) -> list[str]:
+    files = sorted((folder / "outbox").iterdir(), key=lambda path: int(path.name.rpartition("-")[2]))
+    return [path.read_text() for path in files]
+
+
 CASES = [
     pytest.param(
         Case(
@@ -50,6 +56,15 @@ CASES = [
         id="FileStreamSink",
     ),
     pytest.param(Case(NullSinkConnector, lambda folder: {}, None, ("delay.ms", "-1")), id="NullSink"),
+    pytest.param(
+        Case(
+            FolderSinkConnector,
+            lambda folder: {"folder": str(folder / "outbox")},
+            files_by_offset,
+            ("folder", ""),
+        ),
+        id="FolderSink (example)",
+    ),
 ]
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from millrace_folders.source import FolderSourceConnector
 
 from connectors.file.source import FileStreamSourceConnector
 from connectors.generator.source import GeneratorSourceConnector
@@ -46,6 +47,13 @@ def file_of_lines(folder: Path) -> dict[str, str]:
     return {"topic": "t", "file": str(path), "batch.size": "7"}
 
 
+def folder_of_files(folder: Path) -> dict[str, str]:
+    (folder / "inbox").mkdir()
+    for number in range(RECORDS):
+        (folder / "inbox" / f"{number:04}.txt").write_text(f"file {number}")
+    return {"topic": "t", "folder": str(folder / "inbox"), "batch.files": "7"}
+
+
 def numbers(folder: Path) -> dict[str, str]:
     return {"topic": "t", "records": str(RECORDS), "batch.size": "7", "key": "sequence"}
 
@@ -53,6 +61,7 @@ def numbers(folder: Path) -> dict[str, str]:
 CASES = [
     pytest.param(Case(FileStreamSourceConnector, file_of_lines, ("batch.size", "many")), id="FileStreamSource"),
     pytest.param(Case(GeneratorSourceConnector, numbers, ("format", "none such")), id="Generator"),
+    pytest.param(Case(FolderSourceConnector, folder_of_files, ("batch.files", "0")), id="FolderSource (example)"),
 ]
 
 
