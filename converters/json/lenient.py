@@ -19,6 +19,7 @@ from converters.json.reading import MISSING
 from engine.api import validation
 from engine.api.errors import DataError
 from engine.api.java_scalars import round_to_float32
+from engine.api.map_keys import as_key
 from engine.api.schema import Schema
 
 __all__ = ["to_value"]
@@ -151,7 +152,7 @@ def _map(schema: Schema, node: Any, replace_null: bool) -> dict[Any, Any]:
             raise DataError(f"Found invalid map entry instead of array tuple: {node_type(entry)}")
         if len(entry) != 2:
             raise DataError(f"Found invalid map entry, expected length 2 but found :{len(entry)}")
-        key = to_value(keys, entry[0], replace_null=replace_null)
+        key = as_key(to_value(keys, entry[0], replace_null=replace_null))
         try:
             result[key] = to_value(values, entry[1], replace_null=replace_null)
         except TypeError as error:

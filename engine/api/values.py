@@ -3,8 +3,8 @@
     parse("12")  ──►  12, INT8              parse("[1, 300]")  ──►  [1, 300], ARRAY of INT16
     parse("1.5") ──►  1.5, FLOAT32          parse("12 34")     ──►  "12 34", STRING
 
-What looks like nothing else is text, so parsing fails for nothing. Two maps that Java has cannot be a dict here and
-stay text: with a list or map for a key, and with both `true` and `1`.
+What looks like nothing else is text, so parsing fails for nothing. A map with both `true` and `1` for keys stays text:
+to a dict they are one.
 
 Used by: converters.simple_header.
 Source: the behaviour of Kafka Connect's Values (its reference, section 6.8).
@@ -22,6 +22,7 @@ from typing import Any
 from engine.api.errors import DataError
 from engine.api.java_dates import Moment, carried, iso_text, parse_iso
 from engine.api.java_scalars import round_to_float32
+from engine.api.map_keys import as_key
 from engine.api.schema import (
     BOOLEAN,
     FLOAT32,
@@ -274,10 +275,8 @@ def _converted(value: Any, schema: Schema) -> Any:
 def _map_of(entries: Sequence[tuple[Any, Any]], keys: Schema | None, values: Schema | None) -> Parsed:
     if keys is None:
         values = None
-    key_column = _aligned([key for key, _ in entries], keys)
+    key_column = [*map(as_key, _aligned([key for key, _ in entries], keys))]
     value_column = _aligned([value for _, value in entries], values)
-    if any(isinstance(key, list | dict) for key in key_column):
-        raise DataError("a list or map cannot be the key of a dict")
     result = dict(zip(key_column, value_column, strict=True))
     if len(result) != len({(type(key), key) for key in key_column}):
         raise DataError("true and 1 are one key of a dict")

@@ -15,6 +15,7 @@ from converters.json.schemas import schema_from_tree
 from engine.api.config import Config
 from engine.api.errors import ConfigError
 from engine.api.java_scalars import date_of_ms, datetime_of_ms, round_to_float32, time_of_ms
+from engine.api.map_keys import as_key
 from engine.api.schema import Float32, Schema
 from engine.api.validation import DAY_MS, TIMESTAMP_MS
 
@@ -68,7 +69,7 @@ def value_of(tagged: Any, schema: Schema | None) -> Any:
         return [value_of(element, schema and schema.value_schema) for element in raw]
     if tag == "map":
         keys, values = schema and schema.key_schema, schema and schema.value_schema
-        return {value_of(key, keys): value_of(element, values) for key, element in raw}
+        return {as_key(value_of(key, keys)): value_of(element, values) for key, element in raw}
     assert tag == "struct", tag
     own = schema_of(tagged["schema"]) if "schema" in tagged else schema
     assert own is not None
