@@ -103,12 +103,12 @@ class Draft:
         name = given.target
         if name in OWNED:
             self.problem(given, f"{given.key} cannot be set: {OWNED[name]}")
-        elif name in NATIVE and NATIVE[name].client in ("both", self.client):
-            self.take_native(given, name)
         elif given.name in IGNORED:
             self.warn(given, IGNORED[given.name])
         elif given.name in REFUSED:
             self.problem(given, f"{given.key} cannot be used: {REFUSED[given.name]}")
+        elif name in NATIVE and NATIVE[name].client in ("both", self.client):
+            self.take_native(given, name)
         elif _FOR_PROGRAMS.match(given.name):
             self.problem(given, f"{given.key} cannot be set in a file: it takes a program's function or object")
         elif name in NATIVE:

@@ -116,8 +116,8 @@ def connector_warnings(
         own = [key for key in properties if key.startswith(f"{converter}.") and not _VERSION.match(key)]
         if own and not properties.get(converter, "").strip():
             warnings.append(
-                f"{', '.join(own)}: without effect, as in Kafka Connect: {converter} is the worker's, with the worker's "
-                f"own keys; name {converter} here as well"
+                f"{', '.join(own)}: without effect, as in Kafka Connect: {converter} is the worker's, with its keys "
+                f"there; name {converter} here as well"
             )
     if not is_strict:
         warnings += [f"{text}; it has no effect" for _, text in _unknown(properties, kind, known_keys)]

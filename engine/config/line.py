@@ -1,9 +1,9 @@
 """A line's specification: all that its two processes need to know, settled before they are forked.
 
-Plain values only: made by `engine.boot` out of files, defaults and the probe's answer,
+Plain values only: made by `engine.plan` out of files, defaults and the probe's answer,
 kept by the supervisor for every restart, inherited by the children as it is.
 
-Used by: boot (makes), supervisor (keeps), task and pump (read).
+Used by: engine.plan (makes), supervisor (keeps), task and pump (read).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-__all__ = ["LineSpec", "PluginSpec", "Subscription", "Timing"]
+__all__ = ["LineSpec", "PluginSpec", "Restarts", "Subscription", "Timing"]
 
 
 class PluginSpec(Struct, frozen=True):
@@ -41,6 +41,14 @@ class Timing(Struct, frozen=True):
     retry_backoff: float = 3.0  # before a call that raised RetriableError is made again
 
 
+class Restarts(Struct, frozen=True):
+    """How often a line is started again that made no progress in between, and how soon."""
+
+    count_max: int = 5  # restart.max
+    backoff_ms: int = 200  # restart.backoff.ms
+    backoff_ms_max: int = 10_000  # restart.backoff.max.ms
+
+
 class LineSpec(Struct, frozen=True, kw_only=True):
     """One task, ready to be forked."""
 
@@ -58,6 +66,7 @@ class LineSpec(Struct, frozen=True, kw_only=True):
     kafka: Mapping[str, str | int | float | bool]  # settings of this line's client, in librdkafka's names
     subscription: Subscription = Subscription()
     start_at: str = "earliest"  # sinks: where a partition begins that was never committed
+    fetch_records_max: int | None = None  # sinks: the most records of one `put`; None: the pump decides
     store: str = ""  # path of the SQLite store
     store_lock: int = -1  # descriptor of the lock that keeps a second worker away
     is_bulk: bool = False
@@ -66,6 +75,7 @@ class LineSpec(Struct, frozen=True, kw_only=True):
     record_bytes_max: int = 1024 * 1024  # sources: the largest key and value together
     processes: int = 2  # 1: both banks in one process
     timing: Timing = Timing()
+    restarts: Restarts = Restarts()
     secrets: tuple[str, ...] = ()  # values that no log may show
 
     @property

@@ -17,13 +17,21 @@ from engine.config.problems import did_you_mean, place, raise_all
 from engine.config.servers import bad_servers
 from engine.config.worker_keys import OFFSETS_FILE, WorkerConfig
 
-__all__ = ["WORKER_PREFIXES", "WorkerConfig", "read_worker", "ring_bytes", "worker_warnings"]
+__all__ = [
+    "DISTRIBUTED",
+    "WITHOUT_EFFECT",
+    "WORKER_PREFIXES",
+    "WorkerConfig",
+    "read_worker",
+    "ring_bytes",
+    "worker_warnings",
+]
 
 _RING_ALIGNMENT_BYTES = 8
 _PORT_MAX = 65_535
 
 #: Known keys that do nothing yet, with the reason: said once, when a file sets one of them.
-_WITHOUT_EFFECT: Mapping[str, str] = {
+WITHOUT_EFFECT: Mapping[str, str] = {
     "plugin.path": "Java's plugins are not loaded; plugins are Python packages, found where they are installed",
     "plugin.discovery": "plugins are found by their packages' entry points",
     "metrics.sample.window.ms": "metrics are counters since the start",
@@ -52,7 +60,7 @@ _WITHOUT_EFFECT: Mapping[str, str] = {
 }
 
 #: Keys of Kafka Connect's distributed worker alone.
-_DISTRIBUTED = frozenset(
+DISTRIBUTED = frozenset(
     {
         "group.id",
         "session.timeout.ms",
@@ -133,7 +141,7 @@ def worker_warnings(properties: Mapping[str, str], *, is_strict: bool) -> list[s
     if properties.get("exactly.once.source.support", "disabled").strip().lower() != "disabled":
         warnings.append("exactly.once.source.support: sources deliver at least once; exactly-once is not built yet")
     for key in sorted(properties):
-        reason = _WITHOUT_EFFECT.get(key) or next(
+        reason = WITHOUT_EFFECT.get(key) or next(
             (why for prefix, why in _PREFIXES_WITHOUT_EFFECT.items() if key.startswith(prefix)), None
         )
         if reason is not None and not _is_default(key, properties[key]):
@@ -187,7 +195,7 @@ def _unknown_keys(properties: Mapping[str, str]) -> list[str]:
         key
         for key in properties
         if key not in known
-        and key not in _WITHOUT_EFFECT
+        and key not in WITHOUT_EFFECT
         and not key.startswith(WORKER_PREFIXES)
         and not _is_distributed(key)
         and not _is_unprefixed_client_key(key)
@@ -195,12 +203,12 @@ def _unknown_keys(properties: Mapping[str, str]) -> list[str]:
 
 
 def _is_distributed(key: str) -> bool:
-    return key in _DISTRIBUTED or (key.startswith(_DISTRIBUTED_PREFIXES) and key != OFFSETS_FILE)
+    return key in DISTRIBUTED or (key.startswith(_DISTRIBUTED_PREFIXES) and key != OFFSETS_FILE)
 
 
 def _is_unprefixed_client_key(key: str) -> bool:
     own: Any = {known.name for known in keys_of(WorkerConfig)}
-    return key not in own and key not in _WITHOUT_EFFECT and key not in _DISTRIBUTED and is_client_key(key)
+    return key not in own and key not in WITHOUT_EFFECT and key not in DISTRIBUTED and is_client_key(key)
 
 
 def _is_default(key: str, text: str) -> bool:
