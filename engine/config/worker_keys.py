@@ -23,6 +23,7 @@ _REVOCATION_SECONDS = 60.0
 _RETRY_SECONDS = 3.0
 
 Milliseconds = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+SomeMilliseconds = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 Bytes = Annotated[int, Meta(ge=RING_BYTES_MIN, le=RING_BYTES_MAX)]
 
 OFFSETS_FILE = "offset.storage.file.filename"
@@ -55,10 +56,10 @@ class WorkerConfig(Config, frozen=True, kw_only=True):
         ),
     ] = field(name=OFFSETS_FILE)
     offset_flush_interval_ms: Annotated[
-        Milliseconds, Meta(ge=1, description="How often offsets of sources are stored and those of sinks committed.")
+        SomeMilliseconds, Meta(description="How often offsets of sources are stored and those of sinks committed.")
     ] = field(name="offset.flush.interval.ms", default=60_000)
     offset_flush_timeout_ms: Annotated[
-        Milliseconds, Meta(ge=1, description="How long one such store or commit may take.")
+        SomeMilliseconds, Meta(description="How long one such store or commit may take.")
     ] = field(name="offset.flush.timeout.ms", default=5_000)
     task_shutdown_graceful_timeout_ms: Annotated[
         Milliseconds, Meta(description="How long all tasks together may take to stop before they are ended.")
@@ -105,10 +106,10 @@ class WorkerConfig(Config, frozen=True, kw_only=True):
         str | None, Meta(description="Ours. File that is left with the last values of all metrics. Absent: none.")
     ] = field(name="metrics.file", default=None)
     startup_timeout_ms: Annotated[
-        Milliseconds, Meta(ge=1, description="Ours. How long brokers, topics and offsets are looked for at the start.")
+        SomeMilliseconds, Meta(description="Ours. How long brokers, topics and offsets are looked for at the start.")
     ] = field(name="startup.timeout.ms", default=15_000)
     probe_timeout_ms: Annotated[
-        Milliseconds, Meta(ge=1, description="Ours. How long a connector may take to say what its tasks are.")
+        SomeMilliseconds, Meta(description="Ours. How long a connector may take to say what its tasks are.")
     ] = field(name="probe.timeout.ms", default=30_000)
     restart_max: Annotated[
         Milliseconds, Meta(description="Ours. Restarts of a task that makes no progress in between before it fails.")

@@ -28,7 +28,7 @@ __all__ = ["KafkaCheck", "check_kafka", "make_client"]
 logger = logging.getLogger("millrace.kafka")
 
 #: librdkafka says the same thing again for every attempt; here what it says becomes one answer.
-_SILENT = logging.Logger("millrace.kafka.check", logging.CRITICAL + 1)
+_SILENT = logging.Logger("millrace.kafka.check", logging.CRITICAL + 1)  # noqa: LOG001  nobody shall turn it on
 #: Asking for one topic costs less than asking for all; this one is nearly everywhere.
 INTERNAL_TOPIC = "__consumer_offsets"
 #: Between two looks at what librdkafka has complained about.

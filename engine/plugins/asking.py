@@ -23,22 +23,13 @@ from engine.api.converter import Converter, HeaderConverter, plain_config
 from engine.api.errors import ConfigError, ConnectError, Problem
 from engine.api.task import SinkTask, SourceTask
 from engine.config.line import PluginSpec
-from engine.config.problems import did_you_mean
 from engine.plugins.catalog import Catalog, Kind
 from engine.plugins.loading import path_of
 from engine.plugins.probe import Tell
 
-__all__ = ["Interview", "secret_keys"]
+__all__ = ["Interview"]
 
 Answer = TypeVar("Answer")
-
-#: Keys of a converter's or transform's prefix that are the engine's own.
-_ENGINE_KEYS = frozenset({"type", "predicate", "negate", "plugin.version", "converter.type"})
-
-
-def secret_keys(config: type[Config]) -> set[str]:
-    """The names of the declared keys that hold secrets."""
-    return {key.name for key in keys_of(config) if key.kind is Password}
 
 
 class Interview:
@@ -47,14 +38,14 @@ class Interview:
     Nothing is raised: everything is in `problems` and `warnings`.
     """
 
-    def __init__(self, title: str, catalog: Catalog, tell: Tell, *, is_strict: bool) -> None:
+    def __init__(self, title: str, catalog: Catalog, tell: Tell) -> None:
         self._title = title  # "connector orders", or "worker" for what connectors inherit
         self._catalog = catalog
         self._tell = tell
-        self._is_strict = is_strict  # unknown keys are errors
         self.problems: list[Problem] = []
         self.warnings: list[str] = []
-        self.secret_keys: set[str] = set()
+        self.known_keys: set[str] = set()  # all that the plugins declare, with their prefixes
+        self.secret_keys: set[str] = set()  # those of them that hold secrets
 
     def ask(self, step: str, call: Callable[[], Answer], key: str = "") -> Answer | None:
         """What `call` answers; None when it raised, and why is a problem.
@@ -117,7 +108,9 @@ class Interview:
 
     def keys(self, connector: type[Connector], properties: Mapping[str, str]) -> None:
         """Parse the keys that the connector declares, and let it look for contradictions among them."""
-        self.secret_keys |= secret_keys(connector.config)
+        self._declare(connector.config, "")
+        if not keys_of(connector.config):
+            self.known_keys |= set(properties)  # it reads what it likes
         self.ask("reading its keys", lambda: connector.config.parse(properties))
         found = self.ask("validate", lambda: list(connector().validate(dict(properties))))
         self.problems += [problem for problem in found or () if problem not in self.problems]
@@ -192,23 +185,17 @@ class Interview:
             return None
         config = plain_config(properties, prefix)
         declared: type[Config] = found.config
-        self.secret_keys |= {prefix + secret for secret in secret_keys(declared)}
+        self._declare(declared, prefix)
         before = len(self.problems)
-        self._unknown(config, declared, prefix)
         parsed = self.ask(f"{key}={name}: reading its keys", lambda: declared.parse(config))
         if parsed is not None:
             self.ask(f"{key}={name}: configure", lambda: configure(found(), parsed))
         self.problems[before:] = [_prefixed(problem, prefix) for problem in self.problems[before:]]
         return PluginSpec(path_of(found), config)
 
-    def _unknown(self, config: Mapping[str, str], declared: type[Config], prefix: str) -> None:
-        known = [key.name for key in keys_of(declared)]
-        for key in sorted(set(config) - set(known) - _ENGINE_KEYS):
-            text = f'unknown key "{prefix}{key}"{did_you_mean(key, known)}'
-            if self._is_strict:
-                self.problems.append(Problem(prefix + key, text))
-            else:
-                self.warnings.append(f"{text}; it has no effect")
+    def _declare(self, config: type[Config], prefix: str) -> None:
+        self.known_keys |= {prefix + key.name for key in keys_of(config)}
+        self.secret_keys |= {prefix + key.name for key in keys_of(config) if key.kind is Password}
 
 
 class _ProbeContext:

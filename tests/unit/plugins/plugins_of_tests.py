@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Annotated
@@ -24,11 +23,14 @@ __all__ = [
     "Abstract",
     "Counting",
     "Exiting",
+    "Generous",
     "Hanging",
     "Listening",
+    "NotText",
     "Picky",
     "Printing",
     "Raising",
+    "Same",
     "Upper",
     "Writing",
 ]
@@ -56,15 +58,29 @@ class NumbersConfig(Config, frozen=True, kw_only=True):
 
 
 class Counting(SourceConnector):
-    """Gives as many tasks as it may, each with its number; `extra` more on request."""
+    """Gives as many tasks as it may, each with its number."""
 
     config = NumbersConfig
     task = NumbersTask
     version = "1.2.3"
 
     def task_configs(self, tasks_max: int) -> Sequence[Mapping[str, str]]:
-        extra = int(self.properties.get("extra", "0"))
-        return [{"number": str(number), "topic": self.properties["topic"]} for number in range(tasks_max + extra)]
+        return [{"number": str(number), "topic": self.properties["topic"]} for number in range(tasks_max)]
+
+
+class GenerousConfig(NumbersConfig, frozen=True, kw_only=True):
+    """How generous it is."""
+
+    extra: int
+
+
+class Generous(Counting):
+    """Gives `extra` tasks more than it may."""
+
+    config = GenerousConfig
+
+    def task_configs(self, tasks_max: int) -> Sequence[Mapping[str, str]]:
+        return super().task_configs(tasks_max + int(self.properties["extra"]))
 
 
 class Listening(Counting):
@@ -94,7 +110,6 @@ class Printing(Counting):
     def task_configs(self, tasks_max: int) -> Sequence[Mapping[str, str]]:
         print("a plugin's chatter")  # noqa: T201  what is tested
         os.write(1, b"a plugin's raw chatter\n")
-        sys.__stdout__.write("more chatter\n") if sys.__stdout__ else None
         return super().task_configs(tasks_max)
 
 

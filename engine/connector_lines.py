@@ -1,0 +1,246 @@
+"""One connector, from its file to the lines of its tasks.
+
+    class ──► converters, transforms ──► its keys ──► the engine's keys ──► client settings ──► task_configs
+      found, configured on trial          parsed       read                 settled             a LineSpec each
+
+Everything that can be asked in spite of an earlier problem is asked, so that one run tells all of them; a connector
+is started only when nothing is wrong so far.
+
+Used by: engine.plan, within a probe.
+Not here: the worker, variables (plan.py), how plugins are asked (engine.plugins.asking).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from engine.api.connector import Connector, SinkConnector
+from engine.api.errors import ConfigError, Problem
+from engine.api.task import SinkTask, SourceTask
+from engine.config.clients import ClientSettings, consumer_settings, producer_settings
+from engine.config.connector import ConnectorConfig, SinkKeys, connector_warnings, read_connector
+from engine.config.files import ConnectorFile
+from engine.config.line import LineSpec, PluginSpec, Restarts, Timing
+from engine.config.worker import WorkerConfig, ring_bytes
+from engine.plugins.asking import Interview
+from engine.plugins.loading import path_of
+
+__all__ = ["ConnectorLines", "PlanOptions", "Shared", "ring_bytes_for"]
+
+#: What a frame of one record needs beside the record: the overheads of engine.task.source and the ring's own header.
+FRAME_OVERHEAD_BYTES = 4096 + 48 + 8
+#: A ring holds at least this many of its largest frames (engine.shm.ring).
+FRAMES_MIN = 4
+#: A sink may flush for this part of max.poll.interval.ms before its partitions are given up.
+REVOCATION_PART = 0.5
+
+_CONVERTERS = ("key.converter", "value.converter", "header.converter")
+_RECORD_BYTES = 1_048_576
+
+
+class PlanOptions(Struct, frozen=True, kw_only=True):
+    """What the command says beside the files."""
+
+    is_bulk: bool = True
+    is_embedded: bool = False  # Kafka is the mock cluster of the demo
+    worker_id: str = ""  # tells apart workers on the same brokers; a part of static member ids
+    overrides: Mapping[str, str] = {}  # keys of the worker that the command line gives
+
+
+class Shared(Struct, frozen=True):
+    """What all connectors of a worker have in common."""
+
+    worker: WorkerConfig
+    properties: Mapping[str, str]  # the worker's, variables resolved
+    worker_file: str
+    store: str
+    options: PlanOptions
+    secrets: set[str]  # grows
+    inherited: Callable[[str], PluginSpec | None]  # the worker's converter of this key
+
+
+class ConnectorLines:
+    """Makes one connector's lines; what is wrong is in the interview's problems."""
+
+    def __init__(self, connector: ConnectorFile, shared: Shared, asked: Interview) -> None:
+        self._connector = connector
+        self._properties = connector.properties
+        self._shared = shared
+        self._asked = asked
+        self._is_strict = connector.file.endswith(".toml")
+
+    def lines(self) -> list[LineSpec]:
+        """A line for each task; none when anything is wrong, or the connector is not to run."""
+        asked, properties = self._asked, self._properties
+        found = self._connector_class()
+        converters = [self._converter(key) for key in _CONVERTERS]
+        aliases = [alias.strip() for alias in properties.get("transforms", "").split(",")]
+        transforms = [asked.transform(alias, properties) for alias in dict.fromkeys(filter(None, aliases))]
+        if found is None:
+            return []
+        task = asked.task_class(found)
+        asked.keys(found, properties)
+        keys = self._read_keys(found)
+        clients = self._client(keys, 0) if keys is not None else None
+        plugins = [spec for spec in (*converters, *transforms) if spec is not None]
+        if asked.problems or task is None or keys is None or clients is None:
+            return []
+        if len(plugins) < len(converters) + len(transforms):
+            return []  # the worker's converter is at fault, which is told as the worker's
+        if self._connector.initial_state != "RUNNING":
+            asked.warnings.append(f"initial_state is {self._connector.initial_state}: it is checked and not started")
+            return []
+        configs = asked.task_configs(found, properties, keys.tasks_max, is_enforced=keys.is_tasks_max_enforced)
+        if asked.problems:
+            return []
+        if not configs:
+            asked.warnings.append("it has no tasks: there is nothing to do")
+        first = self._line(keys, task, clients, plugins)
+        return [self._of_task(first, keys, number, config) for number, config in enumerate(configs)]
+
+    def _connector_class(self) -> type[Connector] | None:
+        key = "connector.class"
+        name = self._properties.get(key, "").strip()
+        if not name:
+            text = f'Missing required configuration "{key}" which has no default value: give it a class or an alias'
+            self._asked.problems.append(Problem(key, text))
+            return None
+        return self._asked.find("connector", key, name)
+
+    def _converter(self, key: str) -> PluginSpec | None:
+        """The connector's own converter, with its own keys; or the worker's, with the worker's keys only."""
+        name = self._properties.get(key, "").strip()
+        return self._asked.converter(key, name, self._properties) if name else self._shared.inherited(key)
+
+    def _read_keys(self, found: type[Connector]) -> ConnectorConfig | None:
+        worker, is_sink, known_keys = self._shared.worker, issubclass(found, SinkConnector), self._asked.known_keys
+        try:
+            keys = read_connector(
+                self._properties,
+                worker,
+                is_sink=is_sink,
+                file=self._connector.file,
+                is_strict=self._is_strict,
+                known_keys=known_keys,
+                secrets=self._shared.secrets,
+            )
+        except ConfigError as error:
+            self._asked.problems += error.problems
+            return None
+        self._asked.warnings += connector_warnings(
+            self._properties, worker, is_sink=is_sink, is_strict=self._is_strict, known_keys=known_keys
+        )
+        return keys
+
+    def _client(self, keys: ConnectorConfig, task: int) -> ClientSettings | None:
+        """The settings of one task's client; those of the tasks differ in ids only."""
+        shared = self._shared
+        where: dict[str, Any] = {
+            "worker_config": shared.worker,
+            "name": self._connector.name,
+            "task": task,
+            "file": self._connector.file,
+            "worker_file": shared.worker_file,
+            "secrets": shared.secrets,
+        }
+        try:
+            if isinstance(keys, SinkKeys):
+                where["worker_id"] = shared.options.worker_id
+                client = consumer_settings(shared.properties, self._properties, **where)
+            else:
+                client = producer_settings(shared.properties, self._properties, **where)
+        except ConfigError as error:
+            self._asked.problems += error.problems
+            return None
+        shared.secrets.update(client.secrets)
+        if task == 0:
+            self._asked.warnings += client.warnings
+        return client
+
+    def _line(
+        self,
+        keys: ConnectorConfig,
+        task: type[SourceTask | SinkTask],
+        client: ClientSettings,
+        plugins: list[PluginSpec],
+    ) -> LineSpec:
+        """The line of task 0, without its task's configuration."""
+        shared = self._shared
+        is_sink = isinstance(keys, SinkKeys)
+        record_bytes = _fetch_bytes(client) if is_sink else client.record_bytes_max
+        return LineSpec(
+            connector=self._connector.name,
+            task=0,
+            type="sink" if is_sink else "source",
+            plugin=keys.connector_class,
+            task_path=path_of(task),
+            task_config={},
+            key_converter=plugins[0],
+            value_converter=plugins[1],
+            header_converter=plugins[2],
+            transforms=tuple(plugins[3:]),
+            wants_commit_record=issubclass(task, SourceTask) and task.commit_record is not SourceTask.commit_record,
+            kafka=client.settings,
+            subscription=keys.subscription,
+            start_at=client.start_at,
+            fetch_records_max=client.fetch_max_records,
+            store=shared.store,
+            is_bulk=shared.options.is_bulk,
+            is_embedded=shared.options.is_embedded,
+            ring_bytes=self._ring_bytes(keys, record_bytes, is_sink=is_sink),
+            record_bytes_max=record_bytes,
+            processes=int(keys.task_processes or 2),
+            timing=_timing(shared.worker, client),
+            restarts=_restarts(keys),
+        )
+
+    def _ring_bytes(self, keys: ConnectorConfig, record_bytes: int, *, is_sink: bool) -> int:
+        wanted = ring_bytes(keys.ring_bytes or self._shared.worker.ring_bytes)
+        needed = ring_bytes_for(wanted, record_bytes)
+        if needed > wanted:
+            setting = "consumer's max.partition.fetch.bytes" if is_sink else "producer's max.request.size"
+            self._asked.warnings.append(
+                f"ring.bytes={wanted} is less than {FRAMES_MIN} records of the {setting}, {record_bytes}, take: "
+                f"its rings have {needed} bytes"
+            )
+        return needed
+
+    def _of_task(self, first: LineSpec, keys: ConnectorConfig, number: int, config: Mapping[str, str]) -> LineSpec:
+        client = self._client(keys, number)
+        assert client is not None, "the settings of task 0 were good"
+        given = {"task.class": first.task_path}
+        if first.type == "sink":
+            given |= {key: self._properties[key] for key in ("topics", "topics.regex") if key in self._properties}
+        return replace(first, task=number, task_config={**config, **given}, kafka=client.settings)
+
+
+def ring_bytes_for(wanted: int, record_bytes: int) -> int:
+    """The capacity of a ring that is to have `wanted` bytes and must take a record of `record_bytes`.
+
+    A frame has at most a quarter of a ring. For a source, `record_bytes` bounds its records. For a sink it is what a
+    broker sends at once: batches that grow when they are decompressed may hold larger records, which the pump refuses.
+    """
+    return max(wanted, ring_bytes(FRAMES_MIN * (record_bytes + FRAME_OVERHEAD_BYTES)))
+
+
+def _fetch_bytes(client: ClientSettings) -> int:
+    found = client.settings.get("max.partition.fetch.bytes", client.settings.get("fetch.message.max.bytes"))
+    return found if isinstance(found, int) else _RECORD_BYTES
+
+
+def _timing(worker: WorkerConfig, client: ClientSettings) -> Timing:
+    timing = worker.timing
+    interval_ms = client.settings.get("max.poll.interval.ms")
+    if not isinstance(interval_ms, int):
+        return timing
+    return replace(timing, revocation_timeout=min(timing.revocation_timeout, REVOCATION_PART * interval_ms / 1000))
+
+
+def _restarts(keys: ConnectorConfig) -> Restarts:
+    count, backoff_ms, backoff_ms_max = keys.restart_max, keys.restart_backoff_ms, keys.restart_backoff_max_ms
+    assert None not in (count, backoff_ms, backoff_ms_max), "inherited from the worker"
+    return Restarts(count or 0, backoff_ms or 0, backoff_ms_max or 0)

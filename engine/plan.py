@@ -1,0 +1,223 @@
+"""Out of files, the lines to be forked: every name found, every key read, every plugin asked, before anything starts.
+
+    Pipeline ──► variables ──► the worker's keys ──► each connector's lines ──► does Kafka take it?
+                 providers     worker.py             connector_lines.py         engine.kafka.check
+
+All of it happens in a probe child, as it runs plugin code; the plan crosses back as bytes. Everything that is wrong
+with any connector is told together, with file, connector and key; no secret is shown.
+
+Used by: engine.launch (asks), engine.boot (runs the plan).
+Not here: what single keys mean (engine.config), one connector (connector_lines.py), processes (boot.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from engine.api.errors import ConfigError, Problem, UnreachableError
+from engine.api.provider import ConfigProvider
+from engine.config.files import ConnectorFile, Pipeline
+from engine.config.line import LineSpec, PluginSpec
+from engine.config.masking import is_secret, masked
+from engine.config.problems import place, raise_all
+from engine.config.providers import make_providers, resolve
+from engine.config.worker import WorkerConfig, read_worker, worker_warnings
+from engine.connector_lines import ConnectorLines, PlanOptions, Shared
+from engine.kafka.check import KafkaCheck, check_kafka
+from engine.plugins.asking import Interview
+from engine.plugins.catalog import Catalog, discover
+from engine.plugins.probe import DEADLINE_KEY, Tell, in_probe
+
+__all__ = ["Plan", "PlanOptions", "make_plan", "prepare"]
+
+PROBE_SECONDS = 30.0
+
+_STORE_ENDING = ".millrace.db"
+#: Stands for a worker whose keys could not be read, so that connectors are looked at all the same.
+_UNREADABLE = WorkerConfig(key_converter="", value_converter="", header_converter="", offset_storage_file_filename="")
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """What a run starts with; crosses from the probe as msgpack."""
+
+    worker: WorkerConfig
+    store: str  # absolute path of the SQLite store of source offsets
+    lines: tuple[LineSpec, ...]
+    files: Mapping[str, str]  # of each connector
+    warnings: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()  # values that no log may show
+
+
+class _Prepared(Struct, frozen=True):
+    """The probe's answer."""
+
+    plan: Plan
+    kafka: KafkaCheck
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_Prepared).decode
+
+
+def prepare(pipeline: Pipeline, options: PlanOptions, *, asks_kafka: bool) -> Plan:
+    """The plan of these files, made in a probe child; with `asks_kafka`, checked with its brokers as well.
+
+    Call it from the only thread, before any Kafka client is made. Raises ConfigError with every problem, ProbeError
+    (one of those) when a plugin hangs or crashes, UnreachableError when Kafka or a topic is not there.
+    """
+
+    def question(tell: Tell) -> bytes:
+        plan = make_plan(pipeline, options, tell)
+        check = KafkaCheck()
+        if asks_kafka:
+            seconds = plan.worker.startup_timeout_ms / 1000
+            check = check_kafka(plan.lines, timeout_seconds=seconds, say=tell)
+        return _encode(_Prepared(plan, check))
+
+    answer = _decode(in_probe(question, timeout_seconds=_probe_seconds(pipeline, options)))
+    plan, check = answer.plan, answer.kafka
+    problems = [replace(problem, file=plan.files.get(problem.connector, "")) for problem in check.problems]
+    problems = masked(problems, plan.secrets)
+    if check.is_unreachable:
+        raise UnreachableError("\n".join(map(str, problems)))
+    raise_all(problems)
+    return replace(plan, warnings=(*plan.warnings, *check.warnings))
+
+
+def make_plan(pipeline: Pipeline, options: PlanOptions, tell: Tell = lambda *_: None) -> Plan:
+    """The plan of these files. Runs plugin code: call it in a probe only. Raises ConfigError with every problem."""
+    return _Planner(pipeline, options, discover(), tell).plan()
+
+
+class _Planner:
+    """Makes one plan; keeps what is wrong until everything has been looked at."""
+
+    def __init__(self, pipeline: Pipeline, options: PlanOptions, catalog: Catalog, tell: Tell) -> None:
+        self._pipeline = pipeline
+        self._options = options
+        self._catalog = catalog
+        self._tell = tell
+        self._problems: list[Problem] = []
+        self._warnings: list[str] = []
+        self._secrets: set[str] = set()
+        self._properties: dict[str, str] = {}  # the worker's, variables resolved
+        self._worker = _UNREADABLE
+        self._inherited: dict[str, PluginSpec | None] = {}
+
+    def plan(self) -> Plan:
+        """All connectors' lines. Raises ConfigError with every problem."""
+        connectors = self._resolve()
+        self._read_worker()
+        store = str(Path(f"{self._worker.offset_storage_file_filename}{_STORE_ENDING}").absolute())
+        shared = Shared(
+            self._worker,
+            self._properties,
+            self._pipeline.worker_file,
+            store,
+            self._options,
+            self._secrets,
+            self._worker_converter,
+        )
+        lines = [line for connector in connectors for line in self._lines(connector, shared)]
+        if len(lines) > self._worker.tasks_max:
+            text = f"{len(lines)} tasks in all; expected at most worker.tasks.max={self._worker.tasks_max}"
+            self._problems.append(Problem("worker.tasks.max", text, file=self._pipeline.worker_file))
+        raise_all(masked(dict.fromkeys(self._problems), self._secrets))
+        secrets = tuple(sorted(self._secrets))
+        return Plan(
+            worker=self._worker,
+            store=store,
+            lines=tuple(replace(line, secrets=secrets) for line in lines),
+            files={connector.name: connector.file for connector in connectors},
+            warnings=tuple(dict.fromkeys(self._warnings)),
+            secrets=secrets,
+        )
+
+    def _resolve(self) -> list[ConnectorFile]:
+        """Settle the worker's properties; returns the connectors, both with their variables resolved."""
+        text = {**self._pipeline.worker, **self._options.overrides}
+        file = self._pipeline.worker_file
+        asked = Interview("worker", self._catalog, self._tell)
+        providers = asked.ask(
+            "making its config providers",
+            lambda: make_providers(text, lambda name: self._catalog.find("config_provider", name)),
+            "config.providers",
+        )
+        # Without its providers no value is what it should be: nothing else could be told.
+        raise_all(place(asked.problems, file=file))
+        assert providers is not None, "without a problem there is an answer"
+        self._properties = self._resolved(asked, text, providers)
+        self._problems += place(asked.problems, file=file)
+        connectors = []
+        for connector in self._pipeline.connectors:
+            asked = Interview(f"connector {connector.name}", self._catalog, self._tell)
+            properties = self._resolved(asked, connector.properties, providers)
+            self._problems += place(asked.problems, connector=connector.name, file=connector.file)
+            connectors.append(replace(connector, properties=properties))
+        return connectors
+
+    def _resolved(
+        self, asked: Interview, text: dict[str, str], providers: Mapping[str, ConfigProvider]
+    ) -> dict[str, str]:
+        resolved = asked.ask("asking config providers", lambda: resolve(text, providers))
+        if resolved is None:
+            return text
+        self._secrets |= resolved.secrets
+        self._secrets |= {value for key, value in resolved.properties.items() if is_secret(key) and value}
+        return resolved.properties
+
+    def _read_worker(self) -> None:
+        file = self._pipeline.worker_file
+        is_strict = file.endswith(".toml")
+        try:
+            self._worker = read_worker(
+                self._properties,
+                file=file,
+                is_strict=is_strict,
+                offsets_file=_offsets_file(self._pipeline),
+                secrets=self._secrets,
+            )
+        except ConfigError as error:
+            self._problems += error.problems
+        else:
+            self._warnings += worker_warnings(self._properties, is_strict=is_strict)
+
+    def _lines(self, connector: ConnectorFile, shared: Shared) -> list[LineSpec]:
+        asked = Interview(f"connector {connector.name}", self._catalog, self._tell)
+        lines = ConnectorLines(connector, shared, asked).lines()
+        self._problems += place(asked.problems, connector=connector.name, file=connector.file)
+        self._warnings += [f"connector {connector.name}: {text}" for text in asked.warnings]
+        self._keep_secret(asked.secret_keys, connector.properties)
+        return lines
+
+    def _worker_converter(self, key: str) -> PluginSpec | None:
+        """The converter that the worker gives to connectors that name none; asked for once."""
+        if key not in self._inherited:
+            asked = Interview("worker", self._catalog, self._tell)
+            name = str(getattr(self._worker, key.replace(".", "_")))
+            # Without a name the worker's keys could not be read, which has been told.
+            self._inherited[key] = asked.converter(key, name, self._properties) if name else None
+            self._problems += place(asked.problems, file=self._pipeline.worker_file)
+            self._keep_secret(asked.secret_keys, self._properties)
+        return self._inherited[key]
+
+    def _keep_secret(self, keys: set[str], properties: Mapping[str, str]) -> None:
+        self._secrets |= {properties[key] for key in keys if properties.get(key)}
+
+
+def _offsets_file(pipeline: Pipeline) -> str | None:
+    """Where offsets of a TOML pipeline are kept by default; None: Kafka Connect's files must say it."""
+    files = [pipeline.worker_file, *(connector.file for connector in pipeline.connectors)]
+    first = next((file for file in files if file.endswith(".toml")), None)
+    return None if first is None else str(Path(first).parent / "offsets")
+
+
+def _probe_seconds(pipeline: Pipeline, options: PlanOptions) -> float:
+    """The time budget of a step, read before anything is checked: what is no number is refused by the probe."""
+    text = options.overrides.get(DEADLINE_KEY, pipeline.worker.get(DEADLINE_KEY, "")).strip()
+    return max(1, int(text)) / 1000 if text.isdecimal() else PROBE_SECONDS

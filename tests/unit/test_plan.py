@@ -1,0 +1,314 @@
+"""A plan holds everything the processes need, or tells everything that is wrong; either way nothing was started."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from engine.api.errors import ConfigError, UnreachableError
+from engine.config.files import Pipeline, load
+from engine.config.line import LineSpec
+from engine.connector_lines import ring_bytes_for
+from engine.plan import Plan, PlanOptions, make_plan, prepare
+from engine.plugins.probe import ProbeError
+from engine.shm.ring import largest_frame_bytes
+from engine.task import source
+
+PLUGINS = "tests.unit.plugins.plugins_of_tests"
+OPTIONS = PlanOptions(worker_id="w1")
+WORKER = """
+[worker]
+"bootstrap.servers" = "localhost:1"
+"key.converter" = "StringConverter"
+"value.converter" = "JsonConverter"
+"value.converter.schemas.enable" = false
+"header.converter" = "StringConverter"
+"""
+
+
+def pipeline(folder: Path, connectors: str, worker: str = WORKER) -> Pipeline:
+    file = folder / "pipeline.toml"
+    file.write_text(f"{worker}\n{connectors.replace('PLUGINS', PLUGINS)}")
+    return load([file])
+
+
+def connector(name: str, plugin: str, *lines: str) -> str:
+    return "\n".join([f"[connectors.{name}]", f'"connector.class" = "PLUGINS:{plugin}"', *lines, ""])
+
+
+def complaints(caught: pytest.ExceptionInfo[ConfigError]) -> list[str]:
+    return [str(problem) for problem in caught.value.problems]
+
+
+@pytest.fixture
+def counting(tmp_path: Path) -> Plan:
+    """Of a source of three tasks and a sink."""
+    return make_plan(
+        pipeline(
+            tmp_path,
+            connector("numbers", "Counting", "topic = 'a'", '"tasks.max" = 3')
+            + connector("out", "Writing", "topics = ['a', 'b']"),
+        ),
+        OPTIONS,
+    )
+
+
+def test_each_task_gets_its_line_with_what_the_connector_gave_it(counting: Plan) -> None:
+    sources = [line for line in counting.lines if line.type == "source"]
+    assert [line.title for line in sources] == ["numbers/0", "numbers/1", "numbers/2"]
+    assert [line.task_config["number"] for line in sources] == ["0", "1", "2"]
+    assert {line.task_path for line in sources} == {f"{PLUGINS}:NumbersTask"}
+    assert len({line.kafka["client.id"] for line in sources}) == 3
+
+
+def test_a_sinks_task_gets_its_topics_as_kafka_connect_adds_them(counting: Plan) -> None:
+    sink = counting.lines[-1]
+    assert sink.type == "sink"
+    assert sink.subscription.topics == ("a", "b")
+    assert sink.task_config == {"number": "0", "topics": "a,b", "task.class": f"{PLUGINS}:WritingTask"}
+    assert sink.kafka["group.id"] == "connect-out"
+    assert sink.kafka["group.instance.id"] == "w1-out-0"
+
+
+def test_a_plan_crosses_as_bytes_and_is_the_same(counting: Plan) -> None:
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(counting), type=Plan) == counting
+
+
+def test_offsets_of_a_toml_pipeline_are_kept_beside_it(counting: Plan, tmp_path: Path) -> None:
+    assert counting.store == str(tmp_path / "offsets.millrace.db")
+    assert {line.store for line in counting.lines} == {counting.store}
+
+
+def test_converters_are_the_workers_with_the_workers_keys(counting: Plan) -> None:
+    line = counting.lines[0]
+    assert line.value_converter.path == "converters.json.converter:JsonConverter"
+    assert line.value_converter.config == {"schemas.enable": "false"}
+    assert line.key_converter.path == "converters.string:StringConverter"
+
+
+def test_a_connectors_own_converter_has_the_connectors_keys_only(tmp_path: Path) -> None:
+    plan = make_plan(
+        pipeline(
+            tmp_path,
+            connector("a", "Counting", "topic = 'a'", '"value.converter" = "JsonConverter"')
+            + connector(
+                "b",
+                "Counting",
+                "topic = 'a'",
+                f'"key.converter" = "{PLUGINS}.Upper"',
+                '"key.converter.language" = "fi"',
+            ),
+        ),
+        OPTIONS,
+    )
+    assert plan.lines[0].value_converter.config == {}
+    assert plan.lines[1].key_converter.path == f"{PLUGINS}:Upper"
+    assert plan.lines[1].key_converter.config == {"language": "fi"}
+
+
+def test_transforms_keep_their_order_aliases_and_keys(tmp_path: Path) -> None:
+    plan = make_plan(
+        pipeline(
+            tmp_path,
+            connector(
+                "a",
+                "Counting",
+                "topic = 'a'",
+                'transforms = ["second", "first"]',
+                f'"transforms.first.type" = "{PLUGINS}:Same"',
+                f'"transforms.second.type" = "{PLUGINS}:Same"',
+                '"transforms.second.language" = "fi"',
+            ),
+        ),
+        OPTIONS,
+    )
+    assert [transform.name for transform in plan.lines[0].transforms] == ["second", "first"]
+    assert plan.lines[0].transforms[0].config["language"] == "fi"
+
+
+def test_a_task_that_wants_to_hear_of_each_record_is_known_by_its_method(tmp_path: Path) -> None:
+    plan = make_plan(
+        pipeline(tmp_path, connector("a", "Listening", "topic = 'a'") + connector("b", "Counting", "topic = 'a'")),
+        OPTIONS,
+    )
+    assert [line.wants_commit_record for line in plan.lines] == [True, False]
+
+
+def test_all_mistakes_of_all_connectors_are_told_together(tmp_path: Path) -> None:
+    file = tmp_path / "pipeline.toml"
+    with pytest.raises(ConfigError) as caught:
+        make_plan(
+            pipeline(
+                tmp_path,
+                connector("one", "Counting", '"batch.size" = 0', '"tasks.max" = "many"')
+                + connector("two", "Picky", "topic = 'a'", '"btch.size" = 3')
+                + connector("three", "Nothing")
+                + connector("four", "Counting", "topic = 'a'", '"value.converter" = "AvroConverter"')
+                + connector("five", "Writing", "topics = 'a'", '"consumer.override.fetch.min.byte" = 3'),
+                WORKER.replace("localhost:1", "localhost"),
+            ),
+            OPTIONS,
+        )
+    found = complaints(caught)
+    for place, text in (
+        ("", "bootstrap.servers"),
+        ("connector one: ", 'Missing required configuration "topic"'),
+        ("connector one: ", "Invalid value 0 for configuration batch.size"),
+        ("connector one: ", "Invalid value many for configuration tasks.max"),
+        ("connector two: ", "topic must be plural"),
+        ("connector two: ", "batch.size must be odd"),
+        ("connector two: ", 'unknown key "btch.size"; did you mean "batch.size"?'),
+        ("connector three: ", "there is no such class in module"),
+        ("connector four: ", "Invalid value AvroConverter for configuration value.converter"),
+        ("connector five: ", "consumer.override.fetch.min.byte"),
+    ):
+        assert any(line.startswith(f"{file}: {place}") and text in line for line in found), (place, text, found)
+
+
+def test_a_wrong_converter_of_the_worker_is_told_once_as_the_workers(tmp_path: Path) -> None:
+    worker = WORKER.replace("schemas.enable", "schemas.cache.size").replace("= false", '= "all"')
+    with pytest.raises(ConfigError) as caught:
+        make_plan(
+            pipeline(
+                tmp_path, connector("a", "Counting", "topic = 'a'") + connector("b", "Counting", "topic = 'b'"), worker
+            ),
+            OPTIONS,
+        )
+    (complaint,) = complaints(caught)
+    assert complaint.startswith(f"{tmp_path / 'pipeline.toml'}: Invalid value all")
+    assert "value.converter.schemas.cache.size" in complaint
+
+
+def test_a_converter_that_refuses_its_keys_when_it_is_configured_is_told(tmp_path: Path) -> None:
+    lines = ("topic = 'a'", '"key.converter" = "StringConverter"', '"key.converter.converter.encoding" = "klingon"')
+    with pytest.raises(ConfigError) as caught:
+        make_plan(pipeline(tmp_path, connector("a", "Counting", *lines)), OPTIONS)
+    assert "Invalid value klingon for configuration key.converter.converter.encoding" in complaints(caught)[0]
+
+
+def test_more_tasks_than_asked_for_are_refused_or_if_so_wished_only_mentioned(tmp_path: Path) -> None:
+    lines = ("topic = 'a'", '"tasks.max" = 2', "extra = 1")
+    with pytest.raises(ConfigError) as caught:
+        make_plan(pipeline(tmp_path, connector("a", "Generous", *lines)), OPTIONS)
+    assert complaints(caught)[0].endswith("task_configs gave 3 tasks; expected at most tasks.max=2")
+    plan = make_plan(pipeline(tmp_path, connector("a", "Generous", *lines, '"tasks.max.enforce" = false')), OPTIONS)
+    assert len(plan.lines) == 3
+    assert any("task_configs gave 3 tasks" in warning for warning in plan.warnings)
+
+
+def test_a_task_configuration_of_anything_but_text_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make_plan(pipeline(tmp_path, connector("a", "NotText", "topic = 'a'")), OPTIONS)
+    assert "task 0, 'number' is int; expected text" in complaints(caught)[0]
+
+
+def test_more_tasks_than_the_worker_takes_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make_plan(
+            pipeline(
+                tmp_path,
+                connector("a", "Counting", "topic = 'a'", '"tasks.max" = 3'),
+                WORKER + '"worker.tasks.max" = 2\n',
+            ),
+            OPTIONS,
+        )
+    assert "3 tasks in all; expected at most worker.tasks.max=2" in complaints(caught)[0]
+
+
+def test_secrets_are_in_no_complaint_and_known_to_the_plan(tmp_path: Path) -> None:
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "word").write_text("open-sesame")
+    worker = (
+        WORKER + '"config.providers" = "d"\n'
+        '"config.providers.d.class" = "org.apache.kafka.common.config.provider.DirectoryConfigProvider"\n'
+    )
+    lines = ("topic = 'a'", f'password = "${{d:{tmp_path / "secret"}:word}}"', "other = 'xyz'")
+    with pytest.raises(ConfigError) as caught:
+        make_plan(
+            pipeline(tmp_path, connector("a", "Raising", *lines[:2], '"batch.size" = 3'), worker),
+            OPTIONS,
+        )
+    assert "no such table" in str(caught.value)
+    assert "open-sesame" not in str(caught.value)
+    plan = make_plan(pipeline(tmp_path, connector("a", "Counting", *lines[:2]), worker), OPTIONS)
+    assert "open-sesame" in plan.secrets
+    assert all(line.secrets == plan.secrets for line in plan.lines)
+
+
+def test_unknown_keys_of_properties_files_are_warned_about_as_in_kafka_connect(tmp_path: Path) -> None:
+    worker, source_file = tmp_path / "worker.properties", tmp_path / "source.properties"
+    worker.write_text(
+        "bootstrap.servers=localhost:1\nkey.converter=org.apache.kafka.connect.storage.StringConverter\n"
+        "value.converter=org.apache.kafka.connect.storage.StringConverter\nheader.converter=StringConverter\n"
+        f"offset.storage.file.filename={tmp_path / 'connect.offsets'}\n"
+    )
+    source_file.write_text("name=f\nconnector.class=FileStreamSource\ntopic=a\nfile=/tmp/x\ntask.max=1\n")
+    plan = make_plan(load([worker, source_file]), OPTIONS)
+    assert plan.store == str(tmp_path / "connect.offsets.millrace.db")
+    assert any('unknown key "task.max"; did you mean "tasks.max"?' in warning for warning in plan.warnings)
+    assert plan.lines[0].task_path == "connectors.file.source:FileStreamSourceTask"
+
+
+def test_a_ring_grows_with_the_largest_record_and_says_so(tmp_path: Path) -> None:
+    lines = ("topic = 'a'", '"producer.override.max.request.size" = 20000000')
+    plan = make_plan(pipeline(tmp_path, connector("a", "Counting", *lines)), OPTIONS)
+    (line,) = plan.lines
+    assert line.record_bytes_max == 20_000_000
+    assert line.ring_bytes == ring_bytes_for(8 * 1024 * 1024, 20_000_000) > 80_000_000
+    assert any("ring.bytes=8388608 is less than 4 records" in warning for warning in plan.warnings)
+
+
+@pytest.mark.parametrize("record_bytes", [1, 1000, 1_048_576, 20_000_001])
+def test_a_ring_planned_for_a_record_takes_the_frame_of_that_record(record_bytes: int) -> None:
+    frame_bytes = record_bytes + source.OVERHEAD_BYTES + source.RECORD_OVERHEAD_BYTES
+    assert largest_frame_bytes(ring_bytes_for(0, record_bytes)) >= frame_bytes
+
+
+def test_what_is_paused_is_checked_and_has_no_lines(tmp_path: Path) -> None:
+    file = tmp_path / "source.json"
+    worker = tmp_path / "worker.toml"
+    worker.write_text(WORKER)
+    config = {"connector.class": f"{PLUGINS}:Raising", "topic": "a"}
+    file.write_bytes(msgspec.json.encode({"name": "a", "initial_state": "PAUSED", "config": config}))
+    plan = make_plan(load([worker, file]), OPTIONS)
+    assert plan.lines == ()
+    assert any("initial_state is PAUSED" in warning for warning in plan.warnings)
+
+
+def test_the_command_line_overrides_the_file(tmp_path: Path) -> None:
+    options = PlanOptions(overrides={"metrics.port": "9100", "bootstrap.servers": "other:1234"})
+    plan = make_plan(pipeline(tmp_path, connector("a", "Counting", "topic = 'a'")), options)
+    assert plan.worker.metrics_port == 9100
+    assert plan.lines[0].kafka["bootstrap.servers"] == "other:1234"
+
+
+def test_a_plan_made_in_a_probe_is_the_plan(tmp_path: Path) -> None:
+    files = pipeline(tmp_path, connector("a", "Printing", "topic = 'a'", '"tasks.max" = 2'))
+    assert prepare(files, OPTIONS, asks_kafka=False).lines == make_plan(files, OPTIONS).lines
+
+
+def test_a_plugin_that_hangs_is_named_with_what_it_was_asked(tmp_path: Path) -> None:
+    files = pipeline(tmp_path, connector("slow", "Hanging", "topic = 'a'"), WORKER + '"probe.timeout.ms" = 200\n')
+    with pytest.raises(ProbeError, match=r"connector slow: task_configs: no answer within 0.2 s \(probe.timeout.ms\)"):
+        prepare(files, OPTIONS, asks_kafka=False)
+
+
+def test_a_plugin_that_exits_is_named_with_what_it_was_asked(tmp_path: Path) -> None:
+    files = pipeline(tmp_path, connector("gone", "Exiting", "topic = 'a'"))
+    with pytest.raises(ProbeError, match="connector gone: start: its process left with exit code 0"):
+        prepare(files, OPTIONS, asks_kafka=False)
+
+
+def test_brokers_that_do_not_answer_are_told_with_connector_key_and_value(tmp_path: Path) -> None:
+    files = pipeline(tmp_path, connector("a", "Counting", "topic = 'a'"), WORKER + '"startup.timeout.ms" = 300\n')
+    expected = re.escape(f"{tmp_path / 'pipeline.toml'}: connector a: bootstrap.servers=localhost:1: no broker answers")
+    with pytest.raises(UnreachableError, match=f"{expected} within 0.3 s"):
+        prepare(files, OPTIONS, asks_kafka=True)
+
+
+def test_a_line_names_its_plugin_as_people_do(counting: Plan) -> None:
+    line: LineSpec = counting.lines[0]
+    assert line.plugin == f"{PLUGINS}:Counting"
