@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from confluent_kafka import (
@@ -22,7 +22,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from engine.api.errors import ConnectError
+from engine.api.errors import ConnectError, RetriableError
 from engine.kafka.errors import as_ours
 from engine.kafka.fetched import TORN, Fetched, columns_of
 
@@ -40,6 +40,9 @@ NEEDED: Mapping[str, Any] = {
     "enable.partition.eof": True,
     "auto.offset.reset": "error",
 }
+
+
+RETRY_SECONDS = 0.1
 
 
 class Start(NamedTuple):
@@ -164,11 +167,13 @@ class GroupConsumer:
         """What the group has committed of any partitions; only those that have an offset. Raises ConnectError."""
         if not places:
             return {}
-        try:
-            answers = self._client.committed([TopicPartition(*place) for place in places], timeout=timeout_seconds)
-        except KafkaException as error:
-            raise as_ours(error.args[0], "read the group's committed offsets") from error
-        return {place: offset for place, offset in _offsets_in(answers, "the group's offset").items() if offset >= 0}
+        asked = [TopicPartition(*place) for place in places]
+        offsets = _patiently(
+            lambda left: _offsets_in(self._client.committed(asked, timeout=left)),
+            "the group's offsets",
+            timeout_seconds,
+        )
+        return {place: offset for place, offset in offsets.items() if offset >= 0}
 
     def partitions(self, topics: Sequence[str], timeout_seconds: float) -> list[Place]:
         """Every partition there is of these topics. Raises ConnectError."""
@@ -220,15 +225,15 @@ class GroupConsumer:
         self._client.close()
 
     def _border(self, places: Collection[Place], logical: int, timeout_seconds: float) -> dict[Place, int]:
-        # The request by time takes the two logical offsets for times, and keeps the isolation level.
         if not places:
             return {}
+        # The request by time takes the two logical offsets for times, and keeps the isolation level.
         asked = [TopicPartition(*place, logical) for place in places]
-        try:
-            answers = self._client.offsets_for_times(asked, timeout=timeout_seconds)
-        except KafkaException as error:
-            raise as_ours(error.args[0], "read first and end offsets") from error
-        return _offsets_in(answers, "an end offset")
+        return _patiently(
+            lambda left: _offsets_in(self._client.offsets_for_times(asked, timeout=left)),
+            "first or end offsets",
+            timeout_seconds,
+        )
 
     def _on_assign(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         self._rebalances += 1
@@ -317,13 +322,25 @@ _PASSING = {
 }
 
 
-def _offsets_in(answers: Iterable[TopicPartition], what: str) -> dict[Place, int]:
-    offsets = {}
+def _patiently(ask: Callable[[float], dict[Place, int]], what: str, timeout_seconds: float) -> dict[Place, int]:
+    """The answer, asked for again while coordinator or leaders are moving. Raises ConnectError."""
+    deadline = time.monotonic() + timeout_seconds
+    while True:
+        left = max(RETRY_SECONDS, deadline - time.monotonic())
+        try:
+            return ask(left)
+        except KafkaException as error:
+            ours = as_ours(error.args[0], f"read {what}")
+            if not isinstance(ours, RetriableError) or left <= RETRY_SECONDS:
+                raise ours from error
+        time.sleep(RETRY_SECONDS)
+
+
+def _offsets_in(answers: Sequence[TopicPartition]) -> dict[Place, int]:
     for answer in answers:
         if answer.error is not None:
-            raise as_ours(answer.error, f"read {what} of topic {answer.topic} partition {answer.partition}")
-        offsets[answer.topic, answer.partition] = answer.offset
-    return offsets
+            raise KafkaException(answer.error)
+    return {(answer.topic, answer.partition): answer.offset for answer in answers}
 
 
 def _listed(offsets: Mapping[Place, int]) -> list[TopicPartition]:

@@ -14,6 +14,14 @@ __all__ = ["as_ours"]
 _TOO_LARGE = {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE, KafkaError.INVALID_MSG_SIZE}
 _TIMED_OUT = {KafkaError._MSG_TIMED_OUT}
 _UNREACHABLE = {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT, KafkaError._RESOLVE}
+# librdkafka looks for the new coordinator or leader by itself, and does not call these retriable.
+_MOVED = {
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+}
 _WHAT_TO_DO = {
     KafkaError.UNKNOWN_TOPIC_OR_PART: "create the topic, or let the broker do it (auto.create.topics.enable)",
     KafkaError._UNKNOWN_TOPIC: "create the topic, or let the broker do it (auto.create.topics.enable)",
@@ -43,6 +51,6 @@ def as_ours(error: KafkaError, doing: str) -> ConnectError:
         return DeliveryTimeoutError(text)
     if code in _UNREACHABLE:
         return UnreachableError(text)
-    if error.retriable():
+    if error.retriable() or code in _MOVED:
         return RetriableError(text)
     return ConnectError(text)

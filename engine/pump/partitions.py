@@ -74,16 +74,17 @@ class Partitions:
         """Every partition."""
         return self._parts.items()
 
-    def assign(self, starts: Mapping[Place, Start], *, is_kept: bool) -> list[tuple[str, int, int, int]]:
+    def assign(self, starts: Mapping[Place, Start]) -> list[tuple[str, int, int, int]]:
         """Take partitions; returns them as the task is told: (topic, partition, epoch, offset).
 
-        is_kept: a first start is to be committed at once, so that no later one begins elsewhere.
+        A first start is due to be committed at once: no later one begins elsewhere, and what is deleted in between
+        is missed.
         """
         self._assignments += 1
         epoch = self._assignments << SEEK_BITS
         for place, start in starts.items():
             committed = start.offset if start.is_committed else -1
-            flushed = start.offset if is_kept and not start.is_committed else -1
+            flushed = -1 if start.is_committed else start.offset
             self._parts[place] = Part(epoch, start.offset, start.offset, committed, flushed)
         return [(*place, epoch, start.offset) for place, start in starts.items()]
 

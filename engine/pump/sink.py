@@ -184,7 +184,7 @@ class SinkPumpBank:
                     "dropped records before they were read; it keeps 5 MiB or 100,000 batches a partition"
                 )
         self._paused.difference_update(starts)
-        told = self._parts.assign(starts, is_kept=self._spec.start_at == "latest")
+        told = self._parts.assign(starts)
         for begin in range(0, len(told), PLACES_MAX):
             self._hold(Assigned(told[begin : begin + PLACES_MAX]))
         if self._drain is not None:

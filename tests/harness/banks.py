@@ -1,0 +1,233 @@
+"""Both banks of a line in one process, over the real rings, stepped by a test.
+
+    line = SinkBanks(spec, make_consumer, make_task, clock)
+    line.start(); line.step(); line.crash(); line.start() ...
+
+A life begins with a fresh channel, as the supervisor makes one, and ends in order or by `crash`: whatever the banks
+held in their objects is gone. The board's row stays over all lives.
+
+Used by: tests/simulation (on a virtual clock, with a fake Kafka), tests/kafka (on a real one).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from converters.byte_array import ByteArrayConverter
+from engine.api.batch import SinkBatch
+from engine.api.record import TopicPartition
+from engine.api.task import SinkTask, SourceTask
+from engine.clock import Clock
+from engine.config.line import LineSpec, PluginSpec
+from engine.kafka.consumer import Member
+from engine.pump.delivery import Delivery
+from engine.pump.sink import ConsumerPort, SinkPumpBank
+from engine.pump.source import SourcePumpBank, StorePort
+from engine.shm import segment
+from engine.shm.board import Board, Identity, Phase, Row, Target, Word, board_bytes
+from engine.shm.channel import Channel, PumpSide, TaskSide
+from engine.stages.convert import Converters
+from engine.task.sink import SinkTaskBank
+from engine.task.source import SourceTaskBank
+
+__all__ = ["CollectingSink", "LineMemory", "SinkBanks", "SourceBanks", "VirtualClock", "line_spec"]
+
+Place = tuple[str, int]
+NOTHING = PluginSpec("none:None")
+PID = 1  # any process id: the banks only look whether there is one
+
+
+class VirtualClock:
+    """Time that moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.now_ns = 1_000_000_000
+
+    def monotonic_ns(self) -> int:
+        return self.now_ns
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now_ns += int(seconds * 1e9)
+
+
+def line_spec(type: str, **more: Any) -> LineSpec:
+    """A line's specification with nothing in it that only processes need."""
+    given: dict[str, Any] = {
+        "connector": "numbers",
+        "task": 0,
+        "type": type,
+        "plugin": "none",
+        "task_path": "none:None",
+        "task_config": {},
+        "key_converter": NOTHING,
+        "value_converter": NOTHING,
+        "header_converter": NOTHING,
+        "kafka": {},
+        "ring_bytes": 64 * 1024,
+    }
+    return LineSpec(**{**given, **more})
+
+
+class LineMemory:
+    """A line's row of a board of its own, and its channel, which is made anew for each life."""
+
+    def __init__(self, spec: LineSpec) -> None:
+        self._spec = spec
+        self._board = Board(segment.create("board", board_bytes(1)))
+        self._board.begin(1)
+        self.row: Row = self._board.row(self._board.add(Identity(spec.connector, spec.task, spec.type, spec.plugin)))
+        self.channel: Channel | None = None
+
+    def begin(self) -> tuple[TaskSide, PumpSide]:
+        """A fresh channel's two sides, for a new life."""
+        self.end()
+        self.channel = Channel.create("line", self._spec.ring_bytes)
+        for word in (Word.TASK_PHASE, Word.PUMP_PHASE):
+            self.row.set(word, Phase.FORKED)
+        for word in (Word.TASK_PID, Word.PUMP_PID):
+            self.row.set(word, PID)
+        return TaskSide(self.channel), PumpSide(self.channel)
+
+    def end(self) -> None:
+        """Give the channel back."""
+        if self.channel is not None:
+            self.channel.close()
+            self.channel = None
+
+    def aim(self, target: Target) -> None:
+        """Tell the banks what to become."""
+        self.row.set(Word.TARGET, target)
+
+
+def plain_converters() -> Converters:
+    """Bytes as they are."""
+    converters = ByteArrayConverter(), ByteArrayConverter(), ByteArrayConverter()
+    for converter in converters:
+        converter.configure(converter.config.parse({}), is_key=False)
+    return Converters(*converters)
+
+
+class SinkBanks:
+    """A sink's two banks."""
+
+    def __init__(
+        self,
+        spec: LineSpec,
+        make_consumer: Callable[[Member], ConsumerPort],
+        make_task: Callable[[], SinkTask],
+        clock: Clock,
+        wait: Callable[[float], object] | None = None,
+    ) -> None:
+        """wait: what happens while a revocation waits for the task; None: the task steps."""
+        self._spec = spec
+        self._make_consumer = make_consumer
+        self._make_task = make_task
+        self._clock = clock
+        self._wait = wait or (lambda _: self.task.step())
+        self.task: SinkTaskBank
+        self.pump: SinkPumpBank
+        self.memory = LineMemory(spec)
+        self.row = self.memory.row
+
+    def start(self) -> None:
+        """Begin a life."""
+        task_side, pump_side = self.memory.begin()
+        self.task = SinkTaskBank(
+            self._spec, self._make_task(), [], plain_converters(), task_side, self.row, self._clock
+        )
+        self.pump = SinkPumpBank(
+            self._spec, self._make_consumer, pump_side, self.row, self._clock, self._wait
+        )
+        self.pump.start()
+        self.task.start()
+
+    def step(self, patience: float = 0.0) -> None:
+        """Let each bank do a piece of work."""
+        if not self.pump.is_over:
+            self.pump.step(patience)
+        if not self.task.is_over:
+            self.task.step()
+
+    def stop(self, *, leave: bool = True, steps_max: int = 100_000) -> None:
+        """End this life in order."""
+        self.memory.aim(Target.STOP)
+        for _ in range(steps_max):
+            if self.task.is_over and self.pump.is_over:
+                break
+            self.step()
+        assert self.task.is_over and self.pump.is_over
+        self.task.stop()
+        self.pump.stop(leave=leave)
+
+    def crash(self) -> None:
+        """End this life as KILL does: nothing is told to anybody."""
+        del self.task, self.pump
+        self.row.write_off()
+
+
+class SourceBanks:
+    """A source's two banks."""
+
+    def __init__(
+        self,
+        spec: LineSpec,
+        make_delivery: Callable[[], Delivery],
+        store: StorePort,
+        make_task: Callable[[], SourceTask],
+        clock: Clock,
+    ) -> None:
+        self._spec = spec
+        self._make_delivery = make_delivery
+        self._store = store
+        self._make_task = make_task
+        self._clock = clock
+        self.memory = LineMemory(spec)
+        self.row = self.memory.row
+
+    def start(self) -> None:
+        """Begin a life."""
+        task_side, pump_side = self.memory.begin()
+        self.task = SourceTaskBank(
+            self._spec, self._make_task(), [], plain_converters(), task_side, self.row, self._clock
+        )
+        self.pump = SourcePumpBank(self._spec, self._make_delivery(), self._store, pump_side, self.row, self._clock)
+        self.pump.start()
+        self.task.start()
+
+    def crash(self) -> None:
+        """End this life as KILL does."""
+        del self.task, self.pump
+        self.row.write_off()
+
+
+class CollectingSink(SinkTask):
+    """Remembers what was put, and what it has been told to make safe; one list over all lives."""
+
+    def __init__(self, records: list[tuple[str, int, int, bytes | None]]) -> None:
+        self.records = records
+        self.opened: list[TopicPartition] = []
+        self.closed: list[TopicPartition] = []
+        self.batches: list[SinkBatch] = []
+
+    def start(self, config: Mapping[str, str]) -> None:
+        pass
+
+    def open(self, partitions: Collection[TopicPartition]) -> None:
+        self.opened.extend(partitions)
+
+    def put(self, batch: SinkBatch) -> None:
+        self.batches.append(batch)
+        self.records.extend(zip(batch.topics, batch.partitions, batch.offsets, batch.values, strict=True))
+
+    def close(self, partitions: Collection[TopicPartition]) -> None:
+        self.closed.extend(partitions)
+
+
+def values_by_partition(records: Sequence[tuple[str, int, int, bytes | None]]) -> dict[Place, list[bytes | None]]:
+    """What was put, in order, by partition."""
+    values: dict[Place, list[bytes | None]] = {}
+    for topic, partition, _, value in records:
+        values.setdefault((topic, partition), []).append(value)
+    return values

@@ -1,0 +1,308 @@
+"""A sink's pump on a real broker: nothing lost, nothing waited for in vain, and the group is told what is true."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from engine.api.errors import ConnectError, RecordTooLargeError
+from engine.clock import SystemClock
+from engine.config.line import Subscription, Timing
+from engine.kafka.consumer import GroupConsumer
+from engine.shm.board import Measure, Phase, Stage, Target, Word
+from tests.harness import topics
+from tests.harness.banks import CollectingSink, SinkBanks, line_spec, values_by_partition
+from tests.harness.kafka import KafkaServer, UserKafka
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+Kafka = KafkaServer | UserKafka
+LIMIT_S = 30.0
+BROKER_S = 10.0
+
+
+class Sinks:
+    """Tasks of one sink, all stepped in turn by this process."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self.bootstrap = bootstrap
+        self.group = f"connect-{uuid.uuid4().hex[:8]}"
+        self.lines: list[SinkBanks] = []
+        self.records: list[tuple[str, int, int, bytes | None]] = []
+
+    def add(self, *topics: str, settings: dict[str, Any] | None = None, **more: Any) -> SinkBanks:
+        task = len(self.lines)
+        kafka = {
+            "bootstrap.servers": self.bootstrap,
+            "group.id": self.group,
+            "group.instance.id": f"{self.group}-{more.pop('member', task)}",
+            "fetch.queue.backoff.ms": 5,
+            "heartbeat.interval.ms": 500,
+            "isolation.level": "read_uncommitted",
+            "partition.assignment.strategy": "range",
+            **(settings or {}),
+        }
+        spec = line_spec(
+            "sink",
+            **{
+                "task": task,
+                "kafka": kafka,
+                "subscription": Subscription(topics=topics),
+                "timing": Timing(commit_interval=0.2, broker_timeout=BROKER_S, revocation_timeout=5.0),
+                "ring_bytes": 1024 * 1024,
+                **more,
+            },
+        )
+        line = SinkBanks(
+            spec,
+            lambda member: GroupConsumer(spec.kafka, member, spec.start_at, BROKER_S),
+            lambda: CollectingSink(self.records),
+            SystemClock(),
+        )
+        self.lines.append(line)
+        line.start()
+        return line
+
+    def until(self, is_so: Callable[[], bool], what: str, limit_s: float = LIMIT_S) -> float:
+        """Step all lines until something is so; returns how long (seconds) it took."""
+        begin = time.monotonic()
+        while not is_so():
+            assert time.monotonic() - begin < limit_s, f"not within {limit_s} s: {what}"
+            for line in self.lines:
+                line.step(0.005)
+        return time.monotonic() - begin
+
+    def drain(self) -> None:
+        for line in self.lines:
+            line.memory.aim(Target.DRAIN)
+        self.until(lambda: all(line.row.get(Word.PUMP_PHASE) == Phase.COMPLETE for line in self.lines), "complete")
+
+    def remove(self, line: SinkBanks, *, leave: bool) -> None:
+        self.lines.remove(line)
+        line.stop(leave=leave)
+
+    def offsets(self) -> dict[tuple[str, int], int]:
+        return topics.group_offsets(self.bootstrap, self.group)
+
+
+@pytest.fixture
+def sinks(kafka: Kafka) -> Iterator[Sinks]:
+    tasks = Sinks(kafka.bootstrap)
+    yield tasks
+    for line in tasks.lines:
+        line.pump.stop(leave=True)
+
+
+def numbers(count: int) -> list[bytes]:
+    return [b"%d" % number for number in range(count)]
+
+
+def has_partitions(line: SinkBanks, count: int) -> Callable[[], bool]:
+    return lambda: len(line.task.assignment()) == count
+
+
+def test_all_there_is_comes_out_once_in_order_and_is_committed(sinks: Sinks, topic: str) -> None:
+    values = numbers(20_000)
+    topics.produce(sinks.bootstrap, topic, values, partitions=[number % 4 for number in range(20_000)])
+    line = sinks.add(topic)
+    sinks.drain()
+    for partition in range(4):
+        assert values_by_partition(sinks.records)[topic, partition] == values[partition::4]
+        assert sinks.offsets()[topic, partition] == 5_000
+    assert line.row.measured(Stage.CONSUME, Measure.RECORDS) == 20_000
+    assert line.row.measured(Stage.COMMIT, Measure.RECORDS) == 20_000
+    assert line.row.may_be_repeated() == 0
+
+
+def test_keys_headers_and_timestamps_come_as_they_were_written(sinks: Sinks, topic: str) -> None:
+    stamps = [1_700_000_000_000 + number for number in range(100)]
+    keys = [None if number % 3 else b"k%d" % number for number in range(100)]
+    headers = [[] if number % 2 else [("a", b"1"), ("a", None)] for number in range(100)]
+    topics.produce(
+        sinks.bootstrap,
+        topic,
+        [None if number == 7 else b"v%d" % number for number in range(100)],
+        keys=keys,
+        headers=headers,
+        timestamps_ms=stamps,
+        partitions=[0] * 100,
+    )
+    line = sinks.add(topic)
+    sinks.drain()
+    task = line.task._task
+    assert isinstance(task, CollectingSink)
+    records = [record for batch in task.batches for record in batch]
+    assert [record.key for record in records] == keys
+    assert [record.timestamp for record in records] == stamps
+    assert [[(header.key, header.value) for header in record.headers] for record in records] == headers
+    assert [record.value for record in records][7:9] == [None, b"v8"]
+
+
+@pytest.mark.parametrize("level", ["read_uncommitted", "read_committed"])
+def test_a_drain_gets_over_transaction_markers_and_commits_the_end(sinks: Sinks, topic: str, level: str) -> None:
+    producer = Producer({"bootstrap.servers": sinks.bootstrap, "transactional.id": topic})
+    producer.init_transactions()
+    for is_kept in (True, False):
+        producer.begin_transaction()
+        for partition in (0, 1):
+            producer.produce(topic, b"kept" if is_kept else b"dropped", partition=partition)
+        producer.flush()
+        producer.commit_transaction() if is_kept else producer.abort_transaction()
+    producer.begin_transaction()
+    producer.produce(topic, b"dropped", partition=2)
+    producer.flush()
+    producer.abort_transaction()
+    sinks.add(topic, settings={"isolation.level": level})
+    sinks.drain()
+    assert [value for *_, value in sinks.records].count(b"kept") == 2
+    assert sinks.offsets() == {(topic, 0): 4, (topic, 1): 4, (topic, 2): 2, (topic, 3): 0}
+
+
+def test_a_second_drain_of_the_same_group_has_nothing_to_do(sinks: Sinks, topic: str) -> None:
+    topics.produce(sinks.bootstrap, topic, numbers(100))
+    sinks.add(topic)
+    sinks.drain()
+    sinks.remove(sinks.lines[0], leave=True)
+    sinks.add(topic)
+    sinks.drain()
+    assert len(sinks.records) == 100
+
+
+def test_a_topic_that_is_not_there_is_drained_at_once(sinks: Sinks) -> None:
+    sinks.add("not-there-" + uuid.uuid4().hex)
+    sinks.drain()
+    assert sinks.records == []
+
+
+def test_a_topic_that_comes_later_is_read_soon(sinks: Sinks, topic: str) -> None:
+    late = topic + "-late"
+    line = sinks.add(topic, late)
+    sinks.until(has_partitions(line, 4), "the first topic's partitions")
+    topics.create_topic(sinks.bootstrap, late, partitions=1)
+    try:
+        topics.produce(sinks.bootstrap, late, [b"late"])
+        assert sinks.until(lambda: (late, 0, 0, b"late") in sinks.records, "the late topic's record") < 10
+    finally:
+        topics.delete_topic(sinks.bootstrap, late)
+
+
+def test_a_pattern_takes_whole_names_as_java_does(sinks: Sinks, topic: str) -> None:
+    other = topic + "-not"
+    topics.create_topic(sinks.bootstrap, other, partitions=1)
+    try:
+        topics.produce(sinks.bootstrap, topic, [b"taken"], partitions=[0])
+        topics.produce(sinks.bootstrap, other, [b"left"])
+        sinks.add(subscription=Subscription(pattern=topic[:-3] + "..."))
+        sinks.drain()
+        assert [value for *_, value in sinks.records] == [b"taken"]
+    finally:
+        topics.delete_topic(sinks.bootstrap, other)
+
+
+@pytest.mark.parametrize("strategy", ["range", "cooperative-sticky"])
+def test_a_member_that_joins_takes_over_where_the_other_has_flushed(sinks: Sinks, topic: str, strategy: str) -> None:
+    settings = {"partition.assignment.strategy": strategy}
+    topics.produce(sinks.bootstrap, topic, numbers(4_000))
+    first = sinks.add(topic, settings=settings, timing=Timing(commit_interval=60, broker_timeout=BROKER_S))
+    sinks.until(lambda: len(sinks.records) == 4_000, "all records")
+    second = sinks.add(topic, settings=settings)
+    sinks.until(lambda: has_partitions(first, 2)() and has_partitions(second, 2)(), "two partitions each")
+    topics.produce(sinks.bootstrap, topic, [b"more"] * 400)
+    sinks.drain()
+    assert len(sinks.records) == 4_400, "nothing twice: what was put had been committed when partitions moved"
+
+
+def test_a_static_member_that_comes_back_finds_its_partitions_and_leaves_the_other_alone(
+    sinks: Sinks, topic: str
+) -> None:
+    first, second = sinks.add(topic), sinks.add(topic)
+    sinks.until(lambda: has_partitions(first, 2)() and has_partitions(second, 2)(), "two partitions each")
+    revoked_before = len(second.task._task.closed)  # type: ignore[attr-defined]
+    sinks.remove(first, leave=False)
+    again = sinks.add(topic, member=0)
+    assert sinks.until(has_partitions(again, 2), "its partitions") < 2
+    assert len(second.task._task.closed) == revoked_before  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("strategy", ["range", "cooperative-sticky"])
+def test_a_static_member_that_leaves_gives_its_partitions_to_the_other_at_once(
+    sinks: Sinks, topic: str, strategy: str
+) -> None:
+    settings = {"partition.assignment.strategy": strategy}
+    first, second = sinks.add(topic, settings=settings), sinks.add(topic, settings=settings)
+    sinks.until(lambda: has_partitions(first, 2)() and has_partitions(second, 2)(), "two partitions each")
+    sinks.remove(first, leave=True)
+    assert sinks.until(has_partitions(second, 4), "all partitions") < 2
+
+
+def test_a_full_ring_pauses_the_partitions_and_nothing_is_lost(sinks: Sinks, topic: str) -> None:
+    values = [b"%06d" % number + bytes(500) for number in range(4_000)]
+    topics.produce(sinks.bootstrap, topic, values, partitions=[0] * 4_000)
+    line = sinks.add(topic, ring_bytes=64 * 1024)
+    begin = time.monotonic()
+    while time.monotonic() - begin < 3:  # the task is busy: only the pump steps
+        line.pump.step(0.005)
+    assert line.pump._paused == {(topic, partition) for partition in range(4)}
+    assert len(line.pump._held) * line.pump._ring.frame_bytes_max < 20 * 1024 * 1024
+    sinks.drain()
+    assert [value for *_, value in sinks.records] == values
+
+
+def test_a_record_that_fits_no_frame_is_an_error_that_names_it(sinks: Sinks, topic: str) -> None:
+    topics.produce(sinks.bootstrap, topic, [b"small", bytes(100_000)], partitions=[3, 3])
+    sinks.add(topic, ring_bytes=64 * 1024)
+    with pytest.raises(RecordTooLargeError, match=rf"topic {topic}, partition 3, offset 1 .*ring\.bytes"):
+        sinks.until(lambda: False, "an error")
+
+
+def test_records_that_were_deleted_before_they_were_read_are_an_error(sinks: Sinks, topic: str) -> None:
+    topics.produce(sinks.bootstrap, topic, numbers(100), partitions=[0] * 100)
+    line = sinks.add(topic)
+    sinks.until(lambda: sinks.offsets().get((topic, 0)) == 100, "a commit")
+    sinks.remove(line, leave=True)
+    topics.produce(sinks.bootstrap, topic, numbers(100), partitions=[0] * 100)
+    admin = AdminClient({"bootstrap.servers": sinks.bootstrap})
+    for deleted in admin.delete_records([TopicPartition(topic, 0, 150)]).values():
+        deleted.result(BROKER_S)
+    sinks.add(topic)
+    with pytest.raises(ConnectError, match=rf"topic {topic} partition 0: the offset to go on at is gone"):
+        sinks.until(lambda: False, "an error")
+
+
+def test_a_first_start_at_the_end_is_kept_by_the_group(sinks: Sinks, topic: str) -> None:
+    topics.produce(sinks.bootstrap, topic, numbers(10), partitions=[0] * 10)
+    line = sinks.add(topic, start_at="latest")
+    sinks.until(lambda: sinks.offsets() == {(topic, p): 10 if p == 0 else 0 for p in range(4)}, "commits")
+    sinks.remove(line, leave=True)
+    topics.produce(sinks.bootstrap, topic, [b"between"], partitions=[0])
+    sinks.add(topic, start_at="latest")
+    sinks.drain()
+    assert sinks.records == [(topic, 0, 10, b"between")]
+
+
+def test_a_seek_delivers_again_from_there(sinks: Sinks, topic: str) -> None:
+    topics.produce(sinks.bootstrap, topic, numbers(100), partitions=[0] * 100)
+    line = sinks.add(topic)
+    sinks.until(lambda: len(sinks.records) == 100, "all records")
+    place = next(place for place in line.task.assignment() if place.partition == 0)
+    line.task.seek({place: 60})
+    sinks.drain()
+    assert [offset for _, _, offset, _ in sinks.records] == [*range(100), *range(60, 100)]
+
+
+def test_what_is_paused_is_delivered_when_it_is_resumed(sinks: Sinks, topic: str) -> None:
+    line = sinks.add(topic)
+    sinks.until(has_partitions(line, 4), "partitions")
+    place = next(place for place in line.task.assignment() if place.partition == 0)
+    line.task.pause([place])
+    topics.produce(sinks.bootstrap, topic, [*numbers(50), b"x"], partitions=[0] * 50 + [1])
+    sinks.until(lambda: len(sinks.records) == 1, "the other partition's record")
+    line.task.resume([place])
+    sinks.drain()
+    assert values_by_partition(sinks.records)[topic, 0] == numbers(50)
