@@ -95,7 +95,7 @@ def block_of(values: Sequence[Any], schemas: Sequence[Schema | None]) -> bytes:
     if not isinstance(values, Utf8Column):
         from engine.api import java_text  # noqa: PLC0415  here, because text that came as bytes does without it
 
-        return b"\n".join([*java_text.lines(values, schemas), b""])
+        return java_text.block(values, schemas)
     texts: list[bytes] = [*values.encoded, b""]  # type: ignore[list-item]  # the few columns with a None fail to join
     try:
         block = b"\n".join(texts)

@@ -17,12 +17,12 @@ Not here: numbers and dates (java_scalars.py).
 from __future__ import annotations
 
 import datetime
-import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, repeat
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
+import orjson
 from msgspec import Struct
 
 from engine.api.batch import Repeat, Utf8Column
@@ -33,16 +33,26 @@ from engine.api.validation import DAY_MS
 __all__ = ["block", "lines", "text", "texts"]
 
 Column = Sequence[Any]
-_ENCODER = msgspec.json.Encoder()
 _BOOLEANS = {True: "true", False: "false"}
+_NONE = type(None)
+_SEVERAL: Any = object()  # schemas of a column that are not all one
+
+
+class _Table(NamedTuple):
+    """What is alike in each row, and what is not: `{a=` 1 `, b=` 2 `}`."""
+
+    labels: Sequence[str]  # in front of each column
+    columns: Sequence[Column]  # texts
+    end: str
 
 
 def block(values: Column, schemas: Sequence[Schema | None]) -> bytes:
     """The text of each value in UTF-8, each followed by a newline; as one piece, the fastest way."""
     if isinstance(values, Utf8Column):
         return b"\n".join([*lines(values, schemas), b""])
-    joined = "\n".join([*texts(values, schemas), ""])
-    return encode(joined)
+    schema = _one_schema(schemas) if len(values) else None
+    table = None if schema is _SEVERAL else _table(values, schema)
+    return encode("\n".join([*texts(values, schemas), ""]) if table is None else _whole(table))
 
 
 def lines(values: Column, schemas: Sequence[Schema | None]) -> Sequence[bytes]:
@@ -65,12 +75,10 @@ def texts(values: Column, schemas: Sequence[Schema | None]) -> Sequence[str]:
     """The text of each value; n values in, n texts out."""
     if not len(values):
         return []
-    if isinstance(schemas, Repeat):
-        return _column(values, schemas.value)
-    first = schemas[0]
-    if all(schema is first for schema in schemas):
-        return _column(values, first)
-    return [text(value, schema) for value, schema in zip(values, schemas, strict=True)]
+    schema = _one_schema(schemas)
+    if schema is _SEVERAL:
+        return [text(value, own) for value, own in zip(values, schemas, strict=True)]
+    return _column(values, schema)
 
 
 def text(value: Any, schema: Schema | None = None) -> str:
@@ -83,73 +91,116 @@ def text(value: Any, schema: Schema | None = None) -> str:
     return printer(value, schema)
 
 
-def _column(values: Column, schema: Schema | None) -> Column:
-    """The text of each value."""
-    kinds = set(map(type, values))
+def _one_schema(schemas: Sequence[Schema | None]) -> Any:
+    if isinstance(schemas, Repeat):
+        return schemas.value
+    first = schemas[0]
+    return first if all(schema is first for schema in schemas) else _SEVERAL
+
+
+def _column(values: Column, schema: Schema | None, kinds: set[type] | None = None) -> Column:
+    """The text of each value. kinds: the classes of the values, where they are known."""
+    if not isinstance(values, list | tuple):
+        values = [*values]
+    kinds = kinds or set(map(type, values))
     if len(kinds) == 1:
-        kind = kinds.pop()
+        (kind,) = kinds
         if kind is str:
             return values
         if kind is int and (schema is None or schema.logical is None):
-            return _numbers(values)
+            return _ints(values)
         if kind is bool:
             return [*map(_BOOLEANS.__getitem__, values)]
         if kind is float:
             return _floats(values, is_narrow=schema is not None and schema.type == "FLOAT32")
-        if kind is dict:
-            return _maps(values, schema)
-        if issubclass(kind, Struct) and hasattr(kind, "__connect_schema__"):
-            return _structs(values, kind)
+        table = _table(values, schema)
+        if table is not None:
+            return _rows(table)
+    elif len(kinds) == 2 and _NONE in kinds:
+        return _filled(values, schema, kinds - {_NONE}, "", "null")
     return [*map(text, values, repeat(schema))]
+
+
+def _filled(values: Column, schema: Schema | None, kinds: set[type], label: str, null: str) -> Column:
+    """`label` and the text of each value, and `null` for each None. kinds: of the others."""
+    dense = [value for value in values if value is not None]
+    rest = iter(_column(dense, schema, kinds))
+    return [null if value is None else label + next(rest) for value in values]
 
 
 def _floats(values: Column, *, is_narrow: bool) -> Column:
     if is_narrow:
         return [*map(float_text, values)]
-    if not math.isnan(sum(values)) and min(values) >= PLAIN_FROM and max(values) < PLAIN_BELOW:
-        return _numbers(values)  # printed alike everywhere; no NaN is among them, because it would be the sum
+    if min(values) >= PLAIN_FROM and max(values) < PLAIN_BELOW:
+        # Printed alike everywhere, but for a NaN, which slips through comparisons and is no number of JSON.
+        # bench/micro/test_java_text.py::floats: JSON's writer takes a third of the time of `repr`
+        found = orjson.dumps(values)
+        if b"null" not in found:
+            return found[1:-1].decode().split(",")
     return [*map(double_text, values)]
 
 
-def _numbers(values: Column) -> Column:
-    # bench/micro/test_converters.py::schemaless_text: JSON's writer takes a third of the time of `repr`
-    return _ENCODER.encode(values)[1:-1].decode().split(",")
+def _ints(values: Column) -> Column:
+    try:
+        return orjson.dumps(values)[1:-1].decode().split(",")
+    except TypeError:  # one is beyond 64 bits
+        return [*map(str, values)]
 
 
-def _joined(separators: Sequence[str], columns: Sequence[Column], end: str) -> Column:
-    # The same benchmark: half the time of a `%` template for each row.
-    pieces = chain.from_iterable(zip(map(repeat, separators), columns, strict=True))
-    return [*map("".join, zip(*pieces, repeat(end)))]  # not `strict`: repeats have no length
+def _table(values: Column, schema: Schema | None) -> _Table | None:
+    """Dicts with the same keys, or structs of one class, as columns; None of anything else."""
+    first: Any = values[0] if len(values) else None
+    if type(first) is dict:
+        return _table_of_maps(values, first, schema) if set(map(type, values)) == {dict} else None
+    if schema_of(first) is None or set(map(type, values)) != {type(first)}:
+        return None
+    return _table_of_structs(values, schema_of(first))
 
 
-def _maps(values: Sequence[dict[Any, Any]], schema: Schema | None) -> Column:
-    keys = tuple(values[0])
-    is_uniform = [*map(tuple, values)].count(keys) == len(values) if keys else False
-    if not is_uniform or any(type(key) is not str for key in keys):
-        return [*map(text, values, repeat(schema))]
+def _rows(table: _Table) -> Column:
+    # bench/micro/test_java_text.py::maps: half the time of a `%` template for each row
+    pieces = chain.from_iterable(zip(map(repeat, table.labels), table.columns, strict=True))
+    return [*map("".join, zip(*pieces, repeat(table.end)))]  # not `strict`: repeats have no length
+
+
+def _whole(table: _Table) -> str:
+    """All rows, each with a newline, joined at once."""
+    # bench/micro/test_java_text.py::maps: 40 % faster than rows that are joined in turn
+    row: list[Any] = [*chain.from_iterable(zip(table.labels, table.columns, strict=True)), table.end + "\n"]
+    pieces = row * len(table.columns[0])
+    for index, column in enumerate(table.columns):
+        pieces[2 * index + 1 :: len(row)] = column
+    return "".join(pieces)
+
+
+def _table_of_maps(values: Sequence[dict[Any, Any]], first: dict[Any, Any], schema: Schema | None) -> _Table | None:
+    keys = [*first]
+    # No map has more keys than the first if all of them are among the first's: then none has fewer, or it shows here.
+    if not keys or [*chain.from_iterable(values)] != keys * len(values) or set(map(type, keys)) != {str}:
+        return None
     element = None if schema is None else schema.value_schema
     columns = [_column(column, element) for column in zip(*map(dict.values, values), strict=True)]
-    first, *others = keys
-    return _joined([f"{{{first}=", *(f", {key}=" for key in others)], columns, "}")
+    return _Table([f"{{{keys[0]}=", *(f", {key}=" for key in keys[1:])], columns, "}")
 
 
-def _structs(values: Sequence[Struct], kind: type[Struct]) -> Column:
-    schema: Schema = kind.__connect_schema__  # type: ignore[attr-defined]
+def _table_of_structs(values: Sequence[Struct], schema: Schema | None) -> _Table | None:
+    assert schema is not None
     if not schema.fields:
-        return ["Struct{}"] * len(values)
-    raw = [*zip(*map(msgspec.structs.astuple, values), strict=True)]
-    fields = schema.fields
-    if any(None in column for column in raw):
-        labelled = [_labelled(field.name, column, field.schema) for field, column in zip(fields, raw, strict=True)]
-        return ["Struct{" + ",".join(filter(None, row)) + "}" for row in zip(*labelled, strict=True)]
-    columns = [_column(column, field.schema) for field, column in zip(fields, raw, strict=True)]
-    first, *others = fields
-    return _joined([f"Struct{{{first.name}=", *(f",{field.name}=" for field in others)], columns, "}")
-
-
-def _labelled(name: str, column: Column, schema: Schema) -> Column:
-    """`name=text` for each value, None for a null: a struct does not print those."""
-    return [None if value is None else f"{name}={text(value, schema)}" for value in column]
+        return None
+    labels: list[str] = []
+    columns: list[Column] = []
+    for field, column in zip(schema.fields, zip(*map(msgspec.structs.astuple, values), strict=True), strict=True):
+        label = f"{',' if labels else 'Struct{'}{field.name}="
+        kinds = set(map(type, column))
+        if _NONE not in kinds:
+            labels.append(label)
+            columns.append(_column(column, field.schema, kinds))
+        elif not labels:
+            return None  # which field is the first to be printed differs from row to row
+        else:
+            labels.append("")
+            columns.append(_filled(column, field.schema, kinds - {_NONE}, label, ""))
+    return _Table(labels, columns, "}")
 
 
 def _print_float(value: float, schema: Schema | None) -> str:
@@ -179,7 +230,9 @@ def _elements(values: Any, schema: Schema | None) -> Iterator[str]:
 def _print_struct(value: Struct) -> str:
     schema = schema_of(value)
     assert schema is not None, type(value)
-    return str(_structs([value], type(value))[0])
+    found = zip(schema.fields, msgspec.structs.astuple(value), strict=True)
+    parts = [f"{field.name}={text(member, field.schema)}" for field, member in found if member is not None]
+    return "Struct{" + ",".join(parts) + "}"
 
 
 def _print_date(value: Any, schema: Schema | None) -> str:
