@@ -85,7 +85,7 @@ def serve(make_bank: Callable[[], Bank], bell: Bell, stopper: Stopper, say: Say)
         bank = make_bank()
         bank.start()
         _step_to_end(bank, bell, stopper)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  a process's main: it becomes an exit code
         return _tell(error, say)
     finally:
         if bank is not None:
@@ -107,7 +107,7 @@ def _step_to_end(bank: Bank, bell: Bell, stopper: Stopper) -> None:
 def _step(bank: Bank) -> float:
     try:
         return bank.step()
-    except Exception as error:
+    except Exception as error:  # a process's main: see below
         if bank.failure is not None:
             raise  # ending in order fails as well
         bank.fail(error)

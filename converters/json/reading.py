@@ -133,7 +133,7 @@ def _number(text: str, at: int) -> tuple[int | Decimal, int]:
         number = Decimal(f"{sign}{whole}{fraction or ''}{exponent or ''}")
     except decimal.InvalidOperation:
         raise ValueError(f"an exponent out of range at {at}") from None
-    return (number if number else abs(number)), match.end()
+    return (number or abs(number)), match.end()
 
 
 def _decoded(payload: bytes) -> str:

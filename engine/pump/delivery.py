@@ -54,9 +54,7 @@ class ProducerPort(Protocol):
     def __len__(self) -> int: ...
     def close(self) -> None: ...
     def poll(self) -> None: ...
-    def send_batch(
-        self, topic: str, partition: int, messages: list[dict[str, Any]], on_each: Any = None
-    ) -> None: ...
+    def send_batch(self, topic: str, partition: int, messages: list[dict[str, Any]], on_each: Any = None) -> None: ...
     def send_each(
         self, topic: str, value: Any, key: Any, partition: int, timestamp: Any, headers: Any, on_delivery: Any
     ) -> None: ...
@@ -89,7 +87,10 @@ class Sent:
             return
         self.pending -= 1
         if self._delivery.wants_each:
-            self.places.append((self.frame.sequence + index, message.partition(), message.offset()))
+            partition, offset = message.partition(), message.offset()
+            assert partition is not None
+            assert offset is not None
+            self.places.append((self.frame.sequence + index, partition, offset))
 
 
 class Delivery:

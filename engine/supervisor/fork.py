@@ -87,7 +87,7 @@ def fork(
     try:
         _become_child(parent, title, {*keep, writing}, death_signal)
         code = int(main(lambda text: _say(writing, text)))
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001  a process's main: it becomes an exit code
         with contextlib.suppress(BaseException):
             _say(writing, f"{type(error).__name__}: {error}")
             os.write(2, traceback.format_exc().encode(errors="replace"))

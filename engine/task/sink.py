@@ -213,13 +213,11 @@ class SinkTaskBank:
         self._row.count(Stage.TRANSFORM, len(records), errors=int(bad is not None))
         if bad is not None:
             self._cut = bad
-        return TransformedBatch(records)  # type: ignore[arg-type]
+        return TransformedBatch(records)
 
     _cut: RecordError | None = None
 
-    def _put(
-        self, batch: SinkBatch, runs: Sequence[Run], failed: RecordError | None, count: int | None = None
-    ) -> None:
+    def _put(self, batch: SinkBatch, runs: Sequence[Run], failed: RecordError | None, count: int | None = None) -> None:
         bad = self._cut or failed
         try:
             if len(batch):

@@ -162,9 +162,9 @@ class SourceTaskBank:
         if not polled:
             return 0.0 if self._has_ended else FULL_SECONDS
         if isinstance(polled, SourceBatch) or isinstance(polled[0], SourceRecord):
-            self._take(polled)  # type: ignore[arg-type]
+            self._take(polled)  # type: ignore[arg-type]  # the first tells what all are
         else:
-            self._polled_again.extend(polled)  # type: ignore[arg-type]
+            self._polled_again.extend(polled)  # type: ignore[arg-type]  # as above
         return 0.0
 
     def _take(self, polled: Polled) -> None:
@@ -179,7 +179,7 @@ class SourceTaskBank:
         going: Polled = polled
         failed: RecordError | None = None
         if self._chain:
-            going, origins, failed = transform(self._chain, outgoing.records_of(polled))  # type: ignore[assignment]
+            going, origins, failed = transform(self._chain, outgoing.records_of(polled))
             self._row.count(Stage.TRANSFORM, len(going), errors=int(failed is not None))
             if failed is not None:
                 self._fail(failed, "transformed", polled, failed.index)
@@ -218,24 +218,26 @@ class SourceTaskBank:
 
     def _split(self, columns: tuple[Any, ...], size: int, offsets: list[SourceOffset]) -> bool:
         """Queue frames small enough for the ring; the offsets go with the last."""
-        topic, values, *others = columns
+        topic, values, keys, partitions, timestamps, headers = columns
         count = len(values)
         limit = self._ring.frame_bytes_max
         bound = size + OVERHEAD_BYTES + count * RECORD_OVERHEAD_BYTES
-        if bound <= min(limit, FRAME_BYTES_AIM) or (count == 1 and bound <= limit and size <= self._spec.record_bytes_max):
-            self._unsent.append(frame.encode(self._frame(topic, values, *others, offsets, size)))
+        fits_alone = count == 1 and bound <= limit and size <= self._spec.record_bytes_max
+        if bound <= min(limit, FRAME_BYTES_AIM) or fits_alone:
+            whole = self._frame(topic, values, keys, partitions, timestamps, headers, offsets, size)
+            self._unsent.append(frame.encode(whole))
             return True
         if count == 1:
             self.failure = RecordTooLargeError(
                 f"a record of {size} bytes for topic {topic} is larger than this task can carry "
-                f"({self._spec.record_bytes_max} bytes): raise producer.override.max.request.size (the ring grows with it)"
+                f"({self._spec.record_bytes_max} bytes): raise producer.override.max.request.size (the ring follows)"
             )
             self._has_ended = True
             self._polled_again.clear()
             return False
         middle = count // 2
         for begin, end in ((0, middle), (middle, count)):
-            piece = [column and column[begin:end] for column in (values, *others)]
+            piece = [column and column[begin:end] for column in (values, keys, partitions, timestamps, headers)]
             weight = sum(map(len, filter(None, piece[0]))) + sum(map(len, filter(None, piece[1] or ())))
             weight += sum(len(key) + len(value or b"") for headers in piece[4] or () for key, value in headers)
             if not self._split((topic, *piece), weight, offsets if end == count else []):
