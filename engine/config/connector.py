@@ -179,9 +179,6 @@ def _inherited(config: ConnectorConfig, worker: WorkerConfig) -> ConnectorConfig
 def _contradictions(config: ConnectorConfig) -> Iterator[Problem]:
     if not config.name.strip() or _CONTROL.search(config.name):
         yield Problem("name", f"Invalid value {config.name!r} for configuration name: expected a name to read")
-    if config.task_processes not in (1, 2):
-        key = "task.processes"
-        yield Problem(key, f"Invalid value {config.task_processes} for configuration {key}: expected 1 or 2")
     assert config.restart_backoff_ms is not None, "inherited"
     assert config.restart_backoff_max_ms is not None, "inherited"
     if config.restart_backoff_max_ms < config.restart_backoff_ms:

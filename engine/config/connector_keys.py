@@ -12,7 +12,7 @@ from msgspec import Meta, field
 from engine.api.config import Config
 from engine.config.line import Subscription
 from engine.config.topic_pattern import topic_pattern
-from engine.config.worker_keys import Bytes, Milliseconds
+from engine.config.worker_keys import Bytes, Milliseconds, Processes
 
 __all__ = ["ConnectorConfig", "SinkKeys", "SourceKeys"]
 
@@ -68,7 +68,7 @@ class ConnectorConfig(Config, frozen=True, kw_only=True):
         bool, Meta(description="Without effect: topic, partition and offset are logged, never a record's content.")
     ] = field(name="errors.log.include.messages", default=False)
 
-    task_processes: Annotated[int | None, Meta(description="Ours. 1 or 2, as the worker's.")] = field(
+    task_processes: Annotated[Processes | None, Meta(description="Ours. 1 or 2, as the worker's.")] = field(
         name="task.processes", default=None
     )
     ring_bytes: Annotated[Bytes | None, Meta(description="Ours. As the worker's.")] = field(

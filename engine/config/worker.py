@@ -28,7 +28,6 @@ __all__ = [
 ]
 
 _RING_ALIGNMENT_BYTES = 8
-_PORT_MAX = 65_535
 
 #: Known keys that do nothing yet, with the reason: said once, when a file sets one of them.
 WITHOUT_EFFECT: Mapping[str, str] = {
@@ -169,8 +168,6 @@ def _contradictions(config: WorkerConfig | None, properties: Mapping[str, str]) 
     ]
     if config is None:
         return problems
-    if config.metrics_port is not None and not 0 <= config.metrics_port <= _PORT_MAX:
-        problems.append(_invalid("metrics.port", config.metrics_port, f"expected a port, 0 to {_PORT_MAX}"))
     if config.restart_backoff_max_ms < config.restart_backoff_ms:
         least = f"expected at least restart.backoff.ms, {config.restart_backoff_ms}"
         problems.append(_invalid("restart.backoff.max.ms", config.restart_backoff_max_ms, least))

@@ -12,7 +12,7 @@ from msgspec import Meta, field
 from engine.api.config import Config
 from engine.config.line import Timing
 
-__all__ = ["OFFSETS_FILE", "RING_BYTES_MIN", "Bytes", "Milliseconds", "WorkerConfig"]
+__all__ = ["OFFSETS_FILE", "RING_BYTES_MIN", "Bytes", "Milliseconds", "Processes", "WorkerConfig"]
 
 #: A quarter of a ring is its largest frame; below this a frame would hold a few records only.
 RING_BYTES_MIN = 64 * 1024
@@ -24,6 +24,8 @@ _RETRY_SECONDS = 3.0
 
 Milliseconds = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 SomeMilliseconds = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+Port = Annotated[int, Meta(ge=0, le=65_535)]
+Processes = Annotated[int, Meta(ge=1, le=2)]
 Bytes = Annotated[int, Meta(ge=RING_BYTES_MIN, le=RING_BYTES_MAX)]
 
 OFFSETS_FILE = "offset.storage.file.filename"
@@ -84,12 +86,8 @@ class WorkerConfig(Config, frozen=True, kw_only=True):
         field(name="worker.tasks.max", default=256)
     )
     task_processes: Annotated[
-        int,
-        Meta(
-            ge=1,
-            le=2,
-            description="Ours. Processes of a task: 2, or 1 for small tasks, which share one with Kafka's client.",
-        ),
+        Processes,
+        Meta(description="Ours. Processes of a task: 2, or 1 for small tasks, which share one with Kafka's client."),
     ] = field(name="task.processes", default=2)
     ring_bytes: Annotated[
         Bytes,
@@ -99,7 +97,7 @@ class WorkerConfig(Config, frozen=True, kw_only=True):
         ),
     ] = field(name="ring.bytes", default=8 * 1024 * 1024)
     metrics_port: Annotated[
-        int | None,
+        Port | None,
         Meta(description="Ours. Port that serves Prometheus' `/metrics`; 0: any that is free. Absent: none."),
     ] = field(name="metrics.port", default=None)
     metrics_file: Annotated[

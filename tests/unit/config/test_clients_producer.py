@@ -1,4 +1,4 @@
-"""A source's producer gets Kafka Connect's defaults, the worker's settings and the connector's, in librdkafka's words."""
+"""A source's producer gets Connect's defaults, the worker's settings and the connector's, in librdkafka's words."""
 
 from __future__ import annotations
 
@@ -230,5 +230,5 @@ def test_an_unknown_policy_is_told_with_the_known_ones() -> None:
 
 def test_librdkafka_itself_still_refuses_what_the_tables_let_through() -> None:
     client = settings_of({"ssl.ca.location": "/nowhere/ca.pem", "security.protocol": "SSL"})
-    with pytest.raises(KafkaException, match="ssl.ca.location"):
+    with pytest.raises(KafkaException, match=r"ssl\.ca\.location"):
         is_taken_by_librdkafka(client)

@@ -1,0 +1,193 @@
+"""A connector's keys have Kafka Connect's defaults; what is not built is refused, and nothing is left out silently."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import pytest
+
+from engine.api.errors import ConfigError
+from engine.config.connector import ConnectorConfig, connector_warnings, read_connector
+from engine.config.line import Subscription
+from engine.config.worker import WorkerConfig
+
+LEAST = {"name": "orders", "connector.class": "FileStreamSink"}
+SINK = {**LEAST, "topics": "a"}
+
+
+def worker(**keys: Any) -> WorkerConfig:
+    return WorkerConfig(key_converter="K", value_converter="V", offset_storage_file_filename="f", **keys)
+
+
+def read(
+    properties: Mapping[str, str],
+    *,
+    is_sink: bool = True,
+    is_strict: bool = True,
+    known: Collection[str] = (),
+    of: WorkerConfig | None = None,
+) -> ConnectorConfig:
+    return read_connector(
+        properties, of or worker(), is_sink=is_sink, file="c.toml", is_strict=is_strict, known_keys=known
+    )
+
+
+def problems_of(properties: Mapping[str, str], **how: Any) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        read(properties, **how)
+    return [str(problem) for problem in caught.value.problems]
+
+
+def warnings_of(properties: Mapping[str, str], *, is_sink: bool = True, is_strict: bool = False) -> list[str]:
+    return connector_warnings(properties, worker(), is_sink=is_sink, is_strict=is_strict, known_keys=())
+
+
+def test_the_defaults_are_kafka_connects_and_what_is_ours_is_the_workers() -> None:
+    config = read({**SINK, "ring.bytes": "100000"}, of=worker(task_processes=1, restart_max=9))
+    assert config.tasks_max == 1
+    assert config.is_tasks_max_enforced
+    assert config.key_converter is None
+    assert config.task_processes == 1
+    assert config.restart_max == 9
+    assert config.ring_bytes == 100_000
+
+
+def test_a_sink_reads_its_topics_each_once_or_a_pattern() -> None:
+    assert read({**LEAST, "topics": "a, b,a,"}).subscription == Subscription(topics=("a", "b"))
+    assert read({**LEAST, "topics.regex": r"(?<x>a)\.\p{Digit}+"}).subscription == Subscription(
+        pattern=r"(?P<x>a)\.[0-9]+"
+    )
+
+
+@pytest.mark.parametrize(
+    ("topics", "reason"),
+    [
+        ({}, "neither topics nor topics.regex is given"),
+        ({"topics": " , "}, "neither topics nor topics.regex is given"),
+        ({"topics": "a", "topics.regex": "b"}, "both given"),
+        ({"topics.regex": "a("}, "it is no pattern"),
+    ],
+)
+def test_a_sink_has_exactly_one_of_topics_and_pattern(topics: dict[str, str], reason: str) -> None:
+    (problem,) = problems_of({**LEAST, **topics})
+    assert reason in problem
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        {"errors.tolerance": "all"},
+        {"errors.retry.timeout": "-1"},
+        {"errors.deadletterqueue.topic.name": "dead"},
+        {"errors.deadletterqueue.context.headers.enable": "true"},
+        {"predicates": "p"},
+        {"transforms": "t", "transforms.t.type": "T", "transforms.t.predicate": "p"},
+    ],
+    ids=str,
+)
+def test_what_is_not_built_yet_is_refused_rather_than_left_out(key: dict[str, str]) -> None:
+    for is_strict in (True, False):
+        (problem,) = problems_of({**SINK, **key}, is_strict=is_strict)
+        assert problem.startswith("c.toml: connector orders: ")
+        assert "cannot be kept" in problem
+
+
+def test_the_defaults_of_what_is_not_built_are_accepted() -> None:
+    defaults = {
+        "errors.tolerance": "none",
+        "errors.retry.timeout": "0",
+        "errors.deadletterqueue.topic.name": "",
+        "errors.deadletterqueue.topic.replication.factor": "3",
+        "predicates": "",
+    }
+    assert read({**SINK, **defaults}).predicates == []
+    assert read({**LEAST, "exactly.once.support": "REQUESTED"}, is_sink=False).name == "orders"
+
+
+def test_exactly_once_and_topic_creation_are_refused_for_sources() -> None:
+    creation = {"topic.creation.default.partitions": "3", "topic.creation.default.replication.factor": "3"}
+    problems = problems_of({**LEAST, **creation, "exactly.once.support": "required"}, is_sink=False)
+    assert len(problems) == 3
+    assert "topic.creation.enable=false" in problems[0]
+
+
+def test_topic_creation_is_let_through_when_the_worker_switches_it_off() -> None:
+    properties = {**LEAST, "topic.creation.default.partitions": "3"}
+    off = worker(topic_creation_enable=False)
+    assert read(properties, is_sink=False, of=off).name == "orders"
+    (warning,) = connector_warnings(properties, off, is_sink=False, is_strict=True, known_keys=())
+    assert "the worker has topic.creation.enable=false" in warning
+
+
+def test_every_problem_of_a_connector_is_told_together() -> None:
+    problems = problems_of(
+        {
+            "name": "orders\n2",
+            "topics": "a",
+            "tasks.max": "0",
+            "fil": "/tmp/x",
+            "errors.tolerance": "all",
+        },
+        known=["file"],
+    )
+    texts = "\n".join(problems)
+    for part in (
+        'Missing required configuration "connector.class"',
+        "Invalid value 0 for configuration tasks.max",
+        'unknown key "fil"; did you mean "file"?',
+        "errors are not tolerated yet",
+    ):
+        assert part in texts
+    assert len(problems) == 4
+
+
+def test_aliases_and_processes_are_checked() -> None:
+    problems = problems_of({**SINK, "transforms": "t,t", "task.processes": "4", "restart.backoff.max.ms": "1"})
+    assert len(problems) == 3
+
+
+def test_under_a_declared_prefix_every_key_must_be_declared_and_under_another_none() -> None:
+    properties = {
+        **SINK,
+        "key.converter": "K",
+        "key.converter.anything": "1",
+        "value.converter": "J",
+        "value.converter.schema.enable": "1",
+        "transforms": "t",
+        "transforms.t.type": "T",
+        "transforms.t.feild": "x",
+        "transforms.u.type": "T",
+        "consumer.override.fetch.min.bytes": "1",
+        "connector.plugin.version": "1",
+    }
+    known = ["value.converter.schemas.enable", "transforms.t.field"]
+    texts = problems_of(properties, known=known)
+    assert [text.removeprefix("c.toml: connector orders: ") for text in texts] == [
+        'unknown key "value.converter.schema.enable"; did you mean "value.converter.schemas.enable"?',
+        'unknown key "transforms.t.feild"; did you mean "transforms.t.field"?',
+        '"transforms.u.type" belongs to a transform that "transforms" does not name',
+    ]
+
+
+def test_in_files_of_kafka_connect_unknown_keys_are_warned_about() -> None:
+    properties = {**SINK, "my.note": "x"}
+    assert read(properties, is_strict=False).name == "orders"
+    assert warnings_of(properties) == ['unknown key "my.note"; it has no effect']
+    assert warnings_of(properties, is_strict=True) == []
+
+
+def test_what_has_no_effect_is_warned_about() -> None:
+    properties = {
+        **SINK,
+        "errors.log.enable": "true",
+        "config.action.reload": "restart",
+        "connector.plugin.version": "[1,2)",
+        "key.converter.schemas.enable": "false",
+    }
+    warnings = warnings_of(properties, is_strict=True)
+    assert [warning.split(" ")[0].rstrip(":") for warning in warnings] == [
+        "errors.log.enable",
+        "connector.plugin.version",
+        "key.converter.schemas.enable",
+    ]
