@@ -34,7 +34,7 @@ from engine.shm import segment
 from engine.shm.board import Board, HeaderWord, Identity, Row, Word, board_bytes
 from engine.shm.channel import Channel
 from engine.supervisor.fork import Child, fork
-from engine.supervisor.line import Line, RestartPolicy
+from engine.supervisor.line import Line
 from engine.supervisor.loop import Supervisor
 from engine.supervisor.service import Service
 from engine.task import main as task
@@ -73,8 +73,7 @@ def run(plan: Plan, options: RunOptions) -> tuple[ExitCode, Report]:
             index = board.add(Identity(spec.connector, spec.task, spec.type, spec.plugin))
             row = board.row(index)
             row.set(Word.CARRIED, carried.get((spec.connector, spec.task), 0))
-            policy = RestartPolicy(worker.restart_max, worker.restart_backoff_ms, worker.restart_backoff_max_ms)
-            lines.append(Line(replace(spec, store_lock=store_lock), index, row, forks.bank, clock, policy))
+            lines.append(Line(replace(spec, store_lock=store_lock), index, row, forks.bank, clock))
         services = _services(forks, listener, worker.metrics_file, options, clock)
         code = Supervisor(board, lines, services, clock, is_bulk=options.is_bulk).run()
         return code, make_report(board, code)

@@ -39,7 +39,7 @@ def run(
         pump_side = PumpSide(channel)
         if spec.type == "source":
             return Pair(task, make_source_bank(spec, pump_side, board, row, clock))
-        return Pair(task, PatientSinkPump(spec, pump_side, row, clock, stopper))
+        return Pair(task, PatientSinkPump(spec, pump_side, row, clock, stopper, lambda _: task.step()))
 
     return serve(make_pair, side.bell, stopper, say)
 

@@ -7,6 +7,7 @@ Not here: the steps (source.py, sink.py), the other bank (engine.task).
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from engine import logs
 from engine.api.errors import RetriableError, UnreachableError
@@ -65,7 +66,16 @@ def make_source_bank(spec: LineSpec, side: PumpSide, board: Board, row: Row, clo
 class PatientSinkPump:
     """A sink's pump as a `Bank`: it waits inside librdkafka, and knows whether to leave its group at the end."""
 
-    def __init__(self, spec: LineSpec, side: PumpSide, row: Row, clock: Clock, stopper: Stopper) -> None:
+    def __init__(
+        self,
+        spec: LineSpec,
+        side: PumpSide,
+        row: Row,
+        clock: Clock,
+        stopper: Stopper,
+        wait: Callable[[float], object] | None = None,
+    ) -> None:
+        """wait: as `SinkPumpBank` has it."""
         self._row = row
         self._stopper = stopper
         self.patience = PATIENCE_SECONDS
@@ -75,6 +85,7 @@ class PatientSinkPump:
             side,
             row,
             clock,
+            wait,
         )
 
     @property

@@ -20,8 +20,6 @@ import os
 import signal
 from collections.abc import Callable
 
-from msgspec import Struct
-
 from engine.clock import Clock
 from engine.config.line import LineSpec
 from engine.exits import ExitCode
@@ -29,7 +27,7 @@ from engine.shm.board import Measure, Phase, Row, Stage, State, Target, Word
 from engine.shm.channel import Channel
 from engine.supervisor.fork import Child
 
-__all__ = ["ForkBank", "Line", "RestartPolicy"]
+__all__ = ["ForkBank", "Line"]
 
 logger = logging.getLogger("millrace.supervisor")
 
@@ -41,18 +39,6 @@ PUMP_GRACE_NS = 4 * SECOND_NS
 OVER = (State.DONE, State.FAILED, State.STOPPED)
 
 
-class RestartPolicy(Struct, frozen=True):
-    """How often a line is started again without having done anything in between, and how soon."""
-
-    restarts_max: int = 5
-    backoff_ms: int = 200
-    backoff_ms_max: int = 10_000
-
-    def pause_ns(self, fruitless: int) -> int:
-        """Before the restart number `fruitless` (from 1) in a row without progress."""
-        return min(self.backoff_ms_max, self.backoff_ms << (fruitless - 1)) * 1_000_000
-
-
 #: Forks one bank ("task", "pump" or "both") of a line over its present channel.
 ForkBank = Callable[[LineSpec, int, Channel, str], Child]
 
@@ -60,15 +46,12 @@ ForkBank = Callable[[LineSpec, int, Channel, str], Child]
 class Line:
     """One task's processes over all their lives."""
 
-    def __init__(
-        self, spec: LineSpec, index: int, row: Row, fork_bank: ForkBank, clock: Clock, policy: RestartPolicy
-    ) -> None:
+    def __init__(self, spec: LineSpec, index: int, row: Row, fork_bank: ForkBank, clock: Clock) -> None:
         self.spec = spec
         self._index = index
         self.row = row
         self._fork_bank = fork_bank
         self._clock = clock
-        self._policy = policy
         self._channel: Channel | None = None
         self._children: dict[str, Child] = {}  # by bank
         self._cause = ""  # why this life ended; empty: it ended well
@@ -213,18 +196,19 @@ class Line:
         progress = sum(self.row.measured(stage, Measure.RECORDS) for stage in (Stage.STORE, Stage.COMMIT))
         self._fruitless = 1 if progress > self._progress >= 0 else self._fruitless + 1
         self._progress = progress
-        if self._fruitless > self._policy.restarts_max:
-            self._give_up(f"{cause} (after {self._policy.restarts_max} restarts without progress)")
+        policy = self.spec.restarts
+        if self._fruitless > policy.count_max:
+            self._give_up(f"{cause} (after {policy.count_max} restarts without progress)")
             return
-        pause_ns = self._policy.pause_ns(self._fruitless)
+        pause_ms = min(policy.backoff_ms_max, policy.backoff_ms * 2 ** (self._fruitless - 1))
         self.row.write_off()
         self.row.set(Word.RESTARTS, self.row.get(Word.RESTARTS) + 1)
         self.row.set(Word.TASK_PHASE, Phase.FORKED)
         self.row.set(Word.PUMP_PHASE, Phase.FORKED)
         self.row.reason = cause
-        logger.warning("%s: %s; starting it again in %d ms", self.spec.title, cause, pause_ns // 1_000_000)
+        logger.warning("%s: %s; starting it again in %d ms", self.spec.title, cause, pause_ms)
         self._become(State.RESTARTING)
-        self._start_at_ns = self._clock.monotonic_ns() + pause_ns
+        self._start_at_ns = self._clock.monotonic_ns() + pause_ms * 1_000_000
 
     def _give_up(self, cause: str) -> None:
         self.row.reason = cause

@@ -10,15 +10,16 @@ import signal
 from collections.abc import Callable, Iterator
 
 import pytest
+from msgspec.structs import replace
 
 from engine.clock import SystemClock
-from engine.config.line import LineSpec, PluginSpec, Timing
+from engine.config.line import LineSpec, PluginSpec, Restarts, Timing
 from engine.exits import ExitCode
 from engine.shm import segment
 from engine.shm.board import Board, Identity, Phase, Row, State, Target, Word, board_bytes
 from engine.shm.channel import Channel
 from engine.supervisor.fork import Child, fork
-from engine.supervisor.line import Line, RestartPolicy
+from engine.supervisor.line import Line
 from engine.supervisor.loop import Supervisor
 from tests.harness import wait
 
@@ -62,8 +63,8 @@ class Run:
             self.forked.append(bank)
             return fork(bank, lambda say: scripts[bank](row), [self.descriptor, *channel.descriptors()])
 
-        policy = RestartPolicy(restarts, backoff_ms=1, backoff_ms_max=5)
-        line = Line(spec(kind, connector), index, row, fork_bank, SystemClock(), policy)
+        restarting = replace(spec(kind, connector), restarts=Restarts(restarts, backoff_ms=1, backoff_ms_max=5))
+        line = Line(restarting, index, row, fork_bank, SystemClock())
         self.lines.append(line)
         return line
 
