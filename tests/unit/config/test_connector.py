@@ -142,9 +142,11 @@ def test_every_problem_of_a_connector_is_told_together() -> None:
     assert len(problems) == 4
 
 
-def test_aliases_and_processes_are_checked() -> None:
-    problems = problems_of({**SINK, "transforms": "t,t", "task.processes": "4", "restart.backoff.max.ms": "1"})
-    assert len(problems) == 3
+def test_aliases_and_pauses_are_checked() -> None:
+    problems = problems_of({**SINK, "transforms": "t,t", "restart.backoff.max.ms": "1"})
+    assert len(problems) == 2
+    (problem,) = problems_of({**SINK, "task.processes": "4"})
+    assert "Invalid value 4 for configuration task.processes" in problem
 
 
 def test_under_a_declared_prefix_every_key_must_be_declared_and_under_another_none() -> None:
