@@ -47,7 +47,7 @@ class PlanOptions(Struct, frozen=True, kw_only=True):
 
     is_bulk: bool = True
     is_embedded: bool = False  # Kafka is the mock cluster of the demo
-    worker_id: str = ""  # tells apart workers on the same brokers; a part of static member ids
+    worker_id: str = ""  # tells apart workers on the same brokers; empty: made of the machine's name and the store
     overrides: Mapping[str, str] = {}  # keys of the worker that the command line gives
 
 

@@ -12,6 +12,8 @@ Not here: what single keys mean (engine.config), one connector (connector_lines.
 
 from __future__ import annotations
 
+import hashlib
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -119,7 +121,7 @@ class _Planner:
             self._properties,
             self._pipeline.worker_file,
             store,
-            self._options,
+            replace(self._options, worker_id=self._options.worker_id or _worker_id(store)),
             self._secrets,
             self._worker_converter,
         )
@@ -208,6 +210,11 @@ class _Planner:
 
     def _keep_secret(self, keys: set[str], properties: Mapping[str, str]) -> None:
         self._secrets |= {properties[key] for key in keys if properties.get(key)}
+
+
+def _worker_id(store: str) -> str:
+    """The same for every run on this machine with this store, another for any other."""
+    return f"{socket.gethostname()}-{hashlib.sha256(store.encode()).hexdigest()[:8]}"
 
 
 def _offsets_file(pipeline: Pipeline) -> str | None:

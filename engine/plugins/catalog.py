@@ -8,7 +8,7 @@
 Only the class that is asked for is imported; names come from the metadata of installed distributions. An alias
 of two different classes means neither, as in Kafka Connect.
 
-Used by: engine.plan, engine.cli (through a probe: importing a plugin runs its code).
+Used by: engine.plan, engine.launch (both in a probe: importing a plugin runs its code).
 Not here: Java's names (java_names.py), importing (loading.py), asking a class anything (engine.plan).
 """
 
@@ -19,6 +19,7 @@ import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
+import msgspec
 from msgspec import Struct
 
 from engine.api.connector import Connector, SourceConnector
@@ -29,8 +30,12 @@ from engine.api.transform import Predicate, Transform
 from engine.config.problems import did_you_mean
 from engine.plugins import java_names
 from engine.plugins.loading import load, path_of
+from engine.plugins.probe import Tell, in_probe
 
-__all__ = ["Catalog", "Kind", "PluginInfo", "discover"]
+__all__ = ["Catalog", "Kind", "PluginInfo", "discover", "list_in_probe"]
+
+#: For importing everything that is installed.
+LISTING_SECONDS = 60.0
 
 Kind = Literal["connector", "converter", "header_converter", "transform", "predicate", "config_provider"]
 
@@ -83,6 +88,16 @@ def discover() -> Catalog:
     """The catalog of what is installed. Costs a look at every distribution's metadata, a few milliseconds."""
     groups = [importlib.metadata.entry_points(group=facts.group) for facts in _KINDS.values()]
     return Catalog(point for group in groups for point in group)
+
+
+def list_in_probe(timeout_seconds: float = LISTING_SECONDS) -> list[PluginInfo]:
+    """What is installed, looked at in a child, as every plugin is imported. Raises ProbeError."""
+
+    def question(tell: Tell) -> bytes:
+        tell("importing the installed plugins")
+        return msgspec.msgpack.encode(discover().listing())
+
+    return msgspec.msgpack.decode(in_probe(question, timeout_seconds=timeout_seconds), type=list[PluginInfo])
 
 
 class Catalog:

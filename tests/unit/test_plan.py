@@ -285,6 +285,16 @@ def test_the_command_line_overrides_the_file(tmp_path: Path) -> None:
     assert plan.lines[0].kafka["bootstrap.servers"] == "other:1234"
 
 
+def test_member_ids_are_the_same_in_every_run_on_a_store_and_differ_between_stores(tmp_path: Path) -> None:
+    def member(store: str) -> str:
+        worker = WORKER + f'"offset.storage.file.filename" = "{tmp_path / store}"\n'
+        plan = make_plan(pipeline(tmp_path, connector("a", "Writing", "topics = 'a'"), worker), PlanOptions())
+        return str(plan.lines[0].kafka["group.instance.id"])
+
+    assert member("one") == member("one")
+    assert member("one") != member("two")
+
+
 def test_a_plan_made_in_a_probe_is_the_plan(tmp_path: Path) -> None:
     files = pipeline(tmp_path, connector("a", "Printing", "topic = 'a'", '"tasks.max" = 2'))
     assert prepare(files, OPTIONS, asks_kafka=False).lines == make_plan(files, OPTIONS).lines

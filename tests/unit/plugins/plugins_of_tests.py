@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from msgspec import Meta, field
 
@@ -60,7 +60,7 @@ class NumbersConfig(Config, frozen=True, kw_only=True):
 class Counting(SourceConnector):
     """Gives as many tasks as it may, each with its number."""
 
-    config = NumbersConfig
+    config: ClassVar[type[Config]] = NumbersConfig
     task = NumbersTask
     version = "1.2.3"
 
@@ -108,7 +108,7 @@ class Printing(Counting):
     """Writes where only the command may write."""
 
     def task_configs(self, tasks_max: int) -> Sequence[Mapping[str, str]]:
-        print("a plugin's chatter")  # noqa: T201  what is tested
+        print("a plugin's chatter")
         os.write(1, b"a plugin's raw chatter\n")
         return super().task_configs(tasks_max)
 

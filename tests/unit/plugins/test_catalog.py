@@ -18,7 +18,7 @@ from converters.json import JsonConverter
 from converters.string import StringConverter
 from engine.api.errors import ConfigError
 from engine.config.providers import FileConfigProvider
-from engine.plugins.catalog import Catalog, Kind, discover
+from engine.plugins.catalog import Catalog, Kind, discover, list_in_probe
 
 OURS = "millrace.connectors"
 
@@ -190,3 +190,7 @@ def test_the_listing_shows_a_broken_plugin_with_its_reason(folder: Path) -> None
     (folder / "broken_listing.py").write_text("raise RuntimeError('out of paper')")
     (info,) = Catalog([EntryPoint("printer", "broken_listing:Printer", OURS)]).listing()
     assert "RuntimeError: out of paper" in info.problem
+
+
+def test_the_listing_of_a_probe_is_the_listing(installed: Catalog) -> None:
+    assert list_in_probe() == installed.listing()
