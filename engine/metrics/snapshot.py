@@ -1,0 +1,55 @@
+"""The last values in a file, for the node exporter's textfile collector: how a job of 40 seconds is seen as well.
+
+Used by: engine.control.serving (writes), whoever reads the configuration (checks the name).
+Not here: what is in it (collector.py).
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from engine.api.errors import ConfigError, Problem
+from engine.metrics import collector
+from engine.shm.board import Board
+
+__all__ = ["KEY", "check_snapshot_path", "write_snapshot"]
+
+KEY = "metrics.file"
+SUFFIX = ".prom"
+#: The node exporter runs as a user of its own.
+MODE = 0o644
+
+
+def check_snapshot_path(path: str | Path) -> Path:
+    """The path, where a snapshot can be left there. Raises ConfigError."""
+    path = Path(path)
+    if path.suffix != SUFFIX:
+        reason = f"expected a name that ends in {SUFFIX}: the node exporter's textfile collector reads no other"
+    elif not path.parent.is_dir():
+        reason = f"expected a folder that is there: {path.parent}"
+    elif not os.access(path.parent, os.W_OK):
+        reason = f"expected a folder that this user may write to: {path.parent}"
+    else:
+        return path
+    raise ConfigError([Problem(KEY, f"Invalid value {path} for configuration {KEY}: {reason}")])
+
+
+def write_snapshot(board: Board, path: str | Path, *, workers: dict[str, int] | None = None) -> None:
+    """Put the values of now in place of the file's, in one step: a reader sees all of the old or all of the new.
+
+    Raises ConfigError for a path where none can be left, OSError when writing fails.
+    """
+    path = check_snapshot_path(path)
+    text = collector.exposition(board, workers=workers)
+    # In the same folder, so that the rename is one step; its name is one that the textfile collector passes over.
+    descriptor, draft = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=".draft", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(text)
+            os.fchmod(file.fileno(), MODE)
+        Path(draft).replace(path)
+    except BaseException:
+        Path(draft).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,232 @@
+"""Every metric, declared once: its name with unit, its type, a sentence, its labels, and where it is read.
+
+    RUN_METRICS        of the whole run                   no labels of their own, but those declared
+    TASK_METRICS       of each task                       connector, task, type, and those declared
+    PROCESS_METRICS    of each process of the run         connector, task, process
+
+A reader gives samples: the values of the declared labels, and the value. One that gives none for
+a task says that the metric does not apply there (a source has no lag).
+
+Used by: engine.metrics.collector, engine.metrics.document.
+Not here: what the words mean (engine.shm.board), formats (collector.py).
+Source: names after the conventions of Prometheus: a prefix, the thing, the unit, `_total` for what only grows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+from msgspec import Struct
+
+from engine.metrics.views import ProcessFacts, RunView, TaskView
+from engine.shm.board import SINK_STAGES, SOURCE_STAGES, Measure, Stage, State, Word
+
+__all__ = ["PROCESS_LABELS", "PROCESS_METRICS", "RUN_METRICS", "TASK_LABELS", "TASK_METRICS", "Metric", "Samples"]
+
+#: Values of a metric's own labels, and its value.
+Samples = Iterable[tuple[tuple[str, ...], float]]
+
+TASK_LABELS = ("connector", "task", "type")
+PROCESS_LABELS = ("connector", "task", "process")
+
+#: Where a measure is not counted; a series that is always 0 would say something else.
+NOT_COUNTED = {
+    Measure.RECORDS: (),
+    Measure.BYTES: (Stage.POLL, Stage.TRANSFORM, Stage.STORE, Stage.PUT, Stage.FLUSH, Stage.COMMIT),
+    Measure.BATCHES: (Stage.FLUSH,),
+    Measure.ERRORS: (Stage.PRODUCE, Stage.ACKNOWLEDGE, Stage.STORE, Stage.CONSUME),
+}
+
+
+class Metric(Struct, frozen=True):
+    """One metric."""
+
+    name: str  # as it is asked for: with its unit, and `_total` or `_info`
+    type: Literal["counter", "gauge", "info"]
+    sentence: str
+    read: Callable[..., Samples]
+    labels: tuple[str, ...] = ()  # beside those of its table
+
+
+def _plain(value: float) -> Samples:
+    return (((), value),)
+
+
+def _word(word: Word) -> Callable[[TaskView], Samples]:
+    return lambda task: _plain(task.get(word))
+
+
+def _of_source(word: Word) -> Callable[[TaskView], Samples]:
+    return lambda task: _plain(task.get(word)) if task.is_source else ()
+
+
+def _of_sink(word: Word) -> Callable[[TaskView], Samples]:
+    return lambda task: () if task.is_source else _plain(task.get(word))
+
+
+def _by_stage(measure: Measure) -> Callable[[TaskView], Samples]:
+    without = NOT_COUNTED[measure]
+
+    def read(task: TaskView) -> Samples:
+        stages = SOURCE_STAGES if task.is_source else SINK_STAGES
+        return [((stage.name.lower(),), task.measured(stage, measure)) for stage in stages if stage not in without]
+
+    return read
+
+
+def _fill(task: TaskView) -> Samples:
+    capacity = task.get(Word.RING_BYTES)
+    return _plain(task.get(Word.RING_USED_BYTES) / capacity) if capacity else ()
+
+
+def _state(task: TaskView) -> Samples:
+    now = task.get(Word.STATE)
+    return [((state.name.lower(),), float(state == now)) for state in State]
+
+
+def _beats(task: TaskView) -> Samples:
+    return [((bank,), age) for bank, age in task.beat_ages().items()]
+
+
+def _proportional(facts: ProcessFacts) -> Samples:
+    return () if facts.proportional_bytes is None else _plain(facts.proportional_bytes)
+
+
+def _version(run: RunView) -> Samples:
+    return (((run.version,), 1),)
+
+
+def _plugin(task: TaskView) -> Samples:
+    return (((task.identity.plugin,), 1),)
+
+
+RUN_METRICS = (
+    Metric("millrace_info", "info", "Always 1; the version is its label.", _version, ("version",)),
+    Metric(
+        "millrace_start_time_seconds",
+        "gauge",
+        "When this run began, in seconds since 1970.",
+        lambda run: _plain(run.started_at),
+    ),
+    Metric(
+        "millrace_run_seconds",
+        "gauge",
+        "How long this run has been going, or took, if it has finished.",
+        lambda run: _plain(run.seconds),
+    ),
+    Metric(
+        "millrace_run_finished",
+        "gauge",
+        "1 once no task of this run goes on: what a bulk job's last snapshot shows.",
+        lambda run: _plain(run.is_finished),
+    ),
+    Metric("millrace_tasks", "gauge", "Tasks of this run.", lambda run: _plain(sum(1 for _ in run.board.rows()))),
+)
+
+TASK_METRICS = (
+    Metric(
+        "millrace_records_total",
+        "counter",
+        "Records that have passed a stage. Records done again after a restart count again, except at `store` and "
+        "`commit`. `transform` stays 0 where there are no transforms.",
+        _by_stage(Measure.RECORDS),
+        ("stage",),
+    ),
+    Metric(
+        "millrace_record_bytes_total",
+        "counter",
+        "Bytes of keys and values, as Kafka stores them, that have passed a stage that sees them so.",
+        _by_stage(Measure.BYTES),
+        ("stage",),
+    ),
+    Metric(
+        "millrace_batches_total",
+        "counter",
+        "Batches that have passed a stage; at `store` and `commit`, stores and commits.",
+        _by_stage(Measure.BATCHES),
+        ("stage",),
+    ),
+    Metric(
+        "millrace_errors_total",
+        "counter",
+        "What failed at a stage: records that could not be converted or transformed; calls of `poll`, `put`, "
+        "`flush` and commits, which are tried again where that may help.",
+        _by_stage(Measure.ERRORS),
+        ("stage",),
+    ),
+    Metric("millrace_task_info", "info", "Always 1; the connector's class is its label.", _plugin, ("plugin",)),
+    Metric("millrace_task_state", "gauge", "1 for the state the task is in, 0 for each other one.", _state, ("state",)),
+    Metric(
+        "millrace_task_restarts_total",
+        "counter",
+        "How often the task's processes were started again.",
+        _word(Word.RESTARTS),
+    ),
+    Metric(
+        "millrace_task_repeatable_records",
+        "gauge",
+        "Upper bound of the records that were done twice, or would be if the task died now.",
+        lambda task: _plain(task.row.may_be_repeated()),
+    ),
+    Metric(
+        "millrace_task_lag_records",
+        "gauge",
+        "Records between a sink's position and the end of its assigned partitions. Sinks only.",
+        _of_sink(Word.LAG),
+    ),
+    Metric(
+        "millrace_task_assigned_partitions",
+        "gauge",
+        "Partitions that are assigned to a sink's task. Sinks only.",
+        _of_sink(Word.PARTITIONS),
+    ),
+    Metric(
+        "millrace_task_queued_records",
+        "gauge",
+        "Records in librdkafka's own queue, on their way to Kafka. Sources only.",
+        _of_source(Word.QUEUED),
+    ),
+    Metric(
+        "millrace_task_held",
+        "gauge",
+        "1 while a source on the embedded Kafka is held back by its sink. Sources only.",
+        _of_source(Word.HELD),
+    ),
+    Metric("millrace_task_ring_used_bytes", "gauge", "Bytes in the task's ring.", _word(Word.RING_USED_BYTES)),
+    Metric("millrace_task_ring_capacity_bytes", "gauge", "Size of the task's ring.", _word(Word.RING_BYTES)),
+    Metric(
+        "millrace_task_ring_fill_ratio",
+        "gauge",
+        "How full the task's ring is, 0 to 1. A source's full ring waits for Kafka, a sink's for the connector.",
+        _fill,
+    ),
+    Metric(
+        "millrace_task_heartbeat_age_seconds",
+        "gauge",
+        "How long ago the loop of the task process and of the pump last turned; of living ones only.",
+        _beats,
+        ("process",),
+    ),
+)
+
+PROCESS_METRICS = (
+    Metric(
+        "millrace_process_cpu_seconds_total",
+        "counter",
+        "User and system time of a process since it was started.",
+        lambda facts: _plain(facts.cpu_seconds),
+    ),
+    Metric(
+        "millrace_process_resident_memory_bytes",
+        "gauge",
+        "Resident memory of a process; memory that processes share is in each of them.",
+        lambda facts: _plain(facts.resident_bytes),
+    ),
+    Metric(
+        "millrace_process_proportional_memory_bytes",
+        "gauge",
+        "A process's share of memory (PSS): memory that n processes share counts for 1/n in each, so sums are true.",
+        _proportional,
+    ),
+)
