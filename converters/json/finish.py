@@ -19,6 +19,7 @@ from converters.json import logical
 from engine.api.errors import DataError
 from engine.api.java_scalars import round_to_float32
 from engine.api.schema import LOGICAL_BASES, Schema
+from engine.api.structs import is_odd_name
 
 __all__ = ["finisher", "is_direct"]
 
@@ -33,6 +34,8 @@ def is_direct(schema: Schema, *, replace_null: bool) -> bool:
     if schema.logical and (LOGICAL_BASES[schema.logical] != schema.type or not _has_scale(schema)):
         return False
     if schema.type == "MAP" and (schema.key_schema is None or _is_odd_key(schema.key_schema)):
+        return False
+    if any(is_odd_name(field.name) for field in schema.fields):
         return False
     parts = [schema.key_schema, schema.value_schema, *(field.schema for field in schema.fields)]
     return all(is_direct(part, replace_null=replace_null) for part in parts if part is not None)

@@ -28,7 +28,7 @@ from converters.json import logical
 from engine.api.errors import DataError
 from engine.api.java_scalars import PLAIN_BELOW, PLAIN_FROM, double_text, float32_digits, float_text
 from engine.api.schema import Float32, Schema, schema_of
-from engine.api.structs import INT_RANGES
+from engine.api.structs import INT_RANGES, is_odd_name
 from engine.api.validation import java_class
 
 __all__ = ["Wire", "escaped"]
@@ -169,6 +169,13 @@ class Wire:
             found = self.column(field.schema, values)
             if found is not values:
                 changed[attribute] = found
+        names = [field.name for field in schema.fields]
+        if any(map(is_odd_name, names)):
+            columns = zip(*rows, strict=True)
+            found_columns = [
+                changed.get(attribute, old) for attribute, old in zip(kind.__struct_fields__, columns, strict=True)
+            ]
+            return [dict(zip(names, row, strict=True)) for row in zip(*found_columns, strict=True)]
         if not changed:
             return column
         replace = msgspec.structs.replace

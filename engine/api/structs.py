@@ -29,6 +29,7 @@ __all__ = ["INT_RANGES", "annotation", "compiled"]
 
 INT_RANGES = {f"INT{bits}": (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) for bits in (8, 16, 32, 64)}
 _NOT_A_WORD = re.compile(r"\W")
+_ODD_IN_NAME = re.compile(r'[\0-\x1f"\\\ud800-\udfff]')
 _CLASH = frozenset(dir(Struct))
 
 # Equal schemas share one class, so that a value fits either; a class nobody uses any more goes, and its entry.
@@ -53,11 +54,19 @@ def _define(schema: Schema) -> type[Struct]:
         _class_name(schema),
         fields,
         namespace={"__connect_schema__": schema},
-        rename={name: field.name for name, field in zip(names, schema.fields, strict=True)},
+        rename={
+            name: name if is_odd_name(field.name) else field.name
+            for name, field in zip(names, schema.fields, strict=True)
+        },
         frozen=True,
         kw_only=True,
         gc=_may_hold_containers(schema),  # a struct of scalars is in no cycle, so the collector need not look at it
     )
+
+
+def is_odd_name(name: str) -> bool:
+    """Whether msgspec cannot encode a member of this name; structs that have one are encoded as dicts."""
+    return _ODD_IN_NAME.search(name) is not None
 
 
 def attribute_names(names: list[str]) -> list[str]:

@@ -1,0 +1,174 @@
+"""The JSON converter's fast ways come out as its slow ones do, whatever the records and whatever stands beside them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from converters.json import JsonConfig, JsonConverter
+from engine.api.batch import Repeat
+from engine.api.errors import DataError
+from engine.api.schema import Schema
+from tests.unit.converters.strategies import PLAIN, schemas, values_of
+from tests.vectors.cases import same
+
+# What differs between a strict decoder and Java's, and what is no JSON at all.
+ODDITIES = [
+    b"",
+    b" ",
+    b"1 2",
+    b"1,2",
+    b"007",
+    b"-0.0",
+    b"-0",
+    b"-0e5",
+    b"1E400",
+    b"1e-400",
+    b"NaN",
+    b"1" * 25,
+    b"9223372036854775808",
+    b"[1] [2]",
+    b"]\n[",
+    b"1]\n[2",
+    b'"]\n["',
+    b'{"a":1,"a":2}',
+    b'{"a":',
+    b'{"a":1} x',
+    b'"\\ud800"',
+    b'"\xff"',
+    b'{"\xff":1}',
+    b"\xef\xbb\xbf1",
+    b"1".decode().encode("utf-16"),
+    b"[" * 1500,
+    b"[" * 12 + b"]" * 12,
+    b"true false",
+    b"nul",
+    b'"a\nb"',
+]
+BYTES = st.sampled_from(ODDITIES) | PLAIN.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=6)
+ENVELOPES = [
+    b'{"schema":{"type":"int32","optional":true},"payload":1}',
+    b'{"schema":{"type":"int8"},"payload":300}',
+    b'{"schema":{"type":"float"},"payload":-0.0}',
+    b'{"schema":{"type":"string"},"payload":5}',
+    b'{"schema":null,"payload":{"payload":1}}',
+    b'{"payload":1,"schema":{"type":"int32"}}',
+    b'{"schema":{"type":"int32"},"payload":1,"more":2}',
+    b'{"schema":{"type":"int32"},"payload":null}',
+    b'{"schema":{"type":"struct","fields":[{"type":"int32","field":"a"}]},"payload":{"a":1,"b":2}}',
+    b'{"schema":{"type":"struct","fields":[{"type":"int32","field":"q\\""}]},"payload":{"q\\"":1}}',
+    b'{"schema":{"type":"map","keys":{"type":"array","items":{"type":"int8"}},"values":{"type":"int8"}},"payload":[]}',
+    b'{"schema":{"type":"map","keys":{"type":"int8"},"values":{"type":"int8"}},"payload":[[1,2]]}',
+]
+
+
+def converter(**keys: str) -> JsonConverter:
+    made = JsonConverter()
+    made.configure(JsonConfig.parse({name.replace("_", "."): text for name, text in keys.items()}))
+    return made
+
+
+def decoded(made: JsonConverter, payloads: list[bytes | None]) -> list[Any]:
+    """Of each payload the schema and value, or the text of its error."""
+    found = made.to_connect("topic", payloads)
+    outcomes: list[Any] = [*zip(found.schemas, found.values, strict=True)]
+    for failure in found.failures:
+        assert isinstance(failure.error, DataError)
+        assert outcomes[failure.index] == (None, None)
+        outcomes[failure.index] = str(failure.error)
+    return outcomes
+
+
+def leniently(made: JsonConverter, payload: bytes) -> Any:
+    try:
+        value, schema = made._decoder._leniently(payload)
+        return schema, value
+    except DataError as error:
+        return str(error)
+
+
+def alike(ours: Any, theirs: Any) -> bool:
+    if isinstance(ours, str) or isinstance(theirs, str):
+        return bool(ours == theirs)
+    return ours[0] == theirs[0] and same(ours[1], theirs[1])
+
+
+@given(st.lists(st.none() | BYTES, max_size=8))
+def test_a_batch_without_schemas_comes_out_like_its_records(payloads: list[bytes | None]) -> None:
+    made = converter(schemas_enable="false")
+    together, alone = decoded(made, payloads), [decoded(made, [payload])[0] for payload in payloads]
+    assert all(map(alike, together, alone))
+
+
+@given(BYTES)
+def test_the_strict_way_reads_plain_json_like_the_lenient_way(payload: bytes) -> None:
+    made = converter(schemas_enable="false")
+    assert alike(decoded(made, [payload])[0], leniently(made, payload))
+
+
+@given(st.lists(st.none() | st.sampled_from(ENVELOPES) | BYTES, max_size=8))
+def test_a_batch_of_envelopes_comes_out_like_its_records(payloads: list[bytes | None]) -> None:
+    together = decoded(converter(), payloads)
+    alone = [decoded(converter(), [payload])[0] for payload in payloads]
+    assert all(map(alike, together, alone))
+
+
+@given(st.data())
+def test_what_is_written_in_envelopes_is_read_back_strictly_and_leniently(data: st.DataObject) -> None:
+    schema = data.draw(schemas)
+    values = data.draw(st.lists(values_of(schema), min_size=1, max_size=4))
+    made = converter()
+    encoded = made.from_connect("topic", values, Repeat(schema, len(values)))
+    assert not encoded.failures
+    payloads = [*encoded.payloads]
+    for value, payload, (read_schema, read) in zip(values, payloads, decoded(made, payloads), strict=True):
+        assert payload is not None
+        assert read_schema == schema
+        assert same(read, value)
+        assert alike((read_schema, read), leniently(made, payload))
+
+
+@given(st.data())
+def test_a_batch_is_written_like_its_records(data: st.DataObject) -> None:
+    schema = data.draw(schemas)
+    values = data.draw(st.lists(values_of(schema) | PLAIN, max_size=5))
+    made = converter()
+    together = made.from_connect("topic", values, Repeat(schema, len(values)))
+    alone = [made.from_connect("topic", [value], [schema]) for value in values]
+    assert list(together.payloads) == [encoded.payloads[0] for encoded in alone]
+    texts = {failure.index: str(failure.error) for failure in together.failures}
+    assert texts == {index: str(one.failures[0].error) for index, one in enumerate(alone) if one.failures}
+
+
+@given(st.lists(PLAIN, min_size=1, max_size=5))
+def test_values_without_a_schema_are_read_back_as_they_were_written(values: list[Any]) -> None:
+    made = converter(schemas_enable="false")
+    encoded = made.from_connect("topic", values, Repeat(None, len(values)))
+    assert not encoded.failures
+    for value, (_, read) in zip(values, decoded(made, [*encoded.payloads]), strict=True):
+        assert same(read, _without_negative_zeros(value))
+
+
+@given(schemas, st.lists(BYTES, min_size=1, max_size=4))
+def test_any_bytes_under_any_schema_come_out_strictly_as_they_do_leniently(
+    schema: Schema, payloads: list[bytes]
+) -> None:
+    empty = converter()._encoder.encode_one(None, schema.replaced(optional=True))
+    assert empty is not None
+    prefix = empty.removesuffix(b"null}")
+    made = converter()
+    envelopes: list[bytes | None] = [prefix + payload + b"}" for payload in payloads]
+    for envelope, found in zip(envelopes, decoded(made, envelopes), strict=True):
+        assert envelope is not None
+        assert alike(found, leniently(made, envelope)), envelope
+
+
+def _without_negative_zeros(value: Any) -> Any:
+    if isinstance(value, list):
+        return [*map(_without_negative_zeros, value)]
+    if isinstance(value, dict):
+        return {key: _without_negative_zeros(member) for key, member in value.items()}
+    return value + 0.0 if isinstance(value, float) else value
