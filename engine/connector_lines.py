@@ -85,9 +85,9 @@ class ConnectorLines:
         task = asked.task_class(found)
         asked.keys(found, properties)
         keys = self._read_keys(found)
-        clients = self._client(keys, 0) if keys is not None else None
+        client = self._client(0, is_sink=issubclass(found, SinkConnector))
         plugins = [spec for spec in (*converters, *transforms) if spec is not None]
-        if asked.problems or task is None or keys is None or clients is None:
+        if asked.problems or task is None or keys is None or client is None:
             return []
         if len(plugins) < len(converters) + len(transforms):
             return []  # the worker's converter is at fault, which is told as the worker's
@@ -99,8 +99,8 @@ class ConnectorLines:
             return []
         if not configs:
             asked.warnings.append("it has no tasks: there is nothing to do")
-        first = self._line(keys, task, clients, plugins)
-        return [self._of_task(first, keys, number, config) for number, config in enumerate(configs)]
+        first = self._line(keys, task, client, plugins)
+        return [self._of_task(first, number, config) for number, config in enumerate(configs)]
 
     def _connector_class(self) -> type[Connector] | None:
         key = "connector.class"
@@ -136,7 +136,7 @@ class ConnectorLines:
         )
         return keys
 
-    def _client(self, keys: ConnectorConfig, task: int) -> ClientSettings | None:
+    def _client(self, task: int, *, is_sink: bool) -> ClientSettings | None:
         """The settings of one task's client; those of the tasks differ in ids only."""
         shared = self._shared
         where: dict[str, Any] = {
@@ -148,7 +148,7 @@ class ConnectorLines:
             "secrets": shared.secrets,
         }
         try:
-            if isinstance(keys, SinkKeys):
+            if is_sink:
                 where["worker_id"] = shared.options.worker_id
                 client = consumer_settings(shared.properties, self._properties, **where)
             else:
@@ -209,8 +209,8 @@ class ConnectorLines:
             )
         return needed
 
-    def _of_task(self, first: LineSpec, keys: ConnectorConfig, number: int, config: Mapping[str, str]) -> LineSpec:
-        client = self._client(keys, number)
+    def _of_task(self, first: LineSpec, number: int, config: Mapping[str, str]) -> LineSpec:
+        client = self._client(number, is_sink=first.type == "sink")
         assert client is not None, "the settings of task 0 were good"
         given = {"task.class": first.task_path}
         if first.type == "sink":

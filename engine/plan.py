@@ -26,7 +26,7 @@ from engine.api.provider import ConfigProvider
 from engine.config.files import ConnectorFile, Pipeline
 from engine.config.line import LineSpec, PluginSpec
 from engine.config.masking import is_secret, masked
-from engine.config.problems import place, raise_all
+from engine.config.problems import did_you_mean, place, raise_all
 from engine.config.providers import make_providers, resolve
 from engine.config.worker import WorkerConfig, read_worker, worker_warnings
 from engine.connector_lines import ConnectorLines, PlanOptions, Shared
@@ -204,9 +204,24 @@ class _Planner:
             name = str(getattr(self._worker, key.replace(".", "_")))
             # Without a name the worker's keys could not be read, which has been told.
             self._inherited[key] = asked.converter(key, name, self._properties) if name else None
+            self._look_for_unknown_keys(f"{key}.", asked)
             self._problems += place(asked.problems, file=self._pipeline.worker_file)
+            self._warnings += asked.warnings
             self._keep_secret(asked.secret_keys, self._properties)
         return self._inherited[key]
+
+    def _look_for_unknown_keys(self, prefix: str, asked: Interview) -> None:
+        """A converter that declares keys has no others; read_worker does not know what it declares."""
+        known = asked.known_keys
+        unknown = [key for key in self._properties if key.startswith(prefix) and key not in known] if known else []
+        for key in unknown:
+            if key == f"{prefix}plugin.version":
+                continue
+            text = f'unknown key "{key}"{did_you_mean(key, known)}'
+            if self._pipeline.worker_file.endswith(".toml"):
+                asked.problems.append(Problem(key, text))
+            else:
+                asked.warnings.append(f"{text}; it has no effect")
 
     def _keep_secret(self, keys: set[str], properties: Mapping[str, str]) -> None:
         self._secrets |= {properties[key] for key in keys if properties.get(key)}

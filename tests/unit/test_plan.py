@@ -143,7 +143,9 @@ def test_all_mistakes_of_all_connectors_are_told_together(tmp_path: Path) -> Non
         make_plan(
             pipeline(
                 tmp_path,
-                connector("one", "Counting", '"batch.size" = 0', '"tasks.max" = "many"')
+                connector(
+                    "one", "Counting", '"batch.size" = 0', '"tasks.max" = "many"', '"producer.override.linger.mss" = 3'
+                )
                 + connector("two", "Picky", "topic = 'a'", '"btch.size" = 3')
                 + connector("three", "Nothing")
                 + connector("four", "Counting", "topic = 'a'", '"value.converter" = "AvroConverter"')
@@ -158,6 +160,7 @@ def test_all_mistakes_of_all_connectors_are_told_together(tmp_path: Path) -> Non
         ("connector one: ", 'Missing required configuration "topic"'),
         ("connector one: ", "Invalid value 0 for configuration batch.size"),
         ("connector one: ", "Invalid value many for configuration tasks.max"),
+        ("connector one: ", "producer.override.linger.mss"),
         ("connector two: ", "topic must be plural"),
         ("connector two: ", "batch.size must be odd"),
         ("connector two: ", 'unknown key "btch.size"; did you mean "batch.size"?'),
@@ -180,6 +183,14 @@ def test_a_wrong_converter_of_the_worker_is_told_once_as_the_workers(tmp_path: P
     (complaint,) = complaints(caught)
     assert complaint.startswith(f"{tmp_path / 'pipeline.toml'}: Invalid value all")
     assert "value.converter.schemas.cache.size" in complaint
+
+
+def test_a_misspelled_key_of_the_workers_converter_is_told(tmp_path: Path) -> None:
+    worker = WORKER.replace("schemas.enable", "schemas.enabled")
+    with pytest.raises(ConfigError) as caught:
+        make_plan(pipeline(tmp_path, connector("a", "Counting", "topic = 'a'"), worker), OPTIONS)
+    (complaint,) = complaints(caught)
+    assert 'unknown key "value.converter.schemas.enabled"; did you mean "value.converter.schemas.enable"?' in complaint
 
 
 def test_a_converter_that_refuses_its_keys_when_it_is_configured_is_told(tmp_path: Path) -> None:
