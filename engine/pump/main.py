@@ -16,6 +16,7 @@ from engine.clock import Clock, SystemClock
 from engine.config.line import LineSpec
 from engine.exits import ExitCode
 from engine.kafka.consumer import GroupConsumer
+from engine.kafka.embedded import EmbeddedProducer
 from engine.kafka.producer import BatchProducer
 from engine.offsets.store import OffsetStore
 from engine.pump.delivery import Delivery
@@ -53,13 +54,13 @@ def run(
 def make_source_bank(spec: LineSpec, side: PumpSide, board: Board, row: Row, clock: Clock) -> SourcePumpBank:
     """The pump's bank of a source, its clients made. Raises ConnectError."""
     delivery = Delivery(
-        BatchProducer,
+        EmbeddedProducer if spec.is_embedded else BatchProducer,
         spec.kafka,
         wants_each=spec.wants_commit_record,
         timeout_seconds=spec.timing.broker_timeout,
         now_ns=clock.monotonic_ns,
     )
-    hold = BoardHold(board) if spec.is_embedded else None
+    hold = BoardHold(board, clock) if spec.is_embedded else None
     return SourcePumpBank(spec, delivery, OffsetStore(spec.store), side, row, clock, hold)
 
 
