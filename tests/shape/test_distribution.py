@@ -32,6 +32,13 @@ def test_an_installed_wheel_holds_nothing_else() -> None:
     assert loose <= beside
 
 
+def test_an_installed_wheel_holds_no_module_that_is_gone() -> None:
+    # What an earlier build has left behind in build/lib would be shipped again.
+    files = metadata.distribution("millrace").files or []
+    modules = [file for file in files if file.parts[0] in SHIPPED and file.suffix == ".py"]
+    assert [str(file) for file in modules if not (ROOT / file).exists()] == []
+
+
 def test_every_entry_point_leads_to_a_class() -> None:
     points = [point for point in metadata.distribution("millrace").entry_points if point.group.startswith("millrace.")]
     assert points

@@ -1,0 +1,127 @@
+"""A run that goes has the shape that docs/architecture.md draws.
+
+Two processes for each task; their own shared memory; frames of many records; librdkafka's threads on the far bank only,
+and none of ours anywhere; a metric for each task.
+"""
+
+from __future__ import annotations
+
+import re
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.harness import wait
+from tests.harness.engine import Millrace, pipeline_toml
+from tests.harness.kafka import KafkaServer, UserKafka
+from tests.harness.server import free_ports
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+TASKS = ["copy/0", "copy/1", "numbers/0"]
+RECORDS = 100_000
+#: A record at a time would be 1; what a bank gets in one turn at full speed is hundreds.
+BATCH_RECORDS_MIN = 50
+
+
+class Run:
+    """The run, and the port of its metrics."""
+
+    def __init__(self, millrace: Millrace, port: int) -> None:
+        self.millrace = millrace
+        self._url = f"http://127.0.0.1:{port}/metrics"
+
+    def metrics(self) -> dict[tuple[str, str, str], float]:
+        """Each counter by stage: its value by name, task ("copy/0") and stage."""
+        with urllib.request.urlopen(self._url, timeout=10) as answer:
+            families = text_string_to_metric_families(answer.read().decode())
+        return {
+            (sample.name, f"{sample.labels['connector']}/{sample.labels['task']}", sample.labels["stage"]): sample.value
+            for family in families
+            for sample in family.samples
+            if "stage" in sample.labels
+        }
+
+    def records_put(self) -> float:
+        try:
+            metrics = self.metrics()
+        except OSError:
+            return 0
+        return sum(
+            value for (name, _, stage), value in metrics.items() if (name, stage) == ("millrace_records_total", "put")
+        )
+
+
+@pytest.fixture(scope="module")
+def run(kafka: KafkaServer | UserKafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    folder = tmp_path_factory.mktemp("live")
+    (port,) = free_ports(1)
+    text = "org.apache.kafka.connect.storage.StringConverter"
+    worker = {"bootstrap.servers": kafka.bootstrap, "key.converter": text, "value.converter": text}
+    topic = f"live-{folder.name}-{port}"
+    connectors = {
+        "numbers": {"connector.class": "Generator", "topic": topic, "format": "sequence", "records": RECORDS},
+        "copy": {"connector.class": "NullSink", "topics": topic, "tasks.max": 2},
+    }
+    (folder / "pipeline.toml").write_text(pipeline_toml(worker, connectors))
+    arguments = ("run", "pipeline.toml", "--forever", "--metrics-port", str(port))
+    with Millrace(*arguments, folder=folder) as millrace:
+        going = Run(millrace, port)
+        wait.until(lambda: going.records_put() >= RECORDS, "all records at the sink", timeout_s=60)
+        yield going
+
+
+def threads(pid: int) -> list[str]:
+    return [(folder / "comm").read_text().strip() for folder in Path(f"/proc/{pid}/task").iterdir()]
+
+
+def rings(pid: int) -> set[str]:
+    """The rings a process has mapped, each by the inode of its memory."""
+    maps = Path(f"/proc/{pid}/maps").read_text()
+    return set(re.findall(r" (\d+) +/memfd:millrace:", maps))
+
+
+def test_each_task_has_a_task_process_and_a_pump(run: Run) -> None:
+    banks = {f"{task} {bank}" for task in TASKS for bank in ("task", "pump")}
+    assert {role for role in run.millrace.roles() if role.endswith((" task", " pump"))} == banks
+
+
+def test_the_two_processes_of_a_line_share_one_memory_and_nobody_else_maps_it(run: Run) -> None:
+    roles = run.millrace.roles()
+    shared = [(rings(roles[f"{task} task"]), rings(roles[f"{task} pump"])) for task in TASKS]
+    for of_task, of_pump in shared:
+        assert of_task == of_pump
+        assert len(of_task) == 1
+    assert len(set.union(*(of_task for of_task, _ in shared))) == len(TASKS)
+    assert not rings(run.millrace.pid)
+
+
+def test_librdkafka_runs_in_pumps_only_and_no_thread_is_ours(run: Run) -> None:
+    roles = run.millrace.roles()
+    for task in TASKS:
+        assert len(threads(roles[f"{task} task"])) == 1
+        of_pump = threads(roles[f"{task} pump"])
+        assert len([name for name in of_pump if not name.startswith("rdk:")]) == 1
+        assert len(of_pump) > 1
+    assert len(threads(run.millrace.pid)) == 1
+
+
+@pytest.mark.parametrize(
+    ("task", "stages"), [("numbers/0", ("poll", "convert", "produce")), ("copy/0", ("consume", "convert", "put"))]
+)
+def test_records_move_in_batches(run: Run, task: str, stages: tuple[str, ...]) -> None:
+    metrics = run.metrics()
+    for stage in stages:
+        records, batches = (metrics[f"millrace_{what}_total", task, stage] for what in ("records", "batches"))
+        if records:  # a sink of two tasks may have all partitions with one of them
+            assert records / batches >= BATCH_RECORDS_MIN, f"{records:g} records in {batches:g} batches at {stage}"
+
+
+def test_every_task_is_counted_for_itself(run: Run) -> None:
+    metrics = run.metrics()
+    assert {task for _, task, _ in metrics} == set(TASKS)
+    assert metrics["millrace_records_total", "numbers/0", "acknowledge"] == RECORDS
+    assert sum(metrics["millrace_records_total", f"copy/{task}", "put"] for task in (0, 1)) == RECORDS
