@@ -2,7 +2,7 @@
 
     board ──► RunView ──► TaskView (a row) ──► ProcessFacts (a pid in that row, asked of the kernel)
 
-Used by: engine.metrics.table (reads), engine.metrics.collector (makes).
+Used by: engine.metrics.table (reads), engine.metrics.collector (makes), engine.control.
 Not here: names and sentences of metrics (table.py).
 """
 
@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from engine.shm.board import Board, HeaderWord, Identity, Measure, Row, Stage, Word
 
-__all__ = ["ProcessFacts", "RunView", "TaskView", "facts_of"]
+__all__ = ["ProcessFacts", "RunView", "TaskView", "facts_of", "workers_seen_from_control"]
 
 _SECOND_NS = 1_000_000_000
 

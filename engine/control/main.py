@@ -1,0 +1,31 @@
+"""Main of the control process.
+
+Light on purpose: the supervisor imports it before it forks, and everything that makes the web server
+(asyncio, uvicorn, prometheus_client) is imported in the child alone.
+
+Used by: engine.boot.
+Not here: serving (serving.py), opening the socket (listen.py).
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Sequence
+
+from engine.exits import ExitCode
+
+__all__ = ["run"]
+
+
+def run(board_descriptor: int, listeners: Sequence[socket.socket], metrics_file: str | None) -> ExitCode:
+    """Serve until TERM, then leave a last snapshot.
+
+    listeners: already listening, inherited. metrics_file: rewritten while it runs; None: none.
+    Raises ConfigError for a metrics_file that nobody would read.
+    """
+    # A run may be over before the imports are; its last snapshot is written nevertheless.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    from engine.control import serving  # noqa: PLC0415  after the fork: no other process needs a web server
+
+    return serving.serve(board_descriptor, listeners, metrics_file)

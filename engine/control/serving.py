@@ -1,0 +1,128 @@
+"""Serving: uvicorn on uvloop over inherited sockets, a snapshot every few seconds, a last one at TERM.
+
+    TERM ──► last snapshot ──► end, whoever still holds a connection open
+
+The supervisor ends control last and waits for it only so long, hence nothing is waited for here.
+
+Used by: engine.control.main.
+Not here: what is answered (app.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import uvicorn
+import uvloop
+
+from engine.api.errors import ConfigError
+from engine.control.app import make_app
+from engine.exits import ExitCode
+from engine.metrics.collector import BoardCollector
+from engine.metrics.snapshot import check_snapshot_path, write_snapshot
+from engine.metrics.views import workers_seen_from_control
+from engine.shm.board import Board
+
+__all__ = ["serve"]
+
+logger = logging.getLogger("millrace.control")
+
+SNAPSHOT_SECONDS = 5.0
+#: Longer than the usual interval of scrapes, so that a scraper keeps its connection.
+KEEP_ALIVE_SECONDS = 75
+#: More than any scraper opens; what connects beyond it is told to come back later.
+CONNECTIONS_MAX = 100
+
+
+def serve(board_descriptor: int, listeners: Sequence[socket.socket], metrics_file: str | None) -> ExitCode:
+    """As engine.control.main.run."""
+    snapshots = None
+    board = Board(board_descriptor)
+    workers = workers_seen_from_control()
+    if metrics_file is not None:
+        snapshots = Snapshots(board, check_snapshot_path(metrics_file), workers)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_until_term(BoardCollector(board, workers=workers), listeners, snapshots))
+    return ExitCode.OK
+
+
+class Snapshots:
+    """The file of last values, kept as new as it can be; says once that it cannot be written."""
+
+    def __init__(self, board: Board, path: Path, workers: dict[str, int]) -> None:
+        self._board = board
+        self._path = path
+        self._workers = workers
+        self._is_failing = False
+
+    def write(self) -> None:
+        """Write one."""
+        try:
+            write_snapshot(self._board, self._path, workers=self._workers)
+        except (OSError, ConfigError) as error:  # a full disk, or a folder that went: no reason to stop serving
+            if not self._is_failing:
+                logger.warning("no snapshot of metrics at %s: %s; trying again", self._path, error)
+            self._is_failing = True
+        else:
+            self._is_failing = False
+
+    async def keep(self) -> None:
+        """Write one every SNAPSHOT_SECONDS, without end."""
+        while True:
+            self.write()
+            await asyncio.sleep(SNAPSHOT_SECONDS)
+
+
+class Server(uvicorn.Server):
+    """uvicorn without rules of its own for signals."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave INT ignored and TERM to `serve`."""
+        yield
+
+
+async def _until_term(
+    collector: BoardCollector, listeners: Sequence[socket.socket], snapshots: Snapshots | None
+) -> None:
+    asked = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asked.set)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # held back since `engine.control.main.run`
+    running = []
+    if listeners:
+        config = uvicorn.Config(
+            make_app(collector),
+            access_log=False,
+            log_config=None,
+            lifespan="off",
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            limit_concurrency=CONNECTIONS_MAX,
+        )
+        running.append(asyncio.create_task(Server(config).serve(sockets=list(listeners)), name="server"))
+        for listener in listeners:
+            logger.info("metrics at http://%s:%d/metrics", *_address(listener))
+    if snapshots is not None:
+        running.append(asyncio.create_task(snapshots.keep(), name="snapshots"))
+    term = asyncio.create_task(asked.wait())
+    # Neither of them ends by itself: one that does has failed, and takes the process with it, to be started again.
+    await asyncio.wait([term, *running], return_when=asyncio.FIRST_COMPLETED)
+    if not asked.is_set():
+        for task in running:
+            if task.done():
+                task.result()
+    if snapshots is not None:
+        snapshots.write()
+
+
+def _address(listener: socket.socket) -> tuple[str, int]:
+    """Where people reach it: any address means this machine, by its name."""
+    host, port = listener.getsockname()[:2]
+    return (socket.gethostname() if host in ("::", "0.0.0.0") else host), port  # noqa: S104  compared, not bound
