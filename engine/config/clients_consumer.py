@@ -37,6 +37,14 @@ _MEMBER_ID_FOREIGN = re.compile(r"[^A-Za-z0-9._-]")
 _STRATEGY = "partition.assignment.strategy"
 _SESSION, _HEARTBEAT, _POLL_INTERVAL = "session.timeout.ms", "heartbeat.interval.ms", "max.poll.interval.ms"
 
+_FIXED: Mapping[str, Setting] = {
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "enable.partition.eof": True,
+    # A first start is resolved by the pump (start_at); later, a lost range must be an error.
+    "auto.offset.reset": "error",
+}
+
 
 def consumer_settings(  # noqa: PLR0913  two layers and where they come from
     worker: Mapping[str, str],
@@ -70,31 +78,8 @@ def consumer_settings(  # noqa: PLR0913  two layers and where they come from
         draft.take(setting)
     _settle_times(given, draft)
     raise_all(draft.problems)
-    defaults: dict[str, Setting] = {
-        "bootstrap.servers": ",".join(worker_config.bootstrap_servers),
-        "client.id": f"connector-consumer-{name}-{task}",
-        "group.id": f"connect-{name}",
-        "group.instance.id": member_id(worker_id, name, task),
-        # Java's default too, as its members agree on it: both can be in one group, and partitions of equal
-        # number of several topics meet in one task. Static members restart without any rebalance.
-        _STRATEGY: "range",
-        "isolation.level": "read_uncommitted",
-        "allow.auto.create.topics": True,
-        "check.crcs": True,
-        "fetch.queue.backoff.ms": 5,
-        "fetch.max.bytes": FETCH_BYTES,
-        "max.partition.fetch.bytes": 1_048_576,
-        "queued.max.messages.kbytes": FETCH_QUEUE_KBYTES,
-    }
-    fixed: dict[str, Setting] = {
-        "enable.auto.commit": False,
-        "enable.auto.offset.store": False,
-        "enable.partition.eof": True,
-        # A first start is resolved by the pump (start_at); later, a lost range must be an error.
-        "auto.offset.reset": "error",
-    }
     return ClientSettings(
-        settings={**defaults, **draft.settings, **fixed},
+        settings={**_defaults(worker_config, name, task), **draft.settings, **_FIXED},
         start_at=start_at,
         fetch_max_records=records,
         warnings=tuple(draft.warnings),
@@ -111,6 +96,24 @@ def member_id(worker_id: str, connector: str, task: int) -> str:
         return name
     digest = hashlib.sha256(wanted.encode()).hexdigest()[:12]
     return f"{name[: _MEMBER_ID_LENGTH_MAX - len(digest) - 1]}-{digest}"
+
+
+def _defaults(worker_config: WorkerConfig, name: str, task: int) -> dict[str, Setting]:
+    return {
+        "bootstrap.servers": ",".join(worker_config.bootstrap_servers),
+        "client.id": f"connector-consumer-{name}-{task}",
+        "group.id": f"connect-{name}",
+        # Java's default too, as its members agree on it: both can be in one group, and partitions of equal
+        # number of several topics meet in one task. Static members restart without any rebalance.
+        _STRATEGY: "range",
+        "isolation.level": "read_uncommitted",
+        "allow.auto.create.topics": True,
+        "check.crcs": True,
+        "fetch.queue.backoff.ms": 5,
+        "fetch.max.bytes": FETCH_BYTES,
+        "max.partition.fetch.bytes": 1_048_576,
+        "queued.max.messages.kbytes": FETCH_QUEUE_KBYTES,
+    }
 
 
 def _take_assignors(given: dict[str, Given], draft: Draft) -> None:

@@ -74,7 +74,16 @@ def producer_settings(
     capacity = _capacity(worker_config, connector, record_bytes)
     _take_queue(queue, draft, capacity)
     raise_all(draft.problems)
-    defaults: dict[str, Setting] = {
+    return ClientSettings(
+        settings={**_defaults(worker_config, name, task, capacity), **draft.settings},
+        record_bytes_max=record_bytes,
+        warnings=tuple(draft.warnings),
+        secrets=tuple(sorted(draft.secrets)),
+    )
+
+
+def _defaults(worker_config: WorkerConfig, name: str, task: int, capacity: int) -> dict[str, Setting]:
+    return {
         "bootstrap.servers": ",".join(worker_config.bootstrap_servers),
         "client.id": f"connector-producer-{name}-{task}",
         "acks": -1,
@@ -86,12 +95,6 @@ def producer_settings(
         _QUEUE_RECORDS: QUEUE_RECORDS,
         _QUEUE_KBYTES: max(QUEUE_KBYTES, 2 * capacity // 1024),
     }
-    return ClientSettings(
-        settings={**defaults, **draft.settings},
-        record_bytes_max=record_bytes,
-        warnings=tuple(draft.warnings),
-        secrets=tuple(sorted(draft.secrets)),
-    )
 
 
 def _take_partitioner(given: dict[str, Given], draft: Draft) -> None:
