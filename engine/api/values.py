@@ -47,9 +47,9 @@ _LITERALS: dict[str, Parsed] = {"null": NULL, "true": (True, BOOLEAN), "false": 
 _BLANKS = "".join(map(chr, range(0x21)))  # what Java trims
 _TOKENS = re.compile(r'[:,{}\[\]"]|(?:\\.|[^:,{}\[\]"\\])+\\?|\\', re.DOTALL)  # a backslash belongs to its token
 _TIME_TOKENS = 4  # a time falls into five tokens, because a colon ends one
+_PLAIN_INT = re.compile(r"[+-]?[0-9]{1,18}\Z")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE]([+-]?\d+))?\Z")
-_INTS = (INT8, INT16, INT32, INT64)
-_WIDTHS = {schema.type: width for width, schema in enumerate((*_INTS, FLOAT32, FLOAT64))}
+_WIDTHS = {schema.type: width for width, schema in enumerate((INT8, INT16, INT32, INT64, FLOAT32, FLOAT64))}
 _INT32 = INT_RANGES["INT32"]
 _INT64 = INT_RANGES["INT64"]
 _INT64_DIGITS = 19
@@ -66,6 +66,9 @@ def parse(text: str | None) -> Parsed:
         return (text, STRING) if literal is None else literal
     if not text:
         return text, STRING
+    if _PLAIN_INT.match(text):
+        number = int(text)
+        return number, _schema_of_int(number)
     value, schema = _Parser(text).value(is_embedded=False)
     if isinstance(value, Moment):
         return carried(value, schema), schema
@@ -211,15 +214,19 @@ def _number(token: str) -> Parsed | None:
         return None
     whole = 0 if not number else int(number) if 0 <= number.adjusted() < _INT64_DIGITS else None
     if whole is not None and whole == number and _INT64[0] <= whole <= _INT64[1]:
-        return whole, next(
-            schema for schema in _INTS if INT_RANGES[schema.type][0] <= whole <= INT_RANGES[schema.type][1]
-        )
+        return whole, _schema_of_int(whole)
     narrow = _float32(number)
     if exponent and math.isfinite(narrow):
         return Float32(narrow), FLOAT32
     if exponent and math.isfinite(float(number)):
         return float(number), FLOAT64
     return number, Schema.decimal(-exponent)
+
+
+def _schema_of_int(number: int) -> Schema:
+    """The narrowest that holds a number of at most 64 bits."""
+    bits = (number if number >= 0 else ~number).bit_length()
+    return INT8 if bits < 8 else INT16 if bits < 16 else INT32 if bits < 32 else INT64
 
 
 def _float32(number: Decimal) -> float:

@@ -15,8 +15,11 @@ from engine.api.structs import INT_RANGES
 __all__ = ["PLAIN", "schemas", "values_of"]
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
-FLOATS = st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([0.0, 0.1, 1e-3, 9999999.0, 1e7, 12.25])
-FLOATS32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
+# Without the negative zero, which Kafka Connect reads as the other.
+FLOATS = (st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([0.1, 1e-3, 9999999.0, 1e7])).map(
+    lambda number: number + 0.0
+)
+FLOATS32 = st.floats(width=32, allow_nan=False, allow_infinity=False).map(lambda number: number + 0.0)
 INT64 = st.integers(*INT_RANGES["INT64"])
 FIELD_NAMES = st.sampled_from(["a", "b", "id", "a-b", "class", "é 水", "__init__", "none", 'q"'])
 

@@ -1,0 +1,76 @@
+"""How long a record takes through each converter, in (from Kafka) and out (to Kafka)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from converters.byte_array import ByteArrayConverter
+from converters.json import JsonConfig, JsonConverter
+from converters.simple_header import SimpleHeaderConverter
+from converters.string import StringConverter
+from engine.api.batch import Repeat
+from engine.api.record import Header
+
+
+def schemaless() -> JsonConverter:
+    made = JsonConverter()
+    made.configure(JsonConfig(schemas_enable=False))
+    return made
+
+
+def test_string_in(measure: Any, orders: list[bytes]) -> None:
+    converter = StringConverter()
+    measure(lambda: converter.to_connect("orders", orders))
+
+
+def test_string_out(measure: Any, orders: list[bytes]) -> None:
+    converter, texts = StringConverter(), [order.decode() for order in orders]
+    measure(lambda: converter.from_connect("orders", texts, Repeat(None, len(texts))))
+
+
+def test_byte_array_in(measure: Any, orders: list[bytes]) -> None:
+    converter = ByteArrayConverter()
+    measure(lambda: converter.to_connect("orders", orders))
+
+
+def test_byte_array_out(measure: Any, orders: list[bytes]) -> None:
+    converter = ByteArrayConverter()
+    measure(lambda: converter.from_connect("orders", orders, Repeat(None, len(orders))))
+
+
+def test_schemaless_in(measure: Any, orders: list[bytes]) -> None:
+    converter = schemaless()
+    measure(lambda: converter.to_connect("orders", orders))
+
+
+def test_schemaless_out(measure: Any, orders: list[bytes]) -> None:
+    converter = schemaless()
+    decoded = converter.to_connect("orders", orders)
+    measure(lambda: converter.from_connect("orders", decoded.values, decoded.schemas))
+
+
+def test_envelope_in(measure: Any, envelopes: list[bytes]) -> None:
+    converter = JsonConverter()
+    measure(lambda: converter.to_connect("orders", envelopes))
+
+
+def test_envelope_out(measure: Any, envelopes: list[bytes]) -> None:
+    converter = JsonConverter()
+    decoded = converter.to_connect("orders", envelopes)
+    measure(lambda: converter.from_connect("orders", decoded.values, decoded.schemas))
+
+
+def test_text_header_in(measure: Any, orders: list[bytes]) -> None:
+    """One header a record."""
+    converter = SimpleHeaderConverter()
+    measure(lambda: [converter.to_connect_header("orders", "trace", b"shop-eu-1") for _ in orders])
+
+
+def test_number_header_in(measure: Any, orders: list[bytes]) -> None:
+    converter = SimpleHeaderConverter()
+    measure(lambda: [converter.to_connect_header("orders", "attempt", b"12") for _ in orders])
+
+
+def test_text_header_out(measure: Any, orders: list[bytes]) -> None:
+    converter, header = SimpleHeaderConverter(), Header("trace", "shop-eu-1")
+    measure(lambda: [converter.from_connect_header("orders", header) for _ in orders])
