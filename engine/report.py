@@ -1,0 +1,207 @@
+"""What a run has done: totals, connectors, tasks; a few lines for people, JSON for machines.
+
+    board (at the end) ──► Report ──► as_text, as_json
+
+A record is *in* when Kafka has acknowledged it, *out* when a sink has made it safe and its offset is committed. Both are
+counts of this run; what was done twice is counted twice on the way in, and once on the way out.
+
+Used by: engine.boot (makes), engine.launch (prints).
+Not here: when a run is over, and with which code (engine.supervisor.loop).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+from msgspec import Struct
+
+from engine.clock import Clock, SystemClock
+from engine.exits import ExitCode
+from engine.quantities import bytes_text, count_text, seconds_text
+from engine.shm.board import Board, HeaderWord, Measure, Row, Stage, State, Word
+
+__all__ = ["ConnectorReport", "Report", "TaskReport", "Totals", "as_json", "as_text", "make_report"]
+
+#: Which state of several tells of all of them: the first that one of them is in.
+GRAVEST_FIRST = (
+    State.FAILED,
+    State.RESTARTING,
+    State.STARTING,
+    State.RUNNING,
+    State.DRAINING,
+    State.STOPPED,
+    State.DONE,
+)
+BEGINNINGS = {"DONE": "Done in", "FAILED": "Failed after", "STOPPED": "Stopped after"}
+HEAD = ("connector/task", "type", "state", "records", "records/s", "bytes", "restarts")
+WORD_COLUMNS = 3  # the rest are numbers
+
+
+class TaskReport(Struct, frozen=True):
+    """One task. docs/report.md tells what each member means."""
+
+    task: int
+    type: str
+    state: str
+    records: int
+    bytes: int
+    restarts: int
+    repeated_at_most: int
+    reason: str  # why it failed, or was restarted last; empty: it was not
+
+
+class ConnectorReport(Struct, frozen=True):
+    """One connector: sums over its tasks, the gravest of their states."""
+
+    name: str
+    type: str
+    plugin: str
+    state: str
+    records: int
+    bytes: int
+    restarts: int
+    repeated_at_most: int
+    tasks: tuple[TaskReport, ...]
+
+
+class Totals(Struct, frozen=True):
+    """Sums over all tasks; in: of sources, out: of sinks."""
+
+    records_in: int
+    records_out: int
+    bytes_in: int
+    bytes_out: int
+    restarts: int
+    repeated_at_most: int
+
+
+class Report(Struct, frozen=True):
+    """The whole run."""
+
+    state: str
+    exit_code: int | None  # None: it still runs
+    seconds: float
+    totals: Totals
+    connectors: tuple[ConnectorReport, ...]
+
+
+def make_report(board: Board, code: ExitCode | None = None, clock: Clock | None = None) -> Report:
+    """What stands on the board now. clock: for the length of a run that still goes on."""
+    rows: dict[str, list[Row]] = {}
+    for row in board.rows():
+        rows.setdefault(row.identity.connector, []).append(row)
+    connectors = tuple(_connector(name, tasks) for name, tasks in rows.items())
+    ended_ns = board.header[HeaderWord.FINISHED_NS] or (clock or SystemClock()).monotonic_ns()
+    return Report(
+        state=_gravest(connector.state for connector in connectors),
+        exit_code=None if code is None else int(code),
+        seconds=round((ended_ns - board.header[HeaderWord.STARTED_NS]) / 1e9, 3),
+        totals=_totals(connectors),
+        connectors=connectors,
+    )
+
+
+def as_json(report: Report) -> bytes:
+    """One JSON object, on one line, for machines."""
+    return msgspec.json.encode(report)
+
+
+def as_text(report: Report) -> str:
+    """A sentence, a row for each task, and what a person should know besides."""
+    totals = report.totals
+    begin = BEGINNINGS.get(report.state, f"{report.state.capitalize()} after")
+    moved = f"{count_text(totals.records_in)} records in, {count_text(totals.records_out)} records out"
+    lines = [
+        f"{begin} {seconds_text(report.seconds)}: {moved}.",
+        "",
+        *_aligned([HEAD, *(_cells(of, task, report.seconds) for of in report.connectors for task in of.tasks)]),
+    ]
+    if totals.repeated_at_most:
+        lines += ["", f"At most {count_text(totals.repeated_at_most)} records were done twice, or will be next time."]
+    reasons = [
+        f"{of.name}/{task.task} {_told(task)}: {task.reason}"
+        for of in report.connectors
+        for task in of.tasks
+        if task.reason
+    ]
+    return "\n".join([*lines, *([""] if reasons else []), *reasons])
+
+
+def _connector(name: str, rows: Sequence[Row]) -> ConnectorReport:
+    tasks = tuple(_task(row) for row in rows)
+    return ConnectorReport(
+        name=name,
+        type=tasks[0].type,
+        plugin=rows[0].identity.plugin,
+        state=_gravest(task.state for task in tasks),
+        records=sum(task.records for task in tasks),
+        bytes=sum(task.bytes for task in tasks),
+        restarts=sum(task.restarts for task in tasks),
+        repeated_at_most=sum(task.repeated_at_most for task in tasks),
+        tasks=tasks,
+    )
+
+
+def _task(row: Row) -> TaskReport:
+    identity = row.identity
+    # A sink's task does not see bytes where it puts, but where it converts.
+    safe, sized = (Stage.ACKNOWLEDGE,) * 2 if identity.type == "source" else (Stage.COMMIT, Stage.CONVERT)
+    return TaskReport(
+        task=identity.task,
+        type=identity.type,
+        state=State(row.get(Word.STATE)).name,
+        records=row.measured(safe, Measure.RECORDS),
+        bytes=row.measured(sized, Measure.BYTES),
+        restarts=row.get(Word.RESTARTS),
+        repeated_at_most=row.may_be_repeated(),
+        reason=row.reason,
+    )
+
+
+def _totals(connectors: Iterable[ConnectorReport]) -> Totals:
+    sources = [connector for connector in connectors if connector.type == "source"]
+    sinks = [connector for connector in connectors if connector.type != "source"]
+    return Totals(
+        records_in=sum(connector.records for connector in sources),
+        records_out=sum(connector.records for connector in sinks),
+        bytes_in=sum(connector.bytes for connector in sources),
+        bytes_out=sum(connector.bytes for connector in sinks),
+        restarts=sum(connector.restarts for connector in (*sources, *sinks)),
+        repeated_at_most=sum(connector.repeated_at_most for connector in (*sources, *sinks)),
+    )
+
+
+def _gravest(states: Iterable[str]) -> str:
+    found = set(states)
+    return next((state.name for state in GRAVEST_FIRST if state.name in found), State.DONE.name)
+
+
+def _cells(of: ConnectorReport, task: TaskReport, seconds: float) -> tuple[str, ...]:
+    rate = count_text(round(task.records / seconds)) if seconds > 0 else ""
+    return (
+        f"{of.name}/{task.task}",
+        task.type,
+        task.state.lower(),
+        count_text(task.records),
+        rate,
+        bytes_text(task.bytes),
+        count_text(task.restarts),
+    )
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns of equal width: words to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  "
+        + "  ".join(
+            cell.ljust(width) if index < WORD_COLUMNS else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _told(task: TaskReport) -> str:
+    return "failed" if task.state == State.FAILED.name else "was started again"

@@ -1,0 +1,137 @@
+"""The report counts what is safe, tells the gravest state, and bounds what is repeated."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from engine.exits import ExitCode
+from engine.quantities import bytes_text, seconds_text
+from engine.report import as_json, as_text, make_report
+from engine.shm.board import Board, HeaderWord, Identity, Stage, State, Word
+from tests.unit.metrics.boards import STARTED_NS, filled_board, new_board
+
+PAGE = Path(__file__).parents[2] / "docs" / "report.md"
+
+
+def ended(board: Board, seconds: float = 4.0) -> Board:
+    board.header[HeaderWord.FINISHED_NS] = STARTED_NS + int(seconds * 1e9)
+    return board
+
+
+def test_in_is_acknowledged_and_out_is_committed() -> None:
+    _, board = filled_board(source_records=1000, sink_records=900)
+    totals = make_report(ended(board), ExitCode.OK).totals
+    assert (totals.records_in, totals.records_out) == (1000, 800)
+    assert (totals.bytes_in, totals.bytes_out) == (100_000, 90_000)
+
+
+def test_put_without_a_commit_may_be_repeated() -> None:
+    _, board = filled_board(source_records=1000, sink_records=900)
+    report = make_report(ended(board), ExitCode.OK)
+    assert report.totals.repeated_at_most == 100
+    assert {of.name: of.repeated_at_most for of in report.connectors} == {"orders": 0, "copy": 100}
+
+
+def test_tasks_are_gathered_by_connector_and_summed() -> None:
+    _, board = new_board()
+    for connector, task in (("a", 0), ("b", 0), ("a", 1)):
+        row = board.row(board.add(Identity(connector, task, "source", "Generator")))
+        row.count(Stage.ACKNOWLEDGE, 10 + task, 100)
+        row.set(Word.RESTARTS, task)
+        row.set(Word.STATE, State.DONE)
+    first, second = make_report(ended(board), ExitCode.OK).connectors
+    assert (first.name, first.records, first.bytes, first.restarts) == ("a", 21, 200, 1)
+    assert [task.task for task in first.tasks] == [0, 1]
+    assert (second.name, second.records) == ("b", 10)
+
+
+@pytest.mark.parametrize(
+    ("states", "told"),
+    [
+        ([State.DONE, State.DONE], "DONE"),
+        ([State.DONE, State.STOPPED], "STOPPED"),
+        ([State.STOPPED, State.FAILED], "FAILED"),
+        ([State.DONE, State.RUNNING], "RUNNING"),
+        ([], "DONE"),
+    ],
+)
+def test_the_state_is_the_gravest_of_all_tasks(states: list[State], told: str) -> None:
+    _, board = new_board()
+    for task, state in enumerate(states):
+        board.row(board.add(Identity("a", task, "sink", "x"))).set(Word.STATE, state)
+    assert make_report(ended(board)).state == told
+
+
+def test_seconds_are_those_of_the_run() -> None:
+    _, board = filled_board()
+    assert make_report(ended(board, 4.25), ExitCode.OK).seconds == 4.25
+
+
+def test_a_run_that_goes_on_is_as_long_as_the_clock_says() -> None:
+    class Clock:
+        def monotonic_ns(self) -> int:
+            return STARTED_NS + 2_500_000_000
+
+    _, board = filled_board()
+    report = make_report(board, clock=Clock())
+    assert (report.seconds, report.exit_code) == (2.5, None)
+
+
+def test_json_has_the_documented_members_and_no_other() -> None:
+    _, board = filled_board()
+    report = json.loads(as_json(make_report(ended(board), ExitCode.TERMINATED)))
+    assert report["exit_code"] == 143
+    rows = [line.split("|")[1:] for line in PAGE.read_text().splitlines() if line.startswith("|")]
+    documented = {word for row in rows for code in re.findall(r"`([\w.\[\]]+)`", "".join(row)) for word in
+                  re.findall(r"\w+", code)}  # fmt: skip
+    connector = report["connectors"][0]
+    for table in (report, report["totals"], connector, connector["tasks"][0]):
+        assert set(table) <= documented
+
+
+def test_people_read_a_sentence_a_table_and_the_reasons() -> None:
+    _, board = filled_board(source_records=1000, sink_records=900)
+    sink = board.row(1)
+    sink.set(Word.STATE, State.FAILED)
+    sink.set(Word.RESTARTS, 2)
+    sink.reason = "the disk is full"
+    text = as_text(make_report(ended(board), ExitCode.FAILED))
+    assert text == (
+        "Failed after 4.0 s: 1,000 records in, 800 records out.\n"
+        "\n"
+        "  connector/task  type    state   records  records/s     bytes  restarts\n"
+        "  orders/0        source  done      1,000        250  100.0 kB         0\n"
+        "  copy/0          sink    failed      800        200   90.0 kB         2\n"
+        "\n"
+        "At most 100 records were done twice, or will be next time.\n"
+        "\n"
+        "copy/0 failed: the disk is full"
+    )
+
+
+def test_a_run_in_which_nothing_went_wrong_has_nothing_below_its_table() -> None:
+    _, board = new_board()
+    row = board.row(board.add(Identity("orders", 0, "source", "Generator")))
+    row.set(Word.STATE, State.DONE)
+    assert as_text(make_report(ended(board), ExitCode.OK)).startswith("Done in 4.0 s: 0 records in, 0 records out.\n")
+    assert as_text(make_report(ended(board), ExitCode.OK)).count("\n") == 3
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (999_949, "999.9 kB"), (999_950, "1.0 MB"), (146e6, "146.0 MB")],
+)
+def test_bytes_are_told_in_the_unit_that_fits(size: float, text: str) -> None:
+    assert bytes_text(size) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.04, "0.0 s"), (59.9, "59.9 s"), (59.96, "1 min 0 s"), (125, "2 min 5 s"), (7260, "2 h 1 min")],
+)
+def test_lengths_of_time_are_told_in_two_units(seconds: float, text: str) -> None:
+    assert seconds_text(seconds) == text
