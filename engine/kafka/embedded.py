@@ -20,18 +20,20 @@ import importlib
 import os
 import select
 import signal
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol, TypeVar
 
 from engine.api.errors import ConnectError, UnreachableError
 from engine.exits import ExitCode
 from engine.kafka.producer import BatchProducer
 
-__all__ = ["PARTITION_BATCHES_MAX", "PARTITION_BYTES_MAX", "EmbeddedProducer", "Fork", "run", "start"]
+__all__ = ["PARTITIONS", "PARTITION_BATCHES_MAX", "PARTITION_BYTES_MAX", "EmbeddedProducer", "Fork", "run", "start"]
 
 #: What a partition keeps; librdkafka has no setting for either.
 PARTITION_BYTES_MAX = 5 * 1024 * 1024
 PARTITION_BATCHES_MAX = 100_000
+#: What every topic has.
+PARTITIONS = 4
 
 TITLE = "embedded kafka"
 #: How long a new group waits for more members. librdkafka's 3 s would be the longest part of a short demonstration;
@@ -63,15 +65,16 @@ class EmbeddedProducer(BatchProducer):
         return None
 
 
-def start(fork: Fork[ChildT_co]) -> tuple[ChildT_co, str]:
+def start(fork: Fork[ChildT_co], topics: Sequence[str] = ()) -> tuple[ChildT_co, str]:
     """Fork the embedded Kafka; returns the child and its bootstrap servers.
 
+    topics: there from the start, so that members of a group which want them join without looking for them.
     Before: one thread, no Kafka client. The caller ends the child. Raises UnreachableError when it does not come up.
     """
     reading, writing = os.pipe2(os.O_CLOEXEC)
 
     def main(_: Announce) -> ExitCode:
-        return run(lambda text: _write_and_close(writing, text))
+        return run(lambda text: _write_and_close(writing, text), topics)
 
     try:
         child = fork(TITLE, main, [writing])
@@ -88,19 +91,19 @@ def start(fork: Fork[ChildT_co]) -> tuple[ChildT_co, str]:
     return child, bootstrap
 
 
-def run(announce: Announce) -> ExitCode:
+def run(announce: Announce, topics: Sequence[str] = ()) -> ExitCode:
     """The body of the embedded Kafka's process: announces its bootstrap servers and serves until TERM.
 
     The cluster lives on threads of librdkafka's; nothing is torn down, the process leaves.
     Raises ConnectError when this librdkafka has no mock cluster.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    announce(_make_cluster())
+    announce(_make_cluster(topics))
     signal.sigwait({signal.SIGTERM})
     return ExitCode.OK
 
 
-def _make_cluster() -> str:
+def _make_cluster(topics: Sequence[str]) -> str:
     """Start the mock cluster; returns its bootstrap servers."""
     library = _librdkafka()
     reason = ctypes.create_string_buffer(_REASON_BYTES_MAX)
@@ -111,6 +114,8 @@ def _make_cluster() -> str:
     if not cluster:
         raise ConnectError(f"the embedded Kafka cannot be made: {reason.value.decode(errors='replace')}")
     library.rd_kafka_mock_group_initial_rebalance_delay_ms(cluster, GROUP_WAIT_MS)
+    for topic in topics:
+        library.rd_kafka_mock_topic_create(cluster, topic.encode(), PARTITIONS, 1)
     servers: bytes = library.rd_kafka_mock_cluster_bootstraps(cluster)
     return servers.decode()
 
@@ -130,6 +135,9 @@ def _librdkafka() -> ctypes.CDLL:
         library.rd_kafka_mock_cluster_new.argtypes = [ctypes.c_void_p, ctypes.c_int]
         library.rd_kafka_mock_cluster_bootstraps.restype = ctypes.c_char_p
         library.rd_kafka_mock_cluster_bootstraps.argtypes = [ctypes.c_void_p]
+        library.rd_kafka_mock_topic_create.argtypes = [
+            ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int, ctypes.c_int,
+        ]  # fmt: skip
         library.rd_kafka_mock_group_initial_rebalance_delay_ms.restype = None
         library.rd_kafka_mock_group_initial_rebalance_delay_ms.argtypes = [ctypes.c_void_p, ctypes.c_int32]
     except AttributeError as error:
