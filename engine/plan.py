@@ -201,7 +201,7 @@ class _Planner:
         """The converter that the worker gives to connectors that name none; asked for once."""
         if key not in self._inherited:
             asked = Interview("worker", self._catalog, self._tell)
-            name = str(getattr(self._worker, key.replace(".", "_")))
+            name = self._properties.get(key, "").strip() or str(getattr(self._worker, key.replace(".", "_")))
             # Without a name the worker's keys could not be read, which has been told.
             self._inherited[key] = asked.converter(key, name, self._properties) if name else None
             self._look_for_unknown_keys(f"{key}.", asked)

@@ -13,10 +13,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
-from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined]  # exported unsaid
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicCollection
+from confluent_kafka.admin import AdminClient, ClusterMetadata, ConfigResource  # type: ignore[attr-defined]  # exported unsaid
 from msgspec import Struct
 
 from engine.api.errors import ConnectError, Problem
@@ -29,12 +30,12 @@ logger = logging.getLogger("millrace.kafka")
 
 #: librdkafka says the same thing again for every attempt; here what it says becomes one answer.
 _SILENT = logging.Logger("millrace.kafka.check", logging.CRITICAL + 1)  # noqa: LOG001  nobody shall turn it on
-#: Asking for one topic costs less than asking for all; this one is nearly everywhere.
-INTERNAL_TOPIC = "__consumer_offsets"
 #: Between two looks at what librdkafka has complained about.
 LOOK_SECONDS = 0.5
 #: For questions whose answer is good to have and no more.
 ASIDE_SECONDS = 3.0
+#: A future hears of the end of that time a little later.
+ANSWER_SECONDS = ASIDE_SECONDS + 2.0
 
 _REFUSED = {
     KafkaError._AUTHENTICATION,
@@ -43,7 +44,6 @@ _REFUSED = {
     KafkaError.ILLEGAL_SASL_STATE,
     KafkaError._SSL,  # noqa: SLF001  its public name
 }
-_MISSING = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}
 _FORBIDDEN = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED}
 
 Say = Callable[[str, float], None]
@@ -77,17 +77,19 @@ def check_kafka(lines: Sequence[LineSpec], *, timeout_seconds: float, say: Say =
     if problems:
         return KafkaCheck(tuple(problems))
     warnings: list[str] = []
+    has_source = any(line.type == "source" for line in lines)
     for group in _sharing(connectors):
         names = ", ".join(connector.name for connector in group)
         say(f"looking for the brokers of {names}", timeout_seconds + 2 * LOOK_SECONDS + ASIDE_SECONDS)
-        reason = _why_unreachable(group[0], timeout_seconds)
-        if reason:
+        cluster, reason = _cluster(group[0], timeout_seconds)
+        if cluster is None:
             problems += [Problem("bootstrap.servers", reason, connector.name) for connector in group]
             continue
-        has_source = any(line.type == "source" for line in lines)
         for connector in group:
-            say(f"looking for the topics of {connector.name}", timeout_seconds + ASIDE_SECONDS)
-            _look_for_topics(connector, timeout_seconds, has_source, problems, warnings)
+            say(f"looking for the topics of {connector.name}", 3 * ANSWER_SECONDS)
+            found, told = _look_for_topics(connector, cluster, has_source=has_source)
+            problems += found
+            warnings += told
     return KafkaCheck(tuple(problems), tuple(warnings), is_unreachable=bool(problems))
 
 
@@ -132,86 +134,81 @@ def _sharing(connectors: Iterable[_Connector]) -> list[list[_Connector]]:
     return list(groups.values())
 
 
-def _why_unreachable(connector: _Connector, timeout_seconds: float) -> str:
-    """Why no broker can be used; empty: one answers."""
+def _cluster(connector: _Connector, timeout_seconds: float) -> tuple[ClusterMetadata | None, str]:
+    """What the brokers say of themselves and their topics; or why no broker can be used."""
     complaints: list[KafkaError] = []
-    client = _onlooker(connector, error_cb=complaints.append)
+    # A producer that asks for all topics creates none, and unlike a consumer it looks for no group.
+    settings = client_settings(connector.settings)
+    client = make_client(settings, is_sink=False, logger=_SILENT, error_cb=complaints.append)
     servers = connector.settings.get("bootstrap.servers", "")
     deadline = time.monotonic() + timeout_seconds
     while True:
         left = deadline - time.monotonic()
         try:
-            client.list_topics(INTERNAL_TOPIC, timeout=max(0.05, min(left, LOOK_SECONDS)))
+            return client.list_topics(timeout=max(0.05, min(left, LOOK_SECONDS))), ""
         except KafkaException as error:
             failure = error.args[0]
-        else:
-            return ""
         client.poll(0)
         refusal = next((complaint for complaint in [*complaints, failure] if complaint.code() in _REFUSED), None)
         if refusal is not None:
-            return (
+            return None, (
                 f"bootstrap.servers={servers}: the broker refuses this client: {refusal.str()} ({refusal.name()}); "
                 "check security.protocol, sasl.* and ssl.* of the client's settings"
             )
         if left <= LOOK_SECONDS:
-            last = next((complaint.str() for complaint in complaints if not _is_general(complaint)), failure.str())
-            return (
+            telling = [complaint for complaint in complaints if complaint.code() != KafkaError._ALL_BROKERS_DOWN]
+            return None, (
                 f"bootstrap.servers={servers}: no broker answers within {timeout_seconds:g} s (startup.timeout.ms): "
-                f"{last}"
+                f"{(telling[-1] if telling else failure).str()}"
             )
 
 
-def _onlooker(connector: _Connector, **callbacks: Any) -> Consumer | Producer:
-    """A client that asks and changes nothing: it joins no group, and does not create the topics it asks for."""
-    settings = {**client_settings(connector.settings), "group.id": "millrace", "allow.auto.create.topics": False}
-    return make_client(settings, is_sink=True, logger=_SILENT, **callbacks)
-
-
-def _is_general(complaint: KafkaError) -> bool:
-    return complaint.code() == KafkaError._ALL_BROKERS_DOWN
-
-
 def _look_for_topics(
-    connector: _Connector, timeout_seconds: float, has_source: bool, problems: list[Problem], warnings: list[str]
-) -> None:
-    if not connector.topics:
-        return
-    client = _onlooker(connector)
-    missing = []
-    for topic in connector.topics:
-        try:
-            error = client.list_topics(topic, timeout=timeout_seconds).topics[topic].error
-        except KafkaException as failure:
-            error = failure.args[0]
-        if error is not None and error.code() in _MISSING:
+    connector: _Connector, cluster: ClusterMetadata, *, has_source: bool
+) -> tuple[list[Problem], list[str]]:
+    """What is wrong with a sink's topics, and what a person should know of them."""
+    unseen = [topic for topic in connector.topics if topic not in cluster.topics]
+    if not unseen:
+        return [], []
+    settings: dict[str, Any] = {**client_settings(connector.settings), "logger": _SILENT}
+    client = AdminClient(settings)
+    problems, missing = [], []
+    # A list of all topics leaves out those that this user may not see.
+    for topic, future in client.describe_topics(TopicCollection(unseen), request_timeout=ASIDE_SECONDS).items():
+        refusal = _refusal_of(future)
+        if refusal is None:
             missing.append(topic)
-        elif error is not None and error.code() in _FORBIDDEN:
-            text = f"topic {topic}: {error.str()} ({error.name()}); give this user Describe and Read on it"
-            problems.append(Problem("topics", text, connector.name))
-    if not missing:
-        return
+            continue
+        text = f"topics={topic}: {refusal.str()} ({refusal.name()}); give this user Describe and Read on the topic"
+        problems.append(Problem("topics", text, connector.name))
     names = ", ".join(missing)
-    if _creates_topics(connector) is False:
+    if missing and _creates_topics(client, next(iter(cluster.brokers), -1)) is False:
         text = (
             f"topics={names}: no such topic, and the broker creates none (auto.create.topics.enable=false): create it"
         )
         problems.append(Problem("topics", text, connector.name))
-    elif not has_source:
-        warnings.append(f"connector {connector.name}: topic {names} does not exist yet")
+    elif missing and not has_source:
+        return problems, [f"connector {connector.name}: topic {names} does not exist yet"]
+    return problems, []
 
 
-def _creates_topics(connector: _Connector) -> bool | None:
+def _creates_topics(client: AdminClient, broker: int) -> bool | None:
     """Whether the brokers create a topic that is asked for; None: they do not tell."""
-    settings: dict[str, Any] = {**client_settings(connector.settings), "logger": _SILENT}
+    resource = ConfigResource(ConfigResource.Type.BROKER, str(broker))
     try:
-        broker = next(iter(_onlooker(connector).list_topics(INTERNAL_TOPIC, timeout=ASIDE_SECONDS).brokers))
-        resource = ConfigResource(ConfigResource.Type.BROKER, str(broker))
-        answer = (
-            AdminClient(settings)
-            .describe_configs([resource], request_timeout=ASIDE_SECONDS)[resource]
-            .result(ASIDE_SECONDS)
-        )
+        answer = client.describe_configs([resource], request_timeout=ASIDE_SECONDS)[resource].result(ANSWER_SECONDS)
         return bool(answer["auto.create.topics.enable"].value == "true")
-    except (KafkaException, KeyError, StopIteration, TimeoutError) as error:
+    except (KafkaException, KeyError, TimeoutError) as error:
         logger.info("whether the brokers create topics cannot be read: %s", error)
         return None
+
+
+def _refusal_of(future: Future[Any]) -> KafkaError | None:
+    """Why the user may not know the topic; None: it is not there, or the broker does not tell."""
+    try:
+        future.result(ANSWER_SECONDS)
+    except KafkaException as error:
+        return error.args[0] if error.args[0].code() in _FORBIDDEN else None
+    except TimeoutError:
+        pass
+    return None

@@ -1,0 +1,127 @@
+"""What Kafka would refuse later is told before anything starts, and looking changes nothing in Kafka."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from engine.config.line import LineSpec, PluginSpec, Subscription
+from engine.kafka.check import KafkaCheck, check_kafka
+from engine.plugins.probe import in_probe
+from tests.harness import topics
+from tests.harness.kafka import KafkaServer, UserKafka
+from tests.harness.server import UnavailableError, free_ports
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+SECONDS = 10.0
+PLUGIN = PluginSpec("converters.string:StringConverter")
+
+
+class Guarded(KafkaServer):
+    """A broker that creates no topics and has a second door with a password."""
+
+    def __init__(self, folder: Path) -> None:
+        (door,) = free_ports(1)
+        login = 'org.apache.kafka.common.security.plain.PlainLoginModule required user_ann="right";'
+        super().__init__(folder, auto_create=False)
+        self.door = f"127.0.0.1:{door}"
+        self._properties |= {
+            "listeners": f"{self._properties['listeners']},SASL_PLAINTEXT://{self.door}",
+            "advertised.listeners": f"{self._properties['advertised.listeners']},SASL_PLAINTEXT://{self.door}",
+            "listener.security.protocol.map": (
+                f"{self._properties['listener.security.protocol.map']},SASL_PLAINTEXT:SASL_PLAINTEXT"
+            ),
+            "inter.broker.listener.name": "PLAINTEXT",
+            "sasl.enabled.mechanisms": "PLAIN",
+            "listener.name.sasl_plaintext.plain.sasl.jaas.config": login,
+        }
+
+
+@pytest.fixture(scope="module")
+def guarded(kafka: KafkaServer | UserKafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    """Beside the broker of the session, which says whether there can be one."""
+    try:
+        server = Guarded(tmp_path_factory.mktemp("guarded")).start()
+    except UnavailableError as error:
+        pytest.skip(str(error))
+    with server:
+        topics.create_topic(server.bootstrap, "there")
+        yield server
+
+
+def line(bootstrap: str, kind: str = "source", *wanted: str, **kafka: str) -> LineSpec:
+    settings = {"bootstrap.servers": bootstrap, **{key.replace("_", "."): value for key, value in kafka.items()}}
+    return LineSpec(
+        connector="orders" if kind == "source" else "archive",
+        task=0,
+        type=kind,
+        plugin="Tests",
+        task_path="tests:None",
+        task_config={},
+        key_converter=PLUGIN,
+        value_converter=PLUGIN,
+        header_converter=PLUGIN,
+        kafka={**settings, "group.id": "connect-archive"} if kind == "sink" else settings,
+        subscription=Subscription(topics=wanted),
+    )
+
+
+def check(*lines: LineSpec) -> KafkaCheck:
+    """In a probe, as always: this process makes no client that a later fork would inherit."""
+    answer = in_probe(
+        lambda tell: msgspec.msgpack.encode(check_kafka(lines, timeout_seconds=SECONDS, say=tell)),
+        timeout_seconds=SECONDS,
+    )
+    return msgspec.msgpack.decode(answer, type=KafkaCheck)
+
+
+def all_topics(bootstrap: str) -> set[str]:
+    return set(AdminClient({"bootstrap.servers": bootstrap}).list_topics(timeout=SECONDS).topics)
+
+
+def test_brokers_that_answer_and_topics_that_exist_raise_no_complaint(guarded: Guarded) -> None:
+    assert check(line(guarded.bootstrap), line(guarded.bootstrap, "sink", "there")) == KafkaCheck()
+
+
+def test_a_missing_topic_of_a_sink_is_told_where_brokers_create_none(guarded: Guarded) -> None:
+    found = check(line(guarded.bootstrap), line(guarded.bootstrap, "sink", "there", "gone", "lost"))
+    (problem,) = found.problems
+    assert problem.connector == "archive"
+    assert problem.key == "topics"
+    assert problem.message.startswith("topics=gone, lost: no such topic, and the broker creates none")
+    assert found.is_unreachable
+
+
+def test_a_missing_topic_is_only_mentioned_where_brokers_create_it(kafka: KafkaServer | UserKafka) -> None:
+    if isinstance(kafka, UserKafka):
+        pytest.skip("whether the user's brokers create topics is not known")
+    before = all_topics(kafka.bootstrap)
+    found = check(line(kafka.bootstrap, "sink", "not-made-yet"))
+    assert found == KafkaCheck(warnings=("connector archive: topic not-made-yet does not exist yet",))
+    assert check(line(kafka.bootstrap), line(kafka.bootstrap, "sink", "not-made-yet")) == KafkaCheck()
+    assert all_topics(kafka.bootstrap) == before
+
+
+@pytest.mark.parametrize("user", ["ann", "bob"])
+def test_a_refused_login_is_told_as_such_and_at_once(guarded: Guarded, user: str) -> None:
+    login = {"security_protocol": "sasl_plaintext", "sasl_mechanism": "PLAIN", "sasl_username": user}
+    (problem,) = check(line(guarded.door, sasl_password="wrong-one", **login)).problems
+    assert problem.message.startswith(f"bootstrap.servers={guarded.door}: the broker refuses this client")
+    assert "uthentication failed" in problem.message
+    assert "wrong-one" not in problem.message
+
+
+def test_the_right_login_is_let_in(guarded: Guarded) -> None:
+    login = {"security_protocol": "sasl_plaintext", "sasl_mechanism": "PLAIN", "sasl_username": "ann"}
+    assert check(line(guarded.door, sasl_password="right", **login)) == KafkaCheck()
+
+
+def test_settings_that_librdkafka_does_not_take_are_told_without_asking_a_broker() -> None:
+    found = check(line("localhost:1", linger_mss="3"))
+    assert not found.is_unreachable
+    assert found.problems[0].key == "producer.override.linger.mss"
