@@ -154,6 +154,8 @@ class SinkTaskBank:
         self._row.set(Word.TASK_BEAT_NS, now_ns)
         self._hear()
         if not self._send():
+            # Where the pump is gone there will never be room.
+            self.is_over = self.is_over or (self._is_stopping and not self._row.get(Word.PUMP_PID))
             return 0.01
         if self.is_over:
             return 0.0

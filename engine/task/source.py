@@ -131,6 +131,8 @@ class SourceTaskBank:
         """Do a piece of work; returns how long (seconds) nothing but the bell can give it more."""
         self._beat()
         self._hear()
+        if self._is_stopping and not self._row.get(Word.PUMP_PID):
+            self.is_over = True  # nobody is left to take anything or to answer
         if self.is_over:
             return 0.0
         if not self._send():

@@ -18,6 +18,7 @@ from converters.byte_array import ByteArrayConverter
 from engine.api.batch import SinkBatch
 from engine.api.record import TopicPartition
 from engine.api.task import SinkTask, SourceTask
+from engine.api.transform import Transform
 from engine.clock import Clock
 from engine.config.line import LineSpec, PluginSpec
 from engine.kafka.consumer import Member
@@ -137,9 +138,7 @@ class SinkBanks:
         self.task = SinkTaskBank(
             self._spec, self._make_task(), [], plain_converters(), task_side, self.row, self._clock
         )
-        self.pump = SinkPumpBank(
-            self._spec, self._make_consumer, pump_side, self.row, self._clock, self._wait
-        )
+        self.pump = SinkPumpBank(self._spec, self._make_consumer, pump_side, self.row, self._clock, self._wait)
         self.pump.start()
         self.task.start()
 
@@ -177,8 +176,10 @@ class SourceBanks:
         store: StorePort,
         make_task: Callable[[], SourceTask],
         clock: Clock,
+        chain: Sequence[Transform] = (),
     ) -> None:
         self._spec = spec
+        self._chain = chain
         self._make_delivery = make_delivery
         self._store = store
         self._make_task = make_task
@@ -190,7 +191,7 @@ class SourceBanks:
         """Begin a life."""
         task_side, pump_side = self.memory.begin()
         self.task = SourceTaskBank(
-            self._spec, self._make_task(), [], plain_converters(), task_side, self.row, self._clock
+            self._spec, self._make_task(), self._chain, plain_converters(), task_side, self.row, self._clock
         )
         self.pump = SourcePumpBank(self._spec, self._make_delivery(), self._store, pump_side, self.row, self._clock)
         self.pump.start()
