@@ -148,6 +148,9 @@ def demo(
     records: Annotated[int | None, typer.Option("--records", min=1, help="How many records to move.")] = None,
     rate: Annotated[float, typer.Option("--rate", min=0, help="Records a second; 0: as fast as it goes.")] = 0,
     *,
+    delete_topic: Annotated[
+        bool, typer.Option("--delete-topic", help="With --bootstrap: drop the demo's topic and group at the end.")
+    ] = False,
     json: AsJson = False,
     metrics_port: MetricsPort = None,
     log_format: LogFormat = "text",
@@ -169,6 +172,7 @@ def demo(
             log_level=log_level,
             progress=progress,
         ),
+        deletes_topic=delete_topic,
     ))
 
 

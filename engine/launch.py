@@ -86,13 +86,18 @@ def list_plugins() -> ExitCode:
     return _guarded(Options(is_bulk=True), act)
 
 
-def run_demo(bootstrap: str | None, records: int | None, rate: float, options: Options) -> ExitCode:
+def run_demo(
+    bootstrap: str | None, records: int | None, rate: float, options: Options, *, deletes_topic: bool
+) -> ExitCode:
     """Run the demo's pipeline, on the embedded Kafka or on brokers of the user's."""
 
     def act() -> ExitCode:
-        with tempfile.TemporaryDirectory(prefix="millrace-demo-") as folder, demo.kafka(bootstrap) as kafka:
-            pipeline = demo.demo_pipeline(kafka, records, rate, folder=Path(folder))
-            return _run(pipeline, options, is_embedded=bootstrap is None, must_match=True)
+        with (
+            tempfile.TemporaryDirectory(prefix="millrace-demo-") as folder,
+            demo.kafka(bootstrap, deletes_topic=deletes_topic) as where,
+        ):
+            pipeline = demo.demo_pipeline(where, records, rate, folder=Path(folder))
+            return _run(pipeline, options, is_embedded=where.is_embedded, must_match=True)
 
     return _guarded(options, act)
 
