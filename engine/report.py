@@ -2,8 +2,8 @@
 
     board (at the end) ──► Report ──► as_text, as_json
 
-A record is *in* when Kafka has acknowledged it, *out* when a sink has made it safe and its offset is committed. Both are
-counts of this run; what was done twice is counted twice on the way in, and once on the way out.
+A record is *in* when Kafka has acknowledged it, *out* when a sink has made it safe and its offset is committed.
+Both count this run; what was done twice is counted twice on the way in, and once on the way out.
 
 Used by: engine.boot (makes), engine.launch (prints).
 Not here: when a run is over, and with which code (engine.supervisor.loop).

@@ -81,13 +81,12 @@ def test_a_run_that_goes_on_is_as_long_as_the_clock_says() -> None:
     assert (report.seconds, report.exit_code) == (2.5, None)
 
 
-def test_json_has_the_documented_members_and_no_other() -> None:
+def test_every_member_of_the_json_is_documented() -> None:
     _, board = filled_board()
     report = json.loads(as_json(make_report(ended(board), ExitCode.TERMINATED)))
     assert report["exit_code"] == 143
-    rows = [line.split("|")[1:] for line in PAGE.read_text().splitlines() if line.startswith("|")]
-    documented = {word for row in rows for code in re.findall(r"`([\w.\[\]]+)`", "".join(row)) for word in
-                  re.findall(r"\w+", code)}  # fmt: skip
+    codes = re.findall(r"`([\w.\[\]]+)`", PAGE.read_text())
+    documented = {word for code in codes for word in re.findall(r"\w+", code)}
     connector = report["connectors"][0]
     for table in (report, report["totals"], connector, connector["tasks"][0]):
         assert set(table) <= documented
