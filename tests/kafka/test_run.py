@@ -61,7 +61,8 @@ def test_what_goes_in_comes_out(kafka: Kafka, topic: str, tmp_path: Path) -> Non
     assert report["state"] == "DONE"
     assert report["totals"]["records_in"] == report["totals"]["records_out"] == 10_000
     assert report["totals"]["repeated_at_most"] == 0
-    assert topics.group_offsets(kafka.bootstrap, "connect-copy") == {(topic, number): 2500 for number in range(4)}
+    committed = topics.group_offsets(kafka.bootstrap, "connect-copy")
+    assert [committed[topic, partition] for partition in range(PARTITIONS)] == [2500] * PARTITIONS
 
 
 def test_a_second_run_finds_nothing_left_to_do(kafka: Kafka, topic: str, tmp_path: Path) -> None:
@@ -181,7 +182,7 @@ def test_a_bad_record_stops_its_task_and_names_itself_and_nothing_is_committed_p
     assert task["state"] == "FAILED"
     assert f"topic {topic}, partition 1, offset 2" in task["reason"]
     assert out.read_text() == "{a=1}\n{a=2}\n"
-    assert topics.group_offsets(kafka.bootstrap, f"connect-bad-{topic}") == {(topic, 1): 2}
+    assert topics.group_offsets(kafka.bootstrap, f"connect-bad-{topic}")[topic, 1] == 2
 
 
 def test_a_topic_that_ends_in_a_transaction_marker_comes_to_its_end(
@@ -193,6 +194,7 @@ def test_a_topic_that_ends_in_a_transaction_marker_comes_to_its_end(
         producer.begin_transaction()
         for number in range(100):
             producer.produce(topic, str(number if is_kept else number + 1000), partition=number % PARTITIONS)
+        producer.flush(30)  # what is still queued would leave no trace in an aborted transaction
         producer.commit_transaction(30) if is_kept else producer.abort_transaction(30)
     out = tmp_path / "out.txt"
     committed = {"consumer.override.isolation.level": "read_committed"}
