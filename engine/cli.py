@@ -32,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Files = Annotated[list[Path], typer.Argument(help="TOML pipelines, worker .properties, connector .properties or .json.")]
+Files = Annotated[list[Path], typer.Argument(help="TOML pipelines, or .properties and .json of worker and connectors.")]
 Forever = Annotated[bool, typer.Option("--forever", help="Keep running instead of ending with the sources.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the report for machines, on standard output.")]
 MetricsPort = Annotated[
@@ -47,7 +47,7 @@ Progress = Annotated[
     bool | None, typer.Option("--progress/--no-progress", help="The live display; by default on a terminal only.")
 ]
 Bootstrap = Annotated[
-    str | None, typer.Option("--bootstrap", metavar="HOST:PORT", help="Brokers of your own instead of the embedded one.")
+    str | None, typer.Option("--bootstrap", metavar="HOST:PORT", help="Brokers of your own, not the embedded one.")
 ]
 
 
@@ -84,18 +84,20 @@ def run(
     """Run pipelines as a bulk job: bounded sources end, sinks take all there is, then a report is printed."""
     from engine import launch
 
-    _leave(lambda: launch.run_files(
-        files,
-        launch.Options(
-            is_bulk=not forever,
-            prints_json=json,
-            metrics_port=metrics_port,
-            metrics_file=metrics_file,
-            log_format=log_format,
-            log_level=log_level,
-            progress=progress,
-        ),
-    ))
+    _leave(
+        lambda: launch.run_files(
+            files,
+            launch.Options(
+                is_bulk=not forever,
+                prints_json=json,
+                metrics_port=metrics_port,
+                metrics_file=metrics_file,
+                log_format=log_format,
+                log_level=log_level,
+                progress=progress,
+            ),
+        )
+    )
 
 
 @app.command()
@@ -112,18 +114,20 @@ def standalone(
     """Run connectors until stopped, with the arguments of connect-standalone."""
     from engine import launch
 
-    _leave(lambda: launch.run_standalone(
-        worker,
-        connectors or [],
-        launch.Options(
-            is_bulk=False,
-            metrics_port=metrics_port,
-            metrics_file=metrics_file,
-            log_format=log_format,
-            log_level=log_level,
-            progress=progress,
-        ),
-    ))
+    _leave(
+        lambda: launch.run_standalone(
+            worker,
+            connectors or [],
+            launch.Options(
+                is_bulk=False,
+                metrics_port=metrics_port,
+                metrics_file=metrics_file,
+                log_format=log_format,
+                log_level=log_level,
+                progress=progress,
+            ),
+        )
+    )
 
 
 @app.command()
@@ -160,20 +164,22 @@ def demo(
     """Move generated orders through Kafka and watch: source, converter, topic, converter, sink."""
     from engine import launch
 
-    _leave(lambda: launch.run_demo(
-        bootstrap,
-        records,
-        rate,
-        launch.Options(
-            is_bulk=True,
-            prints_json=json,
-            metrics_port=metrics_port,
-            log_format=log_format,
-            log_level=log_level,
-            progress=progress,
-        ),
-        deletes_topic=delete_topic,
-    ))
+    _leave(
+        lambda: launch.run_demo(
+            bootstrap,
+            records,
+            rate,
+            launch.Options(
+                is_bulk=True,
+                prints_json=json,
+                metrics_port=metrics_port,
+                log_format=log_format,
+                log_level=log_level,
+                progress=progress,
+            ),
+            deletes_topic=delete_topic,
+        )
+    )
 
 
 def _leave(act: Callable[[], Any]) -> NoReturn:

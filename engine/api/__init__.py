@@ -10,7 +10,9 @@
     provider   ConfigProvider                                       values of ${provider:path:key}
     config     Config, Key, Password                                configuration as a typed Struct
     errors     ConnectError and its tree                            what may be raised
-    java_text, java_scalars, validation                             values as Java prints and checks them
+    map_keys   MapKey                                               a list or map as the key of a map
+    values     parse                                                the value a text looks like
+    java_text, java_scalars, java_dates, value_text, validation     values as Java prints and checks them
 
 Each module lists its public names in `__all__`; tests/shape/api.txt lists them all, and a test
 holds the two together. The contract is provisional until 1.0: names may still change, and

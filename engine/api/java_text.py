@@ -30,7 +30,7 @@ from engine.api.java_scalars import PLAIN_BELOW, PLAIN_FROM, date_text, double_t
 from engine.api.schema import Float32, Schema, schema_of
 from engine.api.validation import DAY_MS
 
-__all__ = ["block", "lines", "text", "texts"]
+__all__ = ["block", "encode", "lines", "text", "texts"]
 
 Column = Sequence[Any]
 _BOOLEANS = {True: "true", False: "false"}

@@ -25,7 +25,7 @@ from msgspec import Meta, Struct
 
 from engine.api.schema import PRIMITIVES, Field, Schema
 
-__all__ = ["INT_RANGES", "annotation", "compiled"]
+__all__ = ["INT_RANGES", "annotation", "compiled", "is_odd_name"]
 
 INT_RANGES = {f"INT{bits}": (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) for bits in (8, 16, 32, 64)}
 _NOT_A_WORD = re.compile(r"\W")

@@ -22,6 +22,8 @@ from tests.harness.server import free_ports
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 TASKS = ["copy/0", "copy/1", "numbers/0"]
+RATE = 50_000
+#: At the sink before anybody looks.
 RECORDS = 100_000
 #: A record at a time would be 1; what a bank gets in one turn at full speed is hundreds.
 BATCH_RECORDS_MIN = 50
@@ -63,7 +65,7 @@ def run(kafka: KafkaServer | UserKafka, tmp_path_factory: pytest.TempPathFactory
     worker = {"bootstrap.servers": kafka.bootstrap, "key.converter": text, "value.converter": text}
     topic = f"live-{folder.name}-{port}"
     connectors = {
-        "numbers": {"connector.class": "Generator", "topic": topic, "format": "sequence", "records": RECORDS},
+        "numbers": {"connector.class": "Generator", "topic": topic, "format": "sequence", "rate": RATE},
         "copy": {"connector.class": "NullSink", "topics": topic, "tasks.max": 2},
     }
     (folder / "pipeline.toml").write_text(pipeline_toml(worker, connectors))
@@ -123,5 +125,5 @@ def test_records_move_in_batches(run: Run, task: str, stages: tuple[str, ...]) -
 def test_every_task_is_counted_for_itself(run: Run) -> None:
     metrics = run.metrics()
     assert {task for _, task, _ in metrics} == set(TASKS)
-    assert metrics["millrace_records_total", "numbers/0", "acknowledge"] == RECORDS
-    assert sum(metrics["millrace_records_total", f"copy/{task}", "put"] for task in (0, 1)) == RECORDS
+    assert metrics["millrace_records_total", "numbers/0", "acknowledge"] >= RECORDS
+    assert sum(metrics["millrace_records_total", f"copy/{task}", "put"] for task in (0, 1)) >= RECORDS
