@@ -37,15 +37,15 @@ __all__ = ["EMBEDDED_RECORDS", "RECORDS", "TASKS", "DemoKafka", "demo_pipeline",
 
 #: Orders for about half a minute on two cores, on the embedded Kafka and on a broker beside.
 EMBEDDED_RECORDS = 6_000_000
-RECORDS = 5_000_000
+RECORDS = 4_000_000
 TASKS = 2  # of each connector
 PARTITIONS = embedded.PARTITIONS  # elsewhere, too
 #: The embedded Kafka holds sources back by what is committed: committing more often than the flush itself takes makes
 #: the way through shorter.
 EMBEDDED_COMMIT_MS = 50
-COMMIT_MS = 5_000
+COMMIT_MS = 1_000
 #: On the embedded Kafka a member that was killed is missed for one session less a second.
-EMBEDDED_SESSION_MS = 6_000
+EMBEDDED_SESSION_MS = 3_000
 #: The embedded Kafka answers a fetch that finds nothing after all of this time, whatever comes meanwhile.
 EMBEDDED_FETCH_MS = 10
 TOPIC = "orders"
