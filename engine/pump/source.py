@@ -75,12 +75,13 @@ class SourcePumpBank:
         self._hold = hold
         self._next: SourceFrame | End | None = None
         self._offsets: dict[bytes, bytes] = {}  # acknowledged, not stored
-        self._polled_acknowledged = 0
+        self._polled = 0  # as of the last frame that was acknowledged
+        self._polled_covered = 0  # as of the last poll whose frames all were
         self._polled_stored = -1
         self._base = row.measured(Stage.PRODUCE, Measure.RECORDS)  # by earlier lives of this line
         self._acknowledged = 0  # by this one
-        self._sent_again = 0
-        self._again_left = 0
+        self._covered = 0  # of these, what the offsets to be stored cover: whole polls
+        self._has_offsets = False  # the connector gives any
         self._unsent: deque[bytes] = deque()
         self._store_at_ns = clock.monotonic_ns() + self._interval_ns()
         self._end: End | None = None
@@ -160,9 +161,6 @@ class SourcePumpBank:
 
     def _count_sent(self, going: SourceFrame) -> None:
         self._row.count(Stage.PRODUCE, going.count, going.size_bytes)
-        if self._again_left:
-            self._again_left -= 1
-            self._sent_again += going.count  # twice on its way: once of them may be in Kafka twice
 
     def _acknowledge(self) -> None:
         released = 0
@@ -170,9 +168,7 @@ class SourcePumpBank:
             released += 1
             done = sent.frame
             self._row.count(Stage.ACKNOWLEDGE, done.count, done.size_bytes)
-            self._acknowledged += done.count
-            self._polled_acknowledged = done.polled
-            self._offsets.update((offset.partition, offset.offset) for offset in done.offsets)
+            self._cover(done)
             sent.places.sort()
             for begin in range(0, len(sent.places), ACKNOWLEDGED_MAX):
                 places = sent.places[begin : begin + ACKNOWLEDGED_MAX]
@@ -181,11 +177,24 @@ class SourcePumpBank:
             self._ring.release(released)
             self._side.task_bell.ring()
 
+    def _cover(self, done: SourceFrame) -> None:
+        """Note what storing offsets now would make safe; those of a poll come with the last of its frames."""
+        if done.polled != self._polled and not self._has_offsets:
+            self._covered = self._acknowledged
+            self._polled_covered = self._polled
+        self._polled = done.polled
+        self._acknowledged += done.count
+        if done.offsets:
+            self._has_offsets = True
+            self._offsets.update((offset.partition, offset.offset) for offset in done.offsets)
+            self._covered = self._acknowledged
+            self._polled_covered = self._polled
+
     def _mend(self) -> None:
         self._next = None
         self._end = None
         self._ring.rewind()
-        self._again_left = self._delivery.mend()
+        self._delivery.mend()
 
     def _refuse(self, refusal: ConnectError) -> None:
         """Store what was acknowledged before, then end with the reason."""
@@ -197,7 +206,9 @@ class SourcePumpBank:
 
     def _finish(self) -> None:
         if self._end is not None:
-            self._polled_acknowledged = self._end.polled
+            self._polled_covered = self._end.polled
+            if not self._has_offsets:
+                self._covered = self._acknowledged
             self._ring.release()
             self._end = None
             self._is_stopping = True
@@ -212,9 +223,9 @@ class SourcePumpBank:
         if self._offsets:
             self._store.write(self._spec.connector, self._offsets.items())
             self._offsets = {}
-        if self._polled_stored == self._polled_acknowledged and not is_end:
+        if self._polled_stored == self._polled_covered and not is_end:
             return
-        self._polled_stored = self._polled_acknowledged
+        self._polled_stored = self._polled_covered
         self._row.set(Word.STORED_MARK, self._polled_stored)
         stored = self._row.measured(Stage.STORE, Measure.RECORDS)
         self._row.count(Stage.STORE, self._stored_total() - stored)
@@ -222,7 +233,7 @@ class SourcePumpBank:
 
     def _stored_total(self) -> int:
         # What earlier lives sent and did not store was written off at the restart, and stays a difference.
-        return self._base + self._acknowledged - self._row.get(Word.WRITTEN_OFF)
+        return self._base + self._covered - self._row.get(Word.WRITTEN_OFF)
 
     def _notify(self) -> None:
         wrote = False
