@@ -1,4 +1,4 @@
-"""`millrace run` moves everything from a source through a real topic into a sink, reports it, and ends with the right code."""
+"""`millrace run` moves all of a source through a real topic into a sink, reports it, and ends with the right code."""
 
 from __future__ import annotations
 
@@ -185,9 +185,7 @@ def test_a_bad_record_stops_its_task_and_names_itself_and_nothing_is_committed_p
     assert topics.group_offsets(kafka.bootstrap, f"connect-bad-{topic}")[topic, 1] == 2
 
 
-def test_a_topic_that_ends_in_a_transaction_marker_comes_to_its_end(
-    kafka: Kafka, topic: str, tmp_path: Path
-) -> None:
+def test_a_topic_that_ends_in_a_transaction_marker_comes_to_its_end(kafka: Kafka, topic: str, tmp_path: Path) -> None:
     producer = Producer({"bootstrap.servers": kafka.bootstrap, "transactional.id": topic})
     producer.init_transactions(30)
     for is_kept in (True, False):

@@ -14,7 +14,7 @@ CHECK_SECONDS_MAX = 300
 CHECKS = [
     pytest.param(["ruff", "format", "--check", "--diff", "."], id="format"),
     pytest.param(["ruff", "check", "."], id="lint"),
-    pytest.param(["mypy"], id="types"),
+    pytest.param(["mypy", "--no-incremental"], id="types"),
 ]
 
 
