@@ -26,6 +26,7 @@ from engine.config.line import LineSpec
 from engine.control import main as control
 from engine.control.listen import open_listener
 from engine.exits import ExitCode
+from engine.metrics.place import check_snapshot_path
 from engine.offsets.store import lock
 from engine.plan import Plan
 from engine.pump import main as pump
@@ -59,6 +60,8 @@ def run(plan: Plan, options: RunOptions) -> tuple[ExitCode, Report]:
     """Run all lines of a plan to their end. Raises ConnectError when the store or the port cannot be had."""
     clock = SystemClock()
     worker = plan.worker
+    if worker.metrics_file is not None:
+        check_snapshot_path(worker.metrics_file)
     listener = None if worker.metrics_port is None else open_listener(worker.metrics_port)
     store_lock = lock(Path(plan.store), LOCK_SECONDS)
     try:

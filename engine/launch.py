@@ -110,7 +110,7 @@ def _run(pipeline: Pipeline, options: Options, *, is_embedded: bool = False, mus
         overrides["metrics.file"] = str(options.metrics_file)
     wanted = plan.PlanOptions(is_bulk=options.is_bulk, is_embedded=is_embedded, overrides=overrides)
     made = plan.prepare(pipeline, wanted, asks_kafka=True)
-    settings = logs.LogSettings(options.log_level, options.log_format)
+    settings = logs.LogSettings(options.log_level, options.log_format, is_above_display=options.shows_progress)
     logs.set_up(settings, process="supervisor", secrets=made.secrets)
     for warning in made.warnings:
         logger.warning("%s", warning)

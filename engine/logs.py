@@ -25,14 +25,18 @@ __all__ = ["FORMATS", "LogSettings", "set_up"]
 FORMATS = ("text", "json")
 #: Secrets shorter than this would black out half of a log.
 SECRET_LENGTH_MIN = 3
+#: Takes the display's last picture away from where the line goes; the next one is drawn below it.
+CLEAR_BELOW = "\r\x1b[J"
 
 
 class LogSettings:
     """How this run logs; the same in all its processes."""
 
-    def __init__(self, level: str = "INFO", form: str = "text") -> None:
+    def __init__(self, level: str = "INFO", form: str = "text", *, is_above_display: bool = False) -> None:
+        """is_above_display: the live display draws below the lines (engine.display.screen)."""
         self.level = level
         self.form = form
+        self.is_above_display = is_above_display
 
 
 def set_up(
@@ -46,7 +50,8 @@ def set_up(
     """Write this process's log to standard error, every line with its place."""
     place = Place(process, connector, task, sorted((s for s in secrets if len(s) >= SECRET_LENGTH_MIN), key=len)[::-1])
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter(place) if settings.form == "json" else TextFormatter(place))
+    before = CLEAR_BELOW if settings.is_above_display else ""
+    handler.setFormatter(JsonFormatter(place) if settings.form == "json" else TextFormatter(place, before))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.level)
@@ -76,12 +81,13 @@ class Place:
 class TextFormatter(logging.Formatter):
     """Lines for people."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, before: str = "") -> None:
         super().__init__(f"%(asctime)s %(levelname)-5s [{str(place).replace('%', '%%')}] %(message)s (%(name)s)")
         self._place = place
+        self._before = before
 
     def format(self, record: logging.LogRecord) -> str:
-        return self._place.masked(super().format(record))
+        return self._before + self._place.masked(super().format(record))
 
 
 class JsonFormatter(logging.Formatter):

@@ -25,7 +25,8 @@ from engine.api.errors import ConfigError
 from engine.control.app import make_app
 from engine.exits import ExitCode
 from engine.metrics.collector import BoardCollector
-from engine.metrics.snapshot import check_snapshot_path, write_snapshot
+from engine.metrics.place import check_snapshot_path
+from engine.metrics.snapshot import write_snapshot
 from engine.metrics.views import workers_seen_from_control
 from engine.shm.board import Board
 

@@ -100,7 +100,8 @@ def _fitted(tasks: Sequence[TaskLook], room: int) -> tuple[Sequence[TaskLook], i
 def _sums(tasks: Sequence[TaskLook]) -> list[TaskLook]:
     """What all sources move together, and all sinks, where there are several."""
     kinds = {kind: [task for task in tasks if task.type == kind] for kind in ("source", "sink")}
-    return [_together(f"all {kind}s", of) for kind, of in kinds.items() if len(of) > 1]
+    # How many are in which state is in the line of the run.
+    return [replace(_together(f"all {kind}s", of), type="", states=()) for kind, of in kinds.items() if len(of) > 1]
 
 
 def _together(title: str, tasks: Sequence[TaskLook]) -> TaskLook:

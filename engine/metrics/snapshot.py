@@ -1,7 +1,7 @@
 """The last values in a file, for the node exporter's textfile collector: how a job of 40 seconds is seen as well.
 
-Used by: engine.control.serving (writes), whoever reads the configuration (checks the name).
-Not here: what is in it (collector.py).
+Used by: engine.control.serving.
+Not here: what is in it (collector.py), where one may be left (place.py).
 """
 
 from __future__ import annotations
@@ -10,30 +10,14 @@ import os
 import tempfile
 from pathlib import Path
 
-from engine.api.errors import ConfigError, Problem
 from engine.metrics import collector
+from engine.metrics.place import check_snapshot_path
 from engine.shm.board import Board
 
-__all__ = ["KEY", "check_snapshot_path", "write_snapshot"]
+__all__ = ["write_snapshot"]
 
-KEY = "metrics.file"
-SUFFIX = ".prom"
 #: The node exporter runs as a user of its own.
 MODE = 0o644
-
-
-def check_snapshot_path(path: str | Path) -> Path:
-    """The path, where a snapshot can be left there. Raises ConfigError."""
-    path = Path(path)
-    if path.suffix != SUFFIX:
-        reason = f"expected a name that ends in {SUFFIX}: the node exporter's textfile collector reads no other"
-    elif not path.parent.is_dir():
-        reason = f"expected a folder that is there: {path.parent}"
-    elif not os.access(path.parent, os.W_OK):
-        reason = f"expected a folder that this user may write to: {path.parent}"
-    else:
-        return path
-    raise ConfigError([Problem(KEY, f"Invalid value {path} for configuration {KEY}: {reason}")])
 
 
 def write_snapshot(board: Board, path: str | Path, *, workers: dict[str, int] | None = None) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from engine.api.errors import ConfigError
-from engine.metrics.snapshot import check_snapshot_path, write_snapshot
+from engine.metrics.place import check_snapshot_path
+from engine.metrics.snapshot import write_snapshot
 from engine.shm.board import Stage
 from tests.unit.metrics.boards import filled_board
 
