@@ -58,12 +58,10 @@ class JsonEncoder:
         if value is None and schema is None:
             return None
         try:
-            line = self._lines([value], schema, self._wire)[0]
-        except UnicodeEncodeError:
-            line = self._escaped_line(value, schema)
-        except RecursionError as error:
+            line = self._line(value, schema)
+            return self._prefix(schema) + line + b"}" if self._has_envelope else line
+        except (UnicodeEncodeError, RecursionError) as error:
             raise DataError(_REFUSED) from error
-        return self._prefix(schema) + line + b"}" if self._has_envelope else line
 
     def _encoded(self, values: Sequence[Any], run: _Run, failures: list[Failure]) -> Sequence[bytes | None]:
         if run.schema is None and None in values:
@@ -96,21 +94,27 @@ class JsonEncoder:
             lines = [_mended(line) if _TO_MEND.search(line) else line for line in lines]
         return lines
 
-    def _escaped_line(self, value: Any, schema: Schema | None) -> bytes:
+    def _line(self, value: Any, schema: Schema | None) -> bytes:
         try:
+            return self._lines([value], schema, self._wire)[0]
+        except UnicodeEncodeError:
             return self._lines([value], schema, self._escaping)[0]
-        except UnicodeEncodeError as error:  # in the name of a member
-            raise DataError(_REFUSED) from error
 
     def _prefix(self, schema: Schema | None) -> bytes:
         found = self._prefixes.get(schema)
         if found is None:
-            tree = b"null" if schema is None else self._encoder.encode(tree_of(schema, self._wire))
+            tree = b"null" if schema is None else self._tree(schema)
             found = b'{"schema":' + _mended(tree) + b',"payload":'
             if len(self._prefixes) >= self._prefixes_max:
                 self._prefixes.pop(next(iter(self._prefixes)))  # the oldest
             self._prefixes[schema] = found
         return found
+
+    def _tree(self, schema: Schema) -> bytes:
+        try:
+            return self._encoder.encode(tree_of(schema, self._wire))
+        except UnicodeEncodeError:
+            return self._encoder.encode(tree_of(schema, self._escaping))
 
 
 def _runs(values: Sequence[Any], schemas: Sequence[Schema | None]) -> list[_Run]:

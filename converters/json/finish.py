@@ -29,8 +29,8 @@ Finisher = Callable[[Column], Column]
 
 def is_direct(schema: Schema, *, replace_null: bool) -> bool:
     """Whether the strict decoder can read values of `schema` at all."""
-    if schema.default is not None and not replace_null:
-        return False  # a missing member would get the default of the class
+    if schema.default is not None and (not replace_null or _is_odd_default(schema)):
+        return False  # a missing member gets the default of the class
     if schema.logical and (LOGICAL_BASES[schema.logical] != schema.type or not _has_scale(schema)):
         return False
     if schema.type == "MAP" and (schema.key_schema is None or _is_odd_key(schema.key_schema)):
@@ -39,6 +39,11 @@ def is_direct(schema: Schema, *, replace_null: bool) -> bool:
         return False
     parts = [schema.key_schema, schema.value_schema, *(field.schema for field in schema.fields)]
     return all(is_direct(part, replace_null=replace_null) for part in parts if part is not None)
+
+
+def _is_odd_default(schema: Schema) -> bool:
+    """Whether a struct class copies a default that has been finished: what is copied cannot be told from the rest."""
+    return isinstance(schema.default, list | dict) and _finisher_of_values(schema) is not None
 
 
 def _is_odd_key(schema: Schema) -> bool:
@@ -62,13 +67,14 @@ def finisher(schema: Schema) -> Finisher | None:
     default = schema.default
 
     def finish(column: Column) -> Column:
-        if None not in column:
-            return inner(column) if inner and column else column
-        if inner is not None:
-            is_there = [value is not None for value in column]
-            rest = iter(inner([*compress(column, is_there)]) if any(is_there) else ())
-            column = [next(rest) if there else None for there in is_there]
-        return column if default is None else [default if value is None else value for value in column]
+        if inner is None:
+            return [default if value is None else value for value in column] if None in column else column
+        if default is None and None not in column:
+            return inner(column) if column else column
+        # The class puts the default itself where a member is missing, and that is finished.
+        is_raw = [value is not None and value is not default for value in column]
+        rest = iter(inner([*compress(column, is_raw)]) if any(is_raw) else ())
+        return [next(rest) if raw else default for raw in is_raw]
 
     return finish
 

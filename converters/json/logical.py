@@ -38,7 +38,9 @@ def timestamp_of(milliseconds: int) -> datetime.datetime | int:
 
 
 def decimal_of(unscaled: bytes, scale: int) -> Decimal:
-    """The number whose digits are a big-endian integer; no context rounds it."""
+    """The number whose digits are a big-endian integer; no context rounds it. Raises DataError for no bytes."""
+    if not unscaled:
+        raise DataError("Invalid bytes for Decimal field")
     return Decimal(f"{int.from_bytes(unscaled, 'big', signed=True)}E{-scale}")
 
 

@@ -138,12 +138,13 @@ def _number(text: str, at: int) -> tuple[int | Decimal, int]:
 
 def _decoded(payload: bytes) -> str:
     encoding, start = _encoding(payload)
+    # Half a surrogate pair is no UTF-8; in the others it gets through, as it does in Java.
+    errors = "strict" if encoding == "utf-8" else "surrogatepass"
     try:
-        # Half a surrogate pair in UTF-8 gets through, as it does in Java.
-        return payload[start:].decode(encoding, "surrogatepass")
+        return payload[start:].decode(encoding, errors)
     except UnicodeDecodeError as error:
         # It counts only if reading gets there; the mark in its place ends whatever stands before.
-        return payload[start : start + error.start].decode(encoding, "surrogatepass") + _END
+        return payload[start : start + error.start].decode(encoding, errors) + _END
 
 
 def _encoding(payload: bytes) -> tuple[str, int]:

@@ -65,13 +65,12 @@ def schema_from_tree(tree: Any, *, replace_null: bool) -> Schema | None:
         **_parts(kind, members, replace_null=replace_null),
         **_attributes(members),
     )
-    default = members.get("default")
-    if default is None:
+    if "default" not in members:
         return schema
-    if kind == "STRUCT":
-        raise SchemaBuilderError("Invalid default value")  # Kafka Connect cannot read one either
-    value = to_value(schema, default, replace_null=replace_null)
-    if value is None and not schema.optional:
+    value = to_value(schema, members["default"], replace_null=replace_null)
+    if value is None and schema.optional:
+        return schema
+    if value is None or kind == "STRUCT":  # Kafka Connect cannot read the default of a struct either
         raise SchemaBuilderError("Invalid default value")
     return schema.replaced(default=value)
 

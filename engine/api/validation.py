@@ -46,27 +46,27 @@ DATE_DAYS = (-719_162, 2_932_896)
 TIMESTAMP_MS = (-62_135_596_800_000, 253_402_300_799_999)
 
 
-def validate(schema: Schema | None, value: Any, where: str = "") -> None:
+def validate(schema: Schema | None, value: Any, where: str = "value") -> None:
     """Raises DataError when `value` is no value of `schema`. where: its place in a larger value, for the message."""
     if schema is None:
-        raise DataError(f"Invalid schema{where}: the schema of the elements is not known")
+        raise DataError(f"Invalid schema for {where}: the schema of the elements is not known")
     if value is None:
         if not schema.optional:
-            raise DataError(f"Invalid value: null used for required field{where}, schema type: {schema.type}")
+            raise DataError(f"Invalid value: null used for required {where}, schema type: {schema.type}")
         return
-    if not (_is_logical(schema.logical, value) if schema.logical else _is_instance(schema, value)):
-        raise DataError(f"Invalid Java object for schema{_named(schema)}{where}: class {java_class(value)}")
+    if not _is_value(schema, value):
+        raise DataError(f"Invalid Java object for schema{_named(schema)}: class {java_class(value)} for {where}")
     if schema.type == "STRUCT":
         if schema_of(value) != schema:
             raise DataError("Struct schemas do not match.")
         validate_fields(schema, value)
     elif schema.type == "ARRAY":
         for element in value:
-            validate(schema.value_schema, element, f"{where}: element of array")
+            validate(schema.value_schema, element, f"element of array {where}")
     elif schema.type == "MAP":
         for key, element in value.items():
-            validate(schema.key_schema, key, f"{where}: key of map")
-            validate(schema.value_schema, element, f"{where}: element of map")
+            validate(schema.key_schema, key, f"key of map {where}")
+            validate(schema.value_schema, element, f"value of map {where}")
 
 
 def validate_fields(schema: Schema, value: Struct) -> None:
@@ -74,7 +74,7 @@ def validate_fields(schema: Schema, value: Struct) -> None:
     for field, attribute in zip(schema.fields, value.__struct_fields__, strict=True):
         found = getattr(value, attribute)
         if found is not None or field.schema.default is None:
-            validate(field.schema, found, f' for field: "{field.name}"')
+            validate(field.schema, found, f'field: "{field.name}"')
 
 
 def java_class(value: Any) -> str:
@@ -91,6 +91,13 @@ def java_class(value: Any) -> str:
 
 def _named(schema: Schema) -> str:
     return f' "{schema.name}" with type {schema.type}' if schema.name else f" with type {schema.type}"
+
+
+def _is_value(schema: Schema, value: Any) -> bool:
+    if not schema.logical:
+        return _is_instance(schema, value)
+    # Under a logical name the type does not count, but for a list, map or struct nothing can be both.
+    return schema.type not in ("ARRAY", "MAP", "STRUCT") and _is_logical(schema.logical, value)
 
 
 def _is_instance(schema: Schema, value: Any) -> bool:
