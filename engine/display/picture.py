@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
-from rich.console import Console
+from rich.console import Console, Group
+from rich.segment import SegmentLines
 from rich.table import Table
 from rich.text import Text
 
@@ -70,9 +71,11 @@ def lines_of(look: Look, console: Console) -> list[str]:
         parts.append(_table(rows, sums, width))
     if left_out:
         parts.append(Text(f"and {left_out} more connectors", style="dim"))
+    options = console.options.update(width=width, no_wrap=True, overflow="ellipsis", highlight=False)
+    lines = console.render_lines(Group(*parts, *reasons), options, pad=False)
     with console.capture() as captured:
-        console.print(*parts, *reasons, sep="\n", width=width, no_wrap=True, overflow="ellipsis", highlight=False)
-    return captured.get().splitlines()[: max(1, height - 2)]
+        console.print(SegmentLines(lines[: max(1, height - 2)], new_lines=True), end="")
+    return captured.get().splitlines()
 
 
 def _of_run(look: Look) -> Text:
