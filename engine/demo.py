@@ -54,10 +54,12 @@ BROKER_SECONDS = 15.0
 _DONE, _UNREACHABLE, _REFUSED = b"+", b"u", b"-"
 
 ABOUT_EMBEDDED = """\
-This runs on an embedded Kafka (librdkafka's mock cluster), which is for trying things out: it lives in memory, ends
-with the demo, and keeps only 5 MiB or 100,000 batches a partition. So the source is held back by what the sink has
-committed, and the rate is not that of a real broker. Anything that fell out would fail the run.
+This runs on an embedded Kafka (librdkafka's mock cluster), for trying things out:
+it lives in memory, ends with the demo, and keeps only 5 MiB or 100,000 batches a
+partition. So the source is held back by what the sink has committed, and the rate
+is not that of a real broker. Anything that fell out would fail the run.
 With brokers of your own: millrace demo --bootstrap HOST:PORT
+
 """
 ABOUT_TOPIC = """\
 This makes the topic {topic} on {bootstrap}.
