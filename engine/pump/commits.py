@@ -28,6 +28,9 @@ logger = logging.getLogger("millrace.pump")
 
 Place = tuple[str, int]
 
+#: A commit is refused for the short while of a rebalance; every other reason passes as well, or is told each time.
+RETRY_NS = 200_000_000
+
 
 class CommitPort(Protocol):
     """Who commits (`engine.kafka.consumer.GroupConsumer`)."""
@@ -53,7 +56,6 @@ class Commits:
         self._parts = parts
         self._row = row
         self._timeout_ns = int(timing.commit_timeout * 1e9)
-        self._backoff_ns = int(timing.retry_backoff * 1e9)
         self._going: Going | None = None
         self._not_before_ns = 0  # after a failure
         self._put = 0  # records put, as of the last flush; -1: it did not cover them all
@@ -119,7 +121,7 @@ class Commits:
 
     def _fail(self, reason: str, now_ns: int) -> None:
         self._going = None
-        self._not_before_ns = now_ns + self._backoff_ns
+        self._not_before_ns = now_ns + RETRY_NS
         self._row.count(Stage.COMMIT, 0, batches=0, errors=1)
         logger.warning("%s; trying again", reason)
 

@@ -104,7 +104,8 @@ class SinkPumpBank:
         self._held: deque[bytes] = deque()  # frames that wait for room, in order
         self._held_since_ns = 0
         self._notices: deque[bytes] = deque()
-        self._records_max = FETCH_RECORDS_FIRST
+        self._records_limit = min(FETCH_RECORDS_MAX, spec.fetch_records_max or FETCH_RECORDS_MAX)
+        self._records_max = min(FETCH_RECORDS_FIRST, self._records_limit)
         self._paused: set[Place] = set()  # at the client
         self._revocation = 0  # number of the last one
         self._revocation_done = 0  # answered
@@ -253,7 +254,7 @@ class SinkPumpBank:
             self._drain.flush_soon()
         if size:
             record_bytes = max(1, size // len(fetched.values))
-            self._records_max = max(1, min(FETCH_RECORDS_MAX, FETCH_BYTES_AIM // record_bytes))
+            self._records_max = max(1, min(self._records_limit, FETCH_BYTES_AIM // record_bytes))
 
     def _pause_as_needed(self, *, is_all: bool) -> None:
         wanted = {place for place, part in self._parts.items() if is_all or part.is_paused}
@@ -356,6 +357,8 @@ class SinkPumpBank:
             return BELL_SECONDS
         self._hear()  # what a task said before it was gone
         self._commits.commit_now()
+        self._lag_at_ns = 0
+        self._report(now_ns)  # what readers see of a line that is over is its last state
         self._give_up(list(self._parts), is_flushed=self._task_is_over)
         if self._row.get(Word.PUMP_PHASE) != Phase.COMPLETE:
             self._row.set(Word.PUMP_PHASE, Phase.ENDED)
