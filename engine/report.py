@@ -33,6 +33,7 @@ GRAVEST_FIRST = (
     State.STOPPED,
     State.DONE,
 )
+OVER = (State.DONE, State.FAILED, State.STOPPED)
 BEGINNINGS = {"DONE": "Done in", "FAILED": "Failed after", "STOPPED": "Stopped after"}
 HEAD = ("connector/task", "type", "state", "records", "records/s", "bytes", "restarts")
 WORD_COLUMNS = 3  # the rest are numbers
@@ -46,6 +47,7 @@ class TaskReport(Struct, frozen=True):
     state: str
     records: int
     bytes: int
+    seconds: float  # from its first record to its end; 0: it had none
     restarts: int
     repeated_at_most: int
     reason: str  # why it failed, or was restarted last; empty: it was not
@@ -91,8 +93,8 @@ def make_report(board: Board, code: ExitCode | None = None, clock: Clock | None 
     rows: dict[str, list[Row]] = {}
     for row in board.rows():
         rows.setdefault(row.identity.connector, []).append(row)
-    connectors = tuple(_connector(name, tasks) for name, tasks in rows.items())
     ended_ns = board.header[HeaderWord.FINISHED_NS] or (clock or SystemClock()).monotonic_ns()
+    connectors = tuple(_connector(name, tasks, ended_ns) for name, tasks in rows.items())
     return Report(
         state=_gravest(connector.state for connector in connectors),
         exit_code=None if code is None else int(code),
@@ -115,7 +117,7 @@ def as_text(report: Report) -> str:
     lines = [
         f"{begin} {seconds_text(report.seconds)}: {moved}.",
         "",
-        *_aligned([HEAD, *(_cells(of, task, report.seconds) for of in report.connectors for task in of.tasks)]),
+        *_aligned([HEAD, *(_cells(of, task) for of in report.connectors for task in of.tasks)]),
     ]
     if totals.repeated_at_most:
         lines += ["", f"At most {count_text(totals.repeated_at_most)} records were done twice, or will be next time."]
@@ -128,8 +130,8 @@ def as_text(report: Report) -> str:
     return "\n".join([*lines, *([""] if reasons else []), *reasons])
 
 
-def _connector(name: str, rows: Sequence[Row]) -> ConnectorReport:
-    tasks = tuple(_task(row) for row in rows)
+def _connector(name: str, rows: Sequence[Row], ended_ns: int) -> ConnectorReport:
+    tasks = tuple(_task(row, ended_ns) for row in rows)
     return ConnectorReport(
         name=name,
         type=tasks[0].type,
@@ -143,16 +145,21 @@ def _connector(name: str, rows: Sequence[Row]) -> ConnectorReport:
     )
 
 
-def _task(row: Row) -> TaskReport:
+def _task(row: Row, ended_ns: int) -> TaskReport:
     identity = row.identity
+    state = State(row.get(Word.STATE))
+    began_ns = row.get(Word.FIRST_RECORD_NS) or ended_ns
+    if state in OVER:
+        ended_ns = row.get(Word.STATE_SINCE_NS)
     # A sink's task does not see bytes where it puts, but where it converts.
     safe, sized = (Stage.ACKNOWLEDGE,) * 2 if identity.type == "source" else (Stage.COMMIT, Stage.CONVERT)
     return TaskReport(
         task=identity.task,
         type=identity.type,
-        state=State(row.get(Word.STATE)).name,
+        state=state.name,
         records=row.measured(safe, Measure.RECORDS),
         bytes=row.measured(sized, Measure.BYTES),
+        seconds=round(max(0, ended_ns - began_ns) / 1e9, 3),
         restarts=row.get(Word.RESTARTS),
         repeated_at_most=row.may_be_repeated(),
         reason=row.reason,
@@ -177,8 +184,8 @@ def _gravest(states: Iterable[str]) -> str:
     return next((state.name for state in GRAVEST_FIRST if state.name in found), State.DONE.name)
 
 
-def _cells(of: ConnectorReport, task: TaskReport, seconds: float) -> tuple[str, ...]:
-    rate = count_text(round(task.records / seconds)) if seconds > 0 else ""
+def _cells(of: ConnectorReport, task: TaskReport) -> tuple[str, ...]:
+    rate = count_text(round(task.records / task.seconds)) if task.seconds > 0 else ""
     return (
         f"{of.name}/{task.task}",
         task.type,

@@ -56,7 +56,7 @@ class Column(Struct, frozen=True):
     head: str
     cell: Callable[[TaskLook], Text]
     goes: int  # where the terminal is narrow the highest goes first; 0: it stays
-    width_min: int = 0  # so that the table does not jump while numbers grow
+    width_min: int = 0  # so that the table does not jump while numbers grow; 0: not shown while there is nothing in it
     is_number: bool = True
 
 
@@ -142,7 +142,7 @@ def _table(rows: Sequence[TaskLook], sums: Sequence[TaskLook], width: int) -> Ta
     widths = {
         column: max(column.width_min, len(column.head), *(cell.cell_len for cell in of)) for column, of in cells.items()
     }
-    shown = list(COLUMNS)
+    shown = [column for column in COLUMNS if column.width_min or any(cells[column])]
     while sum(widths[column] + GAP for column in shown) - GAP > width:
         last = max(shown, key=lambda column: column.goes)
         if not last.goes:
@@ -192,15 +192,15 @@ def _history(task: TaskLook) -> Text:
 
 
 COLUMNS = (
-    Column("task", lambda task: Text(_short(task.title)), 0, is_number=False),
-    Column("type", lambda task: Text(task.type, style="dim"), 6, is_number=False),
+    Column("task", lambda task: Text(_short(task.title)), 0, 4, is_number=False),
+    Column("type", lambda task: Text(task.type, style="dim"), 7, 6, is_number=False),
     Column("state", lambda task: _state(task.states, is_held=task.is_held), 3, 8, is_number=False),
     Column("records", lambda task: Text(count_text(task.records)), 0, 9),
     Column("records/s", lambda task: Text(count_text(round(task.record_rate)), style="bold"), 0, 9),
     Column("MB/s", lambda task: Text(f"{task.byte_rate / MEGABYTE:.1f}"), 5, 5),
     Column("lag", _lag, 4, 9),
-    Column("restarts", lambda task: Text(str(task.restarts or "")), 7),
-    Column("ring", _ring, 8),
+    Column("restarts", lambda task: Text(str(task.restarts or "")), 6),
+    Column("ring", _ring, 8, 4),
     Column("last seconds", _history, 9, HISTORY, is_number=False),
 )
 

@@ -40,9 +40,9 @@ class Screen:
             self._write(f"{BEGIN}{_picture(lines)}\x1b[{len(lines)}A\r{END}" if lines else CLEAR_BELOW)
 
     def leave(self, lines: Sequence[str]) -> None:
-        """Show the last picture, and go below it."""
+        """Show the last picture, and go below it, past an empty line."""
         picture = _picture(lines) if self._can_move else NEXT + NEXT.join(lines)
-        self._write(f"{picture}{NEXT}")
+        self._write(f"{picture}{NEXT}{NEXT}")
 
     def _write(self, text: str) -> None:
         # In one piece, so that no other process writes into it.

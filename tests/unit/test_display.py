@@ -126,6 +126,11 @@ def test_a_wide_terminal_shows_everything() -> None:
     assert lines[3].split()[-4:] == ["34,567", "2", "▅", "▁▅█"]
 
 
+def test_restarts_have_a_column_once_there_are_some() -> None:
+    assert "restarts" not in picture([task()])[1]
+    assert "restarts" in picture([task(), task(restarts=1)])[1]
+
+
 def test_a_narrow_terminal_keeps_names_counts_and_rates() -> None:
     lines = picture([task()], width=38)
     assert lines[1].split() == ["task", "records", "records/s"]
@@ -266,7 +271,7 @@ def test_log_lines_stay_above_and_nothing_of_an_old_picture_is_left_beside_them(
         screen.leave(["last"])
         log("six")
 
-    assert drawn(act) == ["one", "two", "three", "four", "five", "", "last", "six", ""]
+    assert drawn(act) == ["one", "two", "three", "four", "five", "", "last", "", "six", ""]
 
 
 def test_a_terminal_that_cannot_move_its_cursor_gets_the_last_picture_only() -> None:
@@ -276,7 +281,7 @@ def test_a_terminal_that_cannot_move_its_cursor_gets_the_last_picture_only() -> 
     screen.leave(["last"])
     os.close(writing)
     with os.fdopen(reading, "rb") as output:
-        assert output.read() == b"\r\nlast\r\n"
+        assert output.read() == b"\r\nlast\r\n\r\n"
 
 
 def test_a_terminal_that_is_gone_stops_nothing() -> None:

@@ -71,6 +71,19 @@ def test_seconds_are_those_of_the_run() -> None:
     assert make_report(ended(board, 4.25), ExitCode.OK).seconds == 4.25
 
 
+def test_a_task_takes_from_its_first_record_to_its_end() -> None:
+    _, board = filled_board()
+    source, sink = board.rows()
+    for row, state in ((source, State.DONE), (sink, State.RUNNING)):
+        row.set(Word.STATE, state)
+        row.set(Word.FIRST_RECORD_NS, STARTED_NS + 10**9)
+        row.set(Word.STATE_SINCE_NS, STARTED_NS + 3 * 10**9)
+    never = board.row(board.add(Identity("never", 0, "sink", "x")))
+    never.set(Word.STATE, State.RUNNING)
+    report = make_report(ended(board, 4), ExitCode.OK)
+    assert [of.tasks[0].seconds for of in report.connectors] == [2, 3, 0]
+
+
 def test_a_run_that_goes_on_is_as_long_as_the_clock_says() -> None:
     class Clock:
         def monotonic_ns(self) -> int:
@@ -97,6 +110,9 @@ def test_people_read_a_sentence_a_table_and_the_reasons() -> None:
     sink = board.row(1)
     sink.set(Word.STATE, State.FAILED)
     sink.set(Word.RESTARTS, 2)
+    for row, began, over in ((board.row(0), 0, 4), (sink, 1, 3)):
+        row.set(Word.FIRST_RECORD_NS, STARTED_NS + began * 10**9)
+        row.set(Word.STATE_SINCE_NS, STARTED_NS + over * 10**9)
     sink.reason = "the disk is full"
     text = as_text(make_report(ended(board), ExitCode.FAILED))
     assert text == (
@@ -104,7 +120,7 @@ def test_people_read_a_sentence_a_table_and_the_reasons() -> None:
         "\n"
         "  connector/task  type    state   records  records/s     bytes  restarts\n"
         "  orders/0        source  done      1,000        250  100.0 kB         0\n"
-        "  copy/0          sink    failed      800        200   90.0 kB         2\n"
+        "  copy/0          sink    failed      800        400   90.0 kB         2\n"
         "\n"
         "At most 100 records were done twice, or will be next time.\n"
         "\n"
