@@ -8,7 +8,9 @@ a time, in the instances themselves, which nobody else has seen yet. Schemas wit
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from itertools import chain, compress, islice
 from operator import attrgetter
 from typing import Any
@@ -25,6 +27,9 @@ __all__ = ["finisher", "is_direct"]
 
 Column = Sequence[Any]
 Finisher = Callable[[Column], Column]
+
+# Not in it: ints for what these cannot hold, which are the same before and after.
+_FINISHED = (datetime.date, datetime.time, Decimal)
 
 
 def is_direct(schema: Schema, *, replace_null: bool) -> bool:
@@ -65,16 +70,20 @@ def finisher(schema: Schema) -> Finisher | None:
     if inner is None and schema.default is None:
         return None
     default = schema.default
+    finished = _FINISHED if schema.logical else ()
 
     def finish(column: Column) -> Column:
         if inner is None:
             return [default if value is None else value for value in column] if None in column else column
         if default is None and None not in column:
             return inner(column) if column else column
-        # The class puts the default itself where a member is missing, and that is finished.
-        is_raw = [value is not None and value is not default for value in column]
+        # A class puts its default where a member is missing, and that is finished: of another class than what is not.
+        is_raw = [value is not None and not isinstance(value, finished) for value in column]
         rest = iter(inner([*compress(column, is_raw)]) if any(is_raw) else ())
-        return [next(rest) if raw else default for raw in is_raw]
+        return [
+            next(rest) if raw else default if value is None else value
+            for value, raw in zip(column, is_raw, strict=True)
+        ]
 
     return finish
 
