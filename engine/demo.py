@@ -28,6 +28,7 @@ from msgspec import Struct
 from engine.api.errors import ConnectError, UnreachableError
 from engine.config import files
 from engine.config.files import Pipeline
+from engine.exits import ExitCode
 from engine.kafka import embedded
 from engine.kafka.topics import create_topic, delete_topic
 from engine.plugins.probe import in_probe
@@ -36,7 +37,7 @@ from engine.supervisor.fork import fork
 __all__ = ["EMBEDDED_RECORDS", "RECORDS", "TASKS", "DemoKafka", "demo_pipeline", "kafka", "pipeline_text"]
 
 #: Orders for about half a minute on two cores, on the embedded Kafka and on a broker beside.
-EMBEDDED_RECORDS = 6_000_000
+EMBEDDED_RECORDS = 5_000_000
 RECORDS = 4_000_000
 TASKS = 2  # of each connector
 PARTITIONS = embedded.PARTITIONS  # elsewhere, too
@@ -163,14 +164,23 @@ def _embedded_only(where: DemoKafka) -> str:
 
 @contextlib.contextmanager
 def _embedded() -> Iterator[DemoKafka]:
-    child, bootstrap = embedded.start(fork, [TOPIC])
+    started = embedded.start(fork, [TOPIC])
+    child = started.child
     try:
-        yield DemoKafka(bootstrap, TOPIC, is_embedded=True)
+        yield DemoKafka(started.bootstrap, TOPIC, is_embedded=True)
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child.pid, signal.SIGTERM)
-        os.waitpid(child.pid, 0)
-        os.close(child.words)
+        started.forget()
+        # A child that has died is still there to be signalled, until it is reaped.
+        os.kill(child.pid, signal.SIGTERM)
+        _, status = os.waitpid(child.pid, 0)
+        words = child.last_words()
+    if os.waitstatus_to_exitcode(status) != ExitCode.OK:
+        raise ConnectError(f"the embedded Kafka died, and the run with it: {words or _how_it_ended(status)}")
+
+
+def _how_it_ended(status: int) -> str:
+    code = os.waitstatus_to_exitcode(status)
+    return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
 
 def _in_child(act: Callable[[], None]) -> None:

@@ -3,11 +3,12 @@
     command                          child "millrace: embedded kafka"
     start(fork) ── pipe ───────────► run(announce): mock cluster, one broker
     bootstrap ◄─── "127.0.0.1:PORT" ─┘   until TERM; dies with the command
+    TERM to oneself ◄── pipe closed ── it died
 
 It forgets: a partition keeps its newest 5 MiB or 100,000 batches, and everything ends with the process. Topics come
 by being asked for, with 4 partitions; it has no other request of an administrator's (creating and deleting topics,
 reading their configuration wait until they time out). Static members of a group are members like others here, so a
-killed one is missed for a session (docs/decisions/embedded.md).
+killed one is missed for a session (docs/demo.md).
 
 Used by: engine.demo (starts), engine.pump.main (`EmbeddedProducer`).
 Not here: what keeps records from falling out (engine.pump.hold).
@@ -16,18 +17,28 @@ Not here: what keeps records from falling out (engine.pump.hold).
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import importlib
 import os
 import select
 import signal
 from collections.abc import Callable, Collection, Sequence
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from engine.api.errors import ConnectError, UnreachableError
 from engine.exits import ExitCode
 from engine.kafka.producer import BatchProducer
 
-__all__ = ["PARTITIONS", "PARTITION_BATCHES_MAX", "PARTITION_BYTES_MAX", "EmbeddedProducer", "Fork", "run", "start"]
+__all__ = [
+    "PARTITIONS",
+    "PARTITION_BATCHES_MAX",
+    "PARTITION_BYTES_MAX",
+    "EmbeddedProducer",
+    "Fork",
+    "Started",
+    "run",
+    "start",
+]
 
 #: What a partition keeps; librdkafka has no setting for either.
 PARTITION_BYTES_MAX = 5 * 1024 * 1024
@@ -57,6 +68,19 @@ class Fork(Protocol[ChildT_co]):
     def __call__(self, title: str, main: Callable[[Announce], int], keep: Collection[int]) -> ChildT_co: ...
 
 
+class Started(Generic[ChildT_co]):
+    """An embedded Kafka that runs."""
+
+    def __init__(self, child: ChildT_co, bootstrap: str, pipe: int) -> None:
+        self.child = child
+        self.bootstrap = bootstrap  # "127.0.0.1:PORT"
+        self._pipe = pipe
+
+    def forget(self) -> None:
+        """Do not care when it ends; once, before it is ended."""
+        os.close(self._pipe)
+
+
 class EmbeddedProducer(BatchProducer):
     """A producer on the embedded Kafka, which answers no question about a topic's configuration."""
 
@@ -65,30 +89,30 @@ class EmbeddedProducer(BatchProducer):
         return None
 
 
-def start(fork: Fork[ChildT_co], topics: Sequence[str] = ()) -> tuple[ChildT_co, str]:
-    """Fork the embedded Kafka; returns the child and its bootstrap servers.
+def start(fork: Fork[ChildT_co], topics: Sequence[str] = ()) -> Started[ChildT_co]:
+    """Fork the embedded Kafka; it answers when this returns.
 
     topics: there from the start, so that members of a group which want them join without looking for them.
-    Before: one thread, no Kafka client. The caller ends the child. Raises UnreachableError when it does not come up.
+    Before: one thread, no Kafka client. The caller ends the child. When it dies before `Started.forget`, this process
+    gets TERM: without brokers nothing would ever end. Raises UnreachableError when it does not come up.
     """
     reading, writing = os.pipe2(os.O_CLOEXEC)
 
     def main(_: Announce) -> ExitCode:
-        return run(lambda text: _write_and_close(writing, text), topics)
+        return run(lambda text: _write(writing, text), topics)
 
     try:
         child = fork(TITLE, main, [writing])
     finally:
         os.close(writing)
-    try:
-        # A child that ends without a word closes the pipe, which is an answer, too.
-        is_ready = bool(select.select([reading], [], [], START_SECONDS)[0])
-        bootstrap = os.read(reading, _ADDRESS_BYTES_MAX).decode() if is_ready else ""
-    finally:
-        os.close(reading)
+    # A child that ends without a word closes the pipe, which is an answer, too.
+    is_ready = bool(select.select([reading], [], [], START_SECONDS)[0])
+    bootstrap = os.read(reading, _ADDRESS_BYTES_MAX).decode() if is_ready else ""
     if not bootstrap:
+        os.close(reading)
         raise UnreachableError("the embedded Kafka did not start; --bootstrap HOST:PORT uses brokers of your own")
-    return child, bootstrap
+    _end_with(reading)
+    return Started(child, bootstrap, reading)
 
 
 def run(announce: Announce, topics: Sequence[str] = ()) -> ExitCode:
@@ -145,6 +169,12 @@ def _librdkafka() -> ctypes.CDLL:
     return library
 
 
-def _write_and_close(descriptor: int, text: str) -> None:
+def _write(descriptor: int, text: str) -> None:
     os.write(descriptor, text.encode())
-    os.close(descriptor)
+
+
+def _end_with(reading: int) -> None:
+    """Have the kernel send TERM to this process when the other end of the pipe is closed; that takes no thread."""
+    fcntl.fcntl(reading, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(reading, fcntl.F_SETSIG, signal.SIGTERM)
+    fcntl.fcntl(reading, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)

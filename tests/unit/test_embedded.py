@@ -18,6 +18,7 @@ from engine.clock import SystemClock
 from engine.config.line import Subscription, Timing
 from engine.kafka import embedded
 from engine.kafka.consumer import GroupConsumer
+from engine.kafka.embedded import Started
 from engine.pump import hold
 from engine.pump.hold import OUTSTANDING_BYTES_MAX, BoardHold
 from engine.shm import segment
@@ -180,7 +181,9 @@ def test_a_partition_never_holds_more_than_it_keeps(seed: int) -> None:
 # The process
 
 
-def end(child: Child) -> int:
+def end(started: Started[Child]) -> int:
+    started.forget()
+    child = started.child
     os.kill(child.pid, signal.SIGTERM)
     _, status = os.waitpid(child.pid, 0)
     os.close(child.words)
@@ -189,24 +192,38 @@ def end(child: Child) -> int:
 
 @pytest.fixture
 def bootstrap() -> Iterator[str]:
-    child, servers = embedded.start(fork, [TOPIC])
-    yield servers
-    end(child)
+    started = embedded.start(fork, [TOPIC])
+    yield started.bootstrap
+    end(started)
 
 
 def test_it_ignores_int_and_ends_with_term() -> None:
-    child, servers = embedded.start(fork)
-    os.kill(child.pid, signal.SIGINT)
-    assert len(client(servers).list_topics(timeout=LIMIT_S).brokers) == 1
-    assert end(child) == 0
+    started = embedded.start(fork)
+    os.kill(started.child.pid, signal.SIGINT)
+    assert len(client(started.bootstrap).list_topics(timeout=LIMIT_S).brokers) == 1
+    assert end(started) == 0
+
+
+@pytest.mark.slow
+def test_the_command_is_asked_to_end_when_it_dies() -> None:
+    text = (
+        "import signal; from engine.kafka import embedded; from engine.supervisor.fork import fork\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])\n"
+        "print(embedded.start(fork).child.pid, flush=True)\n"
+        "print(signal.sigwait([signal.SIGTERM]).name, flush=True)"
+    )
+    command = subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE)
+    assert command.stdout is not None
+    os.kill(int(command.stdout.readline()), signal.SIGKILL)
+    words, _ = command.communicate(timeout=LIMIT_S)
+    assert words == b"SIGTERM\n"
 
 
 @pytest.mark.slow
 def test_it_ends_with_the_command_even_when_that_is_killed() -> None:
     text = (
         "import sys; from engine.kafka import embedded; from engine.supervisor.fork import fork\n"
-        "child, _ = embedded.start(fork)\n"
-        "print(child.pid, flush=True); sys.stdin.read()"
+        "print(embedded.start(fork).child.pid, flush=True); sys.stdin.read()"
     )
     command = subprocess.Popen([sys.executable, "-c", text], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert command.stdout is not None
