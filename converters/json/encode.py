@@ -8,13 +8,13 @@ Kafka Connect escapes some characters that the encoder leaves (outside the basic
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 import orjson
 
+from converters.json.escapes import mended
 from converters.json.schemas import tree_of
 from converters.json.wire import Wire
 from engine.api.batch import Repeat
@@ -24,8 +24,6 @@ from engine.api.schema import Schema
 
 __all__ = ["JsonEncoder"]
 
-_TO_MEND = re.compile(rb"\\u|[\xf0-\xf4]")
-_ESCAPES = re.compile(r"\\u[0-9a-f]{4}|\\.|[\U00010000-\U0010ffff]")
 _REFUSED = "Converting Kafka Connect data to byte[] failed due to serialization error: "
 
 
@@ -97,7 +95,7 @@ class JsonEncoder:
             block = b"".join(lines)
         # bench/micro/test_converters.py::envelope_out: one byte is found ten times as fast as two
         if not block.isascii() or (b"\\" in block and b"\\u" in block):
-            lines = [_mended(line) if _TO_MEND.search(line) else line for line in lines]
+            lines = [*map(mended, lines)]
         return lines
 
     def _line(self, value: Any, schema: Schema | None) -> bytes:
@@ -110,7 +108,7 @@ class JsonEncoder:
         found = self._prefixes.get(schema)
         if found is None:
             tree = b"null" if schema is None else self._tree(schema)
-            found = b'{"schema":' + _mended(tree) + b',"payload":'
+            found = b'{"schema":' + mended(tree) + b',"payload":'
             if len(self._prefixes) >= self._prefixes_max:
                 self._prefixes.pop(next(iter(self._prefixes)))  # the oldest
             self._prefixes[schema] = found
@@ -145,15 +143,3 @@ def _runs(values: Sequence[Any], schemas: Sequence[Schema | None]) -> list[_Run]
             runs.append(_Run(start, index, schemas[start]))
             start = index
     return [*runs, _Run(start, len(values), schemas[start])]
-
-
-def _mended(line: bytes) -> bytes:
-    return _ESCAPES.sub(_mend, line.decode()).encode()
-
-
-def _mend(match: re.Match[str]) -> str:
-    found = match.group()
-    if found[0] == "\\":
-        return "\\u" + found[2:].upper() if len(found) == 6 else found
-    units = found.encode("utf-16-be")
-    return "".join(f"\\u{units[at] << 8 | units[at + 1]:04X}" for at in (0, 2))

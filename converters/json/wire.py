@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import base64
 import math
-import re
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from itertools import chain, compress, islice, repeat
@@ -25,18 +24,17 @@ import msgspec
 from msgspec import Raw, Struct
 
 from converters.json import logical
+from converters.json.escapes import escaped
 from engine.api.errors import DataError
 from engine.api.java_scalars import PLAIN_BELOW, PLAIN_FROM, double_text, float32_digits, float_text
 from engine.api.schema import Float32, Schema, schema_of
 from engine.api.structs import INT_RANGES, is_odd_name
 from engine.api.validation import java_class
 
-__all__ = ["Wire", "escaped"]
+__all__ = ["Wire"]
 
 Column = Sequence[Any]
 
-_SPECIAL = re.compile(r'[\0-\x1f"\\\U00010000-\U0010ffff\ud800-\udfff]')
-_SHORT = {"\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r", '"': '\\"', "\\": "\\\\"}
 _CLASSES: dict[str, type | tuple[type, ...]] = {
     "BOOLEAN": bool,
     "STRING": str,
@@ -261,20 +259,6 @@ class Wire:
             if isinstance(value, kind):
                 return self._schemaless_plain([kind(value)], [kind])[0]  # type: ignore[arg-type]  # of its own class
         raise _no_schema(value)
-
-
-def escaped(text: str) -> bytes:
-    """A text as JSON, with the escapes that Kafka Connect writes; half a surrogate pair is escaped as well."""
-    return f'"{_SPECIAL.sub(_escape_of, text)}"'.encode()
-
-
-def _escape_of(match: re.Match[str]) -> str:
-    character = match.group()
-    short = _SHORT.get(character)
-    if short is not None:
-        return short
-    units = character.encode("utf-16-be", "surrogatepass")
-    return "".join(f"\\u{units[at] << 8 | units[at + 1]:04X}" for at in range(0, len(units), 2))
 
 
 def _javas_floats(column: Column) -> Column:
