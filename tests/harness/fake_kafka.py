@@ -6,7 +6,8 @@
 
 What may happen to a request: it is stored and answered; it is stored and the answer is lost, so that it is sent again
 (and recognised, with idempotence); it is refused. With the gapless guarantee a refusal is fatal to the producer, in the
-middle of its callbacks. Whoever dies leaves requests behind that are stored, or are not.
+middle of its callbacks: that is told once, and everything that waits is purged. Whoever dies leaves requests behind
+that are stored, or are not.
 """
 
 from __future__ import annotations
@@ -140,6 +141,7 @@ class FakeProducer:
         self._queues: dict[Place, deque[Queued]] = {}
         self._answers: deque[Answer] = deque()
         self._fatal: KafkaError | None = None
+        self._is_fatal_told = False
         self._is_closed = False
 
     def __len__(self) -> int:
@@ -147,17 +149,24 @@ class FakeProducer:
 
     def close(self) -> None:
         self._leave_behind()
+        answers, self._answers = self._answers, deque()
+        for answer in answers:
+            self._tell(answer.queued, answer.error or KafkaError(KafkaError._PURGE_INFLIGHT))
+        self._purge()
 
     def poll(self) -> None:
         self._kafka.crash_perhaps()
-        self._raise_if_fatal()
-        places = [place for place, queue in self._queues.items() if queue]
+        places = [place for place, queue in self._queues.items() if queue and self._fatal is None]
         self._kafka.rng.shuffle(places)
         for place in places:
             if len(self._answers) < self._in_flight_max and self._kafka.chance(0.7):
                 self._request(place)
         self._answer()
-        self._raise_if_fatal()
+        if self._fatal is not None and self._is_fatal_told:
+            self._purge()
+        elif self._fatal is not None:
+            self._is_fatal_told = True
+            raise Refused(self._fatal)
 
     def send_batch(self, topic: str, partition: int, messages: list[dict[str, Any]], on_each: Any = None) -> None:
         self._raise_if_fatal()
@@ -187,6 +196,17 @@ class FakeProducer:
         if len(self) >= QUEUE_MAX:
             raise Refused(KafkaError(KafkaError._QUEUE_FULL))
         self._queues.setdefault((topic, partition), deque()).append(Queued(value, callback))
+
+    def _purge(self) -> None:
+        for queue in self._queues.values():
+            purged = list(queue)
+            queue.clear()
+            self._tell(purged, KafkaError(KafkaError._PURGE_QUEUE))
+
+    def _tell(self, queued: Iterable[Queued], error: KafkaError) -> None:
+        for one in queued:
+            if one.callback is not None:
+                one.callback(error, Delivered(-1, -1))
 
     def _raise_if_fatal(self) -> None:
         if self._fatal is not None:
