@@ -9,6 +9,7 @@ Three ways to send a frame; the first that is safe for it is taken:
     slow     after any error: a new producer, one request in flight with one record each, a
              callback for each. It finds the record to blame, or finds that there is none
              (a batch too large for the topic is refused whole, though each record is legal).
+             With the gapless guarantee nothing behind that record gets into its partition.
 
 Invariant: a frame counts as acknowledged when it and all before it are. After an error no
 callback of the old producer is believed; everything unacknowledged is sent again.
@@ -27,7 +28,7 @@ from typing import Any, Protocol
 
 from confluent_kafka import KafkaError, Message
 
-from engine.api.errors import ConnectError
+from engine.api.errors import ConnectError, RetriableError
 from engine.kafka.errors import as_ours
 from engine.kafka.producer import Refused
 from engine.shm.frame import SourceFrame
@@ -41,11 +42,9 @@ QUEUE_RECORDS_MAX = 90_000
 #: How long a topic's partition count is believed.
 PARTITIONS_FRESH_NS = 300 * 10**9
 
-SLOW_SETTINGS: Mapping[str, Any] = {
-    "enable.gapless.guarantee": False,
-    "max.in.flight.requests.per.connection": 1,
-    "batch.num.messages": 1,
-}
+SLOW_SETTINGS: Mapping[str, Any] = {"max.in.flight.requests.per.connection": 1, "batch.num.messages": 1}
+#: What a client says of records that only stood behind the one to blame.
+_BYSTANDERS = {KafkaError._FATAL, KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT}  # noqa: SLF001
 
 
 class ProducerPort(Protocol):
@@ -116,10 +115,14 @@ class Delivery:
         self._producer = make_producer(self._settings)
         self._in_flight: deque[Sent] = deque()
         self._topics: dict[str, tuple[int, int]] = {}  # partitions, when they were counted
+        self._fitted: set[str] = set()  # topics whose largest batch is known to be no smaller than ours
         self._turn = 0
         self._slow_left = -1  # frames still to be sent the slow way; -1: not slow
         self._queue_bytes = 0
         self._queue_bytes_max = int(settings.get("queue.buffering.max.kbytes", 1_048_576)) * 1024
+        self._fatal: KafkaError | None = (
+            None  # on the slow way: the producer has stopped, and will tell at which record
+        )
         self.error: KafkaError | None = None  # the producer is broken and nothing it says counts
         self.refusal: ConnectError | None = None  # the slow way found the record to blame
 
@@ -142,6 +145,8 @@ class Delivery:
             return False  # one at a time: the next may meet the error of the last
         if not self._in_flight:
             return True
+        if frame.count and frame.topic not in self._fitted:
+            return False  # it may need a producer with smaller batches
         return (
             len(self._producer) + frame.count <= QUEUE_RECORDS_MAX
             and self._queue_bytes + frame.size_bytes <= self._queue_bytes_max // 2
@@ -155,6 +160,8 @@ class Delivery:
         if not frame.count:
             return
         partitions = self._partitions(frame.topic)
+        if frame.topic not in self._fitted:
+            self._fit_batches(frame.topic)
         try:
             if self._slow_left >= 0:
                 self._send_slow(sent, partitions)
@@ -173,6 +180,8 @@ class Delivery:
             self._producer.poll()
         except Refused as refused:
             self.fail(None, None, refused.error)
+        if self._fatal is not None and self.refusal is None and not len(self._producer):
+            self.refusal = RetriableError(f"the producer stopped without a word on any record: {self._fatal.str()}")
 
     def acknowledged(self) -> Sent | None:
         """The oldest frame, if Kafka has all of it; taken off the list."""
@@ -190,16 +199,17 @@ class Delivery:
 
     def fail(self, sent: Sent | None, index: int | None, error: KafkaError | None) -> None:
         """Note the first error; what is decided, is decided by `mend`."""
-        if self.error is not None or self.refusal is not None:
-            return
-        if self._slow_left >= 0 and sent is not None and error is not None:
-            place = "a record" if index is None else f"record {index + 1} of {sent.frame.count} in its batch"
-            value = None if index is None else sent.frame.values[index]
-            size = "" if value is None else f" ({len(value)} bytes)"
-            offsets = f", before source offset {sent.frame.offsets[-1].offset.decode()}" if sent.frame.offsets else ""
-            self.refusal = as_ours(error, f"produce {place}{size} to topic {sent.frame.topic}{offsets}")
-            return
-        self.error = error if error is not None else KafkaError(KafkaError._FAIL)
+        is_known = self.error is not None or self.refusal is not None
+        if is_known or (sent is not None and sent not in self._in_flight):
+            return  # in the second case, the last word of a producer that was given up
+        if error is None:
+            error = KafkaError(KafkaError._QUEUE_FULL)
+        if self._slow_left < 0:
+            self.error = error
+        elif sent is None or error.code() in _BYSTANDERS:
+            self._fatal = self._fatal or error
+        else:
+            self.refusal = as_ours(error, f"produce {_described(sent.frame, index)}")
 
     def mend(self) -> int:
         """After an error: make a new producer; all frames in flight are to be sent again, the slow way.
@@ -208,10 +218,11 @@ class Delivery:
         """
         assert self.error is not None
         count = len(self._in_flight)
-        logger.warning("kafka: %s; sending the last %d batches again, record by record", self.error, count)
+        logger.warning("kafka: %s; sending the last %d batches again, record by record", self.error.str(), count)
         self._in_flight.clear()
         self._queue_bytes = 0
         self.error = None
+        self._fitted.clear()
         self._slow_left = count
         self._renew({**self._settings, **SLOW_SETTINGS})
         return count
@@ -233,18 +244,19 @@ class Delivery:
             return known[0]
         count = self._producer.partition_count(topic, self._timeout_seconds)
         self._topics[topic] = (count, self._now_ns())
-        if known is None:
-            self._fit_batches(topic)
         return count
 
     def _fit_batches(self, topic: str) -> None:
-        """Keep batches below what the topic takes: librdkafka does not split one that is refused."""
+        """Keep batches below what the topic takes: librdkafka does not split one that is refused.
+
+        Nothing else is on its way then. The smallest of all topics counts, as a producer has one size for all.
+        """
+        self._fitted.add(topic)
         limit = self._producer.largest_batch_bytes(topic, self._timeout_seconds)
         if limit is not None and limit < int(self._settings.get("batch.size", 1_000_000)):
             self._settings["batch.size"] = limit
-            if len(self._in_flight) == 1 and not len(self._producer) and self._slow_left < 0:
+            if self._slow_left < 0:
                 self._renew(self._settings)
-            # Otherwise the next producer has it; until then a refused batch goes the slow way.
 
     def _sticky(self, partitions: int) -> int:
         """The partition of all of a frame without keys; the next in turn."""
@@ -301,16 +313,18 @@ class Delivery:
                 on_delivery: Any = partial(sent.record_arrived, index)
             else:
                 on_delivery = sent.arrived if last[partition] == index else None
-            self._producer.send_each(
-                frame.topic,
-                frame.values[index],
-                keys[index],
-                sticky if partition is None else partition,
-                timestamps[index],
-                headers[index],
-                on_delivery,
-            )
-            if self.error is not None or self.refusal is not None:
+            try:
+                self._producer.send_each(
+                    frame.topic,
+                    frame.values[index],
+                    keys[index],
+                    sticky if partition is None else partition,
+                    timestamps[index],
+                    headers[index],
+                    on_delivery,
+                )
+            except Refused as refused:
+                self.fail(sent, index, refused.error)
                 return
 
 
@@ -318,3 +332,13 @@ def _messages(values: list[bytes | None], keys: list[bytes | None] | None) -> li
     if keys is None:
         return [{"value": value} for value in values]
     return [{"value": value, "key": key} for value, key in zip(values, keys, strict=True)]
+
+
+def _described(frame: SourceFrame, index: int | None) -> str:
+    """A record of a frame, for whoever has to find it."""
+    place = "a record"
+    if index is not None:
+        value, key = frame.values[index] or b"", (frame.keys and frame.keys[index]) or b""
+        place = f"record {index + 1} of {frame.count} in its batch ({len(key) + len(value)} bytes)"
+    offsets = f", before source offset {frame.offsets[-1].offset.decode()}" if frame.offsets else ""
+    return f"{place} to topic {frame.topic}{offsets}"
