@@ -14,8 +14,8 @@ from msgspec import Meta, field
 from engine.api import java_text
 from engine.api.batch import Repeat, Utf8Column
 from engine.api.config import Config
-from engine.api.converter import Converter, Decoded, Encoded, HeaderConverter
-from engine.api.errors import ConfigError, Problem
+from engine.api.converter import Converter, Decoded, Encoded, Failure, HeaderConverter
+from engine.api.errors import ConfigError, DataError, Problem
 from engine.api.record import Header
 from engine.api.schema import OPTIONAL_STRING, Schema
 
@@ -68,7 +68,10 @@ class StringConverter(Converter, HeaderConverter):
                 pass  # not all of it is text, or it holds half a surrogate pair
         if set(map(type, values)) <= {str, type(None)}:
             return Encoded([None if value is None else self._encode(value) for value in values])
-        found = java_text.texts(values, schemas)
+        try:
+            found = java_text.texts(values, schemas)
+        except DataError:
+            return self._one_by_one(values, schemas)
         pairs = zip(values, found, strict=True)
         return Encoded([None if value is None else self._encode(text) for value, text in pairs])
 
@@ -84,8 +87,19 @@ class StringConverter(Converter, HeaderConverter):
     def to_connect_header(self, topic: str, key: str, payload: bytes | None) -> Header:
         return Header(key, self.to_connect(topic, [payload]).values[0], OPTIONAL_STRING)
 
+    def _one_by_one(self, values: Sequence[Any], schemas: Sequence[Schema | None]) -> Encoded:
+        payloads: list[bytes | None] = []
+        failures = []
+        for index, (value, schema) in enumerate(zip(values, schemas, strict=True)):
+            try:
+                payloads.append(self._encoded(value, schema))
+            except DataError as error:
+                payloads.append(None)
+                failures.append(Failure(index, error))
+        return Encoded(payloads, failures)
+
     def _encoded(self, value: Any, schema: Schema | None) -> bytes | None:
-        return None if value is None else self._encode(java_text.text(value, schema))
+        return None if value is None else self._encode(java_text.texts([value], [schema])[0])
 
     def _encode(self, text: str) -> bytes:
         mark = self._mark if text else b""

@@ -26,6 +26,7 @@ import orjson
 from msgspec import Struct
 
 from engine.api.batch import Repeat, Utf8Column
+from engine.api.errors import DataError
 from engine.api.java_scalars import PLAIN_BELOW, PLAIN_FROM, date_text, double_text, epoch_ms, float_text
 from engine.api.schema import Float32, Schema, schema_of
 from engine.api.validation import DAY_MS
@@ -33,6 +34,7 @@ from engine.api.validation import DAY_MS
 __all__ = ["block", "encode", "lines", "text", "texts"]
 
 Column = Sequence[Any]
+TOO_DEEP = "A value is nested too deep to be printed"
 _BOOLEANS = {True: "true", False: "false"}
 _NONE = type(None)
 _SEVERAL: Any = object()  # schemas of a column that are not all one
@@ -47,11 +49,17 @@ class _Table(NamedTuple):
 
 
 def block(values: Column, schemas: Sequence[Schema | None]) -> bytes:
-    """The text of each value in UTF-8, each followed by a newline; as one piece, the fastest way."""
+    """The text of each value in UTF-8, each followed by a newline; as one piece, the fastest way.
+
+    Raises DataError for a value that is nested too deep.
+    """
     if isinstance(values, Utf8Column):
         return b"\n".join([*lines(values, schemas), b""])
     schema = _one_schema(schemas) if len(values) else None
-    table = None if schema is _SEVERAL else _table(values, schema)
+    try:
+        table = None if schema is _SEVERAL else _table(values, schema)
+    except RecursionError as error:
+        raise DataError(TOO_DEEP) from error
     return encode("\n".join([*texts(values, schemas), ""]) if table is None else _whole(table))
 
 
@@ -72,13 +80,16 @@ def encode(line: str) -> bytes:
 
 
 def texts(values: Column, schemas: Sequence[Schema | None]) -> Sequence[str]:
-    """The text of each value; n values in, n texts out."""
+    """The text of each value; n values in, n texts out. Raises DataError for a value that is nested too deep."""
     if not len(values):
         return []
     schema = _one_schema(schemas)
-    if schema is _SEVERAL:
-        return [text(value, own) for value, own in zip(values, schemas, strict=True)]
-    return _column(values, schema)
+    try:
+        if schema is _SEVERAL:
+            return [text(value, own) for value, own in zip(values, schemas, strict=True)]
+        return _column(values, schema)
+    except RecursionError as error:
+        raise DataError(TOO_DEEP) from error
 
 
 def text(value: Any, schema: Schema | None = None) -> str:

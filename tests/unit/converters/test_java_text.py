@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from engine.api import java_text
 from engine.api.batch import Repeat, Utf8Column
+from engine.api.errors import DataError
 from engine.api.map_keys import as_key
 from engine.api.schema import DATE, FLOAT32, INT64, OPTIONAL_STRING, Float32, Schema
 from tests.unit.converters.strategies import PLAIN, schemas, values_of
@@ -60,6 +61,14 @@ def test_a_struct_is_printed_without_its_nulls() -> None:
 def test_a_repeated_value_is_printed_in_each_slot() -> None:
     assert java_text.block(Repeat(7, 3), Repeat(None, 3)) == b"7\n7\n7\n"
     assert java_text.block(Repeat({"a": 1}, 2), Repeat(None, 2)) == b"{a=1}\n{a=1}\n"
+
+
+def test_a_value_nested_too_deep_is_refused() -> None:
+    deep: Any = 1
+    for _ in range(5_000):
+        deep = {"a": deep}
+    with pytest.raises(DataError, match="nested too deep"):
+        java_text.block([deep], Repeat(None, 1))
 
 
 def test_half_a_surrogate_pair_becomes_a_question_mark() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from converters.string import StringConfig, StringConverter
 from engine.api.batch import Repeat, Utf8Column
-from engine.api.errors import ConfigError
+from engine.api.errors import ConfigError, DataError
 from engine.api.record import Header
 from engine.api.schema import INT32, OPTIONAL_STRING
 
@@ -52,6 +52,15 @@ def test_what_is_no_text_is_written_as_java_prints_it() -> None:
         b"1.0E10",
         b"{a=[1, null]}",
     ]
+
+
+def test_a_value_nested_too_deep_costs_itself_only() -> None:
+    deep: Any = 1
+    for _ in range(5_000):
+        deep = [deep]
+    found = converter().from_connect("topic", [1, deep, {"a": 2}], Repeat(None, 3))
+    assert list(found.payloads) == [b"1", None, b"{a=2}"]
+    assert [(failure.index, type(failure.error)) for failure in found.failures] == [(1, DataError)]
 
 
 def test_a_repeated_value_is_written_in_each_slot() -> None:
