@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from engine import boot, demo, logs, plan
 from engine.api.errors import ConfigError, ConnectError, UnreachableError
@@ -115,10 +116,11 @@ def _run(pipeline: Pipeline, options: Options, *, is_embedded: bool = False, mus
     for warning in made.warnings:
         logger.warning("%s", warning)
     code, report = boot.run(made, boot.RunOptions(options.is_bulk, options.shows_progress, settings))
-    _print(report, options)
     if must_match and code == ExitCode.OK and report.totals.records_in != report.totals.records_out:
+        code = ExitCode.INCOMPLETE
+        report = replace(report, exit_code=int(code))
         print("millrace: the number of records that came out is not the number that went in", file=sys.stderr)
-        return ExitCode.INCOMPLETE
+    _print(report, options)
     return code
 
 
