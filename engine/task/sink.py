@@ -51,13 +51,18 @@ class Part(Struct):
     skipped_from: int = -1  # first offset discarded while paused
 
 
-class Retry(Struct):
-    """A batch whose put asked to be called again."""
+class Putting(Struct):
+    """A batch on its way into the connector; it is kept while its put asks to be called again."""
 
     batch: SinkBatch
-    runs: Sequence[Run]
-    failed: RecordError | None
-    at_ns: int
+    runs: Sequence[Run]  # of the whole frame
+    bad: RecordError | None = None  # the record that ended the batch
+    act: str = ""  # what could not be done to it
+    at_ns: int = 0  # not before
+
+    def done(self) -> Sequence[Run]:
+        """What is done once it is put, with all that transforms dropped."""
+        return self.runs if self.bad is None else convert.cut_runs(self.runs, self.bad.index)
 
 
 class SinkTaskBank:
@@ -84,11 +89,12 @@ class SinkTaskBank:
         self._parts: dict[TopicPartition, Part] = {}
         self._gone: dict[TopicPartition, int] = {}  # epochs up to which a partition was revoked
         self._unsent: deque[bytes] = deque()
-        self._retry: Retry | None = None
+        self._retry: Putting | None = None
         self._retry_backoff = spec.timing.retry_backoff
         self._flush_at_ns = clock.monotonic_ns() + int(spec.timing.commit_interval * 1e9)
         self._flush_is_wanted = False
-        self._put_at_flush = row.measured(Stage.PUT, Measure.RECORDS)
+        # Records whose put has returned. The counter is ahead by those that were handed over: a put may be cut short.
+        self._put_done = row.measured(Stage.PUT, Measure.RECORDS)
         self._is_stopping = False
         self._is_closed = False
         self.failure: Exception | None = None
@@ -107,6 +113,7 @@ class SinkTaskBank:
             self._say(frame.Seek(place.topic, place.partition, part.epoch, offset))
             part.epoch += 1  # of the deliveries to come; what is in the ring has the old one
             part.next_offset = offset
+            part.skipped_from = -1  # what was skipped before is not what comes next
 
     def pause(self, partitions: Collection[TopicPartition]) -> None:
         for place in partitions:
@@ -119,7 +126,6 @@ class SinkTaskBank:
             part.is_paused = False
             if part.skipped_from >= 0:
                 self.seek({place: part.skipped_from})
-                part.skipped_from = -1
         self._say(frame.Resume(list(partitions)))
 
     def request_commit(self) -> None:
@@ -168,7 +174,7 @@ class SinkTaskBank:
         if self._retry is not None:
             if now_ns < self._retry.at_ns:
                 return 0.01
-            self._put(self._retry.batch, self._retry.runs, self._retry.failed)
+            self._put(self._retry)
             return 0.0
         message = self._ring.read()
         if message is None:
@@ -198,55 +204,48 @@ class SinkTaskBank:
             self._task.open(places)
 
     def _deliver(self, message: SinkFrame) -> None:
-        self._cut = None
         message = self._without_foreign(message)
         if not message.values:
             self._release()
             return
-        count = len(message.values)
         batch, failed = convert.decode(message, self._converters)
         self._row.count(Stage.CONVERT, len(batch), message.size_bytes, errors=int(failed is not None))
-        self._put(self._transformed(batch, failed), message.runs, failed, count)
+        going = Putting(batch, message.runs, failed, "converted")
+        if self._chain:
+            records, _, bad = transform(self._chain, batch)
+            self._row.count(Stage.TRANSFORM, len(records), errors=int(bad is not None))
+            going.batch = TransformedBatch(records)
+            if bad is not None:
+                going.bad, going.act = bad, "transformed"
+        if not self._row.measured(Stage.PUT, Measure.RECORDS):
+            self._row.set(Word.FIRST_RECORD_NS, self._clock.monotonic_ns())
+        # Records, not what is left of them after transforms: these are the ones that could be repeated.
+        self._row.count(Stage.PUT, sum(run.count for run in going.done()))
+        self._put(going)
 
-    def _transformed(self, batch: SinkBatch, failed: RecordError | None) -> SinkBatch:
-        if not self._chain:
-            return batch
-        records, _, bad = transform(self._chain, batch)
-        self._row.count(Stage.TRANSFORM, len(records), errors=int(bad is not None))
-        if bad is not None:
-            self._cut = bad
-        return TransformedBatch(records)
-
-    _cut: RecordError | None = None
-
-    def _put(self, batch: SinkBatch, runs: Sequence[Run], failed: RecordError | None, count: int | None = None) -> None:
-        bad = self._cut or failed
+    def _put(self, going: Putting) -> None:
         try:
-            if len(batch):
-                self._task.put(batch)
+            if len(going.batch):
+                self._task.put(going.batch)
         except RetriableError:
-            self._row.count(Stage.PUT, 0, errors=1)
-            self._retry = Retry(batch, runs, failed, self._clock.monotonic_ns() + int(self._retry_backoff * 1e9))
+            self._row.count(Stage.PUT, 0, batches=0, errors=1)
+            going.at_ns = self._clock.monotonic_ns() + int(self._retry_backoff * 1e9)
+            self._retry = going
             self._retry_backoff = self._spec.timing.retry_backoff
             return
         self._retry = None
-        if not self._row.measured(Stage.PUT, Measure.RECORDS):
-            self._row.set(Word.FIRST_RECORD_NS, self._clock.monotonic_ns())
-        done = list(runs) if bad is None else convert.cut_runs(runs, bad.index)
-        # Records, not what is left of them after transforms: these are the ones that could be repeated.
-        self._row.count(Stage.PUT, sum(run.count for run in done))
-        for run in done:
+        for run in going.done():
+            self._put_done += run.count
             part = self._parts.get(TopicPartition(run.topic, run.partition))
             if part is not None and part.epoch == run.epoch:
                 part.next_offset = run.last_offset + 1
-        if bad is not None:
-            self._refuse(runs, bad)
+        if going.bad is not None:
+            self._refuse(going.runs, going.bad, going.act)
         self._release()
 
-    def _refuse(self, runs: Sequence[Run], bad: RecordError) -> None:
+    def _refuse(self, runs: Sequence[Run], bad: RecordError, act: str) -> None:
         places = [(run.topic, run.partition, offset) for run in runs for offset in run.offset_column()]
         topic, partition, offset = places[bad.index]
-        act = "transformed" if self._cut is not None else "converted"
         self.failure = DataError(
             f"the record at topic {topic}, partition {partition}, offset {offset} could not be {act}: "
             f"{describe(bad.error)}"
@@ -325,7 +324,7 @@ class SinkTaskBank:
         """Make safe what was put, and send the positions."""
         self._flush_is_wanted = False
         self._flush_at_ns = self._clock.monotonic_ns() + int(self._spec.timing.commit_interval * 1e9)
-        put = self._row.measured(Stage.PUT, Measure.RECORDS)
+        put = self._put_done
         offsets = {place: part.next_offset for place, part in self._parts.items() if part.next_offset >= 0}
         if not offsets:
             self._row.reach(Stage.FLUSH, put)

@@ -272,7 +272,7 @@ class FakeProducer:
 
 
 class FakeConsumer:
-    """A `ConsumerPort`; `scripted` says which partitions its group gives it, and takes them away again."""
+    """A `ConsumerPort`; `decide` says which partitions its group gives it, and takes them away again."""
 
     def __init__(self, kafka: FakeKafka, member: Member, topics: Collection[str]) -> None:
         self._kafka = kafka
@@ -295,6 +295,11 @@ class FakeConsumer:
     def assignment(self) -> set[Place]:
         """The partitions it has."""
         return set(self._positions)
+
+    @property
+    def is_deciding(self) -> bool:
+        """Whether the group has decided something that this member has not heard."""
+        return self._wanted is not None
 
     def decide(self, places: Iterable[Place], *, is_loss: bool = False) -> None:
         """The group wants this member to have exactly these; it hears of it at a fetch. is_loss: it lost all it had."""
