@@ -32,7 +32,13 @@ def generator(topic: str, records: int | None, **more: object) -> dict[str, obje
 
 
 def file_sink(topic: str, file: Path, **more: object) -> dict[str, object]:
-    return {"connector.class": "FileStreamSink", "topics": topic, "file": file, **more}
+    # A group of its own: in a shared one a test would wait for the members that another test has killed.
+    group = {"consumer.override.group.id": group_of(topic)}
+    return {"connector.class": "FileStreamSink", "topics": topic, "file": file, **group, **more}
+
+
+def group_of(topic: str) -> str:
+    return f"connect-{topic}"
 
 
 def pipeline(folder: Path, worker: Mapping[str, object], **connectors: Mapping[str, object]) -> None:
@@ -61,7 +67,7 @@ def test_what_goes_in_comes_out(kafka: Kafka, topic: str, tmp_path: Path) -> Non
     assert report["state"] == "DONE"
     assert report["totals"]["records_in"] == report["totals"]["records_out"] == 10_000
     assert report["totals"]["repeated_at_most"] == 0
-    committed = topics.group_offsets(kafka.bootstrap, "connect-copy")
+    committed = topics.group_offsets(kafka.bootstrap, group_of(topic))
     assert [committed[topic, partition] for partition in range(PARTITIONS)] == [2500] * PARTITIONS
 
 
@@ -176,13 +182,13 @@ def test_a_bad_record_stops_its_task_and_names_itself_and_nothing_is_committed_p
     topics.produce(kafka.bootstrap, topic, values, partitions=[1] * 4)
     out = tmp_path / "out.txt"
     settings = worker(kafka, **{"value.converter": JSON, "value.converter.schemas.enable": "false"})
-    pipeline(tmp_path, settings, **{f"bad-{topic}": file_sink(topic, out)})
+    pipeline(tmp_path, settings, bad=file_sink(topic, out))
     millrace = run(tmp_path, code=1)
     (task,) = millrace.report()["connectors"][0]["tasks"]
     assert task["state"] == "FAILED"
     assert f"topic {topic}, partition 1, offset 2" in task["reason"]
     assert out.read_text() == "{a=1}\n{a=2}\n"
-    assert topics.group_offsets(kafka.bootstrap, f"connect-bad-{topic}")[topic, 1] == 2
+    assert topics.group_offsets(kafka.bootstrap, group_of(topic))[topic, 1] == 2
 
 
 def test_a_topic_that_ends_in_a_transaction_marker_comes_to_its_end(kafka: Kafka, topic: str, tmp_path: Path) -> None:
@@ -196,11 +202,11 @@ def test_a_topic_that_ends_in_a_transaction_marker_comes_to_its_end(kafka: Kafka
         producer.commit_transaction(30) if is_kept else producer.abort_transaction(30)
     out = tmp_path / "out.txt"
     committed = {"consumer.override.isolation.level": "read_committed"}
-    pipeline(tmp_path, worker(kafka), **{f"tx-{topic}": file_sink(topic, out, **committed)})
+    pipeline(tmp_path, worker(kafka), copy=file_sink(topic, out, **committed))
     run(tmp_path)
     assert sorted(numbers(out)) == list(range(100))
     # 25 records, a marker, 25 aborted ones, a marker: the position lies behind all of them.
-    assert topics.group_offsets(kafka.bootstrap, f"connect-tx-{topic}") == {(topic, p): 52 for p in range(PARTITIONS)}
+    assert topics.group_offsets(kafka.bootstrap, group_of(topic)) == {(topic, p): 52 for p in range(PARTITIONS)}
 
 
 def test_an_unreachable_broker_is_said_before_anything_starts(tmp_path: Path) -> None:
