@@ -135,7 +135,7 @@ value.converter = "Json"
 offset.flush.interval.ms = {EMBEDDED_COMMIT_MS if where.is_embedded else COMMIT_MS}
 
 [connectors.orders]
-connector.class = "GeneratorSourceConnector"
+connector.class = "Generator"
 tasks.max = {TASKS}
 topic = "{where.topic}"
 format = "orders"
@@ -144,7 +144,7 @@ rate = {rate:g}
 partitions = {PARTITIONS}
 
 [connectors.check]
-connector.class = "NullSinkConnector"
+connector.class = "NullSink"
 tasks.max = {TASKS}
 topics = "{where.topic}"
 check = "sequence"

@@ -49,7 +49,7 @@ PARTITIONS = 4
 TITLE = "embedded kafka"
 #: How long a new group waits for more members. librdkafka's 3 s would be the longest part of a short demonstration;
 #: whoever comes later waits until the session of the others would have ended.
-GROUP_WAIT_MS = 700
+GROUP_WAIT_MS = 1_000
 #: The child has nothing to do but to bind a port.
 START_SECONDS = 10.0
 

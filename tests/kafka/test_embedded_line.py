@@ -1,0 +1,124 @@
+"""The demo moves everything it makes, on the embedded Kafka and on real brokers, and survives its processes."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from pathlib import Path
+
+import pytest
+from confluent_kafka import KafkaException
+
+from engine.config import files
+from engine.demo import DemoKafka, demo_pipeline, pipeline_text
+from tests.harness import topics, wait
+from tests.harness.engine import Millrace
+from tests.harness.kafka import KafkaServer, UserKafka
+from tests.harness.server import answers
+from tests.shape.tree import ROOT
+
+Kafka = KafkaServer | UserKafka
+
+RECORDS = 300_000
+LIMIT_S = 90.0
+LINES = ("orders/0", "orders/1", "check/0", "check/1")
+
+
+def demo(folder: Path, records: int, *arguments: str) -> Millrace:
+    return Millrace("demo", "--records", str(records), "--json", *arguments, folder=folder)
+
+
+def test_the_example_is_what_the_demo_runs(tmp_path: Path) -> None:
+    where = DemoKafka("localhost:9092", "orders", is_embedded=False)
+    example = ROOT / "examples/demo/pipeline.toml"
+    assert example.read_text() == pipeline_text(where)
+    shown, run = files.load([example]), demo_pipeline(where, None, 0, folder=tmp_path)
+    assert run.worker == shown.worker
+    assert [connector.properties for connector in run.connectors] == [
+        connector.properties for connector in shown.connectors
+    ]
+
+
+@pytest.mark.slow
+def test_far_more_than_the_embedded_kafka_keeps_comes_out_of_it(tmp_path: Path) -> None:
+    with demo(tmp_path, RECORDS) as millrace:
+        assert millrace.wait(LIMIT_S) == 0, millrace.stderr
+        totals = millrace.report()["totals"]
+    assert (totals["records_in"], totals["records_out"]) == (RECORDS, RECORDS)
+    assert totals["bytes_in"] > 8 * 5 * 1024 * 1024 // 4, "all partitions together keep less"
+    assert "for trying things out" in millrace.stderr
+    assert "gaps" not in millrace.stderr
+    assert "repeated" not in millrace.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.faults
+@pytest.mark.parametrize("bank", ["task", "pump"])
+@pytest.mark.parametrize("line", ["orders/0", "check/1"])
+def test_nothing_is_missing_when_a_process_of_the_demo_is_killed(line: str, bank: str, tmp_path: Path) -> None:
+    with demo(tmp_path, 2_000_000) as millrace:
+        pid = millrace.kill9(f"{line} {bank}")
+        millrace.wait_for(f"{line} {bank}", other_than=pid)
+        assert millrace.wait(LIMIT_S) == 0, millrace.stderr
+        totals = millrace.report()["totals"]
+    assert totals["restarts"] == 1
+    assert totals["records_out"] >= 2_000_000
+    assert not re.search(r"gaps: [1-9]", millrace.stderr), millrace.stderr
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_demo_and_its_kafka(tmp_path: Path) -> None:
+    with demo(tmp_path, 100_000_000) as millrace:
+        for line in LINES:
+            millrace.wait_for(f"{line} pump")
+        millrace.interrupt()
+        assert millrace.wait(LIMIT_S) == 130
+        assert millrace.roles() == {}
+
+
+@pytest.mark.slow
+@pytest.mark.faults
+def test_the_demo_fails_when_its_kafka_dies(tmp_path: Path) -> None:
+    with demo(tmp_path, 100_000_000) as millrace:
+        millrace.wait_for("check/1 pump")
+        os.kill(millrace.roles()["embedded kafka"], signal.SIGKILL)
+        assert millrace.wait(LIMIT_S) == 1
+        assert millrace.stderr.rstrip().endswith("the embedded Kafka died, and the run with it: SIGKILL")
+        assert millrace.roles() == {}
+
+
+@pytest.mark.slow
+@pytest.mark.kafka
+def test_the_demo_uses_brokers_of_the_users_and_says_how_to_clean_up(kafka: Kafka, tmp_path: Path) -> None:
+    with demo(tmp_path, RECORDS, "--bootstrap", kafka.bootstrap) as millrace:
+        assert millrace.wait(LIMIT_S) == 0, millrace.stderr
+        totals = millrace.report()["totals"]
+        topic = re.findall(r"--delete --topic (\S+)", millrace.stderr)[0]
+        group = re.findall(r"--delete --group (\S+)", millrace.stderr)[0]
+    assert (totals["records_in"], totals["records_out"]) == (RECORDS, RECORDS)
+    ends = topics.end_offsets(kafka.bootstrap, topic)
+    assert ends == dict.fromkeys(range(4), RECORDS // 4)
+    assert topics.group_offsets(kafka.bootstrap, group) == {(topic, part): end for part, end in ends.items()}
+    topics.delete_topic(kafka.bootstrap, topic)
+
+
+@pytest.mark.slow
+@pytest.mark.kafka
+def test_the_demo_cleans_up_itself_when_it_is_told_to(kafka: Kafka, tmp_path: Path) -> None:
+    with demo(tmp_path, 1000, "--bootstrap", kafka.bootstrap, "--delete-topic") as millrace:
+        assert millrace.wait(LIMIT_S) == 0, millrace.stderr
+        topic = re.findall(r"makes the topic (\S+)", millrace.stderr)[0]
+    # The broker has promised it, and does it a moment later.
+    wait.until(
+        lambda: not answers(lambda: topics.end_offsets(kafka.bootstrap, topic), KafkaException, KeyError),
+        "end of the topic",
+    )
+
+
+@pytest.mark.slow
+def test_the_demo_names_brokers_that_do_not_answer(tmp_path: Path) -> None:
+    with demo(tmp_path, 1000, "--bootstrap", "127.0.0.1:1") as millrace:
+        assert millrace.wait(LIMIT_S) == 3
+        assert "127.0.0.1:1" in millrace.stderr
+        assert millrace.stdout == ""
