@@ -27,6 +27,7 @@ def test_a_sink_of_three_tasks_goes_on_within_two_seconds(kafka: KafkaServer | U
     sink = {
         "connector.class": "FileStreamSink",
         "topics": topic,
+        "consumer.override.group.id": f"connect-{topic}",
         "tasks.max": TASKS,
         "file": tmp_path / "out.txt",
     }
