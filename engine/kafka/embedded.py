@@ -47,8 +47,8 @@ PARTITION_BATCHES_MAX = 100_000
 PARTITIONS = 4
 
 TITLE = "embedded kafka"
-#: How long a new group waits for more members, instead of librdkafka's 3 s. The members of one sink join up to 1 s apart
-#: on a busy machine, and whoever comes too late waits for most of a session.
+#: How long a new group waits for more members, instead of librdkafka's 3 s; less than a session. The members of one
+#: sink join up to 1 s apart on a busy machine, and whoever comes too late waits for most of a session.
 GROUP_WAIT_MS = 2_000
 #: The child has nothing to do but to bind a port.
 START_SECONDS = 10.0

@@ -301,8 +301,8 @@ def sink(servers: str) -> SinkBanks:
         "group.id": "connect-sink",
         "group.instance.id": "sink-0",
         "fetch.wait.max.ms": 10,
-        "session.timeout.ms": 1000,
-        "heartbeat.interval.ms": 300,
+        "session.timeout.ms": 3000,
+        "heartbeat.interval.ms": 1000,
         "partition.assignment.strategy": "range",
     }
     spec = line_spec(
