@@ -13,6 +13,7 @@ that are stored, or are not.
 from __future__ import annotations
 
 import random
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
@@ -442,7 +443,8 @@ class FakeConsumer:
             log = kafka.logs.get(place, [])
             position = self._positions[place]
             count = kafka.rng.randint(1, 40)
-            records = [record for record in log if record[0] >= position][: min(count, records_max - len(values))]
+            begin = bisect_left(log, (position, b""))
+            records = log[begin : begin + min(count, records_max - len(values))]
             if records:
                 offsets = [offset for offset, _ in records]
                 is_gapless = offsets[-1] - offsets[0] + 1 == len(offsets)
@@ -451,7 +453,7 @@ class FakeConsumer:
                 stamps += [1_000 + offset for offset in offsets]
                 types += [1 + (offset // 30) % 2 for offset in offsets]
                 self._positions[place] = offsets[-1] + 1
-            at_end = not [record for record in log if record[0] >= self._positions[place]]
+            at_end = not log or log[-1][0] < self._positions[place]
             end = kafka.ends.get(place, 0)
             if at_end and self._told_ends.get(place) != end:
                 self._told_ends[place] = self._ends[place] = end

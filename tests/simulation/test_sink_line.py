@@ -136,7 +136,7 @@ class Line:
         self.outside = Outside()
         self.places = [(topic, partition) for topic in TOPICS for partition in range(PARTITIONS)]
         for place in self.places:
-            self._fill(place, rng.choice((0, 1, 30, 200)))
+            self._fill(place, rng.choice((0, 0, 1, 100)))
         self.retries = rng.choice((0.0, 0.0, 0.05))
         self.is_difficult = rng.random() < 0.4
         self.seeks = rng.random() < 0.5
@@ -145,12 +145,15 @@ class Line:
         self.ours: set[Place] = set()  # as the group has decided
         self.consumer: FakeConsumer | None = None
         self.failure: Exception | None = None
+        self.ends = 0.005  # how often something ends the line
+        self.diligence = 0.7  # how often the task gets on while a revocation waits for it
         self.kafka.on_commit = self._look_at_commit
         self.kafka.unkind = unkind or Unkindness(
             crash=rng.choice((0.0, 0.001, 0.005)),
             refuse=rng.choice((0.0, 0.1)),
             lose=rng.choice((0.0, 0.1)),
-            rebalance=rng.choice((0.0, 0.005, 0.03)),
+            rebalance=rng.choice((0.0, 0.01, 0.05)),
+            torn=0.4,
         )
         spec = line_spec(
             "sink",
@@ -169,7 +172,7 @@ class Line:
         """All lives of the line, until it has drained and ended in order."""
         self.ours = set(self.places)
         self._start()
-        quiet_after = self.rng.randint(10, 2_000)
+        quiet_after = self.rng.randint(10, 700)
         for step in range(STEPS_MAX):
             self.clock.advance(self.rng.choice((0.0, 0.0, 0.001, 0.02)))
             if step == quiet_after:
@@ -177,10 +180,12 @@ class Line:
             if step > quiet_after and self.banks.row.get(Word.PUMP_PHASE) == Phase.COMPLETE:
                 break
             try:
+                if step < quiet_after and self.rng.random() < 0.2:
+                    self._fill(self.rng.choice(self.places), self.rng.randint(1, 15))
                 self._let_others_work()
                 self._rebalance_perhaps(step < quiet_after)
                 self._step()
-                if step < quiet_after and self.rng.random() < 0.003:
+                if step < quiet_after and self.rng.random() < self.ends:
                     self._end_somehow()
                     self._start()
                 elif self.banks.pump.is_over or self.banks.task.is_over:
@@ -279,7 +284,7 @@ class Line:
     def _wait(self, seconds: float) -> None:
         """What the task does while a revocation waits for it: perhaps nothing."""
         self.clock.advance(seconds)
-        if self.rng.random() < 0.7:
+        if self.rng.random() < self.diligence:
             self._tend(self.banks.task)
 
     def _end_somehow(self) -> None:
@@ -375,3 +380,14 @@ class Pump:
 @pytest.mark.parametrize("seed", seeds())
 def test_nothing_is_lost_and_nothing_committed_too_early_whoever_dies(seed: int) -> None:
     Line(seed).run()
+
+
+@pytest.mark.parametrize("seed", seeds()[:40])
+def test_partitions_that_move_while_nothing_fails_have_nothing_done_twice(seed: int) -> None:
+    line = Line(seed, Unkindness(rebalance=0.05, rebalance_is_loss=0.0, torn=0.4))
+    line.is_difficult = False
+    line.retries = 0.0
+    line.ends = 0.0
+    line.diligence = 1.0
+    line.run()
+    assert len(line.outside.put) == len(set(line.outside.put))
