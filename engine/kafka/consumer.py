@@ -23,6 +23,7 @@ from confluent_kafka import (
 )
 
 from engine.api.errors import ConnectError, RetriableError
+from engine.kafka.client_log import ClientLog
 from engine.kafka.errors import as_ours
 from engine.kafka.fetched import TORN, Fetched, columns_of
 
@@ -79,7 +80,7 @@ class GroupConsumer:
             "cooperative" in str(settings.get("partition.assignment.strategy", ""))
             or settings.get("group.protocol") == "consumer"
         )
-        own = {"on_commit": self._on_commit, "error_cb": _log_error, "logger": logger}
+        own = {"on_commit": self._on_commit, **ClientLog().settings()}
         try:
             self._client = Consumer({**settings, **NEEDED, **own})
         except KafkaException as error:
@@ -345,8 +346,3 @@ def _offsets_in(answers: Sequence[TopicPartition]) -> dict[Place, int]:
 
 def _listed(offsets: Mapping[Place, int]) -> list[TopicPartition]:
     return [TopicPartition(*place, offset) for place, offset in offsets.items()]
-
-
-def _log_error(error: KafkaError) -> None:
-    # librdkafka goes on trying by itself; a person should know that something is away.
-    logger.warning("kafka: %s", error)

@@ -10,7 +10,6 @@ Not here: order, acknowledgement, offsets.
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -19,16 +18,13 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined]  # not in its __all__
 
 from engine.api.errors import ConnectError, UnreachableError
+from engine.kafka.client_log import ClientLog
 from engine.kafka.consumer import client_settings
 from engine.kafka.errors import as_ours
 
 __all__ = ["BatchProducer", "Refused"]
 
 logger = logging.getLogger("millrace.kafka")
-client_logger = logging.getLogger("millrace.kafka.client")
-# Of the gapless guarantee: that it is experimental, which we know, and prove (tests/kafka); that it was broken, which
-# the pump mends and tells in its own words.
-client_logger.addFilter(lambda record: not re.search("gap-?less", record.getMessage(), re.IGNORECASE))
 
 OnDelivery = Callable[[KafkaError | None, Message], None]
 #: While a topic is being created its leader is unknown for a moment.
@@ -48,8 +44,7 @@ class BatchProducer:
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self._settings = dict(settings)
-        self._client = Producer({**self._settings, "error_cb": _log_error, "logger": client_logger})
-        self._admin: AdminClient | None = None
+        self._client = Producer({**self._settings, **ClientLog().settings()})
 
     def __len__(self) -> int:
         """Records handed over that are not answered yet."""
@@ -135,11 +130,11 @@ class BatchProducer:
 
     def largest_batch_bytes(self, topic: str, timeout_seconds: float) -> int | None:
         """The topic's `max.message.bytes`; None where the broker does not tell."""
-        if self._admin is None:
-            self._admin = AdminClient(client_settings(self._settings))
+        # Asked once a topic: a client that stays would go on connecting for nothing.
+        admin = AdminClient({**client_settings(self._settings), **ClientLog().settings()})
         resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
         try:
-            answer = self._admin.describe_configs([resource], request_timeout=timeout_seconds)[resource].result()
+            answer = admin.describe_configs([resource], request_timeout=timeout_seconds)[resource].result()
             return int(answer["max.message.bytes"].value)
         except (KafkaException, KeyError, TypeError, ValueError) as error:
             logger.info("topic %s: its max.message.bytes cannot be read (%s); assuming the client's", topic, error)
@@ -154,8 +149,3 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         raise ConnectError(error.args[0].str()) from error
     except (TypeError, ValueError) as error:
         raise ConnectError(str(error)) from error
-
-
-def _log_error(error: KafkaError) -> None:
-    # librdkafka goes on trying by itself; a person should know that something is away.
-    logger.warning("kafka: %s", error)

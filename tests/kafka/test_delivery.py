@@ -152,6 +152,7 @@ class Source:
                 time.sleep(0.001)  # as the processes wait for their bells
         pump.stop()
         task.stop()
+        del self.banks.task, self.banks.pump  # and the client with them, before its broker is gone
         return pump.failure or task.failure
 
     @property
