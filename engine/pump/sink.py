@@ -288,9 +288,9 @@ class SinkPumpBank:
                 self._mark_paused(message)
 
     def _mark_paused(self, message: Pause | Resume) -> None:
-        for place in message.partitions:
-            part = self._parts.get(place)
-            if part is not None:
+        for topic, partition, epoch in message.partitions:
+            part = self._parts.get((topic, partition))
+            if part is not None and part.epoch == epoch:
                 part.is_paused = isinstance(message, Pause)
 
     # Giving up partitions

@@ -130,15 +130,15 @@ class Seek(Struct, array_like=True, tag=12):
 
 
 class Pause(Struct, array_like=True, tag=13):
-    """Up: fetch no more of these partitions."""
+    """Up: fetch no more of these (topic, partition, epoch); ignored where the epoch is no longer the partition's."""
 
-    partitions: list[tuple[str, int]]
+    partitions: list[tuple[str, int, int]]
 
 
 class Resume(Struct, array_like=True, tag=14):
-    """Up: fetch these partitions again."""
+    """Up: fetch these (topic, partition, epoch) again; ignored as above."""
 
-    partitions: list[tuple[str, int]]
+    partitions: list[tuple[str, int, int]]
 
 
 class Revoke(Struct, array_like=True, tag=20):

@@ -118,7 +118,7 @@ class SinkTaskBank:
     def pause(self, partitions: Collection[TopicPartition]) -> None:
         for place in partitions:
             self._part(place).is_paused = True
-        self._say(frame.Pause(list(partitions)))
+        self._say(frame.Pause(self._with_epochs(partitions)))
 
     def resume(self, partitions: Collection[TopicPartition]) -> None:
         for place in partitions:
@@ -126,7 +126,7 @@ class SinkTaskBank:
             part.is_paused = False
             if part.skipped_from >= 0:
                 self.seek({place: part.skipped_from})
-        self._say(frame.Resume(list(partitions)))
+        self._say(frame.Resume(self._with_epochs(partitions)))
 
     def request_commit(self) -> None:
         self._flush_is_wanted = True
@@ -364,6 +364,9 @@ class SinkTaskBank:
         self._is_closed = True
         if self._parts:
             self._task.close(list(self._parts))
+
+    def _with_epochs(self, partitions: Collection[TopicPartition]) -> list[tuple[str, int, int]]:
+        return [(place.topic, place.partition, self._part(place).epoch) for place in partitions]
 
     def _part(self, place: TopicPartition) -> Part:
         part = self._parts.get(TopicPartition(*place))
