@@ -17,7 +17,7 @@ import signal
 from collections.abc import Callable
 from typing import Protocol
 
-from engine.api.errors import ConnectError, RetriableError, UnreachableError
+from engine.api.errors import ConnectError, DataError, RetriableError, UnreachableError
 from engine.exits import ExitCode
 from engine.shm.channel import Bell
 
@@ -126,7 +126,9 @@ def _tell(error: Exception, say: Say) -> ExitCode:
         say(str(error))
         return ExitCode.RETRY
     if isinstance(error, ConnectError):
-        logger.error("%s", error, exc_info=error.__cause__)
+        # What went wrong with a record may be a plugin's fault; what is full or away speaks for itself.
+        wants_trace = isinstance(error, DataError) or logger.isEnabledFor(logging.DEBUG)
+        logger.error("%s", error, exc_info=error.__cause__ if wants_trace else None)
         say(str(error))
         return ExitCode.FAILED
     logger.error("unexpected %s", type(error).__name__, exc_info=error)

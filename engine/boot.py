@@ -21,6 +21,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from engine import both, display, logs
+from engine.api.errors import ConnectError
 from engine.clock import SystemClock
 from engine.config.line import LineSpec
 from engine.control import main as control
@@ -67,7 +68,7 @@ def run(plan: Plan, options: RunOptions) -> tuple[ExitCode, Report]:
     try:
         board_path = Path(plan.store).with_suffix(".board")
         carried = _carried(board_path)
-        descriptor = segment.create_file(board_path, board_bytes(worker.tasks_max))
+        descriptor = _board_file(board_path, board_bytes(worker.tasks_max))
         board = Board(descriptor)
         board.begin(clock.monotonic_ns())
         forks = _Forks(descriptor, store_lock, options.logs)
@@ -84,6 +85,16 @@ def run(plan: Plan, options: RunOptions) -> tuple[ExitCode, Report]:
         os.close(store_lock)
         if listener is not None:
             listener.close()
+
+
+def _board_file(path: Path, size_bytes: int) -> int:
+    """A fresh board's descriptor. Raises ConnectError."""
+    try:
+        return segment.create_file(path, size_bytes)
+    except OSError as error:
+        raise ConnectError(
+            f"offset.storage.file.filename: cannot make the board {path} of {size_bytes} bytes: {error.strerror}"
+        ) from error
 
 
 class _Forks:

@@ -100,9 +100,14 @@ class OffsetStore:
         self._database.close()
 
     def offsets(self, connector: str) -> dict[bytes, Mapping[str, Any] | None]:
-        """Every stored offset of a connector, by its encoded partition."""
-        rows = self._database.execute("SELECT partition, offset FROM source_offsets WHERE connector = ?", (connector,))
-        return {partition: orjson.loads(offset) for partition, offset in rows}
+        """Every stored offset of a connector, by its encoded partition. Raises ConnectError."""
+        wanted = "SELECT partition, offset FROM source_offsets WHERE connector = ?"
+        try:
+            return {
+                partition: orjson.loads(offset) for partition, offset in self._database.execute(wanted, (connector,))
+            }
+        except sqlite3.Error as error:
+            raise ConnectError(f"the offset store {self._path} cannot be read: {error}") from error
 
     def write(self, connector: str, offsets: Iterable[tuple[bytes, bytes]]) -> None:
         """Store offsets by encoded partition, all of them or none. Raises ConnectError."""

@@ -39,6 +39,8 @@ logger = logging.getLogger("millrace.pump")
 
 #: Records in librdkafka's queue at most; its own limit (`queue.buffering.max.messages`) is never run into.
 QUEUE_RECORDS_MAX = 90_000
+#: A Kafka that answers nothing for so long is named in the log, and again after as long.
+SILENCE_NS = 10 * 10**9
 #: How long a topic's partition count is believed.
 PARTITIONS_FRESH_NS = 300 * 10**9
 
@@ -117,6 +119,8 @@ class Delivery:
         self._topics: dict[str, tuple[int, int]] = {}  # partitions, when they were counted
         self._fitted: set[str] = set()  # topics whose largest batch is known to be no smaller than ours
         self._turn = 0
+        self._silent_since_ns = now_ns()  # when something was acknowledged last, or nothing was on its way
+        self._silence_told_ns = 0
         self._slow_left = -1  # frames still to be sent the slow way; -1: not slow
         self._queue_bytes = 0
         self._queue_bytes_max = int(settings.get("queue.buffering.max.kbytes", 1_048_576)) * 1024
@@ -180,6 +184,7 @@ class Delivery:
             self._producer.poll()
         except Refused as refused:
             self.fail(None, None, refused.error)
+        self._watch()
         if self._fatal is not None and self.refusal is None and not len(self._producer):
             self.refusal = RetriableError(f"the producer stopped without a word on any record: {self._fatal.str()}")
 
@@ -188,6 +193,7 @@ class Delivery:
         if self.error is not None or not self._in_flight or self._in_flight[0].pending:
             return None
         sent = self._in_flight.popleft()
+        self._silent_since_ns = self._now_ns()
         self._queue_bytes -= sent.frame.size_bytes
         if self._slow_left > 0:
             self._slow_left -= 1
@@ -226,6 +232,16 @@ class Delivery:
         self._slow_left = count
         self._renew({**self._settings, **SLOW_SETTINGS})
         return count
+
+    def _watch(self) -> None:
+        """Tell a person that Kafka does not answer: a broker that hangs is no error to the client."""
+        now_ns = self._now_ns()
+        if not self._in_flight:
+            self._silent_since_ns = now_ns
+        elif now_ns - max(self._silent_since_ns, self._silence_told_ns) >= SILENCE_NS:
+            self._silence_told_ns = now_ns
+            silent_s = (now_ns - self._silent_since_ns) // 10**9
+            logger.warning("Kafka has acknowledged nothing for %d s; %d records wait", silent_s, len(self._producer))
 
     def _renew(self, settings: Mapping[str, Any]) -> None:
         self._producer.close()

@@ -51,10 +51,21 @@ def create(name: str, size_bytes: int) -> int:
 
 
 def create_file(path: Path, size_bytes: int) -> int:
-    """Make a zeroed segment that outlives the machine's processes, in place of what was there; as `create` else."""
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-    os.ftruncate(descriptor, size_bytes)
+    """Make a zeroed segment that outlives the machine's processes, in place of what was there; as `create` else.
+
+    Raises OSError when there is no room for all of it; what was there stays then. A file with holes would take the
+    process's life (SIGBUS) when one of them is written on a disk that is full.
+    """
+    fresh = path.with_name(path.name + ".new")
+    fresh.unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    try:
+        os.posix_fallocate(descriptor, 0, size_bytes)
+        fresh.replace(path)
+    except OSError:
+        os.close(descriptor)
+        fresh.unlink(missing_ok=True)
+        raise
     return descriptor
 
 

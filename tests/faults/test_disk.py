@@ -1,0 +1,158 @@
+"""A disk that is full or may not be written stops the task that needs it, says so, and loses nothing.
+
+The small filesystem is a tmpfs that is mounted for a test, which takes root; without it the tests are skipped.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.harness import wait
+from tests.harness.engine import Millrace, pipeline_toml
+from tests.harness.kafka import KafkaServer, UserKafka
+
+pytestmark = [pytest.mark.kafka, pytest.mark.faults, pytest.mark.slow]
+
+Kafka = KafkaServer | UserKafka
+TEXT = "org.apache.kafka.connect.storage.StringConverter"
+DISK_BYTES = 4 * 1024 * 1024
+RECORDS = 20_000
+SIZE = 500
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A filesystem of DISK_BYTES."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "millrace-test", str(folder)]
+    if os.geteuid() != 0:
+        pytest.skip("mounts a small tmpfs, which takes root")
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode != 0:
+        pytest.skip(f"mounts a small tmpfs, which this machine refuses: {done.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(folder: Path, leave_bytes: int = 0) -> Path:
+    """Take all room of a filesystem but so much."""
+    hog = folder / "hog"
+    free = os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize
+    hog.write_bytes(bytes(max(0, free - leave_bytes)))
+    return hog
+
+
+def pipeline(kafka: Kafka, topic: str, folder: Path, out: Path, *, rate: float = 0, **more: Any) -> None:
+    worker = {
+        "bootstrap.servers": kafka.bootstrap,
+        "key.converter": TEXT,
+        "value.converter": TEXT,
+        "offset.flush.interval.ms": 100,
+        **more,
+    }
+    source = {
+        "connector.class": "Generator",
+        "topic": topic,
+        "records": RECORDS,
+        "rate": rate,
+        "format": "text",
+        "size": SIZE,
+        "partitions": 4,
+    }
+    sink = {"connector.class": "FileStreamSink", "topics": topic, "file": out}
+    # The group is the topic's own: these tests share a broker, but no sink.
+    (folder / "pipeline.toml").write_text(pipeline_toml(worker, {"numbers": source, f"copy-{topic}": sink}))
+
+
+def lines(out: Path) -> list[bytes]:
+    return out.read_bytes().splitlines(keepends=True) if out.exists() else []
+
+
+def check_lines(found: list[bytes], bound: int) -> None:
+    """All numbers are there, and every line is whole."""
+    assert all(len(line) == SIZE + 1 and line.endswith(b"\n") for line in found), "a torn line"
+    numbers = [int(line[:12]) for line in found]
+    assert set(numbers) == set(range(RECORDS))
+    assert len(numbers) - RECORDS <= bound
+
+
+def run(folder: Path, code: int) -> Millrace:
+    with Millrace("run", "pipeline.toml", "--json", folder=folder) as millrace:
+        assert millrace.wait() == code, millrace.stderr
+    return millrace
+
+
+def test_a_sink_whose_disk_is_full_fails_with_whole_lines_and_goes_on_when_there_is_room(
+    kafka: Kafka, topic: str, tmp_path: Path, small_disk: Path
+) -> None:
+    out = small_disk / "out.txt"
+    pipeline(kafka, topic, tmp_path, out)
+    millrace = run(tmp_path, code=1)
+    report = millrace.report()
+    (task,) = report["connectors"][1]["tasks"]
+    assert (task["state"], report["connectors"][0]["state"]) == ("FAILED", "DONE")
+    assert str(out) in task["reason"]
+    assert "No space left on device" in task["reason"]
+    assert "Traceback" not in millrace.stderr
+    found = lines(out)
+    assert 0 < len(found) < RECORDS
+    assert all(len(line) == SIZE + 1 and line.endswith(b"\n") for line in found), "a torn line"
+    done = task["records"]
+    assert done <= len(found), "more was committed than is in the file"
+    subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+    second = run(tmp_path, code=0)
+    check_lines(lines(out), second.report()["totals"]["repeated_at_most"])
+
+
+def test_a_store_that_cannot_be_written_any_more_fails_its_source_and_nothing_is_lost(
+    kafka: Kafka, topic: str, tmp_path: Path, small_disk: Path
+) -> None:
+    out = tmp_path / "out.txt"
+    pipeline(kafka, topic, tmp_path, out, rate=RECORDS / 4, **{"offset.storage.file.filename": small_disk / "offsets"})
+    with Millrace("run", "pipeline.toml", "--json", folder=tmp_path) as millrace:
+        wait.until(lambda: len(lines(out)) > 100, "lines")
+        hog = fill(small_disk)
+        assert millrace.wait() == 1, millrace.stderr
+        (task,) = millrace.report()["connectors"][0]["tasks"]
+    assert task["state"] == "FAILED"
+    for word in ("offset store", str(small_disk / "offsets"), "full"):
+        assert word in task["reason"], task["reason"]
+    assert millrace.stderr.count("Traceback") == 0, millrace.stderr
+    hog.unlink()
+    second = run(tmp_path, code=0)
+    check_lines(lines(out), second.report()["totals"]["repeated_at_most"])
+
+
+def test_a_run_on_a_full_disk_says_so_before_anything_starts(
+    kafka: Kafka, topic: str, tmp_path: Path, small_disk: Path
+) -> None:
+    out = tmp_path / "out.txt"
+    pipeline(kafka, topic, tmp_path, out, **{"offset.storage.file.filename": small_disk / "offsets"})
+    hog = fill(small_disk)
+    with Millrace("run", "pipeline.toml", "--json", folder=tmp_path) as millrace:
+        assert millrace.wait() == 1, millrace.stderr
+    assert str(small_disk / "offsets") in millrace.stderr, millrace.stderr
+    assert "No space left on device" in millrace.stderr
+    assert "Traceback" not in millrace.stderr
+    hog.unlink()
+    check_lines_after = run(tmp_path, code=0).report()["totals"]["repeated_at_most"]
+    check_lines(lines(out), check_lines_after)
+
+
+def test_a_place_that_may_not_be_written_is_named(kafka: Kafka, topic: str, tmp_path: Path, small_disk: Path) -> None:
+    pipeline(kafka, topic, tmp_path, tmp_path / "out.txt", **{"offset.storage.file.filename": small_disk / "offsets"})
+    # Not by permissions: root may write everywhere but on what is mounted read-only.
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with Millrace("run", "pipeline.toml", "--json", folder=tmp_path) as millrace:
+        assert millrace.wait() == 1, millrace.stderr
+    assert str(small_disk / "offsets") in millrace.stderr
+    assert "offset.storage.file.filename" in millrace.stderr
+    assert "Read-only file system" in millrace.stderr
+    assert "Traceback" not in millrace.stderr
