@@ -6,9 +6,10 @@ Not here: columns (fetched.py), frames, positions, what happens at a revocation.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from confluent_kafka import (
@@ -21,6 +22,7 @@ from confluent_kafka import (
     Message,
     TopicPartition,
 )
+from confluent_kafka.admin import TopicMetadata  # type: ignore[attr-defined]  # exported unsaid
 
 from engine.api.errors import ConnectError, RetriableError
 from engine.kafka.client_log import ClientLog
@@ -73,6 +75,7 @@ class GroupConsumer:
     """One librdkafka consumer in a group; make it after the fork."""
 
     def __init__(self, settings: Mapping[str, Any], member: Member, start_at: str, timeout_seconds: float) -> None:
+        self._settings = {key: value for key, value in settings.items() if key != "group.instance.id"}
         self._member = member
         self._start_at = start_at
         self._timeout_seconds = timeout_seconds
@@ -178,23 +181,28 @@ class GroupConsumer:
 
     def partitions(self, topics: Sequence[str], timeout_seconds: float) -> list[Place]:
         """Every partition there is of these topics. Raises ConnectError."""
-        try:
-            known = self._client.list_topics(timeout=timeout_seconds).topics
-        except KafkaException as error:
-            raise as_ours(error.args[0], "list topics") from error
+        with self._beside() as client:
+            known = _list_topics(client, timeout_seconds)
         return [(topic, partition) for topic in topics if topic in known for partition in known[topic].partitions]
 
     def topic_names(self, timeout_seconds: float) -> list[str]:
-        """Every topic of the cluster; the client itself learns of new ones by this. Raises ConnectError."""
-        try:
-            return list(self._client.list_topics(timeout=timeout_seconds).topics)
-        except KafkaException as error:
-            raise as_ours(error.args[0], "list topics") from error
+        """Every topic of the cluster. Raises ConnectError."""
+        with self._beside() as client:
+            return list(_list_topics(client, timeout_seconds))
+
+    def learn_topics(self, topics: Collection[str], timeout_seconds: float) -> None:
+        """Have the member itself look for these, unless it has some of each; else it looks now and then only.
+
+        Raises ConnectError.
+        """
+        if not {part.topic for part in self._client.assignment()}.issuperset(topics):
+            _list_topics(self._client, timeout_seconds)
 
     def borders(self, places: Collection[Place], timeout_seconds: float) -> dict[Place, tuple[int, int]]:
         """First and end offset of partitions, under the consumer's isolation level. Raises ConnectError."""
-        firsts = self._border(places, OFFSET_BEGINNING, timeout_seconds)
-        ends = self._border(places, OFFSET_END, timeout_seconds)
+        with self._beside() as client:
+            firsts = _border(client, places, OFFSET_BEGINNING, timeout_seconds)
+            ends = _border(client, places, OFFSET_END, timeout_seconds)
         return {place: (firsts[place], ends[place]) for place in places}
 
     def lag(self, positions: Mapping[Place, int]) -> int:
@@ -225,16 +233,17 @@ class GroupConsumer:
         """Close. A static member stays in the group until its session ends or its next life takes its place."""
         self._client.close()
 
-    def _border(self, places: Collection[Place], logical: int, timeout_seconds: float) -> dict[Place, int]:
-        if not places:
-            return {}
-        # The request by time takes the two logical offsets for times, and keeps the isolation level.
-        asked = [TopicPartition(*place, logical) for place in places]
-        return _patiently(
-            lambda left: _offsets_in(self._client.offsets_for_times(asked, timeout=left)),
-            "first or end offsets",
-            timeout_seconds,
-        )
+    @contextlib.contextmanager
+    def _beside(self) -> Iterator[Consumer]:
+        """A client for questions, which joins no group.
+
+        The member's own questions would wait behind its fetch, half a second each while nothing comes (measured).
+        """
+        client = Consumer({**self._settings, **NEEDED, **ClientLog().settings()})
+        try:
+            yield client
+        finally:
+            client.close()
 
     def _on_assign(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         self._rebalances += 1
@@ -263,7 +272,7 @@ class GroupConsumer:
                 "and consumer.override.auto.offset.reset is none"
             )
         logical = OFFSET_END if self._start_at == "latest" else OFFSET_BEGINNING
-        resolved = self._border(fresh, logical, self._timeout_seconds)
+        resolved = _border(self._client, fresh, logical, self._timeout_seconds)
         return {
             place: Start(committed[place], True) if place in committed else Start(resolved[place], False)
             for place in places
@@ -321,6 +330,26 @@ _PASSING = {
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     KafkaError._MAX_POLL_EXCEEDED,
 }
+
+
+def _list_topics(client: Consumer, timeout_seconds: float) -> dict[str, TopicMetadata]:
+    try:
+        topics: dict[str, TopicMetadata] = client.list_topics(timeout=timeout_seconds).topics
+    except KafkaException as error:
+        raise as_ours(error.args[0], "list topics") from error
+    return topics
+
+
+def _border(client: Consumer, places: Collection[Place], logical: int, timeout_seconds: float) -> dict[Place, int]:
+    if not places:
+        return {}
+    # The request by time takes the two logical offsets for times, and keeps the isolation level.
+    asked = [TopicPartition(*place, logical) for place in places]
+    return _patiently(
+        lambda left: _offsets_in(client.offsets_for_times(asked, timeout=left)),
+        "first or end offsets",
+        timeout_seconds,
+    )
 
 
 def _patiently(ask: Callable[[float], dict[Place, int]], what: str, timeout_seconds: float) -> dict[Place, int]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from engine.api.errors import ConnectError, RetriableError, UnreachableError
@@ -37,6 +37,7 @@ class TopicsPort(Protocol):
 
     def subscribe(self, topics: Sequence[str]) -> None: ...
     def topic_names(self, timeout_seconds: float) -> list[str]: ...
+    def learn_topics(self, topics: Collection[str], timeout_seconds: float) -> None: ...
 
 
 class Subscriber:
@@ -69,19 +70,23 @@ class Subscriber:
 
     def tick(self, now_ns: int) -> None:
         """Look for new topics when it is time."""
-        if now_ns >= self._look_at_ns and not self._is_known:
+        if now_ns >= self._look_at_ns:
             self.look(now_ns)
 
     def look(self, now_ns: int) -> None:
-        """Look for new topics now."""
+        """Look for new topics now, unless all of a list are known to be there."""
+        if self._is_known:
+            return
         try:
             names = self._port.topic_names(self._timeout_seconds)
+            self._is_known = bool(self._listed) and set(self._listed).issubset(names)
+            if self._is_known:
+                self._port.learn_topics(self._listed, self._timeout_seconds)
         except (RetriableError, UnreachableError) as error:
             logger.warning("looking for topics: %s", error)
             self._look_at_ns = now_ns + MISSING_NS_MAX
             return
         if self._pattern is None:
-            self._is_known = set(self._listed).issubset(names)
             is_missing = not self._is_known
         else:
             matching = [name for name in names if self._pattern.fullmatch(name) and name not in INTERNAL]
