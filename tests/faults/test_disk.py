@@ -9,7 +9,6 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -49,13 +48,13 @@ def fill(folder: Path, leave_bytes: int = 0) -> Path:
     return hog
 
 
-def pipeline(kafka: Kafka, topic: str, folder: Path, out: Path, *, rate: float = 0, **more: Any) -> None:
+def pipeline(kafka: Kafka, topic: str, folder: Path, out: Path, *, rate: float = 0, store: Path | None = None) -> None:
     worker = {
         "bootstrap.servers": kafka.bootstrap,
         "key.converter": TEXT,
         "value.converter": TEXT,
         "offset.flush.interval.ms": 100,
-        **more,
+        **({} if store is None else {"offset.storage.file.filename": store}),
     }
     source = {
         "connector.class": "Generator",
@@ -115,7 +114,7 @@ def test_a_store_that_cannot_be_written_any_more_fails_its_source_and_nothing_is
     kafka: Kafka, topic: str, tmp_path: Path, small_disk: Path
 ) -> None:
     out = tmp_path / "out.txt"
-    pipeline(kafka, topic, tmp_path, out, rate=RECORDS / 4, **{"offset.storage.file.filename": small_disk / "offsets"})
+    pipeline(kafka, topic, tmp_path, out, rate=RECORDS / 4, store=small_disk / "offsets")
     with Millrace("run", "pipeline.toml", "--json", folder=tmp_path) as millrace:
         wait.until(lambda: len(lines(out)) > 100, "lines")
         hog = fill(small_disk)
@@ -134,7 +133,7 @@ def test_a_run_on_a_full_disk_says_so_before_anything_starts(
     kafka: Kafka, topic: str, tmp_path: Path, small_disk: Path
 ) -> None:
     out = tmp_path / "out.txt"
-    pipeline(kafka, topic, tmp_path, out, **{"offset.storage.file.filename": small_disk / "offsets"})
+    pipeline(kafka, topic, tmp_path, out, store=small_disk / "offsets")
     hog = fill(small_disk)
     with Millrace("run", "pipeline.toml", "--json", folder=tmp_path) as millrace:
         assert millrace.wait() == 1, millrace.stderr
@@ -142,12 +141,11 @@ def test_a_run_on_a_full_disk_says_so_before_anything_starts(
     assert "No space left on device" in millrace.stderr
     assert "Traceback" not in millrace.stderr
     hog.unlink()
-    check_lines_after = run(tmp_path, code=0).report()["totals"]["repeated_at_most"]
-    check_lines(lines(out), check_lines_after)
+    check_lines(lines(out), run(tmp_path, code=0).report()["totals"]["repeated_at_most"])
 
 
 def test_a_place_that_may_not_be_written_is_named(kafka: Kafka, topic: str, tmp_path: Path, small_disk: Path) -> None:
-    pipeline(kafka, topic, tmp_path, tmp_path / "out.txt", **{"offset.storage.file.filename": small_disk / "offsets"})
+    pipeline(kafka, topic, tmp_path, tmp_path / "out.txt", store=small_disk / "offsets")
     # Not by permissions: root may write everywhere but on what is mounted read-only.
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     with Millrace("run", "pipeline.toml", "--json", folder=tmp_path) as millrace:

@@ -27,149 +27,18 @@ from msgspec.structs import replace
 
 from engine.api.errors import ConnectError, RecordTooLargeError
 from engine.api.record import Header, SourceRecord
-from engine.api.task import RecordMetadata, SourceTask
-from engine.clock import SystemClock
-from engine.config.clients import producer_settings
-from engine.config.line import Timing
-from engine.config.worker import read_worker, ring_bytes
-from engine.kafka.producer import BatchProducer
-from engine.offsets.store import OffsetStore, encode_part
-from engine.pump.delivery import Delivery
 from engine.shm.board import Measure, Stage
 from tests.harness import topics
-from tests.harness.banks import SourceBanks, line_spec
 from tests.harness.kafka import KafkaServer, UserKafka
+from tests.harness.source_line import AnsweredRecords, Records, SourceLine, numbered
 from tests.vectors.cases import cases
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 Kafka = KafkaServer | UserKafka
 LIMIT_S = 30.0
-BROKER_S = 10.0
 PARTITIONS = 4
-SOURCE = {"source": "records"}
 HOUR_MS = 3_600_000
-
-
-class Records(SourceTask):
-    """Polls the records it was made with, so many at once, from the stored offset on."""
-
-    def __init__(self, records: Sequence[SourceRecord], at_once: int, between: Callable[[int], None]) -> None:
-        self._records = records
-        self._at_once = at_once
-        self._between = between
-        self.calls: list[str | tuple[Any, RecordMetadata | None]] = []
-
-    def start(self, config: Mapping[str, str]) -> None:
-        self._next = (self.context.offset(SOURCE) or {"next": 0})["next"]
-
-    def poll(self) -> Sequence[SourceRecord]:
-        self._between(self._next)
-        polled = self._records[self._next : self._next + self._at_once]
-        self._next += len(polled)
-        if self._next >= len(self._records):
-            self.context.end()
-        return polled
-
-    def commit(self) -> None:
-        self.calls.append("commit")
-
-
-class AnsweredRecords(Records):
-    """Hears of every record."""
-
-    def commit_record(self, record: SourceRecord, metadata: RecordMetadata | None) -> None:
-        self.calls.append((record.value, metadata))
-
-
-class Source:
-    """A source line of this process on a real broker; each `run` is a life of it."""
-
-    def __init__(
-        self,
-        bootstrap: str,
-        folder: Path,
-        records: Sequence[SourceRecord],
-        *,
-        at_once: int = 50,
-        settings: Mapping[str, str] | None = None,
-        task: type[Records] = Records,
-        between: Callable[[int], None] = lambda _: None,
-    ) -> None:
-        """settings: of the producer, in Java's names. between: called before each poll with the next number."""
-        self.records = list(records)
-        worker = read_worker(
-            {"bootstrap.servers": bootstrap, "key.converter": "x", "value.converter": "x"},
-            file="worker.toml",
-            is_strict=True,
-            offsets_file=str(folder / "offsets"),
-        )
-        overrides = {f"producer.override.{key}": value for key, value in (settings or {}).items()}
-        client = producer_settings({}, overrides, worker_config=worker, name="records", task=0)
-        self.store = OffsetStore(folder / "offsets.millrace.db")
-        spec = line_spec(
-            "source",
-            connector="records",
-            kafka={**client.settings, "log_level": 2},
-            record_bytes_max=client.record_bytes_max,
-            ring_bytes=ring_bytes(max(worker.ring_bytes, 4 * (client.record_bytes_max + 8192))),
-            store=str(folder / "offsets.millrace.db"),
-            wants_commit_record=task is AnsweredRecords,
-            timing=Timing(commit_interval=0.05, broker_timeout=BROKER_S),
-        )
-        clock = SystemClock()
-        self.task: Records
-
-        def make_task() -> SourceTask:
-            self.task = task(self.records, at_once, between)
-            return self.task
-
-        def make_delivery() -> Delivery:
-            return Delivery(
-                BatchProducer,
-                spec.kafka,
-                wants_each=spec.wants_commit_record,
-                timeout_seconds=BROKER_S,
-                now_ns=clock.monotonic_ns,
-            )
-
-        self.banks = SourceBanks(spec, make_delivery, self.store, make_task, clock)
-
-    def run(self) -> Exception | None:
-        """Step both banks to the end; returns why either of them failed."""
-        self.banks.start()
-        task, pump = self.banks.task, self.banks.pump
-        deadline = time.monotonic() + LIMIT_S
-        while not (task.is_over and pump.is_over):
-            assert time.monotonic() < deadline, "it does not come to an end"
-            idle = 0.0 if task.is_over else task.step()
-            try:
-                idle = min(idle, pump.step())
-            except ConnectError as error:
-                pump.fail(error)
-                break
-            if idle > 0:
-                time.sleep(0.001)  # as the processes wait for their bells
-        pump.stop()
-        task.stop()
-        del self.banks.task, self.banks.pump  # and the client with them, before its broker is gone
-        return pump.failure or task.failure
-
-    @property
-    def stored(self) -> int:
-        """The offset in the store: how many records are done with."""
-        return int((self.store.offsets("records").get(encode_part(SOURCE)) or {"next": 0})["next"])
-
-
-def record(number: int, topic: str, value: bytes | None = None, **more: Any) -> SourceRecord:
-    """The record of a number; its value is the number, unless it is told."""
-    return SourceRecord(
-        topic=topic,
-        value=b"%d" % number if value is None and "null" not in more else value,
-        source_partition=SOURCE,
-        source_offset={"next": number + 1},
-        **{key: given for key, given in more.items() if key != "null"},
-    )
 
 
 def padded(number: int, size: int) -> bytes:
@@ -259,8 +128,8 @@ def test_a_record_that_the_topic_does_not_take_is_named_and_nothing_is_stored_pa
         more["key"] = b"one key"
     else:
         more["partition"] = 1
-    records = [record(number, topic, padded(number, 5000 if number == 620 else 40), **more) for number in range(1000)]
-    source = Source(
+    records = [numbered(number, topic, padded(number, 5000 if number == 620 else 40), **more) for number in range(1000)]
+    source = SourceLine(
         kafka.bootstrap,
         tmp_path,
         records,
@@ -297,7 +166,9 @@ def test_many_small_records_arrive_on_a_topic_that_takes_small_batches_only(
     kafka: Kafka, make_topic: Callable[..., str], tmp_path: Path
 ) -> None:
     topic = make_topic(max_message_bytes="2000")
-    source = Source(kafka.bootstrap, tmp_path, [record(number, topic, padded(number, 100)) for number in range(200)])
+    source = SourceLine(
+        kafka.bootstrap, tmp_path, [numbered(number, topic, padded(number, 100)) for number in range(200)]
+    )
     assert source.run() is None
     assert sorted(chain(*numbers_in(kafka.bootstrap, topic).values())) == list(range(200))
 
@@ -311,8 +182,8 @@ def test_a_topic_that_begins_to_take_small_batches_only_while_it_is_written_gets
         if number == 1000 and source.stored == 1000:
             limit(kafka.bootstrap, topic, max_message_bytes="2000")
 
-    records = [record(number, topic, padded(number, 100), partition=0) for number in range(3000)]
-    source = Source(kafka.bootstrap, tmp_path, records, at_once=500, between=between)
+    records = [numbered(number, topic, padded(number, 100), partition=0) for number in range(3000)]
+    source = SourceLine(kafka.bootstrap, tmp_path, records, at_once=500, between=between)
     assert source.run() is None
     seen = numbers_in(kafka.bootstrap, topic)[0]
     assert firsts(seen) == list(range(3000))
@@ -324,10 +195,10 @@ def test_a_second_topic_that_takes_small_batches_only_costs_the_first_nothing(
 ) -> None:
     large, small = make_topic(1), make_topic(1, max_message_bytes="2000")
     records = [
-        record(number, small if number // 100 % 2 else large, padded(number, 100), partition=0)
+        numbered(number, small if number // 100 % 2 else large, padded(number, 100), partition=0)
         for number in range(2000)
     ]
-    source = Source(kafka.bootstrap, tmp_path, records, at_once=100)
+    source = SourceLine(kafka.bootstrap, tmp_path, records, at_once=100)
     assert source.run() is None
     assert firsts(numbers_in(kafka.bootstrap, large)[0]) == [one for one in range(2000) if one // 100 % 2 == 0]
     assert firsts(numbers_in(kafka.bootstrap, small)[0]) == [one for one in range(2000) if one // 100 % 2]
@@ -339,10 +210,10 @@ def test_a_timestamp_that_the_topic_does_not_take_is_named(
     topic = make_topic(1, message_timestamp_after_max_ms=str(HOUR_MS))
     now_ms = time.time_ns() // 1_000_000
     records = [
-        record(number, topic, timestamp=now_ms + (2 * HOUR_MS if number == 70 else 0), partition=0)
+        numbered(number, topic, timestamp=now_ms + (2 * HOUR_MS if number == 70 else 0), partition=0)
         for number in range(200)
     ]
-    source = Source(kafka.bootstrap, tmp_path, records)
+    source = SourceLine(kafka.bootstrap, tmp_path, records)
     failure = source.run()
     assert isinstance(failure, ConnectError)
     for word in (topic, "record 21 of 50", "INVALID_TIMESTAMP"):
@@ -355,8 +226,8 @@ def test_a_record_without_a_key_for_a_compacted_topic_is_named(
     kafka: Kafka, make_topic: Callable[..., str], tmp_path: Path
 ) -> None:
     topic = make_topic(1, cleanup_policy="compact")
-    records = [record(number, topic, key=None if number == 70 else b"%d" % number) for number in range(200)]
-    source = Source(kafka.bootstrap, tmp_path, records)
+    records = [numbered(number, topic, key=None if number == 70 else b"%d" % number) for number in range(200)]
+    source = SourceLine(kafka.bootstrap, tmp_path, records)
     failure = source.run()
     assert isinstance(failure, ConnectError)
     for word in (topic, "record 21 of 50", "INVALID_RECORD"):
@@ -369,8 +240,8 @@ def test_a_partition_that_the_topic_has_not_is_named(
     kafka: Kafka, make_topic: Callable[..., str], tmp_path: Path
 ) -> None:
     topic = make_topic(2)
-    records = [record(number, topic, partition=5 if number == 70 else 1) for number in range(200)]
-    source = Source(kafka.bootstrap, tmp_path, records)
+    records = [numbered(number, topic, partition=5 if number == 70 else 1) for number in range(200)]
+    source = SourceLine(kafka.bootstrap, tmp_path, records)
     failure = source.run()
     assert isinstance(failure, ConnectError)
     for word in (topic, "record 21 of 50", "partition"):
@@ -389,8 +260,8 @@ def test_keys_go_to_the_partition_that_java_chooses(
         for case in cases("partitioner")
     }
     topic = make_topic(7)
-    source = Source(
-        kafka.bootstrap, tmp_path, [record(number, topic, key=key) for number, key in enumerate(wanted)], at_once=20
+    source = SourceLine(
+        kafka.bootstrap, tmp_path, [numbered(number, topic, key=key) for number, key in enumerate(wanted)], at_once=20
     )
     assert source.run() is None
     read = topics.consume_all(kafka.bootstrap, topic)
@@ -409,7 +280,7 @@ def test_every_member_of_a_record_arrives_and_each_partition_keeps_the_order(
         for member in rng.sample(["key", "headers", "timestamp", "partition"], k=rng.randint(0, 4)):
             for at in range(begin, begin + 100):
                 records[at] = with_default(records[at], member)
-    source = Source(kafka.bootstrap, tmp_path, records, at_once=100, task=task)
+    source = SourceLine(kafka.bootstrap, tmp_path, records, at_once=100, task=task)
     began_ms = time.time_ns() // 1_000_000
     assert source.run() is None
     read = topics.consume_all(kafka.bootstrap, topic)
@@ -432,7 +303,7 @@ def test_every_member_of_a_record_arrives_and_each_partition_keeps_the_order(
         check_answers(source, topic, places)
 
 
-def check_answers(source: Source, topic: str, places: Mapping[int, tuple[int, topics.Stored]]) -> None:
+def check_answers(source: SourceLine, topic: str, places: Mapping[int, tuple[int, topics.Stored]]) -> None:
     """Each record was answered once, in order, with its place, before the `commit` that covers it."""
     answers = [call for call in source.task.calls if not isinstance(call, str)]
     assert [number_of(value) for value, _ in answers] == list(range(len(source.records)))
@@ -451,7 +322,7 @@ def number_of(value: bytes | None) -> int:
 def mixed(number: int, topic: str, rng: random.Random) -> SourceRecord:
     """A record with any of its members there or not."""
     headers = [Header(rng.choice("ab"), rng.choice([b"", b"x", None])) for _ in range(rng.randint(0, 3))]
-    return record(
+    return numbered(
         number,
         topic,
         key=rng.choice([None, b"", b"%d" % rng.randint(0, 9)]),
@@ -468,9 +339,9 @@ def with_default(sent: SourceRecord, member: str) -> SourceRecord:
 def test_values_of_every_size_up_to_the_limit_and_none_arrive(kafka: Kafka, topic: str, tmp_path: Path) -> None:
     sizes = [0, 1, 2, 999_000, 0, 500_000, 1, 1_000_000, 3, 0, 1_000_000, 1]
     values = [rb"x" * size for size in sizes]
-    records = [record(number, topic, value, partition=0) for number, value in enumerate(values)]
-    records.append(record(len(records), topic, None, null=True, partition=0))
-    source = Source(kafka.bootstrap, tmp_path, records, at_once=4)
+    records = [numbered(number, topic, value, partition=0) for number, value in enumerate(values)]
+    records.append(numbered(len(records), topic, None, null=True, partition=0))
+    source = SourceLine(kafka.bootstrap, tmp_path, records, at_once=4)
     assert source.run() is None
     assert [one.value for one in topics.consume_all(kafka.bootstrap, topic)[0]] == [*values, None]
 
@@ -478,8 +349,8 @@ def test_values_of_every_size_up_to_the_limit_and_none_arrive(kafka: Kafka, topi
 def test_a_record_larger_than_max_request_size_is_named_with_what_to_raise(
     kafka: Kafka, topic: str, tmp_path: Path
 ) -> None:
-    records = [record(number, topic, padded(number, 2_000_000 if number == 70 else 10)) for number in range(200)]
-    source = Source(kafka.bootstrap, tmp_path, records)
+    records = [numbered(number, topic, padded(number, 2_000_000 if number == 70 else 10)) for number in range(200)]
+    source = SourceLine(kafka.bootstrap, tmp_path, records)
     failure = source.run()
     assert isinstance(failure, RecordTooLargeError)
     for word in (topic, "2000000 bytes", "max.request.size"):
@@ -493,14 +364,14 @@ def test_large_records_arrive_where_client_and_topic_take_them(
 ) -> None:
     topic = make_topic(1, max_message_bytes="6000000")
     sizes = [10, 5_000_000, 10, 4_999_999, 3]
-    records = [record(number, topic, padded(number, size), partition=0) for number, size in enumerate(sizes)]
-    source = Source(kafka.bootstrap, tmp_path, records, settings={"max.request.size": "5500000"}, at_once=2)
+    records = [numbered(number, topic, padded(number, size), partition=0) for number, size in enumerate(sizes)]
+    source = SourceLine(kafka.bootstrap, tmp_path, records, settings={"max.request.size": "5500000"}, at_once=2)
     assert source.run() is None
     assert [len(one.value or b"") for one in topics.consume_all(kafka.bootstrap, topic)[0]] == sizes
 
 
 def test_what_was_acknowledged_is_counted_once(kafka: Kafka, topic: str, tmp_path: Path) -> None:
-    source = Source(kafka.bootstrap, tmp_path, [record(number, topic) for number in range(500)])
+    source = SourceLine(kafka.bootstrap, tmp_path, [numbered(number, topic) for number in range(500)])
     assert source.run() is None
     row = source.banks.row
     for stage in (Stage.PRODUCE, Stage.ACKNOWLEDGE, Stage.STORE):
