@@ -106,7 +106,9 @@ def start(fork: Fork[ChildT_co], topics: Sequence[str] = ()) -> Started[ChildT_c
     finally:
         os.close(writing)
     # A child that ends without a word closes the pipe, which is an answer, too.
-    is_ready = bool(select.select([reading], [], [], START_SECONDS)[0])
+    poll = select.poll()
+    poll.register(reading, select.POLLIN)
+    is_ready = bool(poll.poll(START_SECONDS * 1000))
     bootstrap = os.read(reading, _ADDRESS_BYTES_MAX).decode() if is_ready else ""
     if not bootstrap:
         os.close(reading)

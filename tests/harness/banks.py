@@ -11,6 +11,7 @@ Used by: tests/simulation (on a virtual clock, with a fake Kafka), tests/kafka (
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -76,7 +77,9 @@ class LineMemory:
 
     def __init__(self, spec: LineSpec) -> None:
         self._spec = spec
-        self._board = Board(segment.create("board", board_bytes(1)))
+        descriptor = segment.create("board", board_bytes(1))
+        self._board = Board(descriptor)
+        os.close(descriptor)  # mapped, it lives on
         self._board.begin(1)
         self.row: Row = self._board.row(self._board.add(Identity(spec.connector, spec.task, spec.type, spec.plugin)))
         self.channel: Channel | None = None
@@ -96,6 +99,9 @@ class LineMemory:
         if self.channel is not None:
             self.channel.close()
             self.channel = None
+
+    def __del__(self) -> None:
+        self.end()  # a session makes thousands of lines, and a process may have a thousand descriptors
 
     def aim(self, target: Target) -> None:
         """Tell the banks what to become."""
