@@ -190,13 +190,15 @@ class GroupConsumer:
         with self._beside() as client:
             return list(_list_topics(client, timeout_seconds))
 
-    def learn_topics(self, topics: Collection[str], timeout_seconds: float) -> None:
+    def learn_topics(self, topics: Collection[str], timeout_seconds: float) -> bool:
         """Have the member itself look for these, unless it has some of each; else it looks now and then only.
 
-        Raises ConnectError.
+        Returns whether it has. Raises ConnectError.
         """
-        if not {part.topic for part in self._client.assignment()}.issuperset(topics):
+        has_all = {part.topic for part in self._client.assignment()}.issuperset(topics)
+        if not has_all:
             _list_topics(self._client, timeout_seconds)
+        return has_all
 
     def borders(self, places: Collection[Place], timeout_seconds: float) -> dict[Place, tuple[int, int]]:
         """First and end offset of partitions, under the consumer's isolation level. Raises ConnectError."""

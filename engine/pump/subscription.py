@@ -25,6 +25,8 @@ SECOND_NS = 1_000_000_000
 MISSING_NS = SECOND_NS // 2
 #: ... up to this.
 MISSING_NS_MAX = 30 * SECOND_NS
+#: A topic is listed before its partitions have leaders, and not every member gets some of each: the member looks again.
+LEARNINGS_MAX = 4
 #: A pattern is matched anew after so many milliseconds, unless the client's settings say otherwise.
 REFRESH_KEYS = ("topic.metadata.refresh.interval.ms", "metadata.max.age.ms")
 REFRESH_MS = 300_000
@@ -37,7 +39,7 @@ class TopicsPort(Protocol):
 
     def subscribe(self, topics: Sequence[str]) -> None: ...
     def topic_names(self, timeout_seconds: float) -> list[str]: ...
-    def learn_topics(self, topics: Collection[str], timeout_seconds: float) -> None: ...
+    def learn_topics(self, topics: Collection[str], timeout_seconds: float) -> bool: ...
 
 
 class Subscriber:
@@ -57,7 +59,8 @@ class Subscriber:
         self._refresh_ns = _refresh_ms(settings) * 1_000_000
         self._pause_ns = MISSING_NS
         self._look_at_ns = 0
-        self._is_known = False  # every topic of the list is there
+        self._learnings = 0
+        self._is_known = False  # every topic of the list is there, and the member has had the time to see it
         self.topics: tuple[str, ...] = ()  # subscribed to now
 
     def start(self, now_ns: int) -> None:
@@ -79,9 +82,10 @@ class Subscriber:
             return
         try:
             names = self._port.topic_names(self._timeout_seconds)
-            self._is_known = bool(self._listed) and set(self._listed).issubset(names)
-            if self._is_known:
-                self._port.learn_topics(self._listed, self._timeout_seconds)
+            if self._listed and set(self._listed).issubset(names):
+                self._learnings += 1
+                has_all = self._port.learn_topics(self._listed, self._timeout_seconds)
+                self._is_known = has_all or self._learnings >= LEARNINGS_MAX
         except (RetriableError, UnreachableError) as error:
             logger.warning("looking for topics: %s", error)
             self._look_at_ns = now_ns + MISSING_NS_MAX

@@ -386,8 +386,8 @@ class FakeConsumer:
     def topic_names(self, timeout_seconds: float) -> list[str]:
         return list(self._topics)
 
-    def learn_topics(self, topics: Collection[str], timeout_seconds: float) -> None:
-        """It knows all there are."""
+    def learn_topics(self, topics: Collection[str], timeout_seconds: float) -> bool:
+        return True
 
     def borders(self, places: Collection[Place], timeout_seconds: float) -> dict[Place, tuple[int, int]]:
         return {place: (0, self._kafka.ends.get(place, 0)) for place in places}
