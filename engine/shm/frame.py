@@ -19,6 +19,7 @@ from engine.api.batch import Run
 
 __all__ = [
     "Acknowledged",
+    "ArrivedSinkFrame",
     "Assigned",
     "CommitNow",
     "End",
@@ -35,6 +36,7 @@ __all__ = [
     "Stored",
     "Tail",
     "decode_down",
+    "decode_headers",
     "decode_sink",
     "decode_source",
     "decode_up",
@@ -44,6 +46,7 @@ __all__ = [
 
 Payloads = list[bytes | None]
 Headers = list[tuple[str, bytes | None]]
+_NIL = b"\xc0"  # msgpack's None
 
 
 class SourceOffset(Struct, array_like=True, frozen=True):
@@ -85,6 +88,25 @@ class SinkFrame(Struct, array_like=True, tag=3):
     timestamps: list[int]
     timestamp_type: int
     headers: list[Headers] | None = None
+
+
+class ArrivedSinkFrame(Struct, array_like=True, tag=3):
+    """A `SinkFrame` as the task reads it: the headers stay the bytes they are until somebody looks at one.
+
+    bench/micro/test_frame.py: reading two headers a record takes 0.3 us, skipping them 0.02.
+    """
+
+    runs: list[Run]
+    size_bytes: int
+    values: Payloads
+    keys: Payloads | None
+    timestamps: list[int]
+    timestamp_type: int
+    headers: msgspec.Raw = msgspec.Raw(b"\xc0")  # of the ring's memory: copy what is kept
+
+    def has_headers(self) -> bool:
+        """Whether any record has one."""
+        return bytes(self.headers) != _NIL
 
 
 class Assigned(Struct, array_like=True, tag=4):
@@ -172,6 +194,7 @@ _ENCODER = msgspec.msgpack.Encoder()
 encode = _ENCODER.encode
 encode_into = _ENCODER.encode_into
 decode_source = msgspec.msgpack.Decoder(SourceFrame | End).decode
-decode_sink = msgspec.msgpack.Decoder(SinkFrame | Assigned | Tail).decode
+decode_sink = msgspec.msgpack.Decoder(ArrivedSinkFrame | Assigned | Tail).decode
+decode_headers = msgspec.msgpack.Decoder(list[Headers]).decode
 decode_up = msgspec.msgpack.Decoder(Flushed | Revoked | Seek | Pause | Resume).decode
 decode_down = msgspec.msgpack.Decoder(Revoke | Stored | Acknowledged | CommitNow).decode

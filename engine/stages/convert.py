@@ -14,10 +14,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, overload
 
+import msgspec
+
 from engine.api.batch import Repeat, Run, SinkBatch
 from engine.api.converter import Converter, Failure, HeaderConverter
+from engine.api.errors import DataError
 from engine.api.record import Header, SinkRecord
-from engine.shm.frame import Headers, Payloads, SinkFrame
+from engine.shm.frame import ArrivedSinkFrame, Headers, Payloads, decode_headers
 from engine.stages.outgoing import Outgoing
 from engine.stages.transform import RecordError
 
@@ -67,7 +70,7 @@ def encode(batch: Outgoing, converters: Converters) -> EncodedColumns:
     return EncodedColumns(values, keys, headers, failed)
 
 
-def decode(frame: SinkFrame, converters: Converters) -> tuple[SinkBatch, RecordError | None]:
+def decode(frame: ArrivedSinkFrame, converters: Converters) -> tuple[SinkBatch, RecordError | None]:
     """The batch of a frame, up to the first record that cannot be converted."""
     count = len(frame.values)
     runs = frame.runs
@@ -78,8 +81,8 @@ def decode(frame: SinkFrame, converters: Converters) -> tuple[SinkBatch, RecordE
     key = converters.key.to_connect(topic, Repeat(None, count) if frame.keys is None else frame.keys)
     failed = _first([*value.failures, *key.failures])
     headers: Sequence[Sequence[Header]] = ()
-    if frame.headers is not None:
-        headers = LazyHeaders(topic, frame.headers, converters.header)
+    if frame.has_headers():
+        headers = LazyHeaders(runs, frame.headers.copy(), converters.header)
     end = count if failed is None else failed.index
     whole = failed is None
     batch = SinkBatch(
@@ -111,25 +114,49 @@ def cut_runs(runs: Sequence[Run], count: int) -> list[Run]:
 
 
 class LazyHeaders(Sequence[Sequence[Header]]):
-    """A column of headers that are converted when a connector looks at them; most never do."""
+    """A column of headers that are read and converted when a connector looks at them; most never do."""
 
-    def __init__(self, topic: str, raw: Sequence[Headers], converter: HeaderConverter) -> None:
-        self._topic = topic
+    def __init__(
+        self, runs: Sequence[Run], raw: msgspec.Raw, converter: HeaderConverter, end: int | None = None
+    ) -> None:
+        """end: slots of the column; None: those of all runs."""
+        self._runs = runs
         self._raw = raw
         self._converter = converter
+        self._end = sum(run.count for run in runs) if end is None else end
+        self._read: list[Headers] | None = None
 
     def __len__(self) -> int:
-        return len(self._raw)
+        return self._end
 
     @overload
     def __getitem__(self, index: int) -> Sequence[Header]: ...
     @overload
-    def __getitem__(self, index: slice) -> LazyHeaders: ...
+    def __getitem__(self, index: slice) -> Sequence[Sequence[Header]]: ...
     def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
-            return LazyHeaders(self._topic, self._raw[index], self._converter)
-        convert = self._converter.to_connect_header
-        return [convert(self._topic, key, payload) for key, payload in self._raw[index]]
+            begin, end, step = index.indices(self._end)
+            if begin == 0 and step == 1:
+                return LazyHeaders(self._runs, self._raw, self._converter, end)
+            return [self[position] for position in range(begin, end, step)]
+        if not -self._end <= index < self._end:
+            raise IndexError(index)
+        if self._read is None:
+            self._read = decode_headers(self._raw)
+        at = index % self._end
+        topic = self._runs[0].topic
+        return [self._converted(at, topic, key, payload) for key, payload in self._read[at]]
+
+    def _converted(self, at: int, topic: str, key: str, payload: bytes | None) -> Header:
+        try:
+            return self._converter.to_connect_header(topic, key, payload)
+        except Exception as error:  # whatever a plugin raises, it must name its record
+            places = [(run.partition, offset) for run in self._runs for offset in run.offset_column()]
+            partition, offset = places[at]
+            raise DataError(
+                f'header "{key}" of the record at topic {topic}, partition {partition}, offset {offset} could not be '
+                f"converted: {error}"
+            ) from error
 
 
 class TransformedBatch(SinkBatch):

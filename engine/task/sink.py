@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 
+import msgspec
 from msgspec import Struct
 
 from engine.api.batch import Run, SinkBatch
@@ -29,7 +30,7 @@ from engine.config.line import LineSpec
 from engine.shm import frame
 from engine.shm.board import Measure, Phase, Row, Stage, Target, Word
 from engine.shm.channel import TaskSide
-from engine.shm.frame import Assigned, Flushed, Position, Revoke, Revoked, SinkFrame, Tail
+from engine.shm.frame import ArrivedSinkFrame, Assigned, Flushed, Position, Revoke, Revoked, Tail
 from engine.stages import convert
 from engine.stages.convert import Converters, TransformedBatch
 from engine.stages.transform import RecordError, transform
@@ -182,8 +183,8 @@ class SinkTaskBank:
         self._take(frame.decode_sink(message))
         return 0.0
 
-    def _take(self, message: SinkFrame | Assigned | Tail) -> None:
-        if isinstance(message, SinkFrame):
+    def _take(self, message: ArrivedSinkFrame | Assigned | Tail) -> None:
+        if isinstance(message, ArrivedSinkFrame):
             self._deliver(message)
             return
         self._release()
@@ -203,7 +204,7 @@ class SinkTaskBank:
         if places:
             self._task.open(places)
 
-    def _deliver(self, message: SinkFrame) -> None:
+    def _deliver(self, message: ArrivedSinkFrame) -> None:
         message = self._without_foreign(message)
         if not message.values:
             self._release()
@@ -252,7 +253,7 @@ class SinkTaskBank:
         )
         self.failure.__cause__ = bad.error
 
-    def _without_foreign(self, message: SinkFrame) -> SinkFrame:
+    def _without_foreign(self, message: ArrivedSinkFrame) -> ArrivedSinkFrame:
         """The frame without records of partitions that are paused, given up or sought since it was written."""
         if all(self._is_wanted(run) for run in message.runs):
             return message
@@ -264,12 +265,18 @@ class SinkTaskBank:
                 keep.extend(range(at, at + run.count))
                 runs.append(run)
             at += run.count
-        columns = [
-            column and [column[index] for index in keep]
-            for column in (message.values, message.keys, message.timestamps, message.headers)
-        ]
-        values, keys, timestamps, headers = columns
-        return SinkFrame(runs, message.size_bytes, values, keys, timestamps, message.timestamp_type, headers)  # type: ignore[arg-type]
+        kept = ArrivedSinkFrame(
+            runs,
+            message.size_bytes,
+            [message.values[index] for index in keep],
+            message.keys and [message.keys[index] for index in keep],
+            [message.timestamps[index] for index in keep],
+            message.timestamp_type,
+        )
+        if message.has_headers():
+            headers = frame.decode_headers(message.headers)
+            kept.headers = msgspec.Raw(frame.encode([headers[index] for index in keep]))
+        return kept
 
     def _is_wanted(self, run: Run) -> bool:
         part = self._parts.get(TopicPartition(run.topic, run.partition))
