@@ -24,7 +24,7 @@ SECOND_NS = 1_000_000_000
 #: While a topic of the list is missing, or none matches, the topics are asked for after so long, then twice as long...
 MISSING_NS = SECOND_NS // 2
 #: ... up to this.
-MISSING_NS_MAX = 30 * SECOND_NS
+MISSING_NS_MAX = 5 * SECOND_NS
 #: A topic is listed before its partitions have leaders, and not every member gets some of each: the member looks again.
 LEARNINGS_MAX = 4
 #: A pattern is matched anew after so many milliseconds, unless the client's settings say otherwise.
@@ -83,6 +83,8 @@ class Subscriber:
         try:
             names = self._port.topic_names(self._timeout_seconds)
             if self._listed and set(self._listed).issubset(names):
+                if not self._learnings:
+                    self._pause_ns = MISSING_NS
                 self._learnings += 1
                 has_all = self._port.learn_topics(self._listed, self._timeout_seconds)
                 self._is_known = has_all or self._learnings >= LEARNINGS_MAX
