@@ -1,11 +1,13 @@
 """Whatever process of a run is killed, a user is told, nothing is left behind, and the next run starts at once.
 
-Beside it: two workers, which must not get into each other's way.
+Beside it: two workers, which must not get into each other's way. MILLRACE_FAULT_SEEDS kills every bank in turn; else
+only pumps, which have more to leave behind.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,8 +22,11 @@ pytestmark = [pytest.mark.kafka, pytest.mark.faults, pytest.mark.slow]
 
 Kafka = KafkaServer | UserKafka
 TEXT = "org.apache.kafka.connect.storage.StringConverter"
+VICTIMS = ["numbers/0 pump", "copy pump"]
+if "MILLRACE_FAULT_SEEDS" in os.environ:
+    VICTIMS += ["numbers/0 task", "copy task"]
 PARTITIONS = 4
-RECORDS = 20_000
+RECORDS = 12_000
 RATE = 5_000
 #: A run whose supervisor is gone leaves nothing behind for longer.
 LEFT_BEHIND_S = 15.0
@@ -77,7 +82,7 @@ def start(folder: Path, *arguments: str) -> Millrace:
     return Millrace("run", "pipeline.toml", "--json", *arguments, folder=folder)
 
 
-@pytest.mark.parametrize("victim", ["numbers/0 task", "numbers/0 pump", "copy task", "copy pump"])
+@pytest.mark.parametrize("victim", VICTIMS)
 def test_a_process_of_a_line_that_is_killed_is_named_and_its_line_started_again(
     victim: str, kafka: Kafka, topic: str, tmp_path: Path
 ) -> None:
@@ -180,7 +185,9 @@ def test_a_second_worker_on_the_same_store_is_refused_and_the_first_undisturbed(
         report = json.loads(first.stdout)
     assert report["totals"]["restarts"] == 0
     seen = numbers(tmp_path)
-    assert sorted(seen) == list(range(len(seen)))
+    for partition in range(PARTITIONS):
+        here = [number for number in seen if number % PARTITIONS == partition]
+        assert here == list(range(partition, partition + PARTITIONS * len(here), PARTITIONS))
 
 
 def test_two_workers_whose_sinks_share_a_group_share_its_partitions(kafka: Kafka, topic: str, tmp_path: Path) -> None:
