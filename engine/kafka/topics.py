@@ -6,6 +6,8 @@ Not here: topics of connectors, which the brokers create when they are asked for
 
 from __future__ import annotations
 
+import time
+
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # exported unsaid
 
@@ -15,6 +17,9 @@ from engine.kafka.errors import as_ours
 __all__ = ["create_topic", "delete_topic"]
 
 BROKERS_CHOICE = -1  # of the number of replicas
+#: So long a deleted topic must stay away.
+GONE_SECONDS = 1.5
+LOOK_SECONDS = 0.2
 #: librdkafka's own complaints: what it says again becomes one error here.
 _LOG_LEVEL = 2
 
@@ -30,14 +35,41 @@ def create_topic(bootstrap: str, topic: str, partitions: int, timeout_seconds: f
 
 
 def delete_topic(bootstrap: str, topic: str, group: str, timeout_seconds: float) -> None:
-    """The topic and the group that read it are gone. Raises ConnectError."""
+    """The topic and the group that read it are gone, and have been for a moment. Raises ConnectError.
+
+    Right after its clients have ended a broker may still count a member of the group, and has been seen to make the
+    topic again: both are tried until they last.
+    """
     admin = _admin(bootstrap)
+    deadline = time.monotonic() + timeout_seconds
+    gone_since: float | None = None
+    while gone_since is None or time.monotonic() - gone_since < GONE_SECONDS:
+        time.sleep(LOOK_SECONDS)
+        try:
+            is_there = topic in admin.list_topics(timeout=timeout_seconds).topics
+            if is_there:
+                admin.delete_topics([topic], request_timeout=timeout_seconds)[topic].result()
+            is_there |= not _is_group_deleted(admin, group, timeout_seconds)
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                continue  # the listing was older than the deletion
+            raise as_ours(error.args[0], f"delete topic {topic} and group {group} on {bootstrap}") from error
+        if is_there and time.monotonic() > deadline:
+            raise ConnectError(f"topic {topic} and group {group} on {bootstrap} are still there after deleting them")
+        gone_since = None if is_there else gone_since or time.monotonic()
+
+
+def _is_group_deleted(admin: AdminClient, group: str, timeout_seconds: float) -> bool:
+    """Whether the group is gone. Raises KafkaException."""
     try:
-        admin.delete_topics([topic], request_timeout=timeout_seconds)[topic].result()
         admin.delete_consumer_groups([group], request_timeout=timeout_seconds)[group].result()
     except KafkaException as error:
-        if error.args[0].code() != KafkaError.GROUP_ID_NOT_FOUND:
-            raise as_ours(error.args[0], f"delete topic {topic} and group {group} on {bootstrap}") from error
+        code = error.args[0].code()
+        if code == KafkaError.NON_EMPTY_GROUP:
+            return False
+        if code != KafkaError.GROUP_ID_NOT_FOUND:
+            raise
+    return True
 
 
 def _admin(bootstrap: str) -> AdminClient:
