@@ -46,17 +46,27 @@ def delete_topic(bootstrap: str, topic: str, group: str, timeout_seconds: float)
     while gone_since is None or time.monotonic() - gone_since < GONE_SECONDS:
         time.sleep(LOOK_SECONDS)
         try:
-            is_there = topic in admin.list_topics(timeout=timeout_seconds).topics
-            if is_there:
-                admin.delete_topics([topic], request_timeout=timeout_seconds)[topic].result()
-            is_there |= not _is_group_deleted(admin, group, timeout_seconds)
+            is_topic_gone = _is_topic_deleted(admin, topic, timeout_seconds)
+            is_gone = _is_group_deleted(admin, group, timeout_seconds) and is_topic_gone
         except KafkaException as error:
-            if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-                continue  # the listing was older than the deletion
             raise as_ours(error.args[0], f"delete topic {topic} and group {group} on {bootstrap}") from error
-        if is_there and time.monotonic() > deadline:
-            raise ConnectError(f"topic {topic} and group {group} on {bootstrap} are still there after deleting them")
-        gone_since = None if is_there else gone_since or time.monotonic()
+        if time.monotonic() > deadline:
+            what = f"group {group}" if is_topic_gone else f"topic {topic}"
+            raise ConnectError(f"{what} on {bootstrap} is there {timeout_seconds:g} s after it was deleted")
+        gone_since = (gone_since or time.monotonic()) if is_gone else None
+
+
+def _is_topic_deleted(admin: AdminClient, topic: str, timeout_seconds: float) -> bool:
+    """Whether the topic was gone; else it is asked to go. Raises KafkaException."""
+    # All topics are listed: asking for one that is not there would make it.
+    if topic not in admin.list_topics(timeout=timeout_seconds).topics:
+        return True
+    try:
+        admin.delete_topics([topic], request_timeout=timeout_seconds)[topic].result()
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:  # the listing was older than a deletion
+            raise
+    return False
 
 
 def _is_group_deleted(admin: AdminClient, group: str, timeout_seconds: float) -> bool:
