@@ -15,7 +15,7 @@ from engine.shm import frame
 from engine.stages.convert import Converters, decode
 
 RUNS = [Run("orders", 0, 1, 2, 10, 11), Run("orders", 3, 1, 1, 7, 7)]
-HEADERS = [[("a", b"1"), ("a", b"2")], [], [("b", None)]]
+HEADERS: list[list[tuple[str, bytes | None]]] = [[("a", b"1"), ("a", b"2")], [], [("b", None)]]
 
 
 class RefusesTwo(HeaderConverter):
