@@ -26,7 +26,7 @@ RATE = 50_000
 #: At the sink before anybody looks.
 RECORDS = 100_000
 #: A record at a time would be 1; what a bank gets in one turn at full speed is hundreds.
-BATCH_RECORDS_MIN = 50
+BATCH_RECORDS_MIN = 20
 
 
 class Run:
