@@ -170,6 +170,13 @@ TASK_METRICS = (
         lambda task: _plain(task.row.may_be_repeated()),
     ),
     Metric(
+        "millrace_task_given_up_records_total",
+        "counter",
+        "Records that were put and may be done again, because their partitions went to another member before they "
+        "were committed. Sinks only.",
+        _of_sink(Word.GIVEN_UP),
+    ),
+    Metric(
         "millrace_task_lag_records",
         "gauge",
         "Records between a sink's position and the end of its assigned partitions. Sinks only.",

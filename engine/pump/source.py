@@ -226,7 +226,6 @@ class SourcePumpBank:
         if self._polled_stored == self._polled_covered and not is_end:
             return
         self._polled_stored = self._polled_covered
-        self._row.set(Word.STORED_MARK, self._polled_stored)
         stored = self._row.measured(Stage.STORE, Measure.RECORDS)
         self._row.count(Stage.STORE, self._stored_total() - stored)
         self._unsent.append(frame.encode(frame.Stored(self._polled_stored, is_end)))

@@ -139,9 +139,8 @@ class Word(IntEnum):
     RING_USED_BYTES = 35
     PARTITIONS = 36  # sinks: assigned partitions
     GIVEN_UP = 37  # sinks: put, but their partitions were given up without a commit
-    STORED_MARK = 38  # sources: records polled up to which offsets are stored
-    QUEUED = 39  # records in librdkafka's own queue
-    HELD = 40  # 1: a source on the embedded Kafka is held back by its sink
+    QUEUED = 38  # records in librdkafka's own queue
+    HELD = 39  # 1: a source on the embedded Kafka is held back by its sink
 
 
 class Identity(Struct, frozen=True):

@@ -13,7 +13,7 @@ behind a blocked `put`.
 The supervisor holds a `Channel`, which is descriptors and a size, and never maps it; a
 child opens its side. The memory lives until the last descriptor is closed.
 
-Used by: engine.supervisor (makes, empties), engine.task and engine.pump (open).
+Used by: engine.supervisor (makes), engine.task and engine.pump (open).
 Not here: what the frames say (frame.py).
 """
 
@@ -83,11 +83,6 @@ class Channel(Struct, frozen=True):
         data = ring.ring_bytes(self.data_bytes)
         up = data + ring.ring_bytes(NOTICE_BYTES)
         return whole[:data], whole[data:up], whole[up:]
-
-    def empty(self) -> None:
-        """Forget all frames, when neither process of the line lives."""
-        for part in self.parts():
-            ring.empty(part)
 
 
 class TaskSide:

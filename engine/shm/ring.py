@@ -12,9 +12,9 @@ The reader may look at many frames before it releases the first: between head an
 reader's own position stand the frames in flight. A reader that is forked anew begins
 at head, a writer at tail; so nothing that was published is lost with either.
 
-Used by: engine.task and engine.pump, on opposite banks.
-Not here: what a frame means (frame.py), how long to wait (wait.py), where the bytes
-live (channel.py).
+Used by: engine.shm.channel; the task process and the pump stand on opposite banks.
+Not here: what a frame means (frame.py), how long to wait (engine/bank.py), where the
+bytes live (channel.py).
 Source: cursor rules after LMAX Disruptor; framing after Agrona's one-to-one ring
 (both Apache-2.0). Read for ideas, written anew.
 """
@@ -25,7 +25,7 @@ from collections import deque
 
 from engine.shm import segment
 
-__all__ = ["FrameTooLargeError", "RingReader", "RingWriter", "empty", "largest_frame_bytes", "ring_bytes"]
+__all__ = ["FrameTooLargeError", "RingReader", "RingWriter", "largest_frame_bytes", "ring_bytes"]
 
 CONTROL_BYTES = 4096
 HEADER_BYTES = 8
@@ -51,12 +51,6 @@ def ring_bytes(capacity_bytes: int) -> int:
 def largest_frame_bytes(capacity_bytes: int) -> int:
     """The largest frame, in bytes of payload, that a ring of `capacity_bytes` takes."""
     return capacity_bytes // FRAMES_MIN - HEADER_BYTES
-
-
-def empty(memory: memoryview) -> None:
-    """Forget every frame of a ring that nobody has open."""
-    control = segment.words(memory[:CONTROL_BYTES])
-    control[HEAD] = control[TAIL]
 
 
 def _span(frame_bytes: int) -> int:

@@ -4,8 +4,8 @@ The supervisor makes a segment and keeps the descriptor only; the processes that
 are forked inherit it and map it. Nothing is left behind when all of them are gone,
 whatever way they went: no file in /dev/shm, no cleanup at start.
 
-Used by: engine.supervisor (makes), engine.shm.ring and engine.shm.board (map).
-Not here: what the bytes mean (layout.py).
+Used by: engine.boot and engine.shm.channel (make), engine.shm.ring and engine.shm.board (map).
+Not here: what the bytes mean (ring.py, board.py).
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from pathlib import Path
 
 __all__ = ["Words", "create", "create_file", "map_shared", "require_supported_platform", "words"]
 
-WORD_BYTES = 8
 #: Processors on which an aligned 64-bit store becomes visible after the stores before it.
 ORDERED_MACHINES = ("x86_64", "AMD64")
 
