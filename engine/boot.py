@@ -4,7 +4,7 @@
 
 Everything that children share is imported and mapped before the first fork.
 
-Used by: engine.cli, engine.demo.
+Used by: engine.launch.
 Not here: what the files mean (plan.py), the loop (engine.supervisor.loop).
 """
 

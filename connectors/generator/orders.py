@@ -2,8 +2,8 @@
 
     {"sequence": 7, "customer": "c-04711", "product": "p-0042", "quantity": 3, "price": 129.95, ...}
 
-Used by: source.py.
-Not here: other values (bodies.py).
+Used by: bodies.py.
+Not here: other values.
 """
 
 from __future__ import annotations

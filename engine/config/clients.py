@@ -6,7 +6,7 @@
 Names and values are Java's or librdkafka's. What neither knows, and what cannot be translated without changing what
 happens to records, is refused with the way there; what does not matter to a line is warned about.
 
-Used by: engine.plan.
+Used by: engine.connector_lines.
 Not here: the tables (clients_table.py, clients_java.py), the layers (clients_layers.py), keystores and logins
 (clients_security.py), asking librdkafka itself (engine.kafka.producer.check_settings).
 """

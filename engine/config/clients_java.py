@@ -6,7 +6,7 @@
 
 Source: Kafka 4.3's ProducerConfig and ConsumerConfig, and Kafka Connect's reference, appendix A.
 
-Used by: engine.config.clients and what it is made of.
+Used by: the other readers of client settings in this folder, engine.config.document.
 Not here: keystores, truststores, JAAS (clients_security.py), rules of several settings (clients.py).
 """
 

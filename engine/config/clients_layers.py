@@ -5,7 +5,7 @@
 
 Kafka Connect's reference, section 3.4. The worker's keys without a prefix reach neither producers nor consumers.
 
-Used by: engine.config.clients.
+Used by: clients_consumer.py, clients_producer.py, clients_draft.py, clients_security.py.
 Not here: what a setting means.
 """
 

@@ -8,7 +8,7 @@
 
 librdkafka reads PEM, and PKCS12 for the client's own key; never JKS.
 
-Used by: engine.config.clients.
+Used by: clients_consumer.py, clients_producer.py.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Source: librdkafka's CONFIGURATION.md; a test asks the installed librdkafka for each name.
 
-Used by: engine.config.clients and what it is made of; engine.config.worker.
+Used by: the other readers of client settings in this folder, engine.config.worker, engine.config.document.
 Not here: Java's names (clients_java.py), what is set for a line (clients.py).
 """
 

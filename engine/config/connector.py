@@ -6,7 +6,7 @@
 
 What is not built yet is refused where leaving it out would change what happens to records, and warned about where not.
 
-Used by: engine.plan.
+Used by: engine.connector_lines.
 Not here: the keys (connector_keys.py), keys of the connector's class, its converters and transforms (their own Config
 classes), client settings (clients.py).
 """

@@ -5,7 +5,7 @@
 
 A `.json` file is one of those that connect-standalone takes: a flat object, or `{"name": .., "config": {..}}`.
 
-Used by: engine.cli, engine.boot.
+Used by: engine.launch (loads), engine.demo, engine.plan.
 Not here: what a key means (worker.py, connector.py), variables in values (providers.py).
 """
 

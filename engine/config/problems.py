@@ -1,6 +1,6 @@
 """Small sentences and acts that all readers of configuration share.
 
-Used by: the other modules of engine.config, engine.boot.
+Used by: the readers of this folder, engine.plan, engine.plugins.catalog.
 """
 
 from __future__ import annotations

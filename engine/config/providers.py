@@ -5,7 +5,7 @@
 A variable that no provider knows stays the text it is; what a provider answers is not looked through again.
 Each value that came from a provider counts as a secret: it is never shown.
 
-Used by: engine.boot, for the worker's keys first and, with the same providers, for each connector's.
+Used by: engine.plan, for the worker's keys first and, with the same providers, for each connector's.
 Source: Kafka's ConfigTransformer and its three providers.
 """
 

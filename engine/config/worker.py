@@ -1,6 +1,6 @@
 """Reading the worker's keys: all that is wrong with them at once, and what a person should know about them.
 
-Used by: engine.plan, engine.config.clients.
+Used by: engine.plan (reads), engine.connector_lines, clients_consumer.py, clients_producer.py, clients_draft.py.
 Not here: the keys (worker_keys.py), settings of the Kafka clients among them (clients.py), variables (providers.py).
 """
 

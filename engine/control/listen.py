@@ -1,6 +1,6 @@
 """The listening socket: opened by the supervisor, so that a restarted control process refuses nobody.
 
-Used by: engine.boot (opens), engine.control.main (serves).
+Used by: engine.boot (opens); the control process serves.
 Not here: HTTP (app.py).
 """
 

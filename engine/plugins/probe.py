@@ -8,7 +8,7 @@
 
 Bytes cross, never objects. The asking process has one thread and no Kafka client when it forks.
 
-Used by: engine.plan, engine.cli.
+Used by: engine.plan, engine.plugins.catalog, engine.demo.
 Not here: what is asked (engine.plan, catalog.py).
 """
 

@@ -15,8 +15,8 @@ fails the run (engine.pump.sink, engine.kafka.consumer).
 A line that died may have produced records that never arrived, or committed some without counting them. They would
 seem outstanding for ever: once nothing moves any more and the sinks have read all there is, they are written off.
 
-Used by: engine.pump.source.
-Source: librdkafka's mock cluster counts a batch as its bytes in the produce request; tests/kafka/test_embedded.py
+Used by: engine.pump.main, which hands it to a source.
+Source: librdkafka's mock cluster counts a batch as its bytes in the produce request; tests/unit/test_embedded.py
 holds that fact.
 """
 

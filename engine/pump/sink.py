@@ -10,7 +10,7 @@ without a commit; what it says of them later is not heard, because their epoch i
 While the ring has no room the pump keeps what one fetch returned and waits; if room does not come soon its partitions
 are paused, so that it goes on polling and stays in the group.
 
-Used by: engine.pump.main, engine.both.
+Used by: engine.pump.main.
 Not here: frames (framing.py), epochs and offsets (partitions.py), the end of a bulk run (drain.py).
 """
 
