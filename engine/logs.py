@@ -5,7 +5,7 @@
 The place in brackets is Kafka Connect's (`connector.context`), with the process behind it. Secrets that the
 configuration named are replaced wherever they turn up, in messages and in tracebacks.
 
-Used by: engine.cli (the command), each process's main.
+Used by: engine.launch (the command), each process's main.
 """
 
 from __future__ import annotations

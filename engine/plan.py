@@ -1,7 +1,7 @@
 """Out of files, the lines to be forked: every name found, every key read, every plugin asked, before anything starts.
 
     Pipeline ──► variables ──► the worker's keys ──► each connector's lines ──► does Kafka take it?
-                 providers     worker.py             connector_lines.py         engine.kafka.check
+                 providers     config/worker.py      connector_lines.py         engine.kafka.check
 
 All of it happens in a probe child, as it runs plugin code; the plan crosses back as bytes. Everything that is wrong
 with any connector is told together, with file, connector and key; no secret is shown.

@@ -9,7 +9,7 @@ process reads its offsets at start, the pump is their only writer afterwards. A 
 it keeps a second worker away; every pump inherits it, so that a new supervisor waits until
 the last old pump is gone.
 
-Used by: engine.pump.source (writes), engine.task.source (reads), engine.boot (identity, lock).
+Used by: engine.pump.main (writes), engine.task.source (reads), engine.boot (identity, lock).
 Not here: sinks' offsets, which are the consumer group's.
 """
 
