@@ -11,8 +11,9 @@ ConnectError                    something is wrong; stop the task
 ├── UnreachableError            no broker answered within the time budget
 └── NotFoundError               no such connector, plugin, topic, offset
 
-Programming errors are not here: they are `assert`s and builtin exceptions, and
-they end the process with ExitCode.BUG.
+Other exceptions are not here. One that leaves a plugin's code, or a bank of the
+engine, ends its task as a ConnectError does, with a traceback (engine/bank.py). One
+outside of a bank is an error of Millrace: its process ends with ExitCode.BUG.
 
 Names follow Kafka Connect's (ConnectException, DataException, ...), with Python's ending.
 """

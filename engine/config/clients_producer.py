@@ -88,7 +88,7 @@ def _defaults(worker_config: WorkerConfig, name: str, task: int, capacity: int) 
         "client.id": f"connector-producer-{name}-{task}",
         "acks": -1,
         "partitioner": "murmur2_random",
-        # Java's is 0. A source at full speed fills its batches; a slow one waits so long for a second record.
+        # Java's too, since 4.0. A source at full speed fills its batches; a slow one waits so long for a second record.
         "linger.ms": 5,
         "message.timeout.ms": 0,
         "message.max.bytes": REQUEST_BYTES,

@@ -93,7 +93,8 @@ class WorkerConfig(Config, frozen=True, kw_only=True):
         Bytes,
         Meta(
             description="Ours. Memory between a task's two processes, rounded up to a multiple of 8; more where a "
-            "source's max.request.size needs it: a record takes a quarter of it at most."
+            "source's max.request.size or a sink's max.partition.fetch.bytes needs it: a record takes a quarter of it "
+            "at most."
         ),
     ] = field(name="ring.bytes", default=8 * 1024 * 1024)
     metrics_port: Annotated[
