@@ -12,6 +12,7 @@ What can be wrong is said before anything is started, all of it together; exit c
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -183,7 +184,12 @@ def demo(
 
 
 def _leave(act: Callable[[], Any]) -> NoReturn:
-    sys.exit(int(act()))
+    try:
+        code = int(act())
+    except Exception:  # noqa: BLE001  a process's main: it becomes an exit code
+        traceback.print_exc()
+        code = int(ExitCode.BUG)
+    sys.exit(code)
 
 
 if __name__ == "__main__":
