@@ -11,9 +11,12 @@ import pytest
 from engine.exits import ExitCode
 from tests.shape.tree import ROOT
 
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")])
+FOLDERS = ("bench", "docs", "examples")
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.md"))])
 PLACE = re.compile(r"`([\w/]+\.py):([\w.]+)`")
 LINK = re.compile(r"\]\(([^)#:]+?)(?:#[^)]*)?\)")
+#: What `python -m bench.line --readme` writes.
+TABLE = re.compile(r"<!-- table -->\n(.*)<!-- table -->", re.DOTALL)
 EXIT_ROW = re.compile(r"^\| (\d+) \| `([A-Z_]+)` \|", re.MULTILINE)
 
 
@@ -51,6 +54,19 @@ def test_every_place_and_page_a_document_names_is_there(document: Path) -> None:
         assert name in names_of(ROOT / file), f"{file} has no {name}"
     for target in LINK.findall(text):
         assert (document.parent / target).exists(), f"{target} is not there"
+
+
+def test_every_module_and_folder_of_the_engine_is_in_the_tree() -> None:
+    drawn = (ROOT / "docs" / "architecture.md").read_text().partition("## The tree")[2]
+    named = set(re.findall(r"(\w+)(?:\.py|/)", drawn))
+    folder = ROOT / "engine"
+    there = {path.stem for path in (*folder.glob("[a-z]*.py"), *(init.parent for init in folder.glob("*/__init__.py")))}
+    assert there <= named
+
+
+def test_what_was_measured_stands_beside_how() -> None:
+    (table,) = TABLE.findall((ROOT / "bench" / "README.md").read_text())
+    assert table.strip(), "run: python -m bench.line --readme"
 
 
 def test_the_walk_names_a_place_at_every_step() -> None:
