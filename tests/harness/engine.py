@@ -44,17 +44,19 @@ class Millrace:
     """One run of the command in `folder`, started at once."""
 
     def __init__(self, *arguments: str, folder: Path, environment: Mapping[str, str] | None = None) -> None:
-        """environment: variables beside those of the tests."""
+        """environment: variables beside those of the tests; its PYTHONPATH comes before the engine's place."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
+        given = environment or {}
+        path = os.pathsep.join(filter(None, (given.get("PYTHONPATH"), _where_engine_is())))
         run = len(list(folder.glob("millrace-*.out")))
         self._out = folder / f"millrace-{run}.out"
         self._err = folder / f"millrace-{run}.err"
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "engine.cli", *arguments],
+                [*_command(), *arguments],
                 cwd=folder,
-                env={**os.environ, "PYTHONPATH": _where_engine_is(), **(environment or {})},
+                env={**os.environ, **given, "PYTHONPATH": path},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
@@ -91,9 +93,13 @@ class Millrace:
         """Send to the supervisor alone, as a service manager does."""
         self._process.send_signal(number)
 
+    def signal_group(self, number: signal.Signals) -> None:
+        """Send to the whole group, as a terminal does."""
+        os.killpg(self.pid, number)
+
     def interrupt(self) -> None:
         """Send INT to the whole group, as Ctrl-C at a terminal does."""
-        os.killpg(self.pid, signal.SIGINT)
+        self.signal_group(signal.SIGINT)
 
     def roles(self) -> dict[str, int]:
         """The pid of each living process of the run by its role: "orders/0 task", "orders/0 pump", "control"."""
@@ -168,6 +174,12 @@ def _title(pid: int) -> str:
     except (FileNotFoundError, ProcessLookupError):
         return ""
     return shown.replace(b"\0", b" ").decode(errors="replace").strip()
+
+
+def _command() -> list[str]:
+    # The script that pip has made: unlike `python -m` it does not find modules in the folder it is started in.
+    script = Path(sys.executable).with_name("millrace")
+    return [str(script)] if script.exists() else [sys.executable, "-m", "engine.cli"]
 
 
 def _where_engine_is() -> str:

@@ -9,9 +9,6 @@ Its first scrape may come 5 s after it is ready, whatever the interval: wait for
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
 import urllib.parse
 import urllib.request
 from collections.abc import Sequence
@@ -20,12 +17,11 @@ from pathlib import Path
 from msgspec import Struct
 
 from tests.harness import wait
-from tests.harness.server import Server, UnavailableError, answers, free_ports
+from tests.harness.server import Server, answers, free_ports, require
 
 __all__ = ["Prometheus", "Sample"]
 
 ASK_S = 10.0
-INSTALL_S = 600.0
 VALUE_S = 30.0
 CONFIGURATION = """\
 global: {{scrape_interval: 1s, evaluation_interval: 1s}}
@@ -82,16 +78,5 @@ class Prometheus(Server):
 
 
 def installed(program: str) -> str:
-    """The path of a program of Debian's `prometheus`, installed first when we are root and apt-get is there.
-
-    Raises UnavailableError when it is not there and cannot be installed.
-    """
-    found = shutil.which(program)
-    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", "prometheus"]
-        subprocess.run(["apt-get", "update", "-q"], capture_output=True, timeout=INSTALL_S, check=False)
-        subprocess.run(install, capture_output=True, timeout=INSTALL_S, check=False)
-        found = shutil.which(program)
-    if found is None:
-        raise UnavailableError(f"a scrape by a real Prometheus needs `{program}` (Debian's package prometheus)")
-    return found
+    """The path of a program of Prometheus. Raises UnavailableError when it is not there."""
+    return require(program, "a check by a real Prometheus (Debian's package prometheus)")

@@ -1,4 +1,4 @@
-"""Each example does what its README says, as it stands: only brokers, topics and the store's place are the test's."""
+"""Each example does what its README says: brokers, topics, the store's place and the demo's length are the test's."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from tests.shape.tree import ROOT
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 Kafka = KafkaServer | UserKafka
+#: In place of the 4,000,000 of the demo.
+ORDERS = 100_000
 SUFFIXES = (".toml", ".properties", ".json")
 
 
@@ -67,9 +69,26 @@ def test_kafka_connects_own_files_move_lines_there_and_back(kafka: Kafka, topic:
     assert sorted((sink / "test.sink.txt").read_text().splitlines()) == ["bar", "baz", "foo"]
 
 
+def test_the_demos_pipeline_moves_its_orders_and_then_has_nothing_to_do(
+    kafka: Kafka, topic: str, tmp_path: Path
+) -> None:
+    replaced = {
+        "localhost:9092": kafka.bootstrap,
+        '"orders"\n': f'"{topic}"\n',
+        "connect-orders": f"connect-{topic}",
+        "4000000": str(ORDERS),
+    }
+    folder = example("demo", tmp_path, replaced)
+    for moved in (ORDERS, 0):
+        with Millrace("run", "pipeline.toml", folder=folder) as millrace:
+            assert millrace.wait() == 0, millrace.stderr
+            assert f"{moved:,} records in, {moved:,} records out" in millrace.stdout
+        assert "gaps" not in millrace.stderr
+
+
 def test_the_example_plugin_moves_files(kafka: Kafka, topic: str, tmp_path: Path) -> None:
     folder = example("plugin", tmp_path, {"localhost:9092": kafka.bootstrap, '"documents"': f'"{topic}"'})
-    with Millrace("run", "pipeline.toml", folder=folder) as millrace:
+    with Millrace("run", "pipeline.toml", folder=folder, environment={"PYTHONPATH": "."}) as millrace:
         assert millrace.wait() == 0, millrace.stderr
     texts = [path.read_text().strip() for path in (folder / "outbox").iterdir()]
     assert sorted(texts) == ["paid by ***", "paid in cash"]
