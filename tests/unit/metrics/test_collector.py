@@ -78,6 +78,13 @@ def test_lag_is_of_sinks_and_the_queue_of_sources() -> None:
     assert value(board, "millrace_task_queued_records", "copy", "0", "sink") is None
 
 
+def test_what_was_given_up_without_a_commit_is_counted_of_sinks() -> None:
+    _, board = filled_board()
+    board.row(1).set(Word.GIVEN_UP, 7)
+    assert value(board, "millrace_task_given_up_records_total", "copy", "0", "sink") == 7
+    assert value(board, "millrace_task_given_up_records_total", "orders", "0", "source") is None
+
+
 def test_exactly_one_state_of_a_task_is_1() -> None:
     _, board = filled_board()
     states = {state.name.lower(): value(board, "millrace_task_state", "copy", "0", "sink", state.name.lower())
