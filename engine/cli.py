@@ -14,6 +14,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -42,8 +43,26 @@ MetricsPort = Annotated[
 MetricsFile = Annotated[
     Path | None, typer.Option("--metrics-file", help="Leave a last snapshot of the metrics here (NAME.prom).")
 ]
-LogFormat = Annotated[str, typer.Option("--log-format", help="text or json.")]
-LogLevel = Annotated[str, typer.Option("--log-level", help="DEBUG, INFO, WARNING or ERROR.")]
+
+
+class LogForm(StrEnum):
+    """What --log-format takes."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class Level(StrEnum):
+    """What --log-level takes."""
+
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARNING = "WARNING"
+    ERROR = "ERROR"
+
+
+LogFormat = Annotated[LogForm, typer.Option("--log-format", case_sensitive=False, help="Lines or JSON objects.")]
+LogLevel = Annotated[Level, typer.Option("--log-level", case_sensitive=False, help="The least grave that is logged.")]
 Progress = Annotated[
     bool | None, typer.Option("--progress/--no-progress", help="The live display; by default on a terminal only.")
 ]
@@ -78,8 +97,8 @@ def run(
     json: AsJson = False,
     metrics_port: MetricsPort = None,
     metrics_file: MetricsFile = None,
-    log_format: LogFormat = "text",
-    log_level: LogLevel = "INFO",
+    log_format: LogFormat = LogForm.TEXT,
+    log_level: LogLevel = Level.INFO,
     progress: Progress = None,
 ) -> None:
     """Run pipelines as a bulk job: bounded sources end, sinks take all there is, then a report is printed."""
@@ -108,8 +127,8 @@ def standalone(
     *,
     metrics_port: MetricsPort = None,
     metrics_file: MetricsFile = None,
-    log_format: LogFormat = "text",
-    log_level: LogLevel = "INFO",
+    log_format: LogFormat = LogForm.TEXT,
+    log_level: LogLevel = Level.INFO,
     progress: Progress = None,
 ) -> None:
     """Run connectors until stopped, with the arguments of connect-standalone."""
@@ -158,8 +177,8 @@ def demo(
     ] = False,
     json: AsJson = False,
     metrics_port: MetricsPort = None,
-    log_format: LogFormat = "text",
-    log_level: LogLevel = "WARNING",
+    log_format: LogFormat = LogForm.TEXT,
+    log_level: LogLevel = Level.WARNING,
     progress: Progress = None,
 ) -> None:
     """Move generated orders through Kafka and watch: source, converter, topic, converter, sink."""

@@ -47,7 +47,8 @@ class PlanOptions(Struct, frozen=True, kw_only=True):
 
     is_bulk: bool = True
     is_embedded: bool = False  # Kafka is the mock cluster of the demo
-    worker_id: str = ""  # tells apart workers on the same brokers; empty: made of the machine's name and the store
+    worker_id: str = ""  # tells apart workers on the same brokers; empty: the one that the store keeps
+    is_run: bool = False  # the plan will be run: the store may be made
     overrides: Mapping[str, str] = {}  # keys of the worker that the command line gives
 
 

@@ -20,9 +20,8 @@ import orjson
 
 from engine.api.config import HIDDEN
 
-__all__ = ["FORMATS", "LogSettings", "set_up"]
+__all__ = ["LogSettings", "set_up"]
 
-FORMATS = ("text", "json")
 #: Secrets shorter than this would black out half of a log.
 SECRET_LENGTH_MIN = 3
 #: Takes the display's last picture away from where the line goes; the next one is drawn below it.

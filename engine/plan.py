@@ -12,8 +12,6 @@ Not here: what single keys mean (engine.config), one connector (connector_lines.
 
 from __future__ import annotations
 
-import hashlib
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,7 +19,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from engine.api.errors import ConfigError, Problem, UnreachableError
+from engine.api.errors import ConfigError, ConnectError, Problem, UnreachableError
 from engine.api.provider import ConfigProvider
 from engine.config.files import ConnectorFile, Pipeline
 from engine.config.line import LineSpec, PluginSpec
@@ -31,6 +29,7 @@ from engine.config.providers import make_providers, resolve
 from engine.config.worker import WorkerConfig, read_worker, worker_warnings
 from engine.connector_lines import ConnectorLines, PlanOptions, Shared
 from engine.kafka.check import KafkaCheck, check_kafka
+from engine.offsets.store import OffsetStore, store_path
 from engine.plugins.asking import Interview
 from engine.plugins.catalog import Catalog, discover
 from engine.plugins.probe import DEADLINE_KEY, Tell, in_probe
@@ -39,7 +38,6 @@ __all__ = ["Plan", "PlanOptions", "make_plan", "prepare"]
 
 PROBE_SECONDS = 30.0
 
-_STORE_ENDING = ".millrace.db"
 #: Stands for a worker whose keys could not be read, so that connectors are looked at all the same.
 _UNREADABLE = WorkerConfig(key_converter="", value_converter="", header_converter="", offset_storage_file_filename="")
 
@@ -115,13 +113,13 @@ class _Planner:
         """All connectors' lines. Raises ConfigError with every problem."""
         connectors = self._resolve()
         self._read_worker()
-        store = str(Path(f"{self._worker.offset_storage_file_filename}{_STORE_ENDING}").absolute())
+        store = str(store_path(self._worker.offset_storage_file_filename).absolute())
         shared = Shared(
             self._worker,
             self._properties,
             self._pipeline.worker_file,
             store,
-            replace(self._options, worker_id=self._options.worker_id or _worker_id(store)),
+            replace(self._options, worker_id=self._options.worker_id or self._identity(store)),
             self._secrets,
             self._worker_converter,
         )
@@ -139,6 +137,22 @@ class _Planner:
             warnings=tuple(dict.fromkeys(self._warnings)),
             secrets=secrets,
         )
+
+    def _identity(self, store: str) -> str:
+        """The worker's own, which its store keeps: the same for each of its runs, on whatever machine."""
+        if not self._options.is_run or self._problems:
+            return "UNKNOWN"  # nothing will join a group
+        try:
+            Path(store).parent.mkdir(parents=True, exist_ok=True)
+            opened = OffsetStore(store)
+            try:
+                return opened.worker_id()
+            finally:
+                opened.close()
+        except (OSError, ConnectError) as error:
+            key = "offset.storage.file.filename"
+            self._problems.append(Problem(key, f"{key}: {error}; name a place that can be written"))
+            return "UNKNOWN"
 
     def _resolve(self) -> list[ConnectorFile]:
         """Settle the worker's properties; returns the connectors, both with their variables resolved."""
@@ -225,11 +239,6 @@ class _Planner:
 
     def _keep_secret(self, keys: set[str], properties: Mapping[str, str]) -> None:
         self._secrets |= {properties[key] for key in keys if properties.get(key)}
-
-
-def _worker_id(store: str) -> str:
-    """The same for every run on this machine with this store, another for any other."""
-    return f"{socket.gethostname()}-{hashlib.sha256(store.encode()).hexdigest()[:8]}"
 
 
 def _offsets_file(pipeline: Pipeline) -> str | None:

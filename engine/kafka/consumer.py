@@ -46,6 +46,12 @@ NEEDED: Mapping[str, Any] = {
 
 
 RETRY_SECONDS = 0.1
+#: Records that come one by one at more than this rate (a second) are taken a few at once: a way through both banks
+#: costs 50 us a record when each goes alone. bench/line, age-10k: half the CPU, and half the age for it.
+GATHER_RATE = 2_500
+GATHER_SECONDS = 0.0005
+#: As many at once have no need to wait for each other.
+GATHER_RECORDS_MAX = 64
 
 
 class Start(NamedTuple):
@@ -92,6 +98,8 @@ class GroupConsumer:
         self._rebalances = 0
         self._ends: dict[Place, int] = {}
         self._error: ConnectError | None = None
+        self._fetched_at = 0.0
+        self._is_trickle = False  # records come one by one, and often
 
     def subscribe(self, topics: Sequence[str]) -> None:
         """Join the group for exactly these topics."""
@@ -101,6 +109,8 @@ class GroupConsumer:
 
     def fetch(self, seconds: float, records_max: int) -> Fetched | None:
         """Records that are there, waiting at most so long for the first; None: none came. Raises ConnectError."""
+        if self._is_trickle and seconds > 0:
+            time.sleep(GATHER_SECONDS)
         first = self._client.poll(seconds)
         if self._error is not None:
             raise self._error
@@ -115,11 +125,17 @@ class GroupConsumer:
             self._ends = {}
             return TORN
         messages.insert(0, first)
+        self._look_at_rate(len(messages))
         if any(map(Message.error, messages)):
             messages = self._without_events(messages)
             if not messages:
                 return None
         return columns_of(messages, is_one_topic=self._topics == 1)
+
+    def _look_at_rate(self, records: int) -> None:
+        now = time.monotonic()
+        self._is_trickle = GATHER_RATE * (now - self._fetched_at) < records < GATHER_RECORDS_MAX
+        self._fetched_at = now
 
     def take_ends(self) -> dict[Place, int]:
         """Ends of partitions that were reached since the last call: an offset that has no record yet."""

@@ -9,7 +9,7 @@ process reads its offsets at start, the pump is their only writer afterwards. A 
 it keeps a second worker away; every pump inherits it, so that a new supervisor waits until
 the last old pump is gone.
 
-Used by: engine.pump.main (writes), engine.task.source (reads), engine.boot (identity, lock).
+Used by: engine.pump.main (writes), engine.task.source (reads), engine.plan (identity), engine.boot (lock).
 Not here: sinks' offsets, which are the consumer group's.
 """
 
@@ -123,8 +123,14 @@ class OffsetStore:
             raise ConnectError(f"the offset store {self._path} cannot be written: {error}") from error
 
     def worker_id(self) -> str:
-        """The identity of the worker whose store this is; made at the first call, then always the same."""
+        """The identity of the worker whose store this is; made at the first call, then always the same.
+
+        Raises ConnectError.
+        """
         fresh = uuid.uuid4().hex[:12]
-        self._database.execute("INSERT OR IGNORE INTO worker VALUES ('id', ?)", (fresh,))
-        (known,) = self._database.execute("SELECT value FROM worker WHERE name = 'id'").fetchone()
+        try:
+            self._database.execute("INSERT OR IGNORE INTO worker VALUES ('id', ?)", (fresh,))
+            (known,) = self._database.execute("SELECT value FROM worker WHERE name = 'id'").fetchone()
+        except sqlite3.Error as error:
+            raise ConnectError(f"the offset store {self._path} cannot be written: {error}") from error
         return str(known)

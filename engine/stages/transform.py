@@ -14,7 +14,7 @@ from msgspec import Struct
 from engine.api.record import SinkRecord, SourceRecord
 from engine.api.transform import Transform
 
-__all__ = ["RecordError", "Transformed", "transform"]
+__all__ = ["RecordError", "Transformed", "close_all", "transform"]
 
 AnyRecord = TypeVar("AnyRecord", SourceRecord, SinkRecord)
 
@@ -51,3 +51,15 @@ def transform(chain: Sequence[Transform], records: Iterable[AnyRecord]) -> Trans
             kept.append(changed)
             origins.append(index)
     return Transformed(kept, origins, None)
+
+
+def close_all(chain: Sequence[Transform]) -> None:
+    """Close every transform, also when one of them raises; then the first error is raised."""
+    first: Exception | None = None
+    for step in chain:
+        try:
+            step.close()
+        except Exception as error:  # noqa: BLE001  whatever a plugin raises, the others are closed as well
+            first = first or error
+    if first is not None:
+        raise first

@@ -3,7 +3,7 @@
     supervisor                      child
     gc.freeze, pipe, fork ────────► death signal, parent still there?
                                     close every descriptor but its own
-                                    INT ignored, TERM as it was, title
+                                    INT and HUP ignored, TERM as it was, title
                                     main ──► os._exit(code)
     last words ◄──── pipe ◄──────── why it went wrong
 
@@ -108,10 +108,11 @@ def _become_child(parent: int, title: str, keep: set[int], death_signal: signal.
     if os.getppid() != parent:
         os._exit(int(ExitCode.BUG))
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP):
+    for number in (signal.SIGTERM, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
-    # Ctrl-C reaches the whole foreground group; the supervisor alone decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C and a closed terminal reach the whole foreground group; the supervisor alone decides what they mean.
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     _close_all_but({0, 1, 2, *keep})
     setproctitle.setproctitle(f"millrace: {title}")
     _LIBC.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)

@@ -82,7 +82,9 @@ class Supervisor:
         reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, lambda number, _: self._signals.append(number))
+            # What is ignored from the start stays so: `nohup` means it.
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, lambda number, _: self._signals.append(number))
         # Only to be woken: who has ended is found by asking each child.
         signal.signal(signal.SIGCHLD, lambda *_: None)
         return reading

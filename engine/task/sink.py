@@ -33,7 +33,7 @@ from engine.shm.channel import TaskSide
 from engine.shm.frame import ArrivedSinkFrame, Assigned, Flushed, Position, Revoke, Revoked, Tail
 from engine.stages import convert
 from engine.stages.convert import Converters, TransformedBatch
-from engine.stages.transform import RecordError, transform
+from engine.stages.transform import RecordError, close_all, transform
 from engine.task.source import describe
 
 __all__ = ["SinkTaskBank"]
@@ -150,10 +150,13 @@ class SinkTaskBank:
         self._row.set(Word.TASK_PHASE, Phase.READY)
 
     def stop(self) -> None:
-        """Give back what the task took; once, whatever happened before."""
-        if self._parts and not self._is_closed:
-            self._close()
-        self._task.stop()
+        """Give back what the task and its transforms took; once, whatever happened before."""
+        try:
+            if self._parts and not self._is_closed:
+                self._close()
+            self._task.stop()
+        finally:
+            close_all(self._chain)
 
     def step(self) -> float:
         """Do a piece of work; returns how long (seconds) nothing but the bell can give it more."""

@@ -30,11 +30,11 @@ from engine.offsets.store import OffsetStore, encode_part
 from engine.shm import frame
 from engine.shm.board import Measure, Phase, Row, Stage, Target, Word
 from engine.shm.channel import TaskSide
-from engine.shm.frame import End, SourceFrame, SourceOffset
+from engine.shm.frame import End, Headers, Payloads, SourceFrame, SourceOffset
 from engine.stages import convert, outgoing
 from engine.stages.convert import Converters
 from engine.stages.outgoing import Outgoing
-from engine.stages.transform import RecordError, transform
+from engine.stages.transform import RecordError, close_all, transform
 
 __all__ = ["SourceTaskBank"]
 
@@ -43,6 +43,7 @@ FRAME_BYTES_AIM = 512 * 1024
 #: Room in a frame for everything that is not keys and values, per record and in all.
 OVERHEAD_BYTES = 4096
 RECORD_OVERHEAD_BYTES = 48
+HEADER_OVERHEAD_BYTES = 16
 IDLE_SECONDS = 0.1
 FULL_SECONDS = 0.01
 
@@ -124,8 +125,11 @@ class SourceTaskBank:
         self._row.set(Word.TASK_PHASE, Phase.READY)
 
     def stop(self) -> None:
-        """Give back what the task took; once, whatever happened before."""
-        self._task.stop()
+        """Give back what the task and its transforms took; once, whatever happened before."""
+        try:
+            self._task.stop()
+        finally:
+            close_all(self._chain)
 
     def step(self) -> float:
         """Do a piece of work; returns how long (seconds) nothing but the bell can give it more."""
@@ -201,11 +205,7 @@ class SourceTaskBank:
         """Queue the frames of a batch; False when a record of it failed and nothing may follow."""
         columns = convert.encode(batch, self._converters)
         count = len(columns.values)
-        size = sum(map(len, filter(None, columns.values)))
-        if columns.keys is not None:
-            size += sum(map(len, filter(None, columns.keys)))
-        if columns.headers is not None:
-            size += sum(len(key) + len(value or b"") for headers in columns.headers for key, value in headers)
+        size = _size(columns.values, columns.keys)
         self._row.count(Stage.CONVERT, count, size, errors=int(columns.failed is not None))
         if columns.failed is not None:
             at = None if self._chain else batch.first + columns.failed.index
@@ -214,24 +214,27 @@ class SourceTaskBank:
         partitions = None if batch.partitions is None else list(batch.partitions[:count])
         timestamps = None if batch.timestamps is None else list(batch.timestamps[:count])
         whole = (batch.topic, columns.values, columns.keys, partitions, timestamps, columns.headers)
-        if count and not self._split(whole, size, offsets):
+        if count and not self._split(whole, size, _headers_size(columns.headers), offsets):
             return False
         return columns.failed is None
 
-    def _split(self, columns: tuple[Any, ...], size: int, offsets: list[SourceOffset]) -> bool:
-        """Queue frames small enough for the ring; the offsets go with the last."""
+    def _split(self, columns: tuple[Any, ...], size: int, headers_size: int, offsets: list[SourceOffset]) -> bool:
+        """Queue frames small enough for the ring; the offsets go with the last.
+
+        size: bytes of keys and values. headers_size: what the headers take in a frame.
+        """
         topic, values, keys, partitions, timestamps, headers = columns
         count = len(values)
         limit = self._ring.frame_bytes_max
-        bound = size + OVERHEAD_BYTES + count * RECORD_OVERHEAD_BYTES
-        fits_alone = count == 1 and bound <= limit and size <= self._spec.record_bytes_max
+        bound = size + headers_size + OVERHEAD_BYTES + count * RECORD_OVERHEAD_BYTES
+        fits_alone = count == 1 and bound <= limit and size + headers_size <= self._spec.record_bytes_max
         if bound <= min(limit, FRAME_BYTES_AIM) or fits_alone:
             whole = self._frame(topic, values, keys, partitions, timestamps, headers, offsets, size)
             self._unsent.append(frame.encode(whole))
             return True
         if count == 1:
             self.failure = RecordTooLargeError(
-                f"a record of {size} bytes for topic {topic} is larger than this task can carry "
+                f"a record of {size + headers_size} bytes for topic {topic} is larger than this task can carry "
                 f"({self._spec.record_bytes_max} bytes): raise producer.override.max.request.size (the ring follows)"
             )
             self._has_ended = True
@@ -240,9 +243,8 @@ class SourceTaskBank:
         middle = count // 2
         for begin, end in ((0, middle), (middle, count)):
             piece = [column and column[begin:end] for column in (values, keys, partitions, timestamps, headers)]
-            weight = sum(map(len, filter(None, piece[0]))) + sum(map(len, filter(None, piece[1] or ())))
-            weight += sum(len(key) + len(value or b"") for headers in piece[4] or () for key, value in headers)
-            if not self._split((topic, *piece), weight, offsets if end == count else []):
+            sizes = _size(piece[0], piece[1]), _headers_size(piece[4])
+            if not self._split((topic, *piece), *sizes, offsets if end == count else []):
                 return False
         return True
 
@@ -306,6 +308,16 @@ class SourceTaskBank:
         self.failure.__cause__ = failed.error
         self._has_ended = True
         self._polled_again.clear()
+
+
+def _size(values: Payloads, keys: Payloads | None) -> int:
+    return sum(map(len, filter(None, values))) + sum(map(len, filter(None, keys or ())))
+
+
+def _headers_size(column: list[Headers] | None) -> int:
+    return sum(
+        len(key) + len(value or b"") + HEADER_OVERHEAD_BYTES for headers in column or () for key, value in headers
+    )
 
 
 def _offsets_before(polled: Polled, index: int) -> list[SourceOffset]:

@@ -299,11 +299,25 @@ def test_the_command_line_overrides_the_file(tmp_path: Path) -> None:
 def test_member_ids_are_the_same_in_every_run_on_a_store_and_differ_between_stores(tmp_path: Path) -> None:
     def member(store: str) -> str:
         worker = WORKER + f'"offset.storage.file.filename" = "{tmp_path / store}"\n'
-        plan = make_plan(pipeline(tmp_path, connector("a", "Writing", "topics = 'a'"), worker), PlanOptions())
+        plan = make_plan(pipeline(tmp_path, connector("a", "Writing", "topics = 'a'"), worker), PlanOptions(is_run=True))
         return str(plan.lines[0].kafka["group.instance.id"])
 
     assert member("one") == member("one")
     assert member("one") != member("two")
+
+
+def test_a_plan_that_is_only_looked_at_makes_no_store(tmp_path: Path) -> None:
+    make_plan(pipeline(tmp_path, connector("a", "Writing", "topics = 'a'")), PlanOptions())
+    assert not list(tmp_path.glob("*.millrace.db*"))
+
+
+def test_a_store_that_cannot_be_made_is_a_problem_of_its_key(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    worker = WORKER + f'"offset.storage.file.filename" = "{tmp_path}/file/offsets"\n'
+    files = pipeline(tmp_path, connector("a", "Writing", "topics = 'a'"), worker)
+    with pytest.raises(ConfigError) as refused:
+        make_plan(files, PlanOptions(is_run=True))
+    assert [problem.key for problem in refused.value.problems] == ["offset.storage.file.filename"]
 
 
 def test_a_plan_made_in_a_probe_is_the_plan(tmp_path: Path) -> None:
