@@ -299,7 +299,9 @@ def test_the_command_line_overrides_the_file(tmp_path: Path) -> None:
 def test_member_ids_are_the_same_in_every_run_on_a_store_and_differ_between_stores(tmp_path: Path) -> None:
     def member(store: str) -> str:
         worker = WORKER + f'"offset.storage.file.filename" = "{tmp_path / store}"\n'
-        plan = make_plan(pipeline(tmp_path, connector("a", "Writing", "topics = 'a'"), worker), PlanOptions(is_run=True))
+        plan = make_plan(
+            pipeline(tmp_path, connector("a", "Writing", "topics = 'a'"), worker), PlanOptions(is_run=True)
+        )
         return str(plan.lines[0].kafka["group.instance.id"])
 
     assert member("one") == member("one")
