@@ -18,7 +18,9 @@ USED_BY = re.compile(r"^Used by: (.*?)(?=^[A-Z]|\Z)", re.DOTALL | re.MULTILINE)
 DOTTED = re.compile(rf"\b(?:{'|'.join(WRITTEN)})(?:\.\w+)+")
 FILE = re.compile(r"[\w/-]+\.py\b")
 
-ALL = [pytest.param(path, id=str(path.relative_to(ROOT))) for path in modules()]
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
 
 
 def header(path: Path) -> str:
@@ -55,12 +57,12 @@ def nearby(path: Path, name: str) -> Path | None:
     return next((place for place in places if place.exists()), None)
 
 
-@pytest.mark.parametrize("path", ALL)
+@pytest.mark.parametrize("path", modules(), ids=name_of)
 def test_every_file_a_header_names_is_there(path: Path) -> None:
     assert [name for name in FILE.findall(header(path)) if nearby(path, name) is None] == []
 
 
-@pytest.mark.parametrize("path", [case for case in ALL if USED_BY.search(header(case.values[0]))])
+@pytest.mark.parametrize("path", [path for path in modules() if USED_BY.search(header(path))], ids=name_of)
 def test_who_a_header_says_uses_a_module_imports_it(path: Path) -> None:
     users = importers()[dotted(path)]
     said = "".join(USED_BY.findall(header(path)))
