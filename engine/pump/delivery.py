@@ -157,15 +157,17 @@ class Delivery:
         )
 
     def send(self, frame: SourceFrame) -> None:
-        """Hand a frame over. Raises ConnectError when its topic cannot be found."""
+        """Hand a frame over. Raises ConnectError when its topic cannot be found; then it is as if never sent."""
+        partitions = 0
+        if frame.count:
+            partitions = self._partitions(frame.topic)
+            if frame.topic not in self._fitted:
+                self._fit_batches(frame.topic)
         sent = Sent(frame, self)
         self._in_flight.append(sent)
         self._queue_bytes += frame.size_bytes
         if not frame.count:
             return
-        partitions = self._partitions(frame.topic)
-        if frame.topic not in self._fitted:
-            self._fit_batches(frame.topic)
         try:
             if self._slow_left >= 0:
                 self._send_slow(sent, partitions)
@@ -229,6 +231,7 @@ class Delivery:
         self._queue_bytes = 0
         self.error = None
         self._fitted.clear()
+        self._topics.clear()  # one that was made anew may have fewer partitions
         self._slow_left = count
         self._renew({**self._settings, **SLOW_SETTINGS})
         return count
@@ -267,8 +270,8 @@ class Delivery:
 
         Nothing else is on its way then. The smallest of all topics counts, as a producer has one size for all.
         """
-        self._fitted.add(topic)
         limit = self._producer.largest_batch_bytes(topic, self._timeout_seconds)
+        self._fitted.add(topic)
         if limit is not None and limit < int(self._settings.get("batch.size", 1_000_000)):
             self._settings["batch.size"] = limit
             if self._slow_left < 0:
