@@ -187,6 +187,7 @@ class SourcePumpBank:
         if done.offsets:
             self._has_offsets = True
             self._offsets.update((offset.partition, offset.offset) for offset in done.offsets)
+        if done.offsets and done.is_last:
             self._covered = self._acknowledged
             self._polled_covered = self._polled
 
@@ -205,15 +206,18 @@ class SourcePumpBank:
         return self._end is not None or (self._is_stopping and self._ring.is_drained())
 
     def _finish(self) -> None:
-        if self._end is not None:
-            self._polled_covered = self._end.polled
-            if not self._has_offsets:
-                self._covered = self._acknowledged
+        """Store what is left; ENDED only when the connector said so: whoever was told to stop comes back."""
+        end, self._end = self._end, None
+        if end is not None:
+            if not end.is_failed:
+                self._polled_covered = end.polled
+            if not self._has_offsets and (not end.is_failed or end.polled != self._polled):
+                self._covered = self._acknowledged  # else the last poll is there in part, and is done again
             self._ring.release()
-            self._end = None
             self._is_stopping = True
         self._keep(is_end=True)
-        self._row.set(Word.PUMP_PHASE, Phase.ENDED)
+        if end is not None and end.is_complete:
+            self._row.set(Word.PUMP_PHASE, Phase.ENDED)
         self._notify()
         self.is_over = not self._unsent
 

@@ -70,12 +70,15 @@ class SourceFrame(Struct, array_like=True, tag=1):
     headers: list[Headers] | None = None
     offsets: list[SourceOffset] = []  # to be stored once all of this frame is acknowledged
     sequence: int = 0  # number of the first record, where `commit_record` is wanted
+    is_last: bool = True  # of the frames with offsets of one poll, which may need several
 
 
 class End(Struct, array_like=True, tag=2):
     """In band, from a source: nothing comes after this. Offsets of records that were all dropped still move."""
 
     polled: int
+    is_complete: bool = False  # the connector has no more; else it was told to stop, or has failed
+    is_failed: bool = False  # perhaps in the middle of a poll
 
 
 class SinkFrame(Struct, array_like=True, tag=3):

@@ -15,8 +15,10 @@ Not here: producing, storing (engine.pump.source).
 
 from __future__ import annotations
 
+import logging
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from engine.api.batch import SourceBatch
@@ -38,12 +40,17 @@ from engine.stages.transform import RecordError, close_all, transform
 
 __all__ = ["SourceTaskBank"]
 
+logger = logging.getLogger("millrace.task")
+
 #: Frames aim at this size, so that a ring holds many and the pump always has one.
 FRAME_BYTES_AIM = 512 * 1024
 #: Room in a frame for everything that is not keys and values, per record and in all.
 OVERHEAD_BYTES = 4096
 RECORD_OVERHEAD_BYTES = 48
 HEADER_OVERHEAD_BYTES = 16
+#: Offsets that go with the last records of a poll; more take frames of their own.
+OFFSETS_BYTES_ALONG = 3072
+OFFSET_OVERHEAD_BYTES = 16
 IDLE_SECONDS = 0.1
 FULL_SECONDS = 0.01
 
@@ -77,6 +84,7 @@ class SourceTaskBank:
         self._awaiting: deque[tuple[int, SourceRecord]] = deque()  # for commit_record
         self._sequence = 0
         self._polled = row.measured(Stage.POLL, Measure.RECORDS)
+        self._complained: set[str] = set()  # calls of the connector that have failed and were logged
         self._has_ended = False
         self._end_is_sent = False
         self._retry_at_ns = 0
@@ -147,7 +155,9 @@ class SourceTaskBank:
             self._take(self._polled_again.popleft())
             return 0.0
         if self._has_ended or self._row.get(Word.TARGET) == Target.STOP or self._is_stopping:
-            self._unsent.append(frame.encode(End(self._polled)))
+            is_failed = self.failure is not None
+            is_complete = self._has_ended and not is_failed
+            self._unsent.append(frame.encode(End(self._polled, is_complete, is_failed)))
             self._end_is_sent = True
             self._row.set(Word.TASK_PHASE, Phase.ENDED)
             return 0.0
@@ -183,7 +193,7 @@ class SourceTaskBank:
         self._row.count(Stage.POLL, count)
         offsets = outgoing.last_offsets(polled)
         going: Polled = polled
-        failed: RecordError | None = None
+        origins: Sequence[int] = range(count)
         if self._chain:
             going, origins, failed = transform(self._chain, outgoing.records_of(polled))
             self._row.count(Stage.TRANSFORM, len(going), errors=int(failed is not None))
@@ -191,37 +201,58 @@ class SourceTaskBank:
                 self._fail(failed, "transformed", polled, failed.index)
                 offsets = _offsets_before(polled, failed.index)
         if self._spec.wants_commit_record:
-            self._await(polled, origins if self._chain else range(count))
+            self._await(polled, origins)
         batches = outgoing.gather(going) if len(going) else []
+        along = offsets if _offsets_size(offsets) <= OFFSETS_BYTES_ALONG else []
         for index, batch in enumerate(batches):
             is_last = index == len(batches) - 1
-            if not self._write(batch, offsets if is_last else [], polled):
+            written = self._write(batch, along if is_last else [], polled, origins)
+            if written < len(batch.values):
+                self._write_offsets(_offsets_before(polled, origins[batch.first + written]))
                 return
-        if not batches and offsets:
-            # Everything was dropped; the position moves all the same.
-            self._unsent.append(frame.encode(self._frame("", [], None, None, None, None, offsets, 0)))
+        if not batches or not along:
+            # Everything was dropped, and the position moves all the same; or there are too many.
+            self._write_offsets(offsets)
 
-    def _write(self, batch: Outgoing, offsets: list[SourceOffset], polled: Polled) -> bool:
-        """Queue the frames of a batch; False when a record of it failed and nothing may follow."""
+    def _write(self, batch: Outgoing, offsets: list[SourceOffset], polled: Polled, origins: Sequence[int]) -> int:
+        """Queue the frames of a batch; returns how many records are in them: fewer when one failed, without offsets.
+
+        origins: for each record that is left of the poll, its index in it.
+        """
         columns = convert.encode(batch, self._converters)
         count = len(columns.values)
         size = _size(columns.values, columns.keys)
         self._row.count(Stage.CONVERT, count, size, errors=int(columns.failed is not None))
         if columns.failed is not None:
-            at = None if self._chain else batch.first + columns.failed.index
-            self._fail(columns.failed, "converted", polled, at)
-            offsets = [] if self._chain else _offsets_before(polled, batch.first + columns.failed.index)
+            self._fail(columns.failed, "converted", polled, origins[batch.first + columns.failed.index])
+            offsets = []
         partitions = None if batch.partitions is None else list(batch.partitions[:count])
         timestamps = None if batch.timestamps is None else list(batch.timestamps[:count])
         whole = (batch.topic, columns.values, columns.keys, partitions, timestamps, columns.headers)
-        if count and not self._split(whole, size, _headers_size(columns.headers), offsets):
-            return False
-        return columns.failed is None
+        return self._split(whole, size, _headers_size(columns.headers), offsets) if count else 0
 
-    def _split(self, columns: tuple[Any, ...], size: int, headers_size: int, offsets: list[SourceOffset]) -> bool:
+    def _write_offsets(self, offsets: list[SourceOffset]) -> None:
+        """Queue offsets in frames without records: they are stored once Kafka has all that was queued before."""
+        limit = min(self._ring.frame_bytes_max, FRAME_BYTES_AIM) - OVERHEAD_BYTES
+        begin = size = 0
+        for index, offset in enumerate(offsets):
+            one = _offsets_size([offset])
+            if size + one > limit and index > begin:
+                self._write_slice(offsets[begin:index], is_last=False)
+                begin, size = index, 0
+            size += one
+        if offsets:
+            self._write_slice(offsets[begin:], is_last=True)
+
+    def _write_slice(self, offsets: list[SourceOffset], *, is_last: bool) -> None:
+        going = SourceFrame("", 0, 0, self._polled, [], offsets=offsets, sequence=self._sequence, is_last=is_last)
+        self._unsent.append(frame.encode(going))
+
+    def _split(self, columns: tuple[Any, ...], size: int, headers_size: int, offsets: list[SourceOffset]) -> int:
         """Queue frames small enough for the ring; the offsets go with the last.
 
         size: bytes of keys and values. headers_size: what the headers take in a frame.
+        Returns how many records are in the frames: all before one that is too large, if there is one.
         """
         topic, values, keys, partitions, timestamps, headers = columns
         count = len(values)
@@ -231,7 +262,7 @@ class SourceTaskBank:
         if bound <= min(limit, FRAME_BYTES_AIM) or fits_alone:
             whole = self._frame(topic, values, keys, partitions, timestamps, headers, offsets, size)
             self._unsent.append(frame.encode(whole))
-            return True
+            return count
         if count == 1:
             self.failure = RecordTooLargeError(
                 f"a record of {size + headers_size} bytes for topic {topic} is larger than this task can carry "
@@ -239,14 +270,16 @@ class SourceTaskBank:
             )
             self._has_ended = True
             self._polled_again.clear()
-            return False
+            return 0
         middle = count // 2
+        written = 0
         for begin, end in ((0, middle), (middle, count)):
             piece = [column and column[begin:end] for column in (values, keys, partitions, timestamps, headers)]
             sizes = _size(piece[0], piece[1]), _headers_size(piece[4])
-            if not self._split((topic, *piece), *sizes, offsets if end == count else []):
-                return False
-        return True
+            written += self._split((topic, *piece), *sizes, offsets if end == count else [])
+            if written < end:
+                break
+        return written
 
     def _frame(
         self,
@@ -280,8 +313,8 @@ class SourceTaskBank:
             message = frame.decode_down(notice)
             self._side.down.release()
             if isinstance(message, frame.Stored):
-                self._task.commit()
                 self.is_over = self.is_over or message.is_end
+                self._tell("commit", self._task.commit)
             elif isinstance(message, frame.Acknowledged):
                 self._acknowledge(message)
 
@@ -290,20 +323,26 @@ class SourceTaskBank:
         records = list(outgoing.records_of(polled))
         self._awaiting.extend((self._sequence + number, records[index]) for number, index in enumerate(kept))
         for index in set(range(len(records))).difference(kept) if self.failure is None else ():
-            self._task.commit_record(records[index], None)
+            self._tell("commit_record", self._task.commit_record, records[index], None)
 
     def _acknowledge(self, message: frame.Acknowledged) -> None:
         for sequence, partition, offset in message.records:
             number, record = self._awaiting.popleft()
             assert number == sequence, f"record {sequence} acknowledged, {number} expected"
-            self._task.commit_record(record, Delivered(message.topic, partition, offset))
+            self._tell("commit_record", self._task.commit_record, record, Delivered(message.topic, partition, offset))
 
-    def _fail(self, failed: RecordError, act: str, polled: Polled, index: int | None) -> None:
-        place = f"record {failed.index} of its batch"
-        if index is not None:
-            for position, record in enumerate(outgoing.records_of(polled)):
-                if position == index:
-                    place = f"the record for topic {record.topic} at {record.source_partition} {record.source_offset}"
+    def _tell(self, act: str, call: Callable[..., None], *about: Any) -> None:
+        """Tell the connector of something that is done; what it raises then undoes nothing, and is logged once."""
+        try:
+            call(*about)
+        except Exception as error:  # whatever a plugin raises; Kafka Connect goes on as well
+            if act not in self._complained:
+                self._complained.add(act)
+                logger.warning("%s: %s failed, going on: %s", self._spec.title, act, describe(error), exc_info=error)
+
+    def _fail(self, failed: RecordError, act: str, polled: Polled, index: int) -> None:
+        record = next(islice(outgoing.records_of(polled), index, None))
+        place = f"the record for topic {record.topic} at {record.source_partition} {record.source_offset}"
         self.failure = DataError(f"{place} could not be {act}: {describe(failed.error)}")
         self.failure.__cause__ = failed.error
         self._has_ended = True
@@ -312,6 +351,10 @@ class SourceTaskBank:
 
 def _size(values: Payloads, keys: Payloads | None) -> int:
     return sum(map(len, filter(None, values))) + sum(map(len, filter(None, keys or ())))
+
+
+def _offsets_size(offsets: list[SourceOffset]) -> int:
+    return sum(len(offset.partition) + len(offset.offset) + OFFSET_OVERHEAD_BYTES for offset in offsets)
 
 
 def _headers_size(column: list[Headers] | None) -> int:
