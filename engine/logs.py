@@ -5,7 +5,7 @@
 The place in brackets is Kafka Connect's (`connector.context`), with the process behind it. Secrets that the
 configuration named are replaced wherever they turn up, in messages and in tracebacks.
 
-Used by: engine.launch (the command), each process's main.
+Used by: engine.launch (the command), each process's main; engine.supervisor (masks what a child says at its end).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import orjson
 
 from engine.api.config import HIDDEN
 
-__all__ = ["LogSettings", "set_up"]
+__all__ = ["LogSettings", "masked", "set_up"]
 
 #: Secrets shorter than this would black out half of a log.
 SECRET_LENGTH_MIN = 3
@@ -47,7 +47,7 @@ def set_up(
     secrets: Iterable[str] = (),
 ) -> None:
     """Write this process's log to standard error, every line with its place."""
-    place = Place(process, connector, task, sorted((s for s in secrets if len(s) >= SECRET_LENGTH_MIN), key=len)[::-1])
+    place = Place(process, connector, task, tuple(secrets))
     handler = logging.StreamHandler(sys.stderr)
     before = CLEAR_BELOW if settings.is_above_display else ""
     handler.setFormatter(JsonFormatter(place) if settings.form == "json" else TextFormatter(place, before))
@@ -56,10 +56,18 @@ def set_up(
     root.setLevel(settings.level)
 
 
+def masked(text: str, secrets: Iterable[str]) -> str:
+    """The text without secrets."""
+    for secret in sorted(secrets, key=len, reverse=True):  # a long one may hold another
+        if len(secret) >= SECRET_LENGTH_MIN:
+            text = text.replace(secret, HIDDEN)
+    return text
+
+
 class Place:
     """Whose lines these are."""
 
-    def __init__(self, process: str, connector: str, task: int | None, secrets: list[str]) -> None:
+    def __init__(self, process: str, connector: str, task: int | None, secrets: Iterable[str]) -> None:
         self.process = process
         self.connector = connector
         self.task = task
@@ -72,9 +80,7 @@ class Place:
 
     def masked(self, text: str) -> str:
         """The text without secrets."""
-        for secret in self._secrets:
-            text = text.replace(secret, HIDDEN)
-        return text
+        return masked(text, self._secrets)
 
 
 class TextFormatter(logging.Formatter):

@@ -20,6 +20,7 @@ import os
 import signal
 from collections.abc import Callable
 
+from engine import logs
 from engine.clock import Clock
 from engine.config.line import LineSpec
 from engine.exits import ExitCode
@@ -37,6 +38,7 @@ TASK_GRACE_NS = 1 * SECOND_NS
 PUMP_GRACE_NS = 4 * SECOND_NS
 
 OVER = (State.DONE, State.FAILED, State.STOPPED)
+UNASKED = "ended without being asked to"
 
 
 #: Forks one bank ("task", "pump" or "both") of a line over its present channel.
@@ -56,6 +58,8 @@ class Line:
         self._children: dict[str, Child] = {}  # by bank
         self._cause = ""  # why this life ended; empty: it ended well
         self._is_final = False  # a restart would not help
+        self._is_killed = False  # the cause is a signal
+        self._is_last = False  # its restarts are used up: it was told to leave its group
         self._deadline_ns = 0  # of the next, harder step; 0: none
         self._step = 0  # of the ladder: 0 nothing sent, 1 TERM sent, 2 KILL sent
         self._start_at_ns = 0  # of the next life; 0: none is due
@@ -89,15 +93,17 @@ class Line:
         self._deadline_ns = 0
         self._step = 0
         self._cause = ""
-        self._is_final = False
-        if self._channel is not None:
-            self._channel.close()
-        self._channel = Channel.create(f"millrace:{self.spec.title}", self.spec.ring_bytes)
+        self._is_final = self._is_killed = self._is_last = False
+        self.close()
         self._become(State.STARTING)
-        # The pump first: it takes longer to be ready, and a source's task may fill the ring meanwhile.
-        for bank in ("pump", "task") if self.spec.processes == 2 else ("both",):
-            self._children[bank] = self._fork_bank(self.spec, self._index, self._channel, bank)
+        try:
+            self._fork_banks()
+        except OSError as error:  # no process, memory or descriptor is left for it; the other lines go on
+            self._cause = f"cannot fork: {error.strerror}"
+            self._send(signal.SIGKILL)
         self._write_pids()
+        if not self._children:
+            self._end()
 
     def drain(self) -> None:
         """Ask a sink to come to the end of what there is."""
@@ -112,7 +118,7 @@ class Line:
             return
         self._aim(Target.STOP)
         self._step = 0
-        self._deadline_ns = self._clock.monotonic_ns() + int(self.spec.timing.stop_timeout * SECOND_NS)
+        self._deadline_ns = self._clock.monotonic_ns() + self._stop_ns()
         if not self._children:
             self._end()
 
@@ -132,13 +138,20 @@ class Line:
         if not self._children:
             self._end()
             return
-        if self._cause:
-            if self._is_final:
+        is_asked = self.row.get(Word.TARGET) == Target.STOP
+        is_expected = not self._cause and (is_asked or self._has_ended())
+        if not is_expected:
+            self._is_last = not is_asked and self._is_used_up()
+            if self._is_final or self._is_last:
                 self._aim(Target.STOP)  # a pump whose line does not come back leaves its group
             self._send(signal.SIGTERM)
             self._step = 1
+        now_ns = self._clock.monotonic_ns()
         grace_ns = PUMP_GRACE_NS if "pump" in self._children else TASK_GRACE_NS
-        self._deadline_ns = self._clock.monotonic_ns() + grace_ns
+        if not self._cause and not is_asked:
+            grace_ns = max(grace_ns, self._stop_ns())
+        # Once asked to stop, the line as a whole has the time that it was given then.
+        self._deadline_ns = max(now_ns + grace_ns, self._deadline_ns if is_expected else 0)
 
     def tick(self) -> None:
         """Do what is due."""
@@ -157,12 +170,25 @@ class Line:
             self._channel.close()
             self._channel = None
 
+    def _fork_banks(self) -> None:
+        self._channel = Channel.create(f"millrace:{self.spec.title}", self.spec.ring_bytes)
+        # The pump first: it takes longer to be ready, and a source's task may fill the ring meanwhile.
+        for bank in ("pump", "task") if self.spec.processes == 2 else ("both",):
+            self._children[bank] = self._fork_bank(self.spec, self._index, self._channel, bank)
+
+    def _stop_ns(self) -> int:
+        return int(self.spec.timing.stop_timeout * SECOND_NS)
+
+    def _has_ended(self) -> bool:
+        """Whether a source has no more, and all it had is delivered and stored."""
+        return self.spec.type == "source" and self.row.get(Word.PUMP_PHASE) == Phase.ENDED
+
     def _is_ready(self) -> bool:
         return self.row.get(Word.TASK_PHASE) >= Phase.READY and self.row.get(Word.PUMP_PHASE) >= Phase.READY
 
     def _judge(self, bank: str, child: Child, status: int) -> None:
         """Note why a child ended, if it ended badly; the first cause stands."""
-        words = child.last_words()
+        words = logs.masked(child.last_words(), self.spec.secrets)
         code = os.waitstatus_to_exitcode(status)
         if code == ExitCode.OK or self._cause:
             return
@@ -174,32 +200,46 @@ class Line:
         else:
             self._cause = words or f"{bank} process ended with exit code {code}"
         self._is_final = code == ExitCode.FAILED
+        self._is_killed = code < 0
 
     def _end(self) -> None:
         """All children are gone: restart, or be over."""
         self._deadline_ns = 0
         self._start_at_ns = 0
         is_asked = self.row.get(Word.TARGET) == Target.STOP
+        is_done = self._has_ended() or (is_asked and self.is_complete)
         if self._cause and self._is_final:
             self._give_up(self._cause)
-        elif is_asked:
+        elif is_done and (self._is_killed or not self._cause):
+            if self._cause:
+                logger.warning("%s: %s; all it had to do was done", self.spec.title, self._cause)
+            self._become(State.DONE)
+        elif is_asked and not self._is_last:
             if self._cause:
                 self.row.reason = self._cause
                 logger.warning("%s: %s", self.spec.title, self._cause)
-            self._become(State.DONE if self.is_complete and not self._cause else State.STOPPED)
-        elif not self._cause and self.spec.type == "source" and self.row.get(Word.PUMP_PHASE) == Phase.ENDED:
-            self._become(State.DONE)
+            self._become(State.STOPPED)
         else:
-            self._come_back(self._cause or "ended without being asked to")
+            self._come_back(self._cause or UNASKED)
+
+    def _is_used_up(self) -> bool:
+        """Whether a sink that ended now would not come back; a source may still make progress while its pump ends."""
+        return self.spec.type == "sink" and self._fruitless_now() > self.spec.restarts.count_max
+
+    def _fruitless_now(self) -> int:
+        return 1 if self._made() > self._progress >= 0 else self._fruitless + 1
+
+    def _made(self) -> int:
+        return sum(self.row.measured(stage, Measure.RECORDS) for stage in (Stage.STORE, Stage.COMMIT))
 
     def _come_back(self, cause: str) -> None:
-        progress = sum(self.row.measured(stage, Measure.RECORDS) for stage in (Stage.STORE, Stage.COMMIT))
-        self._fruitless = 1 if progress > self._progress >= 0 else self._fruitless + 1
-        self._progress = progress
         policy = self.spec.restarts
-        if self._fruitless > policy.count_max:
+        fruitless = self._fruitless_now()
+        if self._is_last or fruitless > policy.count_max:
             self._give_up(f"{cause} (after {policy.count_max} restarts without progress)")
             return
+        self._fruitless = fruitless
+        self._progress = self._made()
         pause_ms = min(policy.backoff_ms_max, policy.backoff_ms * 2 ** (self._fruitless - 1))
         self.row.write_off()
         self.row.set(Word.RESTARTS, self.row.get(Word.RESTARTS) + 1)

@@ -42,18 +42,17 @@ class Service:
     def start(self) -> None:
         """Fork it."""
         self._start_at_ns = 0
-        self._child = self._fork()
+        try:
+            self._child = self._fork()
+        except OSError as error:  # no process or descriptor is left for it; the lines go on
+            self._come_back(f"cannot fork: {error.strerror}")
 
     def reaped(self, status: int) -> None:
         """It has ended, though nobody asked it to."""
         assert self._child is not None
         words = self._child.last_words()
         self._child = None
-        code = os.waitstatus_to_exitcode(status)
-        if self._restarts_left > 0:
-            self._restarts_left -= 1
-            self._start_at_ns = self._clock.monotonic_ns() + RESTART_NS
-        logger.warning("%s ended (%s); %s", self.title, words or code, "again" if self._start_at_ns else "given up")
+        self._come_back(words or str(os.waitstatus_to_exitcode(status)))
 
     def tick(self) -> None:
         """Start it again, if that is due."""
@@ -72,3 +71,9 @@ class Service:
         assert self._child is not None
         self._child.last_words()
         self._child = None
+
+    def _come_back(self, cause: str) -> None:
+        if self._restarts_left > 0:
+            self._restarts_left -= 1
+            self._start_at_ns = self._clock.monotonic_ns() + RESTART_NS
+        logger.warning("%s ended (%s); %s", self.title, cause, "again" if self._start_at_ns else "given up")

@@ -5,13 +5,16 @@ The banks are real processes that follow a script; the rest is the real supervis
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
 from msgspec.structs import replace
 
+from engine.api.errors import ConnectError, RetriableError
 from engine.clock import SystemClock
 from engine.config.line import LineSpec, PluginSpec, Restarts, Timing
 from engine.exits import ExitCode
@@ -53,20 +56,46 @@ class Run:
         self.board.begin(1)
         self.lines: list[Line] = []
         self.forked: list[str] = []
+        self.refusals: list[str] = []  # banks that cannot be forked, each once
 
-    def line(self, kind: str, task: Script, pump: Script, *, connector: str = "orders", restarts: int = 3) -> Line:
+    def line(
+        self,
+        kind: str,
+        task: Script,
+        pump: Script,
+        *,
+        connector: str = "orders",
+        restarts: int = 3,
+        stop_timeout: float = 0.2,
+        secrets: tuple[str, ...] = (),
+    ) -> Line:
         scripts = {"task": task, "pump": pump}
         index = self.board.add(Identity(connector, 0, kind, "none"))
         row = self.board.row(index)
 
         def fork_bank(spec: LineSpec, index: int, channel: Channel, bank: str) -> Child:
+            if self.refusals and bank == self.refusals[0]:
+                raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN), self.refusals.pop(0))
             self.forked.append(bank)
-            return fork(bank, lambda say: scripts[bank](row), [self.descriptor, *channel.descriptors()])
+            return fork(bank, lambda say: self.play(scripts[bank], row, say), [self.descriptor, *channel.descriptors()])
 
-        restarting = replace(spec(kind, connector), restarts=Restarts(restarts, backoff_ms=1, backoff_ms_max=5))
+        restarting = replace(
+            spec(kind, connector),
+            restarts=Restarts(restarts, backoff_ms=1, backoff_ms_max=5),
+            timing=Timing(stop_timeout=stop_timeout),
+            secrets=secrets,
+        )
         line = Line(restarting, index, row, fork_bank, SystemClock())
         self.lines.append(line)
         return line
+
+    @staticmethod
+    def play(script: Script, row: Row, say: Callable[[str], None]) -> int:
+        try:
+            return script(row)
+        except ConnectError as error:
+            say(str(error))
+            return ExitCode.RETRY if isinstance(error, RetriableError) else ExitCode.FAILED
 
     def supervise(self, *, is_bulk: bool = True) -> ExitCode:
         return Supervisor(self.board, self.lines, (), SystemClock(), is_bulk=is_bulk).run()
@@ -82,19 +111,43 @@ def run() -> Iterator[Run]:
     os.close(made.descriptor)
 
 
-def ends(phase: Phase = Phase.ENDED) -> Script:
-    def bank(row: Row) -> int:
-        row.set(Word.TASK_PHASE, phase)
-        row.set(Word.PUMP_PHASE, phase)
-        return ExitCode.OK
+def ends(row: Row) -> int:
+    """A source's pump, when all is stored."""
+    row.set(Word.PUMP_PHASE, Phase.ENDED)
+    return ExitCode.OK
 
-    return bank
+
+def sees_end(row: Row) -> int:
+    """A source's task, which is told of it."""
+    row.set(Word.TASK_PHASE, Phase.ENDED)
+    wait.until(lambda: row.get(Word.PUMP_PHASE) == Phase.ENDED, "ENDED", look_every_s=0.005)
+    return ExitCode.OK
+
+
+def sees_end_slowly(row: Row) -> int:
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    sees_end(row)
+    time.sleep(2.3)  # slower than the time a task process has after TERM
+    return ExitCode.OK
+
+
+def sees_end_and_is_stuck(row: Row) -> int:
+    sees_end(row)
+    return is_stuck(row)
 
 
 def waits_for_stop(row: Row) -> int:
     row.set(Word.TASK_PHASE, Phase.READY)
     row.set(Word.PUMP_PHASE, Phase.READY)
     wait.until(lambda: row.get(Word.TARGET) == Target.STOP, "STOP", look_every_s=0.005)
+    return ExitCode.OK
+
+
+def waits_for_term(row: Row) -> int:
+    terms: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: terms.append(number))
+    row.set(Word.PUMP_PHASE, Phase.READY)
+    wait.until(lambda: bool(terms), "TERM", look_every_s=0.005)
     return ExitCode.OK
 
 
@@ -127,14 +180,14 @@ def dies_once(counter: int, then: Script) -> Script:
 
 
 def test_a_bulk_run_ends_when_its_sources_have_ended_and_its_sinks_are_complete(run: Run) -> None:
-    source = run.line("source", ends(), ends())
+    source = run.line("source", sees_end, ends)
     sink = run.line("sink", completes_when_drained, completes_when_drained, connector="copy")
     assert run.supervise() == ExitCode.OK
     assert (source.state, sink.state) == (State.DONE, State.DONE)
 
 
 def test_a_killed_bank_restarts_its_whole_line(run: Run) -> None:
-    line = run.line("source", ends(), dies_once(2, ends()))
+    line = run.line("source", sees_end, dies_once(2, ends))
     assert run.supervise() == ExitCode.OK
     assert line.state == State.DONE
     assert line.row.get(Word.RESTARTS) == 2
@@ -143,7 +196,7 @@ def test_a_killed_bank_restarts_its_whole_line(run: Run) -> None:
 
 
 def test_restarts_without_progress_come_to_an_end(run: Run) -> None:
-    line = run.line("source", ends(), dies_once(100, ends()), restarts=2)
+    line = run.line("source", sees_end, dies_once(100, ends), restarts=2)
     assert run.supervise() == ExitCode.FAILED
     assert line.row.get(Word.RESTARTS) == 2
     assert "2 restarts without progress" in line.row.reason
@@ -155,6 +208,86 @@ def test_a_failure_that_a_restart_would_not_mend_is_final_and_leaves_the_others_
     assert run.supervise() == ExitCode.FAILED
     assert (bad.state, good.state) == (State.FAILED, State.DONE)
     assert bad.row.get(Word.RESTARTS) == 0
+
+
+def test_a_source_that_ended_without_being_asked_to_starts_again(run: Run) -> None:
+    def is_told_to_end(row: Row) -> int:
+        return sees_end(row) if row.get(Word.RESTARTS) else ExitCode.OK
+
+    def keeps_what_is_there(row: Row) -> int:
+        return ends(row) if row.get(Word.RESTARTS) else waits_for_term(row)
+
+    line = run.line("source", is_told_to_end, keeps_what_is_there)
+    assert run.supervise() == ExitCode.OK
+    assert line.state == State.DONE
+    assert line.row.get(Word.RESTARTS) == 1
+    assert line.row.reason == "ended without being asked to"
+
+
+@pytest.mark.slow
+def test_a_task_that_is_slow_to_stop_after_its_end_has_the_time_to_stop(run: Run) -> None:
+    line = run.line("source", sees_end_slowly, ends, stop_timeout=10.0)
+    assert run.supervise() == ExitCode.OK
+    assert line.state == State.DONE
+    assert line.row.reason == ""
+    assert line.row.get(Word.RESTARTS) == 0
+
+
+@pytest.mark.slow
+def test_a_task_that_is_killed_after_all_was_done_costs_nothing(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    line = run.line("source", sees_end_and_is_stuck, ends)
+    assert run.supervise() == ExitCode.OK
+    assert line.state == State.DONE
+    assert line.row.get(Word.RESTARTS) == 0
+    assert "task process ended by SIGKILL after 0.2 s of waiting for it to stop; all it had" in caplog.text
+
+
+def test_why_a_line_failed_is_told_without_secrets(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    def tells_all(row: Row) -> int:
+        raise ConnectError("no user of this name: jdbc://me:hunter22@db")
+
+    line = run.line("source", tells_all, waits_for_stop, secrets=("hunter22", "x"))
+    assert run.supervise() == ExitCode.FAILED
+    assert line.row.reason == "no user of this name: jdbc://me:[hidden]@db"
+    assert "hunter22" not in caplog.text
+
+
+@pytest.mark.parametrize("refused", ["pump", "task"])
+def test_a_line_that_cannot_be_forked_is_tried_again_and_costs_the_others_nothing(refused: str, run: Run) -> None:
+    run.refusals = [refused] * 2
+    line = run.line("source", sees_end, ends)
+    other = run.line("sink", completes_when_drained, completes_when_drained, connector="copy")
+    assert run.supervise() == ExitCode.OK
+    assert (line.state, other.state) == (State.DONE, State.DONE)
+    assert line.row.get(Word.RESTARTS) + other.row.get(Word.RESTARTS) == 2
+    assert line.row.reason == "cannot fork: Resource temporarily unavailable"
+
+
+def test_a_line_that_can_never_be_forked_fails(run: Run) -> None:
+    run.refusals = ["pump"] * 4
+    line = run.line("source", sees_end, ends)
+    assert run.supervise() == ExitCode.FAILED
+    assert line.row.reason.startswith("cannot fork: ")
+    assert not run.forked
+
+
+def test_a_sink_without_restarts_left_is_told_to_leave_its_group(run: Run) -> None:
+    told = run.board.add(Identity("told", 0, "sink", "none"))
+
+    def retries(row: Row) -> int:
+        wait.until(lambda: row.get(Word.PUMP_PHASE) == Phase.READY, "the pump", look_every_s=0.005)
+        raise RetriableError("the database is away")
+
+    def notes_what_it_is_told(row: Row) -> int:
+        waits_for_term(row)
+        run.board.row(told).set(Word(Word.PARTITIONS + row.get(Word.RESTARTS)), row.get(Word.TARGET) + 1)
+        return ExitCode.OK
+
+    line = run.line("sink", retries, notes_what_it_is_told, restarts=2)
+    assert run.supervise(is_bulk=False) == ExitCode.FAILED
+    assert line.row.reason == "the database is away (after 2 restarts without progress)"
+    targets = [run.board.row(told).get(Word(Word.PARTITIONS + life)) - 1 for life in range(3)]
+    assert targets == [Target.RUN, Target.RUN, Target.STOP]
 
 
 def test_a_signal_stops_all_lines_in_order(run: Run) -> None:
