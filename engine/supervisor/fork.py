@@ -1,9 +1,9 @@
 """Making a child: everything that must be so before a child does anything of its own.
 
     supervisor                      child
-    gc.freeze, pipe, fork ────────► death signal, parent still there?
-                                    close every descriptor but its own
-                                    INT and HUP ignored, TERM as it was, title
+    gc.freeze, pipe, fork ────────► INT and HUP ignored, TERM as it was
+                                    death signal, parent still there?
+                                    close every descriptor but its own, title
                                     main ──► os._exit(code)
     last words ◄──── pipe ◄──────── why it went wrong
 
@@ -73,19 +73,30 @@ def fork(
     Before: one thread, no Kafka client, the board mapped.
     main: gets a function for its last words. keep: descriptors that stay open beside 0, 1 and 2.
     death_signal: what the child gets when the supervisor dies.
+    Raises OSError when there is no process or descriptor left for it.
     """
     reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     parent = os.getpid()
     sys.stdout.flush()
     sys.stderr.flush()
     gc.freeze()
-    pid = os.fork()
+    # Until the child has its own rules: the supervisor's handler would take a TERM there and tell nobody.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        pid = os.fork()
+    except OSError:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        os.close(reading)
+        os.close(writing)
+        raise
     if pid:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.close(writing)
         return Child(pid, title, reading)
     code = int(ExitCode.BUG)
     try:
-        _become_child(parent, title, {*keep, writing}, death_signal)
+        _take_own_rules(parent, mask, death_signal)
+        _become_child(title, {*keep, writing})
         code = int(main(lambda text: _say(writing, text)))
     except BaseException as error:  # noqa: BLE001  a process's main: it becomes an exit code
         with contextlib.suppress(BaseException):
@@ -103,16 +114,24 @@ def _say(descriptor: int, text: str) -> None:
         os.write(descriptor, text.encode(errors="replace")[:LAST_WORDS_BYTES])
 
 
-def _become_child(parent: int, title: str, keep: set[int], death_signal: signal.Signals) -> None:
-    _LIBC.prctl(PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(int(ExitCode.BUG))
+def _take_own_rules(parent: int, mask: set[int | signal.Signals], death_signal: signal.Signals) -> None:
+    """From here on TERM and the parent's death end the child at once, until its main has rules of its own.
+
+    So a main that asks for its parent gets the supervisor, never who reaps for one that is dead.
+    """
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGTERM, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     # Ctrl-C and a closed terminal reach the whole foreground group; the supervisor alone decides what they mean.
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    _LIBC.prctl(PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(int(ExitCode.BUG))
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _become_child(title: str, keep: set[int]) -> None:
     _close_all_but({0, 1, 2, *keep})
     setproctitle.setproctitle(f"millrace: {title}")
     _LIBC.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)

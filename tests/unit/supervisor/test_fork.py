@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 from engine.exits import ExitCode
 from engine.supervisor.fork import Child, fork
 from tests.harness import wait
+
+NOBODY = 65534
 
 
 def ended(child: Child) -> int:
@@ -105,6 +108,45 @@ def test_a_child_dies_with_its_parent() -> None:
     wait.until(lambda: not _lives(pid), "end of the grandchild")
     os.close(reading)
     os.close(writing)
+
+
+def test_a_child_hears_term_from_the_first_moment() -> None:
+    """The handler that it inherits would take it, and nobody would be told."""
+
+    def main(say: object) -> int:
+        signal.pause()
+        return ExitCode.OK
+
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        for _ in range(20):
+            child = fork("a child", main, ())
+            os.kill(child.pid, signal.SIGTERM)
+            wait.until(lambda: not _lives(child.pid), "end of the child")  # noqa: B023  used before the next one is made
+            assert ended(child) == -signal.SIGTERM
+            child.last_words()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_a_child_that_cannot_be_forked_leaves_no_descriptor() -> None:
+    before = os.listdir("/proc/self/fd")
+
+    def limited(say: object) -> int:
+        if os.getuid() == 0:
+            os.setuid(NOBODY)  # who may do everything has no limit
+        resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+        held = os.listdir("/proc/self/fd")
+        with pytest.raises(BlockingIOError):
+            fork("a grandchild", lambda say: ExitCode.OK, ())
+        assert os.listdir("/proc/self/fd") == held
+        assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        return ExitCode.OK
+
+    child = fork("a child", limited, ())
+    assert ended(child) == ExitCode.OK
+    child.last_words()
+    assert os.listdir("/proc/self/fd") == before
 
 
 def _lives(pid: int) -> bool:
