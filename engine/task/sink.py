@@ -30,7 +30,7 @@ from engine.config.line import LineSpec
 from engine.shm import frame
 from engine.shm.board import Measure, Phase, Row, Stage, Target, Word
 from engine.shm.channel import TaskSide
-from engine.shm.frame import ArrivedSinkFrame, Assigned, Flushed, Position, Revoke, Revoked, Tail
+from engine.shm.frame import ArrivedSinkFrame, Assigned, Flushed, Pause, Position, Resume, Revoke, Revoked, Tail
 from engine.stages import convert
 from engine.stages.convert import Converters, TransformedBatch
 from engine.stages.transform import RecordError, close_all, transform
@@ -39,7 +39,7 @@ from engine.task.source import describe
 __all__ = ["SinkTaskBank"]
 
 IDLE_SECONDS = 0.1
-#: Positions in one message of the small ring, which takes 64 KiB with topic names of up to 249 bytes.
+#: Positions, or partitions, in one message of the small ring, which takes 64 KiB with topic names of up to 249 bytes.
 POSITIONS_MAX = 200
 
 
@@ -50,6 +50,7 @@ class Part(Struct):
     next_offset: int  # of what was put or dropped; -1: nothing yet
     is_paused: bool = False
     skipped_from: int = -1  # first offset discarded while paused
+    flushed: int = -1  # what the task said last, or where it begins: all before is safe
 
 
 class Putting(Struct):
@@ -113,13 +114,13 @@ class SinkTaskBank:
             part = self._part(place)
             self._say(frame.Seek(place.topic, place.partition, part.epoch, offset))
             part.epoch += 1  # of the deliveries to come; what is in the ring has the old one
-            part.next_offset = offset
+            part.next_offset = part.flushed = offset
             part.skipped_from = -1  # what was skipped before is not what comes next
 
     def pause(self, partitions: Collection[TopicPartition]) -> None:
         for place in partitions:
             self._part(place).is_paused = True
-        self._say(frame.Pause(self._with_epochs(partitions)))
+        self._say_of(Pause, partitions)
 
     def resume(self, partitions: Collection[TopicPartition]) -> None:
         for place in partitions:
@@ -127,7 +128,7 @@ class SinkTaskBank:
             part.is_paused = False
             if part.skipped_from >= 0:
                 self.seek({place: part.skipped_from})
-        self._say(frame.Resume(self._with_epochs(partitions)))
+        self._say_of(Resume, partitions)
 
     def request_commit(self) -> None:
         self._flush_is_wanted = True
@@ -202,7 +203,7 @@ class SinkTaskBank:
         for topic, partition, epoch, offset in message.partitions:
             place = TopicPartition(topic, partition)
             if epoch > self._gone.get(place, -1):
-                self._parts[place] = Part(epoch, offset)
+                self._parts[place] = Part(epoch, offset, flushed=offset)
                 places.append(place)
         if places:
             self._task.open(places)
@@ -352,7 +353,9 @@ class SinkTaskBank:
             part = self._parts.get(TopicPartition(*place))
             if part is not None and offset <= offsets.get(TopicPartition(*place), -1):
                 positions.append(Position(place[0], place[1], part.epoch, offset))
-        is_all = all(safe.get(place) == offset for place, offset in offsets.items())
+                part.flushed = offset
+        # A task may leave out what has not changed since the last flush.
+        is_all = all(safe.get(place, self._parts[place].flushed) == offset for place, offset in offsets.items())
         if is_all:
             self._row.reach(Stage.FLUSH, put)
         for begin in range(0, len(positions), POSITIONS_MAX):
@@ -360,7 +363,7 @@ class SinkTaskBank:
             is_last = end >= len(positions)
             self._say(Flushed(positions[begin:end], put if is_all else -1, is_last))
         if not positions:
-            self._say(Flushed([], -1))
+            self._say(Flushed([], put if is_all else -1))
 
     def _finish(self) -> None:
         """Flush what was put, close, and end; the rest of the ring is read again next time."""
@@ -375,8 +378,10 @@ class SinkTaskBank:
         if self._parts:
             self._task.close(list(self._parts))
 
-    def _with_epochs(self, partitions: Collection[TopicPartition]) -> list[tuple[str, int, int]]:
-        return [(place.topic, place.partition, self._part(place).epoch) for place in partitions]
+    def _say_of(self, kind: type[Pause | Resume], partitions: Collection[TopicPartition]) -> None:
+        told = [(place.topic, place.partition, self._part(place).epoch) for place in partitions]
+        for begin in range(0, len(told), POSITIONS_MAX):
+            self._say(kind(told[begin : begin + POSITIONS_MAX]))
 
     def _part(self, place: TopicPartition) -> Part:
         part = self._parts.get(TopicPartition(*place))
