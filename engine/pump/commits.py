@@ -28,8 +28,10 @@ logger = logging.getLogger("millrace.pump")
 
 Place = tuple[str, int]
 
-#: A commit is refused for the short while of a rebalance; every other reason passes as well, or is told each time.
+#: A commit is refused for the short while of a rebalance; every other reason passes as well, or is told again.
 RETRY_NS = 200_000_000
+#: The log tells of failed commits at most so often.
+TELL_NS = 30_000_000_000
 
 
 class CommitPort(Protocol):
@@ -58,6 +60,7 @@ class Commits:
         self._timeout_ns = int(timing.commit_timeout * 1e9)
         self._going: Going | None = None
         self._not_before_ns = 0  # after a failure
+        self._tell_at_ns = 0
         self._put = 0  # records put, as of the last flush; -1: it did not cover them all
         self._given_up = 0  # records, by this life of the line
         self.flushes = 0  # heard of
@@ -123,7 +126,9 @@ class Commits:
         self._going = None
         self._not_before_ns = now_ns + RETRY_NS
         self._row.count(Stage.COMMIT, 0, batches=0, errors=1)
-        logger.warning("%s; trying again", reason)
+        if now_ns >= self._tell_at_ns:
+            self._tell_at_ns = now_ns + TELL_NS
+            logger.warning("%s; trying again", reason)
 
     def _count(self, put: int) -> None:
         safe = put - self._row.get(Word.WRITTEN_OFF) - self._given_up
