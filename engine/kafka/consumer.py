@@ -213,8 +213,12 @@ class GroupConsumer:
         """
         has_all = {part.topic for part in self._client.assignment()}.issuperset(topics)
         if not has_all:
-            _list_topics(self._client, timeout_seconds)
+            self.refresh_topics(timeout_seconds)
         return has_all
+
+    def refresh_topics(self, timeout_seconds: float) -> None:
+        """Have the member itself look at all topics; it joins anew if there is more to read. Raises ConnectError."""
+        _list_topics(self._client, timeout_seconds)
 
     def borders(self, places: Collection[Place], timeout_seconds: float) -> dict[Place, tuple[int, int]]:
         """First and end offset of partitions, under the consumer's isolation level. Raises ConnectError."""

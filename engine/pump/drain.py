@@ -4,8 +4,10 @@
       own partitions: read to there ──► Tail, in band ──► flushed ──► committed
       others': their pumps do the same; the group's offsets tell
 
-A partition without records needs no commit. Where the end was reached over transaction markers or a compacted tail,
-the end itself is committed, once all before it is flushed.
+A partition without records needs no commit, unless the group has committed something else than its end: then either
+its commit is still on the way, or records are gone unread, which is an error, of the owner's fetch or of the drain.
+Where the end was reached over transaction markers or a compacted tail, the end itself is committed, once all before it
+is flushed.
 
 Used by: engine.pump.sink.
 """
@@ -16,7 +18,7 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
-from engine.api.errors import RetriableError, UnreachableError
+from engine.api.errors import ConnectError, RetriableError, UnreachableError
 from engine.pump.partitions import Partitions
 
 __all__ = ["Drain", "OffsetsPort"]
@@ -29,6 +31,10 @@ Place = tuple[str, int]
 ASK_NS = 200_000_000
 #: How often the task is asked to flush again while it holds something back.
 FLUSH_NS = 1_000_000_000
+#: After so long without progress, and again after so long, it is looked at what may be in the way.
+STILL_NS = 3_000_000_000
+#: So many partitions are named in the log.
+NAMED_MAX = 5
 
 
 class OffsetsPort(Protocol):
@@ -37,21 +43,30 @@ class OffsetsPort(Protocol):
     def partitions(self, topics: Sequence[str], timeout_seconds: float) -> list[Place]: ...
     def borders(self, places: Collection[Place], timeout_seconds: float) -> dict[Place, tuple[int, int]]: ...
     def group_offsets(self, places: Collection[Place], timeout_seconds: float) -> dict[Place, int]: ...
+    def refresh_topics(self, timeout_seconds: float) -> None: ...
 
 
 class Drain:
-    """The way of one pump to the end; made when it is asked for. Raises ConnectError when the ends cannot be read."""
+    """The way of one pump to the end; made when it is asked for.
+
+    Raises ConnectError when the ends cannot be read, or the group has committed what lies beyond one.
+    """
 
     def __init__(self, offsets: OffsetsPort, parts: Partitions, topics: Sequence[str], timeout_seconds: float) -> None:
         self._offsets = offsets
         self._parts = parts
+        self._topics = topics
         self._timeout_seconds = timeout_seconds
         places = offsets.partitions(topics, timeout_seconds)
-        self._ends = {
-            place: end for place, (first, end) in offsets.borders(places, timeout_seconds).items() if first < end
-        }
+        self.missing = [topic for topic in topics if all(topic != place[0] for place in places)]
+        self._ends = self._ends_of(places)
+        self._others: dict[Place, int] = {}  # what the group has of partitions that are not ours, as asked last
         self._ask_at_ns = 0
         self._flush_at_ns = 0
+        self._progress: tuple[int, ...] = ()
+        self._look_at_ns = 0
+        self._gone: set[Place] = set()  # at the last look
+        self._has_told = False
 
     def is_at_end(self) -> bool:
         """Whether all own partitions have been read to where they ended."""
@@ -85,10 +100,63 @@ class Drain:
         if now_ns < self._ask_at_ns or any(place in self._ends for place in self._parts):
             return False
         self._ask_at_ns = now_ns + ASK_NS
-        for place, offset in self._group_offsets(self._ends).items():
+        self._others = self._group_offsets(self._ends)
+        for place, offset in self._others.items():
             if offset >= self._ends[place]:
                 del self._ends[place]
         return not self._ends
+
+    def look(self, now_ns: int) -> None:
+        """While nothing moves, look for what is in the way: partitions that the member does not know, or that are gone.
+
+        Raises ConnectError for a partition that two looks have not found.
+        """
+        own = sum(part.reached + part.committed for _, part in self._parts.items())
+        progress = (len(self._ends), own, len(self._others), sum(self._others.values()))
+        if progress != self._progress:
+            self._progress = progress
+            self._look_at_ns = now_ns + STILL_NS
+        if not self._ends or now_ns < self._look_at_ns:
+            return
+        self._look_at_ns = now_ns + STILL_NS
+        self._tell_once()
+        try:
+            gone = self._ends.keys() - self._offsets.partitions(self._topics, self._timeout_seconds)
+            if any(self._parts.get(place) is None for place in self._ends):
+                self._offsets.refresh_topics(self._timeout_seconds)  # it joins anew when there are more partitions
+        except (RetriableError, UnreachableError) as error:
+            logger.warning("looking for what keeps the sink from its end: %s", error)
+            return
+        self._gone, before = gone, self._gone
+        for topic, partition in sorted(gone & before):
+            raise ConnectError(
+                f"topic {topic} partition {partition} is gone before all of it was read and committed; "
+                "start again without it, or when it is there again"
+            )
+
+    def _ends_of(self, places: Collection[Place]) -> dict[Place, int]:
+        """The ends of those partitions that have something to read, or had it and lost it unread."""
+        borders = self._offsets.borders(places, self._timeout_seconds)
+        committed = self._offsets.group_offsets(places, self._timeout_seconds)
+        beyond = [place for place in places if committed.get(place, 0) > borders[place][1]]
+        borders.update(self._offsets.borders(beyond, self._timeout_seconds))  # a member may have gone on in between
+        for topic, partition in beyond:
+            offset, (_, end) = committed[topic, partition], borders[topic, partition]
+            if offset > end:
+                raise ConnectError(
+                    f"topic {topic} partition {partition}: the offset to go on at is gone (the group has committed "
+                    f"{offset}, the partition ends at {end}); the topic was truncated or made anew. "
+                    "Reset the group's offsets to read what it has now"
+                )
+        # Where it is emptied before what is committed, the owner's fetch fails, unless it has read it all by then.
+        return {place: end for place, (first, end) in borders.items() if first < end or committed.get(place, end) < end}
+
+    def _tell_once(self) -> None:
+        if not self._has_told:
+            self._has_told = True
+            named = ", ".join(f"{topic}-{partition}" for topic, partition in sorted(self._ends)[:NAMED_MAX])
+            more = " and others" if len(self._ends) > NAMED_MAX else ""
+            logger.info("at the end, waiting for %d partitions: %s%s", len(self._ends), named, more)
 
     def _group_offsets(self, ends: Mapping[Place, int]) -> dict[Place, int]:
         try:

@@ -54,6 +54,9 @@ BELL_SECONDS = 0.01
 LAG_NS = 500_000_000
 #: Partitions in one message of a small ring, which takes 64 KiB with topic names of up to 249 bytes.
 PLACES_MAX = 200
+#: At the drain, a topic that is not there is looked for again, so often, so long: the news of it may be on its way.
+ABSENT_NS = 500_000_000
+ABSENT_NS_MAX = 3_000_000_000
 
 
 class ConsumerPort(Protocol):
@@ -71,6 +74,7 @@ class ConsumerPort(Protocol):
     def partitions(self, topics: Sequence[str], timeout_seconds: float) -> list[Place]: ...
     def topic_names(self, timeout_seconds: float) -> list[str]: ...
     def learn_topics(self, topics: Collection[str], timeout_seconds: float) -> bool: ...
+    def refresh_topics(self, timeout_seconds: float) -> None: ...
     def borders(self, places: Collection[Place], timeout_seconds: float) -> dict[Place, tuple[int, int]]: ...
     def lag(self, positions: Mapping[Place, int]) -> int: ...
     def leave(self, timeout_seconds: float) -> None: ...
@@ -112,6 +116,7 @@ class SinkPumpBank:
         self._revocation_done = 0  # answered
         self._drain: Drain | None = None
         self._drain_at_ns = 0
+        self._absent_until_ns = 0  # so long topics that are not there are looked for; 0: not yet
         self._lag_at_ns = 0
         self._task_is_over = False
         self._is_ending = False
@@ -329,21 +334,40 @@ class SinkPumpBank:
         if self._row.get(Word.TARGET) != Target.DRAIN or now_ns < self._drain_at_ns:
             return
         if self._drain is None:
-            self._subscriber.look(now_ns)
-            try:
-                self._drain = Drain(
-                    self._consumer, self._parts, self._subscriber.topics, self._spec.timing.broker_timeout
-                )
-            except (RetriableError, UnreachableError) as error:
-                logger.warning("looking for the end of all partitions: %s", error)
-                self._drain_at_ns = now_ns + int(self._spec.timing.retry_backoff * 1e9)
-                return
+            self._drain = self._begin_drain(now_ns)
+        if self._drain is None:
+            return
         if self._drain.is_at_end() and not self._held and self._drain.wants_flush(now_ns):
             self._hold(Tail())
             self._write()
         self._drain.settle()
-        if self._row.get(Word.PUMP_PHASE) != Phase.COMPLETE and self._drain.is_complete(now_ns):
+        if self._row.get(Word.PUMP_PHASE) == Phase.COMPLETE:
+            return
+        if self._drain.is_complete(now_ns):
             self._row.set(Word.PUMP_PHASE, Phase.COMPLETE)
+        else:
+            self._drain.look(now_ns)
+
+    def _begin_drain(self, now_ns: int) -> Drain | None:
+        """The way to the end; None: topics or ends are not known now, and are asked for again later."""
+        self._drain_at_ns = now_ns + int(self._spec.timing.retry_backoff * 1e9)
+        if not self._subscriber.look(now_ns):
+            return None
+        topics = self._subscriber.topics
+        try:
+            drain = Drain(self._consumer, self._parts, topics, self._spec.timing.broker_timeout)
+        except (RetriableError, UnreachableError) as error:
+            logger.warning("looking for the end of all partitions: %s", error)
+            return None
+        if drain.missing or not topics:
+            self._absent_until_ns = self._absent_until_ns or now_ns + ABSENT_NS_MAX
+            if now_ns < self._absent_until_ns:
+                self._drain_at_ns = now_ns + ABSENT_NS
+                return None
+            absent = ", ".join(drain.missing) or f"that matches {self._spec.subscription.pattern}"
+            logger.warning("there is no topic %s: nothing is read of it", absent)
+        self._drain_at_ns = 0
+        return drain
 
     def _begin_end(self, seconds: float) -> None:
         if not self._is_ending:

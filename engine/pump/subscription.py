@@ -76,10 +76,10 @@ class Subscriber:
         if now_ns >= self._look_at_ns:
             self.look(now_ns)
 
-    def look(self, now_ns: int) -> None:
-        """Look for new topics now, unless all of a list are known to be there."""
+    def look(self, now_ns: int) -> bool:
+        """Look for new topics now, unless all of a list are known to be there; returns whether there was an answer."""
         if self._is_known:
-            return
+            return True
         try:
             names = self._port.topic_names(self._timeout_seconds)
             if self._listed and set(self._listed).issubset(names):
@@ -91,7 +91,7 @@ class Subscriber:
         except (RetriableError, UnreachableError) as error:
             logger.warning("looking for topics: %s", error)
             self._look_at_ns = now_ns + MISSING_NS_MAX
-            return
+            return False
         if self._pattern is None:
             is_missing = not self._is_known
         else:
@@ -103,6 +103,7 @@ class Subscriber:
             self._pause_ns = min(2 * self._pause_ns, MISSING_NS_MAX)
         else:
             self._look_at_ns = now_ns + self._refresh_ns
+        return True
 
     def _subscribe(self, topics: tuple[str, ...]) -> None:
         if topics and topics != self.topics:

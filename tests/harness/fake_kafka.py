@@ -22,7 +22,7 @@ from zlib import crc32
 from confluent_kafka import KafkaError
 from msgspec import Struct
 
-from engine.api.errors import ConnectError, RetriableError
+from engine.api.errors import ConnectError, RetriableError, UnreachableError
 from engine.kafka.consumer import Member, Start
 from engine.kafka.fetched import TORN, Fetched, Slice
 from engine.kafka.producer import Refused
@@ -58,7 +58,10 @@ class FakeKafka:
         self.partition_count = partitions
         self.unkind = Unkindness()
         self.logs: dict[Place, list[tuple[int, bytes]]] = {}  # (offset, value), offsets grow, with gaps
+        self.firsts: dict[Place, int] = {}  # of what retention has left
         self.ends: dict[Place, int] = {}
+        self.gone: set[Place] = set()  # partitions that are not there, or not yet
+        self.deaf = 0  # so many questions for all topics find no answer
         self.group: dict[Place, int] = {}
         self.poison: set[bytes] = set()  # values that are always refused
         self.batch_max: int | None = None  # records in a request; more are refused together
@@ -289,6 +292,7 @@ class FakeConsumer:
         self._is_subscribed = False
         self._error: ConnectError | None = None
         self.is_closed = False
+        self.refreshed = 0
 
     # What the group decides
 
@@ -381,16 +385,23 @@ class FakeConsumer:
         return {place: self._kafka.group[place] for place in places if place in self._kafka.group}
 
     def partitions(self, topics: Sequence[str], timeout_seconds: float) -> list[Place]:
-        return [(topic, partition) for topic in topics for partition in range(self._kafka.partition_count)]
+        places = [(topic, partition) for topic in topics for partition in range(self._kafka.partition_count)]
+        return [place for place in places if place not in self._kafka.gone]
 
     def topic_names(self, timeout_seconds: float) -> list[str]:
-        return list(self._topics)
+        if self._kafka.deaf:
+            self._kafka.deaf -= 1
+            raise UnreachableError("no answer to a question for all topics")
+        return sorted({topic for topic, _ in self.partitions(list(self._topics), timeout_seconds)})
 
     def learn_topics(self, topics: Collection[str], timeout_seconds: float) -> bool:
         return True
 
+    def refresh_topics(self, timeout_seconds: float) -> None:
+        self.refreshed += 1
+
     def borders(self, places: Collection[Place], timeout_seconds: float) -> dict[Place, tuple[int, int]]:
-        return {place: (0, self._kafka.ends.get(place, 0)) for place in places}
+        return {place: (self._kafka.firsts.get(place, 0), self._kafka.ends.get(place, 0)) for place in places}
 
     def lag(self, positions: Mapping[Place, int]) -> int:
         return sum(self._kafka.ends.get(place, 0) - position for place, position in positions.items())
@@ -445,6 +456,10 @@ class FakeConsumer:
         for place in places:
             log = kafka.logs.get(place, [])
             position = self._positions[place]
+            if place in kafka.gone:
+                continue
+            if not kafka.firsts.get(place, 0) <= position <= kafka.ends.get(place, 0):
+                raise ConnectError(f"topic {place[0]} partition {place[1]}: the offset to go on at is gone")
             count = kafka.rng.randint(1, 40)
             begin = bisect_left(log, (position, b""))
             records = log[begin : begin + min(count, records_max - len(values))]

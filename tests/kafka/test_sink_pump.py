@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[attr-defined]  # exported unsaid
 
 from engine.api.errors import ConnectError, RecordTooLargeError
 from engine.clock import SystemClock
@@ -174,10 +174,38 @@ def test_a_second_drain_of_the_same_group_has_nothing_to_do(sinks: Sinks, topic:
     assert len(sinks.records) == 100
 
 
-def test_a_topic_that_is_not_there_is_drained_at_once(sinks: Sinks) -> None:
-    sinks.add("not-there-" + uuid.uuid4().hex)
+def test_a_topic_that_is_not_there_is_named_and_the_drain_ends(sinks: Sinks, caplog: pytest.LogCaptureFixture) -> None:
+    missing = "not-there-" + uuid.uuid4().hex
+    sinks.add(missing)
     sinks.drain()
     assert sinks.records == []
+    assert f"there is no topic {missing}: nothing is read of it" in [log.getMessage() for log in caplog.records]
+
+
+def test_partitions_that_were_added_a_moment_ago_are_drained(sinks: Sinks, topic: str) -> None:
+    line = sinks.add(topic)
+    sinks.until(has_partitions(line, 4), "partitions")
+    admin = AdminClient({"bootstrap.servers": sinks.bootstrap})
+    for added in admin.create_partitions([NewPartitions(topic, 5)]).values():
+        added.result(BROKER_S)
+    topics.produce(sinks.bootstrap, topic, [b"added"], partitions=[4])
+    sinks.drain()
+    assert sinks.records == [(topic, 4, 0, b"added")]
+
+
+def test_a_topic_that_is_deleted_before_its_end_is_an_error(sinks: Sinks, topic: str) -> None:
+    short = topic + "-short"
+    topics.create_topic(sinks.bootstrap, short, partitions=1)
+    topics.produce(sinks.bootstrap, short, numbers(10))
+    line = sinks.add(short, timing=Timing(commit_interval=60, broker_timeout=BROKER_S))
+    sinks.until(lambda: len(sinks.records) == 10, "all records")
+    line.task.pause(line.task.assignment())
+    topics.produce(sinks.bootstrap, short, [b"unread"])
+    line.memory.aim(Target.DRAIN)
+    sinks.until(lambda: line.pump._drain is not None, "a drain")
+    topics.delete_topic(sinks.bootstrap, short)
+    with pytest.raises(ConnectError, match=f"topic {short} partition 0 is gone"):
+        sinks.until(lambda: False, "an error")
 
 
 def test_a_topic_that_comes_later_is_read_soon(sinks: Sinks, topic: str) -> None:
@@ -273,6 +301,22 @@ def test_records_that_were_deleted_before_they_were_read_are_an_error(sinks: Sin
     sinks.add(topic)
     with pytest.raises(ConnectError, match=rf"topic {topic} partition 0: the offset to go on at is gone"):
         sinks.until(lambda: False, "an error")
+
+
+@pytest.mark.parametrize(("committed", "first"), [(50, 100), (1_000, 0)])
+def test_a_drain_of_a_partition_without_the_committed_offset_is_an_error(
+    sinks: Sinks, topic: str, committed: int, first: int
+) -> None:
+    topics.produce(sinks.bootstrap, topic, numbers(100), partitions=[0] * 100)
+    client = Consumer({"bootstrap.servers": sinks.bootstrap, "group.id": sinks.group})
+    client.commit(offsets=[TopicPartition(topic, 0, committed)], asynchronous=False)
+    client.close()
+    admin = AdminClient({"bootstrap.servers": sinks.bootstrap})
+    for deleted in admin.delete_records([TopicPartition(topic, 0, first)]).values():
+        deleted.result(BROKER_S)
+    sinks.add(topic)
+    with pytest.raises(ConnectError, match=rf"topic {topic} partition 0: the offset to go on at is gone"):
+        sinks.drain()
 
 
 def test_a_first_start_at_the_end_is_kept_by_the_group(sinks: Sinks, topic: str) -> None:
