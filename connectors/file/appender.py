@@ -1,12 +1,14 @@
 """A file that grows by whole blocks of lines: a block is in it whole, or not at all.
 
-    append(block)   lock ─► note the size ─► write ─► (an error: cut back to the size noted) ─► unlock
+    append(block)   lock ─► mend ─► note the size ─► write ─► (an error: cut back to the size noted) ─► unlock
     mend()          lock ─► cut what follows the last newline, left by a writer that was killed ─► unlock
 
-Several tasks may append to one file, and each of them mends it when it starts. So both are done under the
+Several tasks may append to one file, and one that is killed in the middle of a block gives up its lock with it:
+whoever appends next cuts its torn line off first, or would lose its own first line to it. All is done under the
 file's advisory lock: a size noted is still the size when it is cut back to, and a block that another task is
-writing is never taken for a torn one. What is no regular file, or not ours to append to (a pipe, a terminal,
-standard output), is neither locked nor cut: there an error may leave a part of a block.
+writing is never taken for a torn one. What is no regular file, or not ours to append to (a pipe, a terminal), is
+neither locked nor cut: there an error may leave a part of a block. Standard output that goes to a file is cut back
+after an error, and not mended: we may not read it.
 
 Used by: sink.py.
 Not here: what a line is.
@@ -15,15 +17,19 @@ Not here: what a line is.
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from engine.api.errors import ConnectError, RetriableError
 
 __all__ = ["Appender"]
+
+logger = logging.getLogger(__name__)
 
 #: A torn line longer than this was hardly written by a sink; then the file is left alone.
 TORN_BYTES_MAX = 64 * 1024 * 1024
@@ -41,13 +47,17 @@ class Appender:
         self._fd = fd
         self._name = name
         is_regular = stat.S_ISREG(os.fstat(fd).st_mode)
-        self._can_undo = is_regular and bool(fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND)
+        flags = fcntl.fcntl(fd, fcntl.F_GETFL)
+        self._can_undo = is_regular and bool(flags & os.O_APPEND)
+        self._can_mend = self._can_undo and flags & os.O_ACCMODE == os.O_RDWR
 
     @classmethod
     def open(cls, path: str) -> Appender:
-        """Open `path`, made if it is not there. Raises ConnectError."""
+        """Open `path`, made if it is not there; a file must be ours to read as well. Raises ConnectError."""
         try:
-            return cls(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666), path)
+            # A pipe opened for both would seem to have a reader.
+            access = os.O_RDWR if Path(path).is_file() or not Path(path).exists() else os.O_WRONLY
+            return cls(os.open(path, access | os.O_APPEND | os.O_CREAT, 0o666), path)
         except (OSError, ValueError) as error:
             raise ConnectError(f"cannot open or make {path} (key file): {error}") from error
 
@@ -62,6 +72,8 @@ class Appender:
             return
         with self._locked():
             size = os.fstat(self._fd).st_size
+            if self._can_mend:
+                size -= self._cut(size)
             try:
                 self._write(block)
             except ConnectError as error:
@@ -69,29 +81,11 @@ class Appender:
                 raise
 
     def mend(self) -> int:
-        """Cut a torn last line off; returns how many bytes were cut. Raises ConnectError."""
-        if not self._can_undo:
+        """Cut a torn last line off, and say so in the log; returns how many bytes were cut. Raises ConnectError."""
+        if not self._can_mend:
             return 0
-        try:
-            fd = os.open(self._name, os.O_RDONLY)
-        except OSError as error:
-            raise ConnectError(
-                f"cannot read {self._name} (key file), to see whether its last line is whole: {error.strerror}"
-            ) from error
-        try:
-            with self._locked():
-                size = os.fstat(fd).st_size
-                end = _end_of_lines(fd, size)
-                if end is None:
-                    raise ConnectError(
-                        f"{self._name} (key file) does not end with a newline, nor is there one in its last "
-                        f"{TORN_BYTES_MAX} bytes: lines cannot be appended to it"
-                    )
-                if end < size:
-                    os.ftruncate(self._fd, end)
-                return size - end
-        finally:
-            os.close(fd)
+        with self._locked():
+            return self._cut(os.fstat(self._fd).st_size)
 
     def sync(self) -> None:
         """Have what was appended on the disk. Raises ConnectError."""
@@ -113,6 +107,20 @@ class Appender:
             raise ConnectError(
                 f"cannot write {len(block)} bytes to {self._name} (key file): {error.strerror}"
             ) from error
+
+    def _cut(self, size: int) -> int:
+        """Under the lock: cut what follows the last newline; returns how many bytes."""
+        if not size or os.pread(self._fd, 1, size - 1) == b"\n":
+            return 0
+        end = _end_of_lines(self._fd, size)
+        if end is None:
+            raise ConnectError(
+                f"{self._name} (key file) does not end with a newline, nor is there one in its last "
+                f"{TORN_BYTES_MAX} bytes: lines cannot be appended to it"
+            )
+        os.ftruncate(self._fd, end)
+        logger.warning("file %s ended in a torn line: %d bytes cut off its end", self._name, size - end)
+        return size - end
 
     def _undo(self, size: int, error: ConnectError) -> None:
         try:

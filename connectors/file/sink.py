@@ -10,7 +10,6 @@ Source: Kafka Connect's FileStreamSink; what differs is in docs/connectors/file.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -26,8 +25,6 @@ from engine.api.schema import Schema
 from engine.api.task import SinkTask
 
 __all__ = ["FileSinkConfig", "FileStreamSinkConnector", "FileStreamSinkTask"]
-
-logger = logging.getLogger(__name__)
 
 STDOUT = 1
 
@@ -58,8 +55,7 @@ class FileStreamSinkTask(SinkTask):
             self._output = Appender(self._stdout, "standard output")
             return
         self._output = Appender.open(settings.file)
-        if cut_bytes := self._output.mend():
-            logger.warning("file %s ended in a torn line: %d bytes cut off its end", settings.file, cut_bytes)
+        self._output.mend()
 
     def put(self, batch: SinkBatch) -> None:
         if len(batch):

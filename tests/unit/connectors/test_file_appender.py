@@ -113,6 +113,36 @@ def test_a_block_another_task_is_writing_is_not_taken_for_a_torn_one(path: Path)
     assert path.read_bytes() == b"whole\nhalf of a block\n"
 
 
+def test_what_a_killed_sibling_left_is_cut_off_before_the_next_block(path: Path) -> None:
+    file = Appender.open(str(path))
+    file.mend()
+    file.append(b"one\n")
+    with path.open("ab") as sibling:
+        sibling.write(b"half of a blo")
+    file.append(b"two\n")
+    assert path.read_bytes() == b"one\ntwo\n"
+
+
+def test_a_block_that_does_not_fit_behind_a_torn_one_is_cut_back_to_whole_lines(path: Path, small_files: int) -> None:
+    path.write_bytes(b"whole\ntorn")
+    file = Appender.open(str(path))
+    with pytest.raises(ConnectError, match="File too large"):
+        file.append(b"x" * 2 * small_files)
+    assert path.read_bytes() == b"whole\n"
+
+
+def test_a_named_pipe_is_opened_for_writing_only(path: Path) -> None:
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    output = Appender.open(str(path))
+    output.append(b"one\n")
+    assert os.read(reader, 100) == b"one\n"
+    os.close(reader)
+    with pytest.raises(ConnectError, match="Broken pipe"):
+        output.append(b"two\n")
+    output.close()
+
+
 def test_several_tasks_may_append_and_mend_at_once(path: Path) -> None:
     def write(name: bytes) -> None:
         for _ in range(50):
