@@ -1,4 +1,4 @@
-"""Fixtures of all tests: a real Kafka for the session, a fresh topic for a test, and no silent skips."""
+"""Fixtures of all tests: a real Kafka for the session, a fresh topic for a test, and nothing left out in silence."""
 
 from __future__ import annotations
 
@@ -71,5 +71,11 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     return report
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+@pytest.hookimpl(trylast=True)  # what -k and -m leave out is not counted
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    skips.leave_long(config, items)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    skips.count_long(terminalreporter, config)
     skips.name_skipped(terminalreporter, terminalreporter.stats.get("skipped", []))

@@ -24,17 +24,19 @@ ORDERED_MACHINES = ("x86_64", "AMD64")
 Words = memoryview  # of format "Q": item stores are single aligned 64-bit stores
 
 
-def require_supported_platform() -> None:
+def require_supported_platform(system: str = sys.platform, machine: str = "") -> None:
     """Say at once what is missing on this machine.
 
+    system: as `sys.platform` names it. machine: as `platform.machine()` does; empty: this one.
     Raises OSError off Linux (memfd, eventfd, PR_SET_PDEATHSIG are needed) and on processors
     that may show a cursor before the bytes it covers: those need a fence that is not built.
     """
-    if sys.platform != "linux":
-        raise OSError(f"Millrace needs Linux (memfd, eventfd, prctl); this is {sys.platform}")
-    if platform.machine() not in ORDERED_MACHINES:
+    machine = machine or platform.machine()
+    if system != "linux":
+        raise OSError(f"Millrace needs Linux (memfd, eventfd, prctl); this is {system}")
+    if machine not in ORDERED_MACHINES:
         raise OSError(
-            f"Millrace needs an x86-64 processor; this is {platform.machine()}: its memory order would need "
+            f"Millrace needs an x86-64 processor; this is {machine}: its memory order would need "
             "fences around the ring's cursors, which are not built yet"
         )
 
@@ -52,12 +54,14 @@ def create(name: str, size_bytes: int) -> int:
 def create_file(path: Path, size_bytes: int) -> int:
     """Make a zeroed segment that outlives the machine's processes, in place of what was there; as `create` else.
 
+    Its owner alone may read it: an error's text can hold what nobody else should see.
+
     Raises OSError when there is no room for all of it; what was there stays then. A file with holes would take the
     process's life (SIGBUS) when one of them is written on a disk that is full.
     """
     fresh = path.with_name(path.name + ".new")
     fresh.unlink(missing_ok=True)
-    descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         os.posix_fallocate(descriptor, 0, size_bytes)
         fresh.replace(path)

@@ -1,13 +1,12 @@
 """Whatever process of a run is killed, a user is told, nothing is left behind, and the next run starts at once.
 
-Beside it: two workers, which must not get into each other's way. MILLRACE_FAULT_SEEDS kills every bank in turn; else
-only pumps, which have more to leave behind, and nobody waits for a lock.
+Beside it: two workers, which must not get into each other's way. The long tests (tox -e faults) kill what is left:
+the other bank of either line, and all processes at once.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,10 +21,11 @@ pytestmark = [pytest.mark.kafka, pytest.mark.faults, pytest.mark.slow]
 
 Kafka = KafkaServer | UserKafka
 TEXT = "org.apache.kafka.connect.storage.StringConverter"
-IS_LONG = "MILLRACE_FAULT_SEEDS" in os.environ
-VICTIMS = ["numbers/0 pump", "copy pump"]
-if IS_LONG:
-    VICTIMS += ["numbers/0 task", "copy task"]
+VICTIMS = [
+    "numbers/0 task",
+    "copy pump",
+    *(pytest.param(victim, marks=pytest.mark.long) for victim in ("numbers/0 pump", "copy task")),
+]
 PARTITIONS = 4
 RECORDS = 12_000
 RATE = 5_000
@@ -102,18 +102,16 @@ def test_a_process_of_a_line_that_is_killed_is_named_and_its_line_started_again(
     check_complete(numbers(tmp_path), report["totals"]["repeated_at_most"])
 
 
-if IS_LONG:
-
-    def test_a_line_in_one_process_that_is_killed_is_started_again(kafka: Kafka, topic: str, tmp_path: Path) -> None:
-        pipeline(kafka, topic, tmp_path, worker={"task.processes": 1})
-        with start(tmp_path) as run:
-            wait.until(lambda: len(numbers(tmp_path)) > 500, "lines")
-            run.kill9("numbers/0 both")
-            run.kill9(f"copy-{topic}/0 both")
-            assert run.wait() == 0, run.stderr
-            report = run.report()
-        assert report["totals"]["restarts"] == 2, run.stderr
-        check_complete(numbers(tmp_path), report["totals"]["repeated_at_most"])
+def test_a_line_in_one_process_that_is_killed_is_started_again(kafka: Kafka, topic: str, tmp_path: Path) -> None:
+    pipeline(kafka, topic, tmp_path, worker={"task.processes": 1})
+    with start(tmp_path) as run:
+        wait.until(lambda: len(numbers(tmp_path)) > 500, "lines")
+        run.kill9("numbers/0 both")
+        run.kill9(f"copy-{topic}/0 both")
+        assert run.wait() == 0, run.stderr
+        report = run.report()
+    assert report["totals"]["restarts"] == 2, run.stderr
+    check_complete(numbers(tmp_path), report["totals"]["repeated_at_most"])
 
 
 def test_control_and_display_that_are_killed_cost_the_data_nothing(kafka: Kafka, topic: str, tmp_path: Path) -> None:
@@ -152,49 +150,46 @@ def test_a_supervisor_that_is_killed_leaves_nothing_behind_and_the_next_run_star
     check_complete(numbers(tmp_path), report["totals"]["repeated_at_most"])
 
 
-if IS_LONG:
+@pytest.mark.long
+def test_all_processes_killed_at_once_leave_no_lock_and_no_session_to_wait_for(
+    kafka: Kafka, topic: str, tmp_path: Path
+) -> None:
+    pipeline(kafka, topic, tmp_path)
+    with start(tmp_path):
+        wait.until(lambda: len(numbers(tmp_path)) > 500, "lines")
+    # Leaving the block has killed every process of it.
+    before = len(numbers(tmp_path))
+    with start(tmp_path) as second:
+        started_at = time.monotonic()
+        wait.until(lambda: len(numbers(tmp_path)) > before + 2000, "lines of the next run")
+        took_s = time.monotonic() - started_at
+        assert second.wait() == 0, second.stderr
+        report = second.report()
+    assert took_s < FIRST_LINE_S, f"{took_s:.1f} s; {second.stderr}"
+    check_complete(numbers(tmp_path), report["totals"]["repeated_at_most"])
 
-    def test_all_processes_killed_at_once_leave_no_lock_and_no_session_to_wait_for(
-        kafka: Kafka, topic: str, tmp_path: Path
-    ) -> None:
-        pipeline(kafka, topic, tmp_path)
-        with start(tmp_path):
-            wait.until(lambda: len(numbers(tmp_path)) > 500, "lines")
-        # Leaving the block has killed every process of it.
-        before = len(numbers(tmp_path))
+
+def test_a_second_worker_on_the_same_store_is_refused_and_the_first_undisturbed(
+    kafka: Kafka, topic: str, tmp_path: Path
+) -> None:
+    pipeline(kafka, topic, tmp_path, records=None)
+    with start(tmp_path, "--forever") as first:
+        wait.until(lambda: len(numbers(tmp_path)) > 500, "lines")
         with start(tmp_path) as second:
-            started_at = time.monotonic()
-            wait.until(lambda: len(numbers(tmp_path)) > before + 2000, "lines of the next run")
-            took_s = time.monotonic() - started_at
-            assert second.wait() == 0, second.stderr
-            report = second.report()
-        assert took_s < FIRST_LINE_S, f"{took_s:.1f} s; {second.stderr}"
-        check_complete(numbers(tmp_path), report["totals"]["repeated_at_most"])
-
-
-if IS_LONG:
-
-    def test_a_second_worker_on_the_same_store_is_refused_and_the_first_undisturbed(
-        kafka: Kafka, topic: str, tmp_path: Path
-    ) -> None:
-        pipeline(kafka, topic, tmp_path, records=None)
-        with start(tmp_path, "--forever") as first:
-            wait.until(lambda: len(numbers(tmp_path)) > 500, "lines")
-            with start(tmp_path) as second:
-                assert second.wait() == 4, second.stderr
-            assert "another Millrace worker uses the store" in second.stderr
-            assert str(tmp_path / "offsets") in second.stderr
-            assert second.stdout == ""
-            after = len(numbers(tmp_path))
-            wait.until(lambda: len(numbers(tmp_path)) > after, "more lines")
-            first.interrupt()
-            assert first.wait() == 130, first.stderr
-            report = json.loads(first.stdout)
-        assert report["totals"]["restarts"] == 0
-        seen = numbers(tmp_path)
-        for partition in range(PARTITIONS):
-            here = [number for number in seen if number % PARTITIONS == partition]
-            assert here == list(range(partition, partition + PARTITIONS * len(here), PARTITIONS))
+            assert second.wait() == 4, second.stderr
+        assert "another Millrace worker uses the store" in second.stderr
+        assert str(tmp_path / "offsets") in second.stderr
+        assert second.stdout == ""
+        after = len(numbers(tmp_path))
+        wait.until(lambda: len(numbers(tmp_path)) > after, "more lines")
+        first.interrupt()
+        assert first.wait() == 130, first.stderr
+        report = json.loads(first.stdout)
+    assert report["totals"]["restarts"] == 0
+    seen = numbers(tmp_path)
+    for partition in range(PARTITIONS):
+        here = [number for number in seen if number % PARTITIONS == partition]
+        assert here == list(range(partition, partition + PARTITIONS * len(here), PARTITIONS))
 
 
 def test_two_workers_whose_sinks_share_a_group_share_its_partitions(kafka: Kafka, topic: str, tmp_path: Path) -> None:

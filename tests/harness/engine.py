@@ -89,13 +89,13 @@ class Millrace:
         except subprocess.TimeoutExpired as error:
             raise TimeoutError(f"millrace still runs after {timeout_s:g} s; its log:\n{self.stderr}") from error
 
-    def signal(self, number: signal.Signals) -> None:
-        """Send to the supervisor alone, as a service manager does."""
-        self._process.send_signal(number)
-
     def signal_group(self, number: signal.Signals) -> None:
         """Send to the whole group, as a terminal does."""
         os.killpg(self.pid, number)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send to the supervisor alone, as a service manager does."""
+        self._process.send_signal(number)
 
     def interrupt(self) -> None:
         """Send INT to the whole group, as Ctrl-C at a terminal does."""

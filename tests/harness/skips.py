@@ -1,6 +1,8 @@
 """A test that did not run is said aloud: named at the end of the run, and a failure where nothing may be skipped.
 
-MILLRACE_NO_SKIP=1 or CI=true: a skip is a failure.
+    skipped            this machine lacks what the test needs; MILLRACE_NO_SKIP=1 or CI=true: a failure
+    left for faults    marked `long`: minutes of faults, for `tox -e faults`; counted at the end, no skip
+
 Used by: tests/conftest.py.
 """
 
@@ -12,12 +14,38 @@ from collections.abc import Iterable
 
 import pytest
 
-__all__ = ["fail_if_skipped", "may_skip", "name_skipped"]
+__all__ = ["count_long", "fail_if_skipped", "leave_long", "may_skip", "name_skipped"]
+
+#: What widens the faults asks for the long tests as well (tox -e faults sets it).
+WIDENS = "MILLRACE_FAULT_SEEDS"
+_LEFT = pytest.StashKey[list[str]]()
 
 
 def may_skip() -> bool:
     """Whether a test may be left out because this machine lacks what it needs."""
     return os.environ.get("MILLRACE_NO_SKIP", "0") in ("", "0") and os.environ.get("CI", "") in ("", "0", "false")
+
+
+def leave_long(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Take the tests marked `long` out of `items`, unless the faults are widened or the marker is asked about (-m)."""
+    if WIDENS in os.environ or "long" in config.getoption("markexpr"):
+        return
+    long = [item for item in items if item.get_closest_marker("long") is not None]
+    if long:
+        config.stash[_LEFT] = [item.nodeid for item in long]
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in set(long)]
+
+
+def count_long(terminal: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Write how many tests were left out as long; with -v, which."""
+    left = config.stash.get(_LEFT, [])
+    if not left:
+        return
+    terminal.section(f"{len(left)} long tests left to tox -e faults", sep="=")
+    if config.getoption("verbose") > 0:
+        for test in left:
+            terminal.write_line(f"    {test}")
 
 
 def fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:

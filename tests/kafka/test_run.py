@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import httpx
 import pytest
 from confluent_kafka import Producer
 
 from tests.harness import topics, wait
 from tests.harness.engine import Millrace, pipeline_toml
 from tests.harness.kafka import KafkaServer, UserKafka
+from tests.harness.server import free_ports
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
@@ -20,6 +22,8 @@ Kafka = KafkaServer | UserKafka
 TEXT = "org.apache.kafka.connect.storage.StringConverter"
 JSON = "org.apache.kafka.connect.json.JsonConverter"
 PARTITIONS = 4
+#: From the second signal to the end of all processes.
+ENDS_AT_ONCE_S = 3.0
 
 
 def worker(kafka: Kafka, **more: object) -> dict[str, object]:
@@ -96,36 +100,98 @@ def test_several_tasks_share_the_work(kafka: Kafka, topic: str, tmp_path: Path, 
     assert all(task["state"] == "DONE" for many in tasks.values() for task in many)
 
 
-def test_term_keeps_what_is_done_and_the_next_run_does_the_rest_without_repeating(
-    kafka: Kafka, topic: str, tmp_path: Path
+@pytest.mark.parametrize(
+    ("stop", "code"),
+    [
+        pytest.param(lambda run: run.signal(signal.SIGTERM), 143, id="term"),
+        pytest.param(lambda run: run.signal_group(signal.SIGINT), 130, id="ctrl-c"),
+        pytest.param(lambda run: run.signal_group(signal.SIGHUP), 143, id="terminal-closed"),
+    ],
+)
+def test_a_signal_keeps_what_is_done_and_the_next_run_does_the_rest_without_repeating(
+    kafka: Kafka, topic: str, tmp_path: Path, stop: Callable[[Millrace], None], code: int
 ) -> None:
     out = tmp_path / "out.txt"
-    source = generator(topic, 30_000, rate=10_000)
+    source = generator(topic, 20_000, rate=10_000)
     pipeline(tmp_path, worker(kafka), numbers=source, copy=file_sink(topic, out))
     with Millrace("run", "pipeline.toml", "--json", folder=tmp_path) as millrace:
         wait.until(lambda: len(numbers(out)) > 1000, "lines")
-        millrace.signal(signal.SIGTERM)
-        assert millrace.wait() == 143, millrace.stderr
+        stop(millrace)
+        assert millrace.wait() == code, millrace.stderr
         stopped = millrace.report()
     assert stopped["state"] == "STOPPED"
-    assert 1000 < len(numbers(out)) < 30_000
+    assert stopped["totals"]["restarts"] == 0, millrace.stderr
+    assert 1000 < len(numbers(out)) < 20_000
     assert stopped["totals"]["repeated_at_most"] == 0
     run(tmp_path)
-    assert sorted(numbers(out)) == list(range(30_000))
+    assert sorted(numbers(out)) == list(range(20_000))
 
 
-def test_ctrl_c_twice_ends_at_once_and_nothing_is_lost(kafka: Kafka, topic: str, tmp_path: Path) -> None:
+def test_a_run_that_was_told_to_ignore_a_closed_terminal_goes_on(kafka: Kafka, topic: str, tmp_path: Path) -> None:
     out = tmp_path / "out.txt"
-    pipeline(tmp_path, worker(kafka), numbers=generator(topic, 30_000, rate=10_000), copy=file_sink(topic, out))
-    with Millrace("run", "pipeline.toml", "--json", folder=tmp_path) as millrace:
+    pipeline(tmp_path, worker(kafka), numbers=generator(topic, 10_000, rate=5000), copy=file_sink(topic, out))
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        millrace = Millrace("run", "pipeline.toml", "--json", folder=tmp_path)  # inherits it, as from `nohup`
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    with millrace:
         wait.until(lambda: len(numbers(out)) > 1000, "lines")
+        millrace.signal_group(signal.SIGHUP)
+        assert millrace.wait() == 0, millrace.stderr
+    assert sorted(numbers(out)) == list(range(10_000))
+    assert millrace.report()["totals"]["restarts"] == 0
+
+
+def test_ctrl_c_twice_ends_at_once_and_the_next_run_goes_on_from_what_was_committed(
+    kafka: Kafka, topic: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.txt"
+    group = f"slow-{topic}"
+    (port,) = free_ports(1)
+
+    def write(delay_ms: int) -> None:
+        slow = {"connector.class": "NullSink", "topics": topic, "consumer.override.group.id": group}
+        pipeline(
+            tmp_path,
+            worker(kafka, **{"offset.flush.interval.ms": 200}),
+            numbers=generator(topic, 20_000, rate=10_000),
+            copy=file_sink(topic, out),
+            slow={**slow, "delay.ms": delay_ms},
+        )
+
+    write(delay_ms=600_000)
+    with Millrace("run", "pipeline.toml", "--json", "--metrics-port", str(port), folder=tmp_path) as millrace:
+        wait.until(lambda: len(numbers(out)) > 5000 and is_putting(port, "slow"), "a put that blocks")
         millrace.interrupt()
+        wait.until(lambda: "SIGINT: stopping" in millrace.stderr, "the first Ctrl-C")
+        assert millrace.is_running, "a put that blocks does not hold the run back"
         millrace.interrupt()
-        assert millrace.wait() in (130, 137), millrace.stderr
+        assert millrace.wait(ENDS_AT_ONCE_S) == 137, millrace.stderr
+        assert not millrace.roles()
+    assert "SIGINT again: ending at once" in millrace.stderr
+    committed = sum(topics.group_offsets(kafka.bootstrap, group_of(topic)).values())
+    assert 0 < committed <= len(numbers(out)) < 20_000
+    assert not any(topics.group_offsets(kafka.bootstrap, group).values()), "what was being put is committed"
+    write(delay_ms=0)
     report = run(tmp_path).report()
     seen = numbers(out)
-    assert set(seen) == set(range(30_000))
-    assert len(seen) - 30_000 <= report["totals"]["repeated_at_most"]
+    assert set(seen) == set(range(20_000))
+    told = {connector["name"]: connector for connector in report["connectors"]}
+    in_topic = sum(topics.end_offsets(kafka.bootstrap, topic).values())
+    assert (told["copy"]["records"], told["slow"]["records"]) == (in_topic - committed, in_topic)
+    assert len(seen) - 20_000 <= sum(told[name]["repeated_at_most"] for name in ("numbers", "copy"))
+
+
+def is_putting(port: int, connector: str) -> bool:
+    """Whether records of a sink have gone into its `put`."""
+    try:
+        text = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+    except httpx.TransportError:
+        return False  # it does not serve yet
+    lines = [line for line in text.splitlines() if line.startswith("millrace_records_total{")]
+    wanted = (f'connector="{connector}"', 'stage="put"')
+    return any(not line.endswith(" 0") for line in lines if all(word in line for word in wanted))
 
 
 def test_forever_runs_until_it_is_stopped(kafka: Kafka, topic: str, tmp_path: Path) -> None:

@@ -1,0 +1,133 @@
+"""A task bank that is over has closed its transforms and stopped its task, each once, however it came to its end.
+
+The bank runs as in its process, by `serve`; its pump is a side of the channel that nobody is at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import pytest
+
+from engine.api.batch import SinkBatch
+from engine.api.record import SourceRecord
+from engine.api.task import SinkTask, SourceTask
+from engine.api.transform import AnyRecord, Transform
+from engine.bank import Bank, Stopper, serve
+from engine.clock import SystemClock
+from engine.config.line import LineSpec
+from engine.exits import ExitCode
+from engine.shm.board import Word
+from engine.shm.channel import PumpSide
+from engine.shm.frame import Assigned, encode
+from engine.task.sink import SinkTaskBank
+from engine.task.source import SourceTaskBank
+from tests.harness.banks import LineMemory, line_spec, plain_converters
+
+#: What the task raises an error in.
+WAYS = ["nothing", "start", "work", "stop"]
+
+
+class Calls(Transform):
+    """Counts how often it is closed."""
+
+    def __init__(self, *, raises: bool = False) -> None:
+        self._raises = raises
+        self.closed = 0
+
+    def apply(self, record: AnyRecord) -> AnyRecord | None:
+        return record
+
+    def close(self) -> None:
+        self.closed += 1
+        if self._raises:
+            raise OSError("closing failed")
+
+
+class Failing:
+    """What the tasks of either kind have in common: they fail where they are told, and count their ends."""
+
+    def __init__(self, way: str) -> None:
+        self.way = way
+        self.stopped = 0
+
+    def start(self, config: Mapping[str, str]) -> None:
+        self.reach("start")
+
+    def stop(self) -> None:
+        self.stopped += 1
+        self.reach("stop")
+
+    def reach(self, place: str) -> None:
+        if self.way == place:
+            raise ZeroDivisionError(place)
+
+
+class Source(Failing, SourceTask):
+    def poll(self) -> Sequence[SourceRecord]:
+        self.reach("work")
+        self.context.end()
+        return []
+
+
+class Sink(Failing, SinkTask):
+    def open(self, partitions: object) -> None:
+        self.reach("work")
+
+    def put(self, batch: SinkBatch) -> None:
+        pass
+
+
+class Once(Stopper):
+    """Asks to stop after the bank has had its chance to work."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def look(self) -> bool:
+        self.looks += 1
+        return self.looks > 2
+
+
+def serve_one(type: str, way: str, chain: Sequence[Transform]) -> tuple[ExitCode, Failing]:
+    """One life of a task bank, to its end; returns how it went and what was served."""
+    spec: LineSpec = line_spec(type)
+    memory = LineMemory(spec)
+    side, pump_side = memory.begin()
+    memory.row.set(Word.PUMP_PID, 0)  # nobody takes anything or answers
+    given: Any = (chain, plain_converters(), side, memory.row, SystemClock())
+    task: Source | Sink
+    make: Callable[[], Bank]
+    if type == "source":
+        task = Source(way)
+        make = partial(SourceTaskBank, spec, task, *given)
+    else:
+        task = Sink(way)
+        make = partial(SinkTaskBank, spec, task, *given)
+        assign(pump_side)
+    return serve(make, side.bell, Once(), lambda _: None), task
+
+
+def assign(side: PumpSide) -> None:
+    assert side.data_writer().write(encode(Assigned([("t", 0, 1, 0)])))
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("type", ["source", "sink"])
+def test_transforms_are_closed_once_and_the_task_stopped_once(type: str, way: str) -> None:
+    chain = [Calls(), Calls()]
+    code, task = serve_one(type, way, chain)
+    assert [step.closed for step in chain] == [1, 1]
+    assert task.stopped == 1
+    assert code == (ExitCode.FAILED if way in ("start", "work") else ExitCode.OK)
+
+
+@pytest.mark.parametrize("type", ["source", "sink"])
+def test_a_transform_that_does_not_close_keeps_no_other_from_it(type: str) -> None:
+    chain = [Calls(), Calls(raises=True), Calls()]
+    code, task = serve_one(type, "nothing", chain)
+    assert [step.closed for step in chain] == [1, 1, 1]
+    assert task.stopped == 1
+    assert code == ExitCode.OK

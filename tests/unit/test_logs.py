@@ -1,0 +1,140 @@
+"""A log line says whose it is, as text and as JSON, and never a secret."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine import logs
+from tests.harness.engine import Millrace
+
+SECRET = "correct horse"
+LONGER = f"{SECRET} battery"
+logger = logging.getLogger("millrace.tests")
+
+
+@contextmanager
+def logging_as(form: str, level: str = "INFO", **place: Any) -> Iterator[None]:
+    """This process logs so within; what pytest has at the root is there again afterwards."""
+    root = logging.getLogger()
+    handlers, level_before = root.handlers[:], root.level
+    try:
+        logs.set_up(logs.LogSettings(level, form), **{"process": "task", **place})
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level_before)
+
+
+def refuse(text: str) -> None:
+    raise ValueError(text)
+
+
+def log_failure(text: str) -> None:
+    """As one does it, with the traceback."""
+    try:
+        refuse(text)
+    except ValueError:
+        logger.exception("it failed")
+
+
+def test_a_json_line_has_its_place_its_process_and_its_message(capsys: pytest.CaptureFixture[str]) -> None:
+    with logging_as("json", connector="orders", task=3, process="pump"):
+        logger.warning("%d records of %s", 5, "a\nb")
+    (line,) = capsys.readouterr().err.splitlines()
+    said = json.loads(line)
+    time = said.pop("time")
+    assert said == {
+        "level": "WARNING",
+        "connector": "orders",
+        "task": 3,
+        "process": "pump",
+        "pid": os.getpid(),
+        "logger": "millrace.tests",
+        "message": "5 records of a\nb",
+    }
+    assert time.endswith("Z") and len(time) == len("2026-03-01T12:00:00.123Z")
+
+
+def test_a_json_line_of_no_connector_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    with logging_as("json", process="supervisor"):
+        logger.info("stopping")
+    said = json.loads(capsys.readouterr().err)
+    assert (said["connector"], said["task"], said["process"]) == (None, None, "supervisor")
+
+
+@pytest.mark.parametrize(
+    ("place", "shown"),
+    [
+        ({"connector": "orders", "task": 0, "process": "pump"}, "[orders|task-0|pump]"),
+        ({"connector": "orders", "process": "probe"}, "[orders|worker|probe]"),
+        ({"process": "supervisor"}, "[supervisor]"),
+        ({"connector": "100%s", "task": 1}, "[100%s|task-1|task]"),
+    ],
+)
+def test_a_text_line_begins_with_its_place(
+    place: dict[str, Any], shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with logging_as("text", **place):
+        logger.info("ready after %d ms", 20)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(f" INFO  {shown} ready after 20 ms (millrace.tests)")
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_secrets_are_hidden_in_message_arguments_and_traceback(form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with logging_as(form, secrets=[SECRET, LONGER]):
+        logger.info(f"written out: {SECRET}")  # noqa: G004  as a plugin might
+        logger.info("handed over: %s, %r", SECRET, {"password": SECRET})
+        log_failure(f"refused: {SECRET}")
+    said = capsys.readouterr().err
+    assert SECRET not in said
+    assert said.count("[hidden]") >= 4
+    assert "Traceback" in said and "refused: [hidden]" in said
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_of_a_secret_that_begins_like_another_nothing_is_left(form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with logging_as(form, secrets=[SECRET, LONGER]):
+        logger.info("it is %s", LONGER)
+    said = capsys.readouterr().err
+    assert "it is [hidden]" in said
+    assert "battery" not in said
+
+
+def test_what_is_too_short_to_be_a_secret_leaves_the_log_readable(capsys: pytest.CaptureFixture[str]) -> None:
+    with logging_as("text", secrets=["a", ""]):
+        logger.info("an arm and a leg")
+    assert "an arm and a leg" in capsys.readouterr().err
+
+
+def test_a_level_leaves_out_what_is_less_grave(capsys: pytest.CaptureFixture[str]) -> None:
+    with logging_as("text", "WARNING"):
+        logger.info("all is well")
+        logger.warning("look at this")
+    assert [line.split("] ")[1] for line in capsys.readouterr().err.splitlines()] == ["look at this (millrace.tests)"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("option", "wrong"), [("--log-level", "loud"), ("--log-format", "xml")])
+def test_what_cannot_be_logged_as_is_a_mistake_of_the_command_line(tmp_path: Path, option: str, wrong: str) -> None:
+    with Millrace("run", "pipeline.toml", option, wrong, folder=tmp_path) as millrace:
+        assert millrace.wait() == 2, millrace.stderr
+    assert option in millrace.stderr and wrong in millrace.stderr
+    assert "Traceback" not in millrace.stderr
+
+
+@pytest.mark.slow
+def test_level_and_format_may_be_written_in_any_case(tmp_path: Path) -> None:
+    arguments = ("run", "pipeline.toml", "--log-level", "warning", "--log-format", "JSON")
+    with Millrace(*arguments, folder=tmp_path) as millrace:
+        assert millrace.wait() == 2, millrace.stderr
+    assert "pipeline.toml" in millrace.stderr, "the command line is good, the file is missing"
+    assert "Traceback" not in millrace.stderr
