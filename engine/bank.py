@@ -21,7 +21,7 @@ from engine.api.errors import ConnectError, DataError, RetriableError, Unreachab
 from engine.exits import ExitCode
 from engine.shm.channel import Bell
 
-__all__ = ["Bank", "Say", "Stopper", "serve"]
+__all__ = ["Bank", "Say", "Stopper", "serve", "step"]
 
 logger = logging.getLogger("millrace.process")
 
@@ -93,25 +93,29 @@ def serve(make_bank: Callable[[], Bank], bell: Bell, stopper: Stopper, say: Say)
     return ExitCode.OK if bank.failure is None else _tell(bank.failure, say)
 
 
+def step(bank: Bank) -> float:
+    """Let a bank do a piece of work, as `Bank.step`; what it raises is its failure, with which it ends in order.
+
+    Raises what it raises when it has failed before: ending in order fails as well.
+    """
+    try:
+        return bank.step()
+    except Exception as error:  # a process's main: it becomes an exit code
+        if bank.failure is not None:
+            raise
+        bank.fail(error)
+        return 0.0
+
+
 def _step_to_end(bank: Bank, bell: Bell, stopper: Stopper) -> None:
     is_asked = False
     while not bank.is_over:
         if stopper.look() and not is_asked:
             is_asked = True
             bank.ask_to_stop()
-        idle = _step(bank)
+        idle = step(bank)
         if idle > 0 and not bank.is_over:
             bell.wait(min(idle, WAIT_SECONDS_MAX))
-
-
-def _step(bank: Bank) -> float:
-    try:
-        return bank.step()
-    except Exception as error:  # a process's main: see below
-        if bank.failure is not None:
-            raise  # ending in order fails as well
-        bank.fail(error)
-        return 0.0
 
 
 def _stop(bank: Bank) -> None:

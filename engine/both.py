@@ -11,11 +11,11 @@ from __future__ import annotations
 import os
 
 from engine import logs
-from engine.bank import Bank, Say, Stopper, serve
+from engine.bank import Bank, Say, Stopper, serve, step
 from engine.clock import SystemClock
 from engine.config.line import LineSpec
 from engine.exits import ExitCode
-from engine.pump.main import PATIENCE_SECONDS, PatientSinkPump, make_source_bank
+from engine.pump.main import PATIENCE_SECONDS, PatientSinkPump, make_sink_bank, make_source_bank
 from engine.shm.board import Board
 from engine.shm.channel import Channel, PumpSide, TaskSide
 from engine.task.main import make_bank
@@ -39,13 +39,13 @@ def run(
         pump_side = PumpSide(channel)
         if spec.type == "source":
             return Pair(task, make_source_bank(spec, pump_side, board, row, clock))
-        return Pair(task, PatientSinkPump(spec, pump_side, row, clock, stopper, lambda _: task.step()))
+        return Pair(task, make_sink_bank(spec, pump_side, row, clock, stopper, lambda _: step(task)))
 
     return serve(make_pair, side.bell, stopper, say)
 
 
 class Pair:
-    """Two banks as one."""
+    """Two banks as one. What one of them raises is its own failure, and ends both; the first one is the line's."""
 
     def __init__(self, task: Bank, pump: Bank) -> None:
         self._task = task
@@ -54,23 +54,30 @@ class Pair:
 
     @property
     def is_over(self) -> bool:
-        return self._task.is_over and self._pump.is_over
+        # A pump that has failed answers no more: a task that waits for it would wait for ever.
+        return self._pump.is_over and (self._task.is_over or self._pump.failure is not None)
 
     def start(self) -> None:
-        self._pump.start()
-        self._task.start()
+        try:
+            self._pump.start()
+            self._task.start()
+        except Exception as error:
+            self.failure = error
+            raise
 
     def step(self) -> float:
         task_idle = 0.0
         if not self._task.is_over:
-            task_idle = self._task.step()
+            task_idle = step(self._task)
         self.failure = self.failure or self._task.failure
         if self._pump.is_over:
             return task_idle
         if isinstance(self._pump, PatientSinkPump):
             self._pump.patience = min(task_idle, PATIENCE_SECONDS)
-        pump_idle = self._pump.step()
-        self.failure = self.failure or self._pump.failure
+        pump_idle = step(self._pump)
+        if self._pump.failure is not None:
+            self._task.ask_to_stop()
+        self.failure = self.failure or self._task.failure or self._pump.failure
         return pump_idle if self._task.is_over else min(task_idle, pump_idle)
 
     def ask_to_stop(self) -> None:
@@ -80,8 +87,11 @@ class Pair:
     def fail(self, error: Exception) -> None:
         self.failure = error
         self._task.fail(error)
+        self._pump.fail(error)
 
     def stop(self) -> None:
+        if isinstance(self._pump, PatientSinkPump):
+            self._pump.cause = self.failure
         try:
             self._task.stop()
         finally:

@@ -26,10 +26,12 @@ from engine.pump.source import SourcePumpBank
 from engine.shm.board import Board, Row, Target, Word
 from engine.shm.channel import Channel, PumpSide
 
-__all__ = ["PatientSinkPump", "make_source_bank", "run"]
+__all__ = ["PatientSinkPump", "make_sink_bank", "make_source_bank", "run"]
 
 #: A sink's pump sleeps in librdkafka, which no bell wakes: what comes up the ring is heard so late at most.
 PATIENCE_SECONDS = 0.01
+#: How often the supervisor's verdict is looked for; TERM does not ring the bell.
+VERDICT_SECONDS = 0.02
 
 
 def run(
@@ -46,7 +48,7 @@ def run(
     def make_bank() -> Bank:
         if spec.type == "source":
             return make_source_bank(spec, side, board, row, clock)
-        return PatientSinkPump(spec, side, row, clock, stopper)
+        return make_sink_bank(spec, side, row, clock, stopper)
 
     return serve(make_bank, side.bell, stopper, say)
 
@@ -64,30 +66,41 @@ def make_source_bank(spec: LineSpec, side: PumpSide, board: Board, row: Row, clo
     return SourcePumpBank(spec, delivery, OffsetStore(spec.store), side, row, clock, hold)
 
 
+def make_sink_bank(
+    spec: LineSpec,
+    side: PumpSide,
+    row: Row,
+    clock: Clock,
+    stopper: Stopper,
+    wait: Callable[[float], object] | None = None,
+) -> PatientSinkPump:
+    """The pump's bank of a sink, its client made; wait: as `SinkPumpBank` has it. Raises ConnectError."""
+    bank = SinkPumpBank(
+        spec,
+        lambda member: GroupConsumer(spec.kafka, member, spec.start_at, spec.timing.broker_timeout),
+        side,
+        row,
+        clock,
+        wait,
+    )
+    return PatientSinkPump(bank, side, row, clock, stopper, spec.timing.stop_timeout)
+
+
 class PatientSinkPump:
     """A sink's pump as a `Bank`: it waits inside librdkafka, and knows whether to leave its group at the end."""
 
     def __init__(
-        self,
-        spec: LineSpec,
-        side: PumpSide,
-        row: Row,
-        clock: Clock,
-        stopper: Stopper,
-        wait: Callable[[float], object] | None = None,
+        self, bank: SinkPumpBank, side: PumpSide, row: Row, clock: Clock, stopper: Stopper, stop_timeout: float
     ) -> None:
-        """wait: as `SinkPumpBank` has it."""
+        """stop_timeout: seconds that the task has to stop in."""
+        self.bank = bank
+        self._side = side
         self._row = row
+        self._clock = clock
         self._stopper = stopper
+        self._stop_timeout = stop_timeout
         self.patience = PATIENCE_SECONDS
-        self.bank = SinkPumpBank(
-            spec,
-            lambda member: GroupConsumer(spec.kafka, member, spec.start_at, spec.timing.broker_timeout),
-            side,
-            row,
-            clock,
-            wait,
-        )
+        self.cause: Exception | None = None  # why the line ends, where the bank itself has not failed
 
     @property
     def failure(self) -> Exception | None:
@@ -98,7 +111,11 @@ class PatientSinkPump:
         return self.bank.is_over
 
     def start(self) -> None:
-        self.bank.start()
+        try:
+            self.bank.start()
+        except Exception as error:
+            self.cause = error
+            raise
 
     def step(self) -> float:
         return self.bank.step(self.patience)
@@ -111,7 +128,22 @@ class PatientSinkPump:
 
     def stop(self) -> None:
         # Whoever comes back with the same member id finds its partitions; whoever does not must give them to others.
-        comes_back = isinstance(self.failure, RetriableError | UnreachableError)
-        is_over = self.failure is not None and not comes_back
-        is_last = is_over or self._row.get(Word.TARGET) == Target.STOP or self._stopper.is_orphan
+        cause = self.failure or self.cause
+        comes_back = isinstance(cause, RetriableError | UnreachableError)
+        if cause is None:
+            self._await_verdict()
+        is_final = cause is not None and not comes_back
+        is_last = is_final or self._is_told_to_stop() or self._stopper.is_orphan
         self.bank.stop(leave=is_last)
+
+    def _is_told_to_stop(self) -> bool:
+        return self._row.get(Word.TARGET) == Target.STOP
+
+    def _await_verdict(self) -> None:
+        """Until the supervisor knows why the task has ended: it aims, and then terminates, a pump that was not asked.
+
+        A task that fails says its last before it is stopped, which takes a plugin's time.
+        """
+        deadline_ns = self._clock.monotonic_ns() + int(self._stop_timeout * 1e9)
+        while not self._is_told_to_stop() and not self._stopper.look() and self._clock.monotonic_ns() < deadline_ns:
+            self._side.bell.wait(VERDICT_SECONDS)

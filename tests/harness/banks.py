@@ -140,13 +140,17 @@ class SinkBanks:
 
     def start(self) -> None:
         """Begin a life."""
+        self.make()
+        self.pump.start()
+        self.task.start()
+
+    def make(self) -> None:
+        """A life's banks over a fresh channel, not started."""
         task_side, pump_side = self.memory.begin()
         self.task = SinkTaskBank(
             self._spec, self._make_task(), [], plain_converters(), task_side, self.row, self._clock
         )
         self.pump = SinkPumpBank(self._spec, self._make_consumer, pump_side, self.row, self._clock, self._wait)
-        self.pump.start()
-        self.task.start()
 
     def step(self, patience: float = 0.0) -> None:
         """Let each bank do a piece of work."""
@@ -195,13 +199,17 @@ class SourceBanks:
 
     def start(self) -> None:
         """Begin a life."""
+        self.make()
+        self.pump.start()
+        self.task.start()
+
+    def make(self) -> None:
+        """A life's banks over a fresh channel, not started."""
         task_side, pump_side = self.memory.begin()
         self.task = SourceTaskBank(
             self._spec, self._make_task(), self._chain, plain_converters(), task_side, self.row, self._clock
         )
         self.pump = SourcePumpBank(self._spec, self._make_delivery(), self._store, pump_side, self.row, self._clock)
-        self.pump.start()
-        self.task.start()
 
     def crash(self) -> None:
         """End this life as KILL does."""

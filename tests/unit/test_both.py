@@ -1,0 +1,204 @@
+"""Two banks in one process end as two processes would: by the failure of the one that failed, leaving the group."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+
+import pytest
+
+from engine.api.errors import ConnectError, DataError, RetriableError, UnreachableError
+from engine.api.record import SourceRecord
+from engine.api.task import SourceTask
+from engine.bank import Stopper, serve
+from engine.both import Pair
+from engine.config.line import Timing
+from engine.exits import ExitCode
+from engine.kafka.consumer import Member
+from engine.pump.delivery import Delivery
+from engine.pump.main import PatientSinkPump
+from engine.shm.board import Measure, Row, Stage, Target, Word
+from engine.shm.channel import PumpSide
+from tests.harness.banks import CollectingSink, SinkBanks, SourceBanks, VirtualClock, line_spec
+from tests.harness.fake_kafka import FakeConsumer, FakeKafka, FakeProducer
+
+TOPICS = ["numbers"]
+
+
+class Leaving(FakeConsumer):
+    """Remembers whether it left its group or only closed."""
+
+    has_left = False
+
+    def leave(self, timeout_seconds: float) -> None:
+        self.has_left = True
+        super().leave(timeout_seconds)
+
+
+class Numbers(SourceTask):
+    """Polls one record after the other."""
+
+    def __init__(self) -> None:
+        self.polled = 0
+        self.stopped = 0
+
+    def start(self, config: object) -> None:
+        pass
+
+    def poll(self) -> Sequence[SourceRecord]:
+        self.polled += 1
+        return [
+            SourceRecord(
+                topic="numbers",
+                value=b"%d" % self.polled,
+                partition=0,
+                source_partition={"of": "numbers"},
+                source_offset={"at": self.polled},
+            )
+        ]
+
+    def stop(self) -> None:
+        self.stopped += 1
+
+
+class FailingStore:
+    """Takes nothing, once."""
+
+    def __init__(self, error: ConnectError) -> None:
+        self._errors = [error]
+        self.stored: dict[bytes, bytes] = {}
+
+    def write(self, connector: str, offsets: Iterable[tuple[bytes, bytes]]) -> None:
+        if self._errors:
+            raise self._errors.pop()
+        self.stored.update(offsets)
+
+
+class FailingSink(CollectingSink):
+    """Starts and puts as it is told."""
+
+    def __init__(self, *, at_start: Exception | None = None, at_put: Exception | None = None) -> None:
+        super().__init__([])
+        self._at_start, self._at_put = at_start, at_put
+
+    def start(self, config: object) -> None:
+        if self._at_start is not None:
+            raise self._at_start
+
+    def put(self, batch: object) -> None:
+        if self._at_put is not None:
+            raise self._at_put
+
+
+@pytest.fixture
+def stopper() -> Iterator[Stopper]:
+    before = signal.getsignal(signal.SIGTERM)
+    yield Stopper(os.getppid())
+    signal.signal(signal.SIGTERM, before)
+
+
+class SinkPair:
+    """A sink's two banks as one, on a fake Kafka."""
+
+    def __init__(self, task: FailingSink, stopper: Stopper) -> None:
+        self.kafka = FakeKafka(random.Random(1), VirtualClock())
+        for number in range(10):
+            self.kafka.store(("numbers", 0), b"%d" % number)
+        self.banks = SinkBanks(line_spec("sink"), self._join, lambda: task, self.kafka.clock)
+        self._stopper = stopper
+        self.words: list[str] = []
+
+    def _join(self, member: Member) -> Leaving:
+        self.consumer = Leaving(self.kafka, member, TOPICS)
+        self.consumer.decide([("numbers", 0)])
+        return self.consumer
+
+    def serve(self) -> ExitCode:
+        """One life, until it ends."""
+        self.banks.make()
+        channel = self.banks.memory.channel
+        assert channel is not None
+        side = PumpSide(channel)
+        pump = PatientSinkPump(self.banks.pump, side, self.banks.row, self.kafka.clock, self._stopper, 0.0)
+        return serve(lambda: Pair(self.banks.task, pump), side.bell, self._stopper, self.words.append)
+
+
+@pytest.mark.parametrize("place", ["at_start", "at_put"])
+@pytest.mark.parametrize(
+    ("error", "code", "leaves"),
+    [
+        (DataError("a bad value"), ExitCode.FAILED, True),
+        (ZeroDivisionError("by zero"), ExitCode.FAILED, True),
+        (UnreachableError("no server there"), ExitCode.RETRY, False),
+    ],
+)
+def test_a_sink_leaves_its_group_when_it_does_not_come_back(
+    place: str, error: Exception, code: ExitCode, leaves: bool, stopper: Stopper
+) -> None:
+    pair = SinkPair(FailingSink(**{place: error}), stopper)
+    assert pair.serve() == code
+    assert pair.consumer.is_closed
+    assert pair.consumer.has_left == leaves
+    assert str(error) in pair.words[0]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(ConnectError("the disk is full"), ExitCode.FAILED), (RetriableError("busy"), ExitCode.RETRY)]
+)
+def test_a_pump_that_fails_stores_what_it_can_and_ends_the_pair(
+    error: ConnectError, code: ExitCode, stopper: Stopper
+) -> None:
+    kafka = FakeKafka(random.Random(1), VirtualClock())
+    store, task = FailingStore(error), Numbers()
+    spec = line_spec("source", timing=Timing(commit_interval=0.0))
+
+    def delivery() -> Delivery:
+        return Delivery(
+            partial(FakeProducer, kafka), {}, wants_each=False, timeout_seconds=1.0, now_ns=kafka.clock.monotonic_ns
+        )
+
+    banks = SourceBanks(spec, delivery, store, lambda: task, kafka.clock)
+    banks.make()
+    words: list[str] = []
+    channel = banks.memory.channel
+    assert channel is not None
+    bell = PumpSide(channel).bell
+    assert serve(lambda: Pair(banks.task, banks.pump), bell, stopper, words.append) == code
+    assert words == [str(error)]
+    assert banks.pump.is_over
+    assert list(store.stored.values()) == [b'{"at":%d}' % banks.row.measured(Stage.STORE, Measure.RECORDS)]
+    assert task.stopped == 1
+
+
+class Verdict(Stopper):
+    """What the supervisor does a while after the task has ended: it may aim at STOP, then it sends TERM."""
+
+    def __init__(self, row: Row, target: Target) -> None:
+        self._row, self._target = row, target
+        self._looks = 0
+        self.is_orphan = False
+
+    def look(self) -> bool:
+        self._looks += 1
+        if self._looks > 2:
+            self._row.set(Word.TARGET, self._target)
+        return self._looks > 2
+
+
+@pytest.mark.parametrize(("target", "leaves"), [(Target.STOP, True), (Target.RUN, False)])
+def test_a_pump_whose_task_has_ended_hears_first_whether_its_line_comes_back(
+    target: Target, leaves: bool, stopper: Stopper
+) -> None:
+    pair = SinkPair(FailingSink(), stopper)
+    pair.banks.make()
+    channel, row = pair.banks.memory.channel, pair.banks.row
+    assert channel is not None
+    pump = PatientSinkPump(
+        pair.banks.pump, PumpSide(channel), row, pair.kafka.clock, Verdict(row, target), stop_timeout=5.0
+    )
+    pump.stop()
+    assert pair.consumer.is_closed
+    assert pair.consumer.has_left == leaves
