@@ -10,7 +10,6 @@ Not here: what the files mean (plan.py), the loop (engine.supervisor.loop).
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import socket
@@ -28,12 +27,14 @@ from engine.control import main as control
 from engine.control.listen import open_listener
 from engine.exits import ExitCode
 from engine.metrics.place import check_snapshot_path
+from engine.offsets import left_over
+from engine.offsets.left_over import TaskName
 from engine.offsets.store import lock
 from engine.plan import Plan
 from engine.pump import main as pump
 from engine.report import Report, make_report
 from engine.shm import segment
-from engine.shm.board import Board, HeaderWord, Identity, Row, Word, board_bytes
+from engine.shm.board import Board, Identity, Word, board_bytes
 from engine.shm.channel import Channel
 from engine.supervisor.fork import Child, fork
 from engine.supervisor.line import Line
@@ -67,7 +68,7 @@ def run(plan: Plan, options: RunOptions) -> tuple[ExitCode, Report]:
     store_lock = lock(Path(plan.store), LOCK_SECONDS)
     try:
         board_path = Path(plan.store).with_suffix(".board")
-        carried = _carried(board_path)
+        carried = _carry(plan, board_path)
         descriptor = _board_file(board_path, board_bytes(worker.tasks_max))
         board = Board(descriptor)
         board.begin(clock.monotonic_ns())
@@ -76,7 +77,7 @@ def run(plan: Plan, options: RunOptions) -> tuple[ExitCode, Report]:
         for spec in plan.lines:
             index = board.add(Identity(spec.connector, spec.task, spec.type, spec.plugin))
             row = board.row(index)
-            row.set(Word.CARRIED, carried.get((spec.connector, spec.task), 0))
+            row.set(Word.CARRIED, carried.get(TaskName(spec.connector, spec.task), 0))
             lines.append(Line(replace(spec, store_lock=store_lock), index, row, forks.bank, clock))
         services = _services(forks, listener, worker.metrics_file, options, clock)
         code = Supervisor(board, lines, services, clock, is_bulk=options.is_bulk).run()
@@ -85,6 +86,17 @@ def run(plan: Plan, options: RunOptions) -> tuple[ExitCode, Report]:
         os.close(store_lock)
         if listener is not None:
             listener.close()
+
+
+def _carry(plan: Plan, board_path: Path) -> dict[TaskName, int]:
+    """What each task of the plan takes over from earlier runs; what others have left is kept. Raises ConnectError."""
+    path = board_path.with_suffix(".left")
+    try:
+        left = left_over.find(board_path, path)
+        left_over.keep(path, left)
+    except OSError as error:
+        raise ConnectError(f"offset.storage.file.filename: cannot write {path}: {error.strerror}") from error
+    return left_over.share(left, [TaskName(spec.connector, spec.task) for spec in plan.lines])
 
 
 def _board_file(path: Path, size_bytes: int) -> int:
@@ -149,25 +161,3 @@ def _services(
 
         services.append(Service("display", fork_display, clock, restarts_max=0))
     return services
-
-
-def _carried(path: Path) -> dict[tuple[str, int], int]:
-    """What the last run on this store may have done without keeping a note of it, by connector and task."""
-    with contextlib.suppress(FileNotFoundError):
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            board = Board(descriptor)
-            if board.is_begun():
-                is_told = bool(board.header[HeaderWord.FINISHED_NS])
-                return {(row.identity.connector, row.identity.task): _left_over(row, is_told) for row in board.rows()}
-        except ValueError:
-            pass  # an empty or torn file: the run ended before it began
-        finally:
-            os.close(descriptor)
-    return {}
-
-
-def _left_over(row: Row, is_told: bool) -> int:
-    # A run that ended by itself has told of what it did twice; only what it left undecided is still to come.
-    bound = row.may_be_repeated()
-    return max(0, bound - row.get(Word.CARRIED) - row.get(Word.WRITTEN_OFF)) if is_told else bound
