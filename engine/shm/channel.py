@@ -63,10 +63,18 @@ class Channel(Struct, frozen=True):
 
     @classmethod
     def create(cls, name: str, data_bytes: int) -> Self:
-        """Make the memory and bells of one line; the caller owns the descriptors."""
+        """Make the memory and bells of one line; the caller owns the descriptors. Raises OSError, and owns none then."""
         size = ring.ring_bytes(data_bytes) + 2 * ring.ring_bytes(NOTICE_BYTES)
         flags = os.EFD_CLOEXEC | os.EFD_NONBLOCK
-        return cls(segment.create(name, size), os.eventfd(0, flags), os.eventfd(0, flags), data_bytes)
+        made: list[int] = []
+        try:
+            made.append(segment.create(name, size))
+            made.extend(os.eventfd(0, flags) for _ in range(2))
+        except OSError:
+            for descriptor in made:
+                os.close(descriptor)
+            raise
+        return cls(*made, data_bytes)
 
     def descriptors(self) -> tuple[int, int, int]:
         """What a child must keep open."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -269,6 +270,26 @@ def test_a_line_that_can_never_be_forked_fails(run: Run) -> None:
     assert run.supervise() == ExitCode.FAILED
     assert line.row.reason.startswith("cannot fork: ")
     assert not run.forked
+
+
+@pytest.mark.parametrize("left", range(3))
+def test_a_channel_for_which_too_few_descriptors_are_left_takes_none(left: int) -> None:
+    def limited(say: object) -> int:
+        names = list(map(int, os.listdir("/proc/self/fd")))
+        highest = max(names)
+        for free in set(range(highest)).difference(names):
+            os.dup2(0, free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (highest + left, highest + left))
+        for _ in range(3):
+            with pytest.raises(OSError, match="Too many open files"):
+                Channel.create("line", 65536)
+        for _ in range(left):
+            os.dup(0)
+        return ExitCode.OK
+
+    child = fork("a child", limited, ())
+    _, status = os.waitpid(child.pid, 0)
+    assert os.waitstatus_to_exitcode(status) == ExitCode.OK, child.last_words()
 
 
 def test_a_sink_without_restarts_left_is_told_to_leave_its_group(run: Run) -> None:
