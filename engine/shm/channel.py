@@ -63,7 +63,10 @@ class Channel(Struct, frozen=True):
 
     @classmethod
     def create(cls, name: str, data_bytes: int) -> Self:
-        """Make the memory and bells of one line; the caller owns the descriptors. Raises OSError, and owns none then."""
+        """Make the memory and bells of one line; the caller owns the descriptors.
+
+        Raises OSError when one of them cannot be had; the others are given back then.
+        """
         size = ring.ring_bytes(data_bytes) + 2 * ring.ring_bytes(NOTICE_BYTES)
         flags = os.EFD_CLOEXEC | os.EFD_NONBLOCK
         made: list[int] = []
@@ -74,7 +77,8 @@ class Channel(Struct, frozen=True):
             for descriptor in made:
                 os.close(descriptor)
             raise
-        return cls(*made, data_bytes)
+        memory, task_bell, pump_bell = made
+        return cls(memory, task_bell, pump_bell, data_bytes)
 
     def descriptors(self) -> tuple[int, int, int]:
         """What a child must keep open."""
