@@ -144,6 +144,7 @@ class _Planner:
             return "UNKNOWN"  # nothing will join a group
         try:
             Path(store).parent.mkdir(parents=True, exist_ok=True)
+            Path(store).touch()  # says more of why it cannot be made than SQLite does
             opened = OffsetStore(store)
             try:
                 return opened.worker_id()
