@@ -127,5 +127,7 @@ def test_who_comes_while_it_is_started_again_is_served() -> None:
 
 
 def _holds_term_back(pid: int) -> bool:
+    if b"millrace: control" not in Path(f"/proc/{pid}/cmdline").read_bytes():
+        return False  # what it holds back before it has its name is not its own doing, but its fork's
     blocked = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigBlk:"))
     return bool(int(blocked.split()[1], 16) & 1 << (signal.SIGTERM - 1))
