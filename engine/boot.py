@@ -45,7 +45,7 @@ from engine.task import main as task
 __all__ = ["RunOptions", "run"]
 
 #: A new supervisor waits so long for the last pump of the one before it.
-LOCK_SECONDS = 15.0
+LOCK_SECONDS = 12.0
 
 _MAINS = {"task": task.run, "pump": pump.run, "both": both.run}
 

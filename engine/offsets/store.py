@@ -16,6 +16,7 @@ Not here: sinks' offsets, which are the consumer group's.
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import sqlite3
 import time
@@ -29,6 +30,8 @@ import orjson
 from engine.api.errors import ConnectError
 
 __all__ = ["LockedError", "OffsetStore", "encode_part", "lock", "store_path"]
+
+logger = logging.getLogger("millrace.offsets")
 
 #: How long one process waits for another's write.
 BUSY_SECONDS = 30.0
@@ -68,11 +71,15 @@ def lock(path: Path, wait_seconds: float) -> int:
             "name a place that can be written"
         ) from error
     deadline = time.monotonic() + wait_seconds
+    is_told = False
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return descriptor
         except BlockingIOError:
+            if not is_told:
+                logger.info("the store %s is in use; waiting up to %g s for that worker to end", path, wait_seconds)
+                is_told = True
             if time.monotonic() > deadline:
                 os.close(descriptor)
                 raise LockedError(
