@@ -6,10 +6,11 @@ import os
 import platform
 import time
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from pathlib import Path
 
 from bench.line import busy, latency, start, throughput
-from bench.line.results import Result, middle, of, spread
+from bench.line.results import Column, Result, middle, of, spread
 from bench.line.sides import CONNECT, MILLRACE
 
 __all__ = ["markdown", "write_readme"]
@@ -21,6 +22,11 @@ AGE_P50_MS_TO_REACH = 1.5
 NOTHING = "-"
 
 Cells = Sequence[object]
+
+_RATE = attrgetter("rate_per_s")
+_CPU = attrgetter("cpu_us_per_record")
+_P50 = attrgetter("age_p50_ms")
+_P99 = attrgetter("age_p99_ms")
 
 
 def markdown(results: Sequence[Result], records: int, rounds: int) -> str:
@@ -45,14 +51,14 @@ def _throughput(results: Sequence[Result]) -> str:
     rows = []
     for line in throughput.LINES:
         theirs, ours = of(results, line.name, CONNECT), of(results, line.name, MILLRACE)
-        their_rate, our_rate = (middle(side, lambda result: result.rate_per_s) for side in (theirs, ours))
-        their_cpu, our_cpu = (middle(side, lambda result: result.cpu_us_per_record) for side in (theirs, ours))
+        their_rate, our_rate = (middle(side, _RATE) for side in (theirs, ours))
+        their_cpu, our_cpu = (middle(side, _CPU) for side in (theirs, ours))
         their_mb, our_mb = (middle(side, lambda result: result.peak_pss_mb) for side in (theirs, ours))
-        spreads = [spread(side, lambda result: result.rate_per_s) for side in (theirs, ours)]
+        spreads = [spread(side, _RATE) for side in (theirs, ours)]
         rows.append(
             (
-                line.title, _count(their_rate), _count(our_rate), _ratio(our_rate, their_rate), line.rate_to_reach,
-                _number(their_cpu, 2), _number(our_cpu, 2), _ratio(our_cpu, their_cpu), line.cpu_to_reach,
+                line.title, _count(their_rate), _count(our_rate), _ratio(ours, theirs, _RATE), line.rate_to_reach,
+                _number(their_cpu, 2), _number(our_cpu, 2), _ratio(ours, theirs, _CPU), line.cpu_to_reach,
                 _number(their_mb), _number(our_mb), PSS_MB_TO_REACH, " / ".join(map(_percent, spreads)),
             )
         )  # fmt: skip
@@ -67,13 +73,12 @@ def _latency(results: Sequence[Result]) -> str:
     rows = []
     for line in latency.LINES:
         theirs, ours = of(results, line.name, CONNECT), of(results, line.name, MILLRACE)
-        their_p50, our_p50 = (middle(side, lambda result: result.age_p50_ms) for side in (theirs, ours))
-        their_p99, our_p99 = (middle(side, lambda result: result.age_p99_ms) for side in (theirs, ours))
-        their_cpu, our_cpu = (middle(side, lambda result: result.cpu_us_per_record) for side in (theirs, ours))
+        their_p99 = middle(theirs, _P99)
+        their_cpu, our_cpu = (middle(side, _CPU) for side in (theirs, ours))
         rows.append(
             (
-                line.title, _number(their_p50, 2), _number(our_p50, 2), AGE_P50_MS_TO_REACH,
-                _number(their_p99, 2), _number(our_p99, 2), _number(their_p99, 2),
+                line.title, _ranged(theirs, _P50), _ranged(ours, _P50), AGE_P50_MS_TO_REACH,
+                _ranged(theirs, _P99), _ranged(ours, _P99), _number(their_p99, 2),
                 _number(their_cpu, 1), _number(our_cpu, 1),
             )
         )  # fmt: skip
@@ -107,12 +112,12 @@ def _busy(results: Sequence[Result]) -> str:
     rows = []
     for line in busy.LINES:
         theirs, ours = of(results, line.name, CONNECT), of(results, line.name, MILLRACE)
-        their_rate, our_rate = (middle(side, lambda result: result.rate_per_s) for side in (theirs, ours))
-        their_cpu, our_cpu = (middle(side, lambda result: result.cpu_us_per_record) for side in (theirs, ours))
+        their_rate, our_rate = (middle(side, _RATE) for side in (theirs, ours))
+        their_cpu, our_cpu = (middle(side, _CPU) for side in (theirs, ours))
         their_mb, our_mb = (middle(side, lambda result: result.peak_pss_mb) for side in (theirs, ours))
         rows.append(
             (
-                line.title, _count(their_rate), _count(our_rate), _ratio(our_rate, their_rate),
+                line.title, _count(their_rate), _count(our_rate), _ratio(ours, theirs, _RATE),
                 _number(their_cpu, 2), _number(our_cpu, 2),
                 _number(their_mb and their_mb / line.tasks, 1), _number(our_mb and our_mb / line.tasks, 1),
             )
@@ -141,8 +146,23 @@ def _number(value: float | None, digits: int = 0) -> str:
     return NOTHING if value is None else f"{value:,.{digits}f}"
 
 
-def _ratio(ours: float | None, theirs: float | None) -> str:
-    return NOTHING if ours is None or theirs is None else f"**{ours / theirs:.2f}**"
+def _ratio(ours: Sequence[Result], theirs: Sequence[Result], column: Column) -> str:
+    """The ratio of the medians, and in brackets the least and the largest of a single round."""
+    our_middle, their_middle = middle(ours, column), middle(theirs, column)
+    if our_middle is None or their_middle is None:
+        return NOTHING
+    their_rounds = {result.round: column(result) for result in theirs}
+    pairs = [(column(result), their_rounds.get(result.round)) for result in ours]
+    single = [our / their for our, their in pairs if our is not None and their]
+    return f"**{our_middle / their_middle:.2f}** ({min(single):.2f} to {max(single):.2f})"
+
+
+def _ranged(results: Sequence[Result], column: Column) -> str:
+    """The median, and in brackets the least and the largest."""
+    values = [value for result in results if (value := column(result)) is not None]
+    if not values:
+        return NOTHING
+    return f"{_number(middle(results, column), 2)} ({min(values):.2f} to {max(values):.2f})"
 
 
 def _percent(value: float | None) -> str:
