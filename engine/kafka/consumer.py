@@ -35,12 +35,11 @@ logger = logging.getLogger("millrace.kafka")
 
 Place = tuple[str, int]  # topic, partition
 
-#: What a member relies on, whatever the user sets: offsets move by `commit` alone, ends are told, and an offset
-#: that is gone is an error instead of a jump.
+#: What a member relies on, whatever the user sets: offsets move by `commit` alone, and an offset that is gone is an
+#: error instead of a jump.
 NEEDED: Mapping[str, Any] = {
     "enable.auto.commit": False,
     "enable.auto.offset.store": False,
-    "enable.partition.eof": True,
     "auto.offset.reset": "error",
 }
 
@@ -80,7 +79,16 @@ class Member(Protocol):
 class GroupConsumer:
     """One librdkafka consumer in a group; make it after the fork."""
 
-    def __init__(self, settings: Mapping[str, Any], member: Member, start_at: str, timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, Any],
+        member: Member,
+        start_at: str,
+        timeout_seconds: float,
+        *,
+        wants_ends: bool = True,
+    ) -> None:
+        """wants_ends: be told where partitions end (`take_ends`); at a trickle that is an event for each record."""
         self._settings = {key: value for key, value in settings.items() if key != "group.instance.id"}
         self._member = member
         self._start_at = start_at
@@ -89,7 +97,7 @@ class GroupConsumer:
             "cooperative" in str(settings.get("partition.assignment.strategy", ""))
             or settings.get("group.protocol") == "consumer"
         )
-        own = {"on_commit": self._on_commit, **ClientLog().settings()}
+        own = {"on_commit": self._on_commit, "enable.partition.eof": wants_ends, **ClientLog().settings()}
         try:
             self._client = Consumer({**settings, **NEEDED, **own})
         except KafkaException as error:

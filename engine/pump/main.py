@@ -77,7 +77,9 @@ def make_sink_bank(
     """The pump's bank of a sink, its client made; wait: as `SinkPumpBank` has it. Raises ConnectError."""
     bank = SinkPumpBank(
         spec,
-        lambda member: GroupConsumer(spec.kafka, member, spec.start_at, spec.timing.broker_timeout),
+        lambda member: GroupConsumer(
+            spec.kafka, member, spec.start_at, spec.timing.broker_timeout, wants_ends=spec.is_bulk
+        ),
         side,
         row,
         clock,
