@@ -17,7 +17,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -43,8 +43,17 @@ def pipeline_toml(worker: Table, connectors: Mapping[str, Table]) -> str:
 class Millrace:
     """One run of the command in `folder`, started at once."""
 
-    def __init__(self, *arguments: str, folder: Path, environment: Mapping[str, str] | None = None) -> None:
-        """environment: variables beside those of the tests; its PYTHONPATH comes before the engine's place."""
+    def __init__(
+        self,
+        *arguments: str,
+        folder: Path,
+        environment: Mapping[str, str] | None = None,
+        ignored: Sequence[signal.Signals] = (),
+    ) -> None:
+        """environment: variables beside those of the tests; its PYTHONPATH comes before the engine's place.
+
+        ignored: signals that whoever starts it has ignored, as `nohup` does; the others are as a terminal has them.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         given = environment or {}
@@ -61,6 +70,7 @@ class Millrace:
                 stdout=out,
                 stderr=err,
                 start_new_session=True,
+                preexec_fn=lambda: _as_from_a_terminal(ignored),  # noqa: PLW1509  tests have one thread
             )
 
     @property
@@ -153,6 +163,12 @@ class Millrace:
         # By session, not by parent: what outlives a killed supervisor belongs to the run as well.
         pids = [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit()]
         return [pid for pid in pids if _session_of(pid) == self._process.pid]
+
+
+def _as_from_a_terminal(ignored: Sequence[signal.Signals]) -> None:
+    # The tests themselves may run in the background or under nohup, and a child inherits what they ignore.
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN if number in ignored else signal.SIG_DFL)
 
 
 def _quoted(text: str) -> str:

@@ -130,12 +130,7 @@ def test_a_signal_keeps_what_is_done_and_the_next_run_does_the_rest_without_repe
 def test_a_run_that_was_told_to_ignore_a_closed_terminal_goes_on(kafka: Kafka, topic: str, tmp_path: Path) -> None:
     out = tmp_path / "out.txt"
     pipeline(tmp_path, worker(kafka), numbers=generator(topic, 10_000, rate=5000), copy=file_sink(topic, out))
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        millrace = Millrace("run", "pipeline.toml", "--json", folder=tmp_path)  # inherits it, as from `nohup`
-    finally:
-        signal.signal(signal.SIGHUP, before)
-    with millrace:
+    with Millrace("run", "pipeline.toml", "--json", folder=tmp_path, ignored=[signal.SIGHUP]) as millrace:
         wait.until(lambda: len(numbers(out)) > 1000, "lines")
         millrace.signal_group(signal.SIGHUP)
         assert millrace.wait() == 0, millrace.stderr
