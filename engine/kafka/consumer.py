@@ -45,8 +45,8 @@ NEEDED: Mapping[str, Any] = {
 
 
 RETRY_SECONDS = 0.1
-#: Records that come one by one at more than this rate (a second) are taken a few at once: a way through both banks
-#: costs 50 us a record when each goes alone. bench/line, age-10k: half the CPU, and half the age for it.
+#: Records that come one by one at more than this rate (a second) are taken a few at once: alone each costs a way
+#: through both banks. bench/line, age-10k: 39 us of CPU a record instead of 55, at the same age.
 GATHER_RATE = 2_500
 GATHER_SECONDS = 0.0005
 #: As many at once have no need to wait for each other.
