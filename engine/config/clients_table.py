@@ -227,7 +227,7 @@ ALIASES: Mapping[str, str] = {
 #: What delivery is built on: a user's value would break it. Each with what to do instead.
 OWNED: Mapping[str, str] = {
     "enable.auto.offset.store": "offsets are committed once the sink has flushed",
-    "enable.partition.eof": "ends of partitions end a bulk run",
+    "enable.partition.eof": "ends of partitions end a bulk run, and only such a run is told of them",
     "enable.gapless.guarantee": "it is switched on with enable.idempotence, and off where records are sent one by one",
     "delivery.report.only.error": "every delivery is heard of",
     "transactional.id": "exactly-once is not built yet; leave it out",
