@@ -66,6 +66,8 @@ class Counts(Struct):
 class NullSinkTask(SinkTask):
     """Counts and drops."""
 
+    reads_timestamps = False
+
     def __init__(self, sleep: Callable[[float], None] = time.sleep) -> None:
         self._sleep = sleep
         self.counts = Counts()

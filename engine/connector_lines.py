@@ -185,6 +185,7 @@ class ConnectorLines:
             header_converter=plugins[2],
             transforms=tuple(plugins[3:]),
             wants_commit_record=issubclass(task, SourceTask) and task.commit_record is not SourceTask.commit_record,
+            wants_timestamps=len(plugins) > 3 or not issubclass(task, SinkTask) or task.reads_timestamps,
             kafka=client.settings,
             subscription=keys.subscription,
             start_at=client.start_at,

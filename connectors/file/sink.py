@@ -42,6 +42,8 @@ class FileSinkConfig(Config, frozen=True, kw_only=True):
 class FileStreamSinkTask(SinkTask):
     """Appends to the file; several tasks may append to one."""
 
+    reads_timestamps = False
+
     def __init__(self, stdout: int = STDOUT) -> None:
         """stdout: what is written when no file is configured; never closed."""
         self._stdout = stdout

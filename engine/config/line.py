@@ -63,6 +63,7 @@ class LineSpec(Struct, frozen=True, kw_only=True):
     header_converter: PluginSpec
     transforms: tuple[PluginSpec, ...] = ()
     wants_commit_record: bool = False  # the task's class overrides it: an answer for each record
+    wants_timestamps: bool = True  # sinks: the task or a transform reads them
     kafka: Mapping[str, str | int | float | bool]  # settings of this line's client, in librdkafka's names
     subscription: Subscription = Subscription()
     start_at: str = "earliest"  # sinks: where a partition begins that was never committed

@@ -87,12 +87,14 @@ class GroupConsumer:
         timeout_seconds: float,
         *,
         wants_ends: bool = True,
+        wants_timestamps: bool = True,
     ) -> None:
         """wants_ends: be told where partitions end (`take_ends`); at a trickle that is an event for each record."""
         self._settings = {key: value for key, value in settings.items() if key != "group.instance.id"}
         self._member = member
         self._start_at = start_at
         self._timeout_seconds = timeout_seconds
+        self._wants_timestamps = wants_timestamps
         self._is_incremental = (
             "cooperative" in str(settings.get("partition.assignment.strategy", ""))
             or settings.get("group.protocol") == "consumer"
@@ -138,7 +140,7 @@ class GroupConsumer:
             messages = self._without_events(messages)
             if not messages:
                 return None
-        return columns_of(messages, is_one_topic=self._topics == 1)
+        return columns_of(messages, is_one_topic=self._topics == 1, wants_timestamps=self._wants_timestamps)
 
     def _look_at_rate(self, records: int) -> None:
         now = time.monotonic()

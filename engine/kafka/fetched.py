@@ -16,7 +16,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple
 
-from confluent_kafka import Message
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
 __all__ = ["TORN", "Fetched", "Slice", "columns_of"]
 
@@ -40,28 +40,35 @@ class Fetched(NamedTuple):
     slices: list[Slice]
     values: list[bytes | None]
     keys: list[bytes | None] | None
-    timestamps: list[int]  # milliseconds; -1: none
+    timestamps: list[int] | None  # milliseconds; -1: none; None: nobody reads them
     timestamp_types: int | list[int]  # one for all, or one each
     headers: list[Headers | None] | None
     is_torn: bool = False  # partitions came or went in the middle of it: it is empty, seek and fetch again
 
 
-TORN = Fetched([], [], None, [], 0, None, is_torn=True)
+TORN = Fetched([], [], None, None, 0, None, is_torn=True)
 
 
-def columns_of(messages: Sequence[Message], *, is_one_topic: bool) -> Fetched:
-    """The columns of at least one message; none of them is an event. is_one_topic: all come from the same."""
+def columns_of(messages: Sequence[Message], *, is_one_topic: bool, wants_timestamps: bool = True) -> Fetched:
+    """The columns of at least one message; none of them is an event. is_one_topic: all come from the same.
+
+    wants_timestamps: they cost more than all other columns together.
+    """
     keys = list(map(Message.key, messages))
     headers = list(map(Message.headers, messages))
-    stamped = list(map(Message.timestamp, messages))
-    types = list(map(itemgetter(0), stamped))
-    is_one_type = types.count(types[0]) == len(types)
+    timestamps: list[int] | None = None
+    types: int | list[int] = TIMESTAMP_NOT_AVAILABLE
+    if wants_timestamps:
+        stamped = list(map(Message.timestamp, messages))
+        each = list(map(itemgetter(0), stamped))
+        types = each[0] if each.count(each[0]) == len(each) else each
+        timestamps = list(map(itemgetter(1), stamped))
     return Fetched(
         _slices(messages, is_one_topic=is_one_topic),
         list(map(Message.value, messages)),
         keys if keys.count(None) != len(keys) else None,
-        list(map(itemgetter(1), stamped)),
-        types[0] if is_one_type else types,
+        timestamps,
+        types,
         headers if any(headers) else None,  # type: ignore[arg-type]
     )
 

@@ -135,7 +135,7 @@ def _frame(fetched: Fetched, piece: Piece) -> SinkFrame:
         values, keys, timestamps, headers = (
             values[part],
             keys and keys[part],
-            timestamps[part],
+            timestamps and timestamps[part],
             headers and headers[part],
         )
     plain = None if headers is None else [pairs or [] for pairs in headers]

@@ -78,7 +78,12 @@ def make_sink_bank(
     bank = SinkPumpBank(
         spec,
         lambda member: GroupConsumer(
-            spec.kafka, member, spec.start_at, spec.timing.broker_timeout, wants_ends=spec.is_bulk
+            spec.kafka,
+            member,
+            spec.start_at,
+            spec.timing.broker_timeout,
+            wants_ends=spec.is_bulk,
+            wants_timestamps=spec.wants_timestamps,
         ),
         side,
         row,

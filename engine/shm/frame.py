@@ -88,7 +88,7 @@ class SinkFrame(Struct, array_like=True, tag=3):
     size_bytes: int
     values: Payloads
     keys: Payloads | None
-    timestamps: list[int]
+    timestamps: list[int] | None
     timestamp_type: int
     headers: list[Headers] | None = None
 
@@ -103,7 +103,7 @@ class ArrivedSinkFrame(Struct, array_like=True, tag=3):
     size_bytes: int
     values: Payloads
     keys: Payloads | None
-    timestamps: list[int]
+    timestamps: list[int] | None
     timestamp_type: int
     headers: msgspec.Raw = msgspec.Raw(b"\xc0")  # of the ring's memory: copy what is kept
 

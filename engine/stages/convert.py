@@ -91,7 +91,7 @@ def decode(frame: ArrivedSinkFrame, converters: Converters) -> tuple[SinkBatch, 
         value_schemas=value.schemas if whole else value.schemas[:end],
         keys=key.values if whole else key.values[:end],
         key_schemas=key.schemas if whole else key.schemas[:end],
-        timestamps=frame.timestamps if whole else frame.timestamps[:end],
+        timestamps=Repeat(None, end) if frame.timestamps is None else frame.timestamps[:end],
         timestamp_type=TIMESTAMP_TYPES[frame.timestamp_type],
         headers=headers if whole else headers[:end],
     )

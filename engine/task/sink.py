@@ -274,7 +274,7 @@ class SinkTaskBank:
             message.size_bytes,
             [message.values[index] for index in keep],
             message.keys and [message.keys[index] for index in keep],
-            [message.timestamps[index] for index in keep],
+            message.timestamps and [message.timestamps[index] for index in keep],
             message.timestamp_type,
         )
         if message.has_headers():
