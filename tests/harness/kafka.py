@@ -5,8 +5,11 @@
         kafka.kill9()              as a machine that fails
         kafka.start()              the same data on the same port
 
-Used by: the fixtures `kafka` and `broker` (tests/conftest.py), bench.line.
-Not here: what is done with topics and groups (topics.py).
+It may have a second way in (`Entrance`), through a proxy or with TLS and SASL; the first one stays as it is, for the
+tests themselves and for brokers among each other.
+
+Used by: the fixtures `kafka` and `broker` (tests/conftest.py), cluster.py, secure.py, bench.line.
+Not here: what is done with topics and groups (topics.py), several brokers (cluster.py).
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import subprocess
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -25,11 +28,12 @@ from confluent_kafka.admin import AdminClient
 from tests.harness.jars import java_command
 from tests.harness.server import Server, answers, free_ports
 
-__all__ = ["KafkaServer", "UserKafka", "bootstrap_of_user"]
+__all__ = ["Entrance", "KafkaServer", "Seat", "UserKafka", "bootstrap_of_user", "new_cluster_id"]
 
 FORMAT_S = 60.0
 ASK_S = 2.0
 HEAP = "1g"
+HEAP_FIRST = "256m"
 
 
 def bootstrap_of_user() -> str | None:
@@ -37,11 +41,41 @@ def bootstrap_of_user() -> str | None:
     return os.environ.get("MILLRACE_TEST_BOOTSTRAP") or None
 
 
+def new_cluster_id() -> str:
+    """A fresh id, as `kafka-storage random-uuid` makes it; no tool takes one that begins with a dash."""
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode().replace("-", "m")
+
+
 class UserKafka:
     """Brokers of the user: used, never stopped."""
 
     def __init__(self, bootstrap: str) -> None:
         self.bootstrap = bootstrap
+
+
+class Seat(NamedTuple):
+    """A broker's place among the brokers of its cluster."""
+
+    node: int
+    port: int
+    controller_port: int
+    cluster_id: str
+    voters: str  # of the controllers' quorum: node@host:port, with commas
+    replicas: int = 1  # of the internal topics
+
+    @classmethod
+    def alone(cls) -> Self:
+        """The only seat of a cluster of one."""
+        port, controller_port = free_ports(2)
+        return cls(1, port, controller_port, new_cluster_id(), f"1@127.0.0.1:{controller_port}")
+
+
+class Entrance(NamedTuple):
+    """A second listener, named USERS."""
+
+    port: int
+    advertised_port: int  # where clients are told to come; another than `port` with a proxy between
+    protocol: str = "PLAINTEXT"
 
 
 class KafkaServer(Server):
@@ -57,68 +91,97 @@ class KafkaServer(Server):
         partitions: int = 4,
         auto_create: bool = True,
         properties: Mapping[str, str] | None = None,
+        seat: Seat | None = None,
+        entrance: Entrance | None = None,
     ) -> None:
-        """heap: as for -Xmx; partitions: of a topic that is made by the first use; properties: of the broker."""
+        """heap: as for -Xmx; partitions: of a topic that is made by the first use; properties: of the broker.
+
+        seat: None for a broker alone.
+        """
         super().__init__(folder)
-        self.port, self._controller_port = free_ports(2)
+        self.seat = seat or Seat.alone()
+        self.port = self.seat.port
         self.bootstrap = f"127.0.0.1:{self.port}"
         self._heap = heap
         self._properties = {
-            **self._defaults(),
+            **_defaults(self.seat, folder),
+            **_listeners(self.seat, entrance),
             "num.partitions": str(partitions),
             "auto.create.topics.enable": str(auto_create).lower(),
             **(properties or {}),
         }
 
     def command(self) -> Sequence[str]:
-        return java_command("kafka.Kafka", str(self._configuration), options=("-Xms256m", f"-Xmx{self._heap}"))
+        options = (f"-Xms{HEAP_FIRST}", f"-Xmx{self._heap}")
+        return java_command("kafka.Kafka", str(self._configuration), options=options)
 
     def is_ready(self) -> bool:
         return answers(lambda: _brokers(self.bootstrap), KafkaException)
 
-    def start(self) -> Self:
+    def launch(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._configuration.write_text("".join(f"{key}={value}\n" for key, value in self._properties.items()))
         if not (self.folder / "data" / "meta.properties").exists():
             self._format()
-        super().start()
-        return self
+        super().launch()
+
+    def configure(self, properties: Mapping[str, str]) -> None:
+        """Change properties of the broker; they hold from its next start."""
+        self._properties.update(properties)
 
     @property
     def _configuration(self) -> Path:
         return self.folder / "broker.properties"
 
     def _format(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._configuration.write_text("".join(f"{key}={value}\n" for key, value in self._properties.items()))
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode().replace("-", "m")
-        command = java_command("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._configuration))
+        cluster_id, configuration = self.seat.cluster_id, str(self._configuration)
+        command = java_command("kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", configuration)
         done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=FORMAT_S)
         if done.returncode != 0:
             raise RuntimeError(f"the broker's folder could not be formatted:\n{done.stdout}{done.stderr}")
 
-    def _defaults(self) -> dict[str, str]:
-        listeners = f"PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{self._controller_port}"
-        return {
-            "process.roles": "broker,controller",
-            "node.id": "1",
-            "controller.quorum.voters": f"1@127.0.0.1:{self._controller_port}",
-            "listeners": listeners,
-            "advertised.listeners": f"PLAINTEXT://{self.bootstrap}",
-            "controller.listener.names": "CONTROLLER",
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
-            "log.dirs": str(self.folder / "data"),
-            "offsets.topic.replication.factor": "1",
-            "offsets.topic.num.partitions": "5",
-            "transaction.state.log.replication.factor": "1",
-            "transaction.state.log.min.isr": "1",
-            "transaction.state.log.num.partitions": "5",
-            "share.coordinator.state.topic.replication.factor": "1",
-            "share.coordinator.state.topic.min.isr": "1",
-            "group.initial.rebalance.delay.ms": "0",
-            "log.retention.ms": "-1",  # records with old timestamps are there to stay
-            # After a kill a broker may register again only when its old session is over: 9 s by default.
-            "broker.session.timeout.ms": "4000",
-            "broker.heartbeat.interval.ms": "1000",
-        }
+
+def _listeners(seat: Seat, entrance: Entrance | None) -> dict[str, str]:
+    listeners = {"PLAINTEXT": seat.port, "CONTROLLER": seat.controller_port}
+    advertised = {"PLAINTEXT": seat.port}
+    protocols = {"PLAINTEXT": "PLAINTEXT", "CONTROLLER": "PLAINTEXT"}
+    if entrance is not None:
+        listeners["USERS"] = entrance.port
+        advertised["USERS"] = entrance.advertised_port
+        protocols["USERS"] = entrance.protocol
+    return {
+        "listeners": _places(listeners),
+        "advertised.listeners": _places(advertised),
+        "controller.listener.names": "CONTROLLER",
+        "inter.broker.listener.name": "PLAINTEXT",
+        "listener.security.protocol.map": ",".join(f"{name}:{protocol}" for name, protocol in protocols.items()),
+    }
+
+
+def _places(ports: Mapping[str, int]) -> str:
+    return ",".join(f"{name}://127.0.0.1:{port}" for name, port in ports.items())
+
+
+def _defaults(seat: Seat, folder: Path) -> dict[str, str]:
+    replicas, in_sync = str(seat.replicas), str(max(1, seat.replicas - 1))
+    return {
+        "process.roles": "broker,controller",
+        "node.id": str(seat.node),
+        "controller.quorum.voters": seat.voters,
+        "log.dirs": str(folder / "data"),
+        "offsets.topic.replication.factor": replicas,
+        "offsets.topic.num.partitions": "5",
+        "transaction.state.log.replication.factor": replicas,
+        "transaction.state.log.min.isr": in_sync,
+        "transaction.state.log.num.partitions": "5",
+        "share.coordinator.state.topic.replication.factor": replicas,
+        "share.coordinator.state.topic.min.isr": in_sync,
+        "group.initial.rebalance.delay.ms": "0",
+        "log.retention.ms": "-1",  # records with old timestamps are there to stay
+        # After a kill a broker may register again only when its old session is over: 9 s by default.
+        "broker.session.timeout.ms": "4000",
+        "broker.heartbeat.interval.ms": "1000",
+    }
 
 
 def _brokers(bootstrap: str) -> object:

@@ -3,7 +3,7 @@
 Its output goes to a log file; when it does not become ready, the end of that log is in the error. It dies with the
 thread that started it where `setpriv` is there (util-linux), so that a killed test run leaves no server behind.
 
-Used by: kafka, connect, prometheus of this folder.
+Used by: kafka, cluster, proxy, connect, prometheus of this folder.
 Not here: the engine under test (engine.py), which is started as a user starts it.
 """
 
@@ -70,6 +70,11 @@ class Server:
 
     def start(self) -> Self:
         """Return when it serves. Raises RuntimeError with the end of the log when it ends or stays silent."""
+        self.launch()
+        return self.wait_ready()
+
+    def launch(self) -> None:
+        """Start the process and return at once: of several that need each other none is ready before the next."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -79,6 +84,10 @@ class Server:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # a Ctrl-C at the terminal is for the tests, which then stop their servers
             )
+
+    def wait_ready(self) -> Self:
+        """Return when it serves. Raises RuntimeError as `start`."""
+        assert self._process is not None, f"{self.name} was not launched"
         try:
             wait.until(self._is_ready_or_over, f"ready {self.name}", timeout_s=self.ready_s)
         except TimeoutError as error:

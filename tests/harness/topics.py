@@ -54,14 +54,24 @@ class Stored(Struct, frozen=True):
     timestamp_ms: int
 
 
-def create_topic(bootstrap: str, topic: str, *, partitions: int = 4, config: Mapping[str, str] | None = None) -> None:
+def create_topic(
+    bootstrap: str,
+    topic: str,
+    *,
+    partitions: int = 4,
+    replication: int = 1,
+    config: Mapping[str, str] | None = None,
+) -> None:
     """Return when all partitions of the new topic can be asked; its records stay, however old.
 
     Raises KafkaException when it cannot be made.
     """
     admin = _admin(bootstrap)
     new = NewTopic(
-        topic, num_partitions=partitions, replication_factor=1, config={"retention.ms": "-1", **(config or {})}
+        topic,
+        num_partitions=partitions,
+        replication_factor=replication,
+        config={"retention.ms": "-1", **(config or {})},
     )
     admin.create_topics([new], request_timeout=ASK_S)[topic].result(ANSWER_S)
     # The broker knows of a topic some moments before its partitions have a leader.
