@@ -10,7 +10,7 @@
 A process of its own, because a thread of the tests would be as slow as the tests are. It is told what to do on its
 control port, a line of JSON each.
 
-Used by: cluster.py, and whoever puts it before a broker by an `Entrance` (kafka.py).
+Used by: cluster.py, and tests that put it before one broker by an `Entrance`.
 """
 
 from __future__ import annotations
