@@ -126,9 +126,11 @@ class SinkBanks:
         make_task: Callable[[], SinkTask],
         clock: Clock,
         wait: Callable[[float], object] | None = None,
+        chain: Sequence[Transform] = (),
     ) -> None:
         """wait: what happens while a revocation waits for the task; None: the task steps."""
         self._spec = spec
+        self._chain = chain
         self._make_consumer = make_consumer
         self._make_task = make_task
         self._clock = clock
@@ -148,7 +150,7 @@ class SinkBanks:
         """A life's banks over a fresh channel, not started."""
         task_side, pump_side = self.memory.begin()
         self.task = SinkTaskBank(
-            self._spec, self._make_task(), [], plain_converters(), task_side, self.row, self._clock
+            self._spec, self._make_task(), self._chain, plain_converters(), task_side, self.row, self._clock
         )
         self.pump = SinkPumpBank(self._spec, self._make_consumer, pump_side, self.row, self._clock, self._wait)
 

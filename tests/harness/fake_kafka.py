@@ -2,35 +2,35 @@
 
     FakeKafka    what lies in partitions, what the group has committed
     FakeProducer requests in order per partition; answers late, in any order between partitions, lost, refused
-    FakeConsumer fetches in pieces, rebalances, commits that fail or are answered late
 
 What may happen to a request: it is stored and answered; it is stored and the answer is lost, so that it is sent again
 (and recognised, with idempotence); it is refused. With the gapless guarantee a refusal is fatal to the producer, in the
 middle of its callbacks: that is told once, and everything that waits is purged. Whoever dies leaves requests behind
 that are stored, or are not.
+
+Used by: tests.simulation and the unit tests of banks.
+Not here: a sink's side (fake_consumer.py).
 """
 
 from __future__ import annotations
 
 import random
-from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from zlib import crc32
 
 from confluent_kafka import KafkaError
 from msgspec import Struct
 
-from engine.api.errors import ConnectError, RetriableError, UnreachableError
-from engine.kafka.consumer import Member, Start
-from engine.kafka.fetched import TORN, Fetched, Slice
 from engine.kafka.producer import Refused
 from tests.harness.banks import VirtualClock
+from tests.harness.claims import claim
 
-__all__ = ["Crash", "FakeConsumer", "FakeKafka", "FakeProducer", "Unkindness"]
+__all__ = ["Crash", "FakeKafka", "FakeProducer", "Unkindness"]
 
 Place = tuple[str, int]
+Headers = list[tuple[str, bytes | None]] | None
 QUEUE_MAX = 100_000
 
 
@@ -67,6 +67,12 @@ class FakeKafka:
         self.batch_max: int | None = None  # records in a request; more are refused together
         self.on_commit: Callable[[Place, int, int], None] = lambda place, begin, end: None
         self.on_store: Callable[[Place, bytes], None] = lambda place, value: None
+        self.on_record: Callable[[Place, Queued], None] = lambda place, queued: None
+        self.columns_at: Callable[[Place, int], tuple[bytes | None, Headers]] | None = None  # key and headers
+        self.has_timestamps = True
+        self.starts: dict[Place, int] = {}  # where the last assignment of each partition began
+        self.calls = 0  # of anything outside the engine, as far as it can die there
+        self.crash_at = -1  # the number of the call at which it does
 
     def store(self, place: Place, value: bytes) -> int:
         """Append a record; returns its offset."""
@@ -88,7 +94,7 @@ class FakeKafka:
     def commit(self, offsets: Mapping[Place, int]) -> None:
         """Take the group's offsets; tells `on_commit` of what is new."""
         for place, offset in offsets.items():
-            assert 0 <= offset <= self.ends.get(place, 0), f"{place} committed to {offset}"
+            claim(0 <= offset <= self.ends.get(place, 0), f"{place} committed to {offset}")
             self.on_commit(place, self.group.get(place, 0), offset)
             self.group[place] = offset
 
@@ -98,7 +104,8 @@ class FakeKafka:
 
     def crash_perhaps(self) -> None:
         """Raise Crash, if that is to happen now."""
-        if self.chance(self.unkind.crash):
+        self.calls += 1
+        if self.calls - 1 == self.crash_at or self.chance(self.unkind.crash):
             raise Crash
 
 
@@ -107,6 +114,9 @@ class Queued(Struct):
 
     value: bytes
     callback: Callable[[KafkaError | None, Any], None] | None
+    key: bytes | None = None
+    timestamp: int | None = None
+    headers: Headers = None
 
 
 class Answer(Struct):
@@ -176,13 +186,15 @@ class FakeProducer:
         self._raise_if_fatal()
         for message in messages:
             at = self._partition_of(message.get("key")) if partition < 0 else partition
-            self._put(topic, at, message["value"], message.get("callback") or on_each)
+            queued = Queued(message["value"], message.get("callback") or on_each, message.get("key"))
+            self._put(topic, at, queued)
 
     def send_each(
         self, topic: str, value: Any, key: Any, partition: int, timestamp: Any, headers: Any, on_delivery: Any
     ) -> None:
         self._raise_if_fatal()
-        self._put(topic, self._partition_of(key) if partition < 0 else partition, value, on_delivery)
+        at = self._partition_of(key) if partition < 0 else partition
+        self._put(topic, at, Queued(value, on_delivery, key, timestamp, headers))
 
     def partition_count(self, topic: str, timeout_seconds: float) -> int:
         return self._kafka.partition_count
@@ -195,11 +207,11 @@ class FakeProducer:
             return self._kafka.rng.randrange(self._kafka.partition_count)
         return crc32(key) % self._kafka.partition_count
 
-    def _put(self, topic: str, partition: int, value: bytes, callback: Any) -> None:
-        assert not self._is_closed
+    def _put(self, topic: str, partition: int, queued: Queued) -> None:
+        claim(not self._is_closed, "a producer that was given up is used")
         if len(self) >= QUEUE_MAX:
             raise Refused(KafkaError(KafkaError._QUEUE_FULL))
-        self._queues.setdefault((topic, partition), deque()).append(Queued(value, callback))
+        self._queues.setdefault((topic, partition), deque()).append(queued)
 
     def _purge(self) -> None:
         for queue in self._queues.values():
@@ -236,6 +248,8 @@ class FakeProducer:
         self._say(place, batch, first, None)
 
     def _store(self, place: Place, batch: Sequence[Queued]) -> int:
+        for queued in batch:
+            self._kafka.on_record(place, queued)
         offsets = [self._kafka.store(place, queued.value) for queued in batch]
         return offsets[0]
 
@@ -273,209 +287,3 @@ class FakeProducer:
     def die(self) -> None:
         """The process is gone."""
         self._leave_behind()
-
-
-class FakeConsumer:
-    """A `ConsumerPort`; `decide` says which partitions its group gives it, and takes them away again."""
-
-    def __init__(self, kafka: FakeKafka, member: Member, topics: Collection[str]) -> None:
-        self._kafka = kafka
-        self._member = member
-        self._topics = topics
-        self._positions: dict[Place, int] = {}
-        self._told_ends: dict[Place, int] = {}
-        self._ends: dict[Place, int] = {}
-        self._paused: set[Place] = set()
-        self._answers: deque[tuple[int, dict[Place, int], ConnectError | None]] = deque()
-        self._wanted: set[Place] | None = None  # the assignment that the group has decided on
-        self._is_loss = False
-        self._is_subscribed = False
-        self._error: ConnectError | None = None
-        self.is_closed = False
-        self.refreshed = 0
-
-    # What the group decides
-
-    @property
-    def assignment(self) -> set[Place]:
-        """The partitions it has."""
-        return set(self._positions)
-
-    @property
-    def is_deciding(self) -> bool:
-        """Whether the group has decided something that this member has not heard."""
-        return self._wanted is not None
-
-    def decide(self, places: Iterable[Place], *, is_loss: bool = False) -> None:
-        """The group wants this member to have exactly these; it hears of it at a fetch. is_loss: it lost all it had."""
-        self._wanted = set(places)
-        self._is_loss = is_loss
-
-    # What the pump asks
-
-    def subscribe(self, topics: Sequence[str]) -> None:
-        self._is_subscribed = True
-
-    def fetch(self, seconds: float, records_max: int) -> Fetched | None:
-        kafka = self._kafka
-        kafka.crash_perhaps()
-        kafka.clock.advance(seconds * kafka.rng.random())
-        self._serve_commits()
-        is_torn = self._wanted is not None and kafka.chance(kafka.unkind.torn)
-        if self._wanted is not None and not is_torn:
-            self._rebalance()
-        self._raise_error()
-        fetched = self._read(records_max)
-        if is_torn:
-            self._rebalance()
-            self._raise_error()
-            if fetched is not None:
-                self._read(records_max)  # of the new assignment, perhaps
-                self._ends = {}
-                return TORN
-        return fetched
-
-    def take_ends(self) -> dict[Place, int]:
-        ends, self._ends = self._ends, {}
-        return ends
-
-    def pause(self, places: Iterable[Place]) -> None:
-        for place in places:
-            assert place in self._positions
-            self._paused.add(place)
-
-    def resume(self, places: Iterable[Place]) -> None:
-        for place in places:
-            assert place in self._positions
-            self._paused.discard(place)
-            self._told_ends.pop(place, None)
-
-    def seek(self, place: Place, offset: int) -> bool:
-        assert place in self._positions
-        assert 0 <= offset <= self._kafka.ends.get(place, 0)
-        if self._kafka.chance(0.3):
-            return False
-        self._positions[place] = offset
-        self._told_ends.pop(place, None)
-        return True
-
-    def commit(self, offsets: Mapping[Place, int]) -> None:
-        kafka = self._kafka
-        assert set(offsets) <= set(self._positions), "commits what it does not have"
-        is_applied = not kafka.chance(kafka.unkind.refuse)
-        is_heard = is_applied and not kafka.chance(kafka.unkind.lose)
-        if is_applied:
-            kafka.commit(offsets)
-            kafka.crash_perhaps()
-        due_ns = kafka.clock.now_ns + kafka.rng.choice((0, 1_000_000, 300_000_000))
-        self._answers.append((due_ns, dict(offsets), None if is_heard else RetriableError("the commit failed")))
-
-    def commit_now(self, offsets: Mapping[Place, int]) -> None:
-        kafka = self._kafka
-        kafka.crash_perhaps()
-        assert set(offsets) <= set(self._positions), "commits what it does not have"
-        if kafka.chance(kafka.unkind.refuse):
-            raise RetriableError("the commit was refused")
-        kafka.commit(offsets)
-        if kafka.chance(kafka.unkind.lose):
-            raise RetriableError("the answer to a commit was lost")
-        kafka.crash_perhaps()
-
-    def group_offsets(self, places: Collection[Place], timeout_seconds: float) -> dict[Place, int]:
-        return {place: self._kafka.group[place] for place in places if place in self._kafka.group}
-
-    def partitions(self, topics: Sequence[str], timeout_seconds: float) -> list[Place]:
-        places = [(topic, partition) for topic in topics for partition in range(self._kafka.partition_count)]
-        return [place for place in places if place not in self._kafka.gone]
-
-    def topic_names(self, timeout_seconds: float) -> list[str]:
-        if self._kafka.deaf:
-            self._kafka.deaf -= 1
-            raise UnreachableError("no answer to a question for all topics")
-        return sorted({topic for topic, _ in self.partitions(list(self._topics), timeout_seconds)})
-
-    def learn_topics(self, topics: Collection[str], timeout_seconds: float) -> bool:
-        return True
-
-    def refresh_topics(self, timeout_seconds: float) -> None:
-        self.refreshed += 1
-
-    def borders(self, places: Collection[Place], timeout_seconds: float) -> dict[Place, tuple[int, int]]:
-        return {place: (self._kafka.firsts.get(place, 0), self._kafka.ends.get(place, 0)) for place in places}
-
-    def lag(self, positions: Mapping[Place, int]) -> int:
-        return sum(self._kafka.ends.get(place, 0) - position for place, position in positions.items())
-
-    def leave(self, timeout_seconds: float) -> None:
-        self._member.revoked(list(self._positions))
-        self.close()
-
-    def close(self) -> None:
-        self.is_closed = True
-        self._positions.clear()
-
-    # Inside
-
-    def _raise_error(self) -> None:
-        if self._error is not None:
-            raise self._error
-
-    def _rebalance(self) -> None:
-        """Tell the member what the group has decided, eagerly: all goes, then what is wanted comes."""
-        wanted, self._wanted = self._wanted, None
-        assert wanted is not None
-        if self._positions:
-            held = list(self._positions)
-            if self._is_loss:
-                self._member.lost(held)
-            else:
-                self._member.revoked(held)
-            self._positions.clear()
-            self._paused.clear()
-            self._told_ends.clear()
-        starts = {place: Start(self._kafka.group.get(place, 0), place in self._kafka.group) for place in sorted(wanted)}
-        try:
-            self._member.assigned(starts)
-        except ConnectError as error:
-            self._error = error
-        self._positions = {place: start.offset for place, start in starts.items()}
-
-    def _serve_commits(self) -> None:
-        while self._answers and self._answers[0][0] <= self._kafka.clock.now_ns:
-            _, offsets, error = self._answers.popleft()
-            self._member.committed(offsets, error)
-
-    def _read(self, records_max: int) -> Fetched | None:
-        kafka = self._kafka
-        places = [place for place in self._positions if place not in self._paused and kafka.chance(0.6)]
-        kafka.rng.shuffle(places)
-        slices: list[Slice] = []
-        values: list[bytes | None] = []
-        stamps: list[int] = []
-        types: list[int] = []
-        for place in places:
-            log = kafka.logs.get(place, [])
-            position = self._positions[place]
-            if place in kafka.gone:
-                continue
-            if not kafka.firsts.get(place, 0) <= position <= kafka.ends.get(place, 0):
-                raise ConnectError(f"topic {place[0]} partition {place[1]}: the offset to go on at is gone")
-            count = kafka.rng.randint(1, 40)
-            begin = bisect_left(log, (position, b""))
-            records = log[begin : begin + min(count, records_max - len(values))]
-            if records:
-                offsets = [offset for offset, _ in records]
-                is_gapless = offsets[-1] - offsets[0] + 1 == len(offsets)
-                slices.append(Slice(*place, len(records), offsets[0], offsets[-1], None if is_gapless else offsets))
-                values += [value for _, value in records]
-                stamps += [1_000 + offset for offset in offsets]
-                types += [1 + (offset // 30) % 2 for offset in offsets]
-                self._positions[place] = offsets[-1] + 1
-            at_end = not log or log[-1][0] < self._positions[place]
-            end = kafka.ends.get(place, 0)
-            if at_end and self._told_ends.get(place) != end:
-                self._told_ends[place] = self._ends[place] = end
-        if not values:
-            return None
-        is_one_type = types.count(types[0]) == len(types)
-        return Fetched(slices, values, None, stamps, types[0] if is_one_type else types, None)

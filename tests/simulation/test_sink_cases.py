@@ -17,7 +17,8 @@ from engine.config.line import Subscription, Timing
 from engine.kafka.consumer import Member
 from engine.shm.board import Measure, Phase, Stage, Target, Word
 from tests.harness.banks import CollectingSink, SinkBanks, VirtualClock, line_spec
-from tests.harness.fake_kafka import FakeConsumer, FakeKafka
+from tests.harness.fake_consumer import FakeConsumer
+from tests.harness.fake_kafka import FakeKafka
 
 Place = tuple[str, int]
 PLACES: list[Place] = [("one", 0), ("one", 1)]

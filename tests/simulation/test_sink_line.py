@@ -21,7 +21,8 @@ from engine.config.line import Subscription, Timing
 from engine.kafka.consumer import Member
 from engine.shm.board import Measure, Phase, Stage, Target, Word
 from tests.harness.banks import SinkBanks, VirtualClock, line_spec
-from tests.harness.fake_kafka import Crash, FakeConsumer, FakeKafka, Unkindness
+from tests.harness.fake_consumer import FakeConsumer
+from tests.harness.fake_kafka import Crash, FakeKafka, Unkindness
 from tests.simulation.seeds import seeds
 
 PARTITIONS = 3
