@@ -10,6 +10,7 @@ Not here: what the files mean (plan.py), the loop (engine.supervisor.loop).
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -23,9 +24,11 @@ from engine import both, display, logs
 from engine.api.errors import ConnectError
 from engine.clock import SystemClock
 from engine.config.line import LineSpec
+from engine.config.worker import WorkerConfig
 from engine.control import main as control
 from engine.control.listen import open_listener
 from engine.exits import ExitCode
+from engine.ledger.entries import Ledger, ledger_bytes
 from engine.metrics.place import check_snapshot_path
 from engine.offsets import left_over
 from engine.offsets.left_over import TaskName
@@ -46,6 +49,8 @@ __all__ = ["RunOptions", "run"]
 
 #: A new supervisor waits so long for the last pump of the one before it.
 LOCK_SECONDS = 12.0
+
+logger = logging.getLogger("millrace.ledger")
 
 _MAINS = {"task": task.run, "pump": pump.run, "both": both.run}
 
@@ -72,16 +77,23 @@ def run(plan: Plan, options: RunOptions) -> tuple[ExitCode, Report]:
         descriptor = _board_file(board_path, board_bytes(worker.tasks_max))
         board = Board(descriptor)
         board.begin(clock.monotonic_ns())
+        ledger = _ledger(worker)
         forks = _Forks(descriptor, store_lock, options.logs)
         lines = []
         for spec in plan.lines:
             index = board.add(Identity(spec.connector, spec.task, spec.type, spec.plugin))
             row = board.row(index)
             row.set(Word.CARRIED, carried.get(TaskName(spec.connector, spec.task), 0))
-            lines.append(Line(replace(spec, store_lock=store_lock), index, row, forks.bank, clock))
+            lines.append(Line(replace(spec, store_lock=store_lock, ledger=ledger), index, row, forks.bank, clock))
         services = _services(forks, listener, worker.metrics_file, options, clock)
         code = Supervisor(board, lines, services, clock, is_bulk=options.is_bulk).run()
-        return code, make_report(board, code)
+        report = make_report(board, code, ledger=None if ledger < 0 else Ledger(ledger, board))
+        for finding in report.findings:
+            logger.error("the ledger does not add up: %s", finding)
+        if report.findings and code == ExitCode.OK:
+            code = ExitCode.FAILED
+            report = replace(report, exit_code=int(code))
+        return code, report
     finally:
         os.close(store_lock)
         if listener is not None:
@@ -97,6 +109,11 @@ def _carry(plan: Plan, board_path: Path) -> dict[TaskName, int]:
     except OSError as error:
         raise ConnectError(f"offset.storage.file.filename: cannot write {path}: {error.strerror}") from error
     return left_over.share(left, [TaskName(spec.connector, spec.task) for spec in plan.lines])
+
+
+def _ledger(worker: WorkerConfig) -> int:
+    """The descriptor of the ledger's memory, which lives as long as the run; -1: it is switched off."""
+    return segment.create("millrace-ledger", ledger_bytes(worker.tasks_max)) if worker.ledger_enable else -1
 
 
 def _board_file(path: Path, size_bytes: int) -> int:
@@ -120,6 +137,8 @@ class _Forks:
     def bank(self, spec: LineSpec, index: int, channel: Channel, bank: str) -> Child:
         """One bank of a line."""
         keep = [self.board, *channel.descriptors()]
+        if spec.ledger >= 0:
+            keep.append(spec.ledger)
         if bank != "task":
             keep.append(self._store_lock)  # held until the last pump is gone
         # A pump whose supervisor dies still has to leave its group, and ends by itself.

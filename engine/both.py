@@ -31,15 +31,14 @@ def run(
     logs.set_up(settings, process="both", connector=spec.connector, task=spec.task, secrets=spec.secrets)
     side = TaskSide(channel)
     board = Board(board_descriptor)
-    row = board.row(index)
     clock = SystemClock()
 
     def make_pair() -> Bank:
-        task = make_bank(spec, side, row, clock)
+        task = make_bank(spec, side, board, index, clock)
         pump_side = PumpSide(channel)
         if spec.type == "source":
-            return Pair(task, make_source_bank(spec, pump_side, board, row, clock))
-        return Pair(task, make_sink_bank(spec, pump_side, row, clock, stopper, lambda _: step(task)))
+            return Pair(task, make_source_bank(spec, pump_side, board, index, clock))
+        return Pair(task, make_sink_bank(spec, pump_side, board, index, clock, stopper, lambda _: step(task)))
 
     return serve(make_pair, side.bell, stopper, say)
 

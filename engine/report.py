@@ -18,6 +18,8 @@ from msgspec import Struct
 
 from engine.clock import Clock, SystemClock
 from engine.exits import ExitCode
+from engine.ledger.entries import Ledger
+from engine.ledger.reckoning import PartitionReckoning, Reckoning, add, findings, reckon
 from engine.quantities import bytes_text, count_text, seconds_text
 from engine.shm.board import Board, HeaderWord, Measure, Row, Stage, State, Word
 
@@ -51,6 +53,8 @@ class TaskReport(Struct, frozen=True):
     restarts: int
     repeated_at_most: int
     reason: str  # why it failed, or was restarted last; empty: it was not
+    ledger: Reckoning | None = None  # None: it is switched off
+    partitions: tuple[PartitionReckoning, ...] = ()
 
 
 class ConnectorReport(Struct, frozen=True):
@@ -65,6 +69,7 @@ class ConnectorReport(Struct, frozen=True):
     restarts: int
     repeated_at_most: int
     tasks: tuple[TaskReport, ...]
+    ledger: Reckoning | None = None
 
 
 class Totals(Struct, frozen=True):
@@ -76,6 +81,8 @@ class Totals(Struct, frozen=True):
     bytes_out: int
     restarts: int
     repeated_at_most: int
+    sources: Reckoning | None = None
+    sinks: Reckoning | None = None
 
 
 class Report(Struct, frozen=True):
@@ -86,21 +93,29 @@ class Report(Struct, frozen=True):
     seconds: float
     totals: Totals
     connectors: tuple[ConnectorReport, ...]
+    findings: tuple[str, ...] = ()  # what does not add up, in sentences
 
 
-def make_report(board: Board, code: ExitCode | None = None, clock: Clock | None = None) -> Report:
-    """What stands on the board now. clock: for the length of a run that still goes on."""
-    rows: dict[str, list[Row]] = {}
-    for row in board.rows():
-        rows.setdefault(row.identity.connector, []).append(row)
+def make_report(
+    board: Board, code: ExitCode | None = None, clock: Clock | None = None, ledger: Ledger | None = None
+) -> Report:
+    """What stands on the board now. clock: for the length of a run that still goes on. ledger: None: there is none."""
+    rows: dict[str, list[TaskReport]] = {}
     ended_ns = board.header[HeaderWord.FINISHED_NS] or (clock or SystemClock()).monotonic_ns()
-    connectors = tuple(_connector(name, tasks, ended_ns) for name, tasks in rows.items())
+    figures = None if ledger is None else reckon(board, ledger)
+    plugins: dict[str, str] = {}
+    for index, row in enumerate(board.rows()):
+        reckoned = (None, []) if figures is None else figures[index]
+        plugins[row.identity.connector] = row.identity.plugin
+        rows.setdefault(row.identity.connector, []).append(_task(row, ended_ns, *reckoned))
+    connectors = tuple(_connector(name, plugins[name], tasks) for name, tasks in rows.items())
     return Report(
         state=_gravest(connector.state for connector in connectors),
         exit_code=None if code is None else int(code),
         seconds=round((ended_ns - board.header[HeaderWord.STARTED_NS]) / 1e9, 3),
         totals=_totals(connectors),
         connectors=connectors,
+        findings=() if ledger is None else tuple(findings(board, ledger)),
     )
 
 
@@ -119,6 +134,14 @@ def as_text(report: Report) -> str:
         "",
         *_aligned([HEAD, *(_cells(of, task) for of in report.connectors for task in of.tasks)]),
     ]
+    told = [
+        f"{name}: {_ledger_text(figures)}"
+        for name, figures in (("sources", totals.sources), ("sinks", totals.sinks))
+        if figures is not None
+    ]
+    if told:
+        lines += ["", "Ledger, " + "; ".join(told) + "."]
+    lines += [f"It does not add up: {finding}." for finding in report.findings]
     if totals.repeated_at_most:
         lines += ["", f"At most {count_text(totals.repeated_at_most)} records were done twice, or will be next time."]
     reasons = [
@@ -130,22 +153,37 @@ def as_text(report: Report) -> str:
     return "\n".join([*lines, *([""] if reasons else []), *reasons])
 
 
-def _connector(name: str, rows: Sequence[Row], ended_ns: int) -> ConnectorReport:
-    tasks = tuple(_task(row, ended_ns) for row in rows)
+def _ledger_text(figures: Reckoning) -> str:
+    counts = {
+        "in": figures.records_in,
+        "out": figures.records_out,
+        "dropped": figures.dropped,
+        "repeated": figures.repeated,
+        "lost": figures.lost,
+        "doubled": figures.doubled,
+        "left for the next run": figures.left,
+    }
+    always = ("in", "out", "dropped", "repeated", "lost")
+    return ", ".join(f"{count_text(count)} {name}" for name, count in counts.items() if count or name in always)
+
+
+def _connector(name: str, plugin: str, tasks: Sequence[TaskReport]) -> ConnectorReport:
+    ledgers = [task.ledger for task in tasks if task.ledger is not None]
     return ConnectorReport(
         name=name,
         type=tasks[0].type,
-        plugin=rows[0].identity.plugin,
+        plugin=plugin,
         state=_gravest(task.state for task in tasks),
         records=sum(task.records for task in tasks),
         bytes=sum(task.bytes for task in tasks),
         restarts=sum(task.restarts for task in tasks),
         repeated_at_most=sum(task.repeated_at_most for task in tasks),
-        tasks=tasks,
+        tasks=tuple(tasks),
+        ledger=add(ledgers) if ledgers else None,
     )
 
 
-def _task(row: Row, ended_ns: int) -> TaskReport:
+def _task(row: Row, ended_ns: int, ledger: Reckoning | None, partitions: Sequence[PartitionReckoning]) -> TaskReport:
     identity = row.identity
     state = State(row.get(Word.STATE))
     began_ns = row.get(Word.FIRST_RECORD_NS) or ended_ns
@@ -163,6 +201,8 @@ def _task(row: Row, ended_ns: int) -> TaskReport:
         restarts=row.get(Word.RESTARTS),
         repeated_at_most=row.may_be_repeated(),
         reason=row.reason,
+        ledger=ledger,
+        partitions=tuple(partitions),
     )
 
 
@@ -176,7 +216,14 @@ def _totals(connectors: Iterable[ConnectorReport]) -> Totals:
         bytes_out=sum(connector.bytes for connector in sinks),
         restarts=sum(connector.restarts for connector in (*sources, *sinks)),
         repeated_at_most=sum(connector.repeated_at_most for connector in (*sources, *sinks)),
+        sources=_sum_of(sources),
+        sinks=_sum_of(sinks),
     )
+
+
+def _sum_of(connectors: Iterable[ConnectorReport]) -> Reckoning | None:
+    ledgers = [connector.ledger for connector in connectors if connector.ledger is not None]
+    return add(ledgers) if ledgers else None
 
 
 def _gravest(states: Iterable[str]) -> str:

@@ -70,6 +70,7 @@ class LineSpec(Struct, frozen=True, kw_only=True):
     fetch_records_max: int | None = None  # sinks: the most records of one `put`; None: the pump decides
     store: str = ""  # path of the SQLite store
     store_lock: int = -1  # descriptor of the lock that keeps a second worker away
+    ledger: int = -1  # descriptor of the ledger's memory; -1: it is switched off
     is_bulk: bool = False
     is_embedded: bool = False  # Kafka is the mock cluster, which forgets
     ring_bytes: int = 8 * 1024 * 1024

@@ -89,6 +89,13 @@ class WorkerConfig(Config, frozen=True, kw_only=True):
         Processes,
         Meta(description="Ours. Processes of a task: 2, or 1 for small tasks, which share one with Kafka's client."),
     ] = field(name="task.processes", default=2)
+    ledger_enable: Annotated[
+        bool,
+        Meta(
+            description="Ours. Whether every record is accounted for at each border of its line, and what does not add "
+            "up fails the task: docs/reliability.md."
+        ),
+    ] = field(name="ledger.enable", default=True)
     ring_bytes: Annotated[
         Bytes,
         Meta(

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from engine.api.errors import ConnectError
 from engine.config.line import Timing
+from engine.ledger.sink import PumpAccount
 from engine.pump.partitions import Partitions
 from engine.shm.board import Measure, Row, Stage, Word
 from engine.shm.frame import Flushed
@@ -53,8 +54,11 @@ class Going(Struct):
 class Commits:
     """One commit at a time; what fails is asked for again, with what has been flushed since."""
 
-    def __init__(self, port: CommitPort, parts: Partitions, row: Row, timing: Timing) -> None:
+    def __init__(
+        self, port: CommitPort, parts: Partitions, row: Row, timing: Timing, account: PumpAccount | None = None
+    ) -> None:
         self._port = port
+        self._account = account
         self._parts = parts
         self._row = row
         self._timeout_ns = int(timing.commit_timeout * 1e9)
@@ -68,6 +72,10 @@ class Commits:
     def heard(self, message: Flushed) -> None:
         """The task has flushed."""
         for position in message.positions:
+            part = self._parts.get((position.topic, position.partition))
+            if self._account is not None and part is not None and part.epoch == position.epoch:
+                place = position.topic, position.partition
+                self._account.flushed(place, position.next_offset, part.position)
             self._parts.flush(position)
         if message.is_last:
             self.flushes += 1
@@ -80,7 +88,7 @@ class Commits:
             self._fail(f"no answer to a commit for {self._timeout_ns / 1e9:g} s", now_ns)
         if self._going is not None or now_ns < self._not_before_ns:
             return
-        offsets = self._parts.due()
+        offsets = self._due()
         if offsets:
             self._going = Going(offsets, self._parts.epochs(offsets), self._put, now_ns + self._timeout_ns)
             self._port.commit(offsets)
@@ -96,12 +104,12 @@ class Commits:
             self._fail(str(error), now_ns)
             return
         self._going = None
-        self._parts.commit(offsets, going.epochs)
+        self._done(offsets, going.epochs)
         self._count(going.put)
 
     def commit_now(self) -> None:
         """Commit all that is flushed, and wait for it; a failure costs repeats, and is told."""
-        offsets = self._parts.due()
+        offsets = self._due()
         if offsets:
             try:
                 self._port.commit_now(offsets)
@@ -109,7 +117,7 @@ class Commits:
                 self._row.count(Stage.COMMIT, 0, batches=0, errors=1)
                 logger.warning("%s; what was put since the last commit may be done again", error)
                 return
-            self._parts.commit(offsets, self._parts.epochs(offsets))
+            self._done(offsets, self._parts.epochs(offsets))
         self._count(self._put)
 
     def give_up(self, places: Iterable[Place], *, is_flushed: bool) -> None:
@@ -121,6 +129,21 @@ class Commits:
         if lost:
             self._given_up += lost
             self._row.set(Word.GIVEN_UP, self._row.get(Word.GIVEN_UP) + lost)
+
+    def _due(self) -> dict[Place, int]:
+        offsets = self._parts.due()
+        if self._account is not None:
+            for place, offset in offsets.items():
+                part = self._parts.get(place)
+                assert part is not None, f"{place} is due and not assigned"
+                self._account.committing(place, offset, part.flushed)
+        return offsets
+
+    def _done(self, offsets: Mapping[Place, int], epochs: Mapping[Place, int]) -> None:
+        self._parts.commit(offsets, epochs)
+        if self._account is not None:
+            for place, offset in offsets.items():
+                self._account.committed(place, offset)
 
     def _fail(self, reason: str, now_ns: int) -> None:
         self._going = None

@@ -21,7 +21,7 @@ Not here: the ring, offsets. Why the ways are what they are: docs/decisions/deli
 from __future__ import annotations
 
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Protocol
@@ -31,6 +31,7 @@ from confluent_kafka import KafkaError, Message
 from engine.api.errors import ConnectError, RetriableError
 from engine.kafka.errors import as_ours
 from engine.kafka.producer import Refused
+from engine.ledger.source import PumpAccount
 from engine.shm.frame import SourceFrame
 
 __all__ = ["Delivery", "ProducerPort", "Sent"]
@@ -66,13 +67,26 @@ class ProducerPort(Protocol):
 class Sent:
     """A frame on its way, until Kafka has all of it."""
 
-    __slots__ = ("_delivery", "frame", "pending", "places")
+    __slots__ = ("_delivery", "answered", "frame", "is_placed", "pending", "places")
 
     def __init__(self, frame: SourceFrame, delivery: Delivery) -> None:
         self.frame = frame
         self.pending = 0
         self.places: list[tuple[int, int, int]] = []  # (sequence, partition, offset), where they are wanted
+        self.answered = -1  # sum of the indexes of single records that were answered; -1: they have no answers each
+        self.is_placed = False  # the ledger knows the offsets
         self._delivery = delivery
+
+    def group_arrived(self, count: int, error: KafkaError | None, message: Message) -> None:
+        """The answer for the last of `count` records of one partition is here."""
+        account = self._delivery.account
+        if error is None and account is not None:
+            partition, offset = message.partition(), message.offset()
+            assert partition is not None
+            assert offset is not None
+            account.placed(self.frame, partition, count, offset)
+            self.is_placed = True
+        self.arrived(error, message)
 
     def arrived(self, error: KafkaError | None, _: Message) -> None:
         """One expected answer is here."""
@@ -87,6 +101,7 @@ class Sent:
             self._delivery.fail(self, index, error)
             return
         self.pending -= 1
+        self.answered += index
         if self._delivery.wants_each:
             partition, offset = message.partition(), message.offset()
             assert partition is not None
@@ -105,13 +120,16 @@ class Delivery:
         wants_each: bool,
         timeout_seconds: float,
         now_ns: Callable[[], int],
+        account: PumpAccount | None = None,
     ) -> None:
+        """account: the ledger's; None: it is switched off."""
         self._make_producer = make_producer
         self._settings = dict(settings)
         self._is_idempotent = str(settings.get("enable.idempotence", "true")).lower() == "true"
         if self._is_idempotent:
             self._settings["enable.gapless.guarantee"] = True
         self.wants_each = wants_each
+        self.account = account
         self._timeout_seconds = timeout_seconds
         self._now_ns = now_ns
         self._producer = make_producer(self._settings)
@@ -192,9 +210,11 @@ class Delivery:
 
     def acknowledged(self) -> Sent | None:
         """The oldest frame, if Kafka has all of it; taken off the list."""
-        if self.error is not None or not self._in_flight or self._in_flight[0].pending:
+        if self.error is not None or not self._in_flight or self._in_flight[0].pending > 0:
             return None
         sent = self._in_flight.popleft()
+        if self.account is not None:
+            self.account.answered(sent.frame, sent.pending, sent.answered)
         self._silent_since_ns = self._now_ns()
         self._queue_bytes -= sent.frame.size_bytes
         if self._slow_left > 0:
@@ -292,8 +312,9 @@ class Delivery:
                 assert partition is not None
                 groups.setdefault(partition, []).append(message)
         sent.pending = len(groups)
+        self._count(sent, sum(map(len, groups.values())))
         for partition, messages in groups.items():
-            messages[-1]["callback"] = sent.arrived
+            messages[-1]["callback"] = partial(sent.group_arrived, len(messages))
             self._producer.send_batch(frame.topic, partition, messages)
 
     def _send_plain(self, sent: Sent, partitions: int) -> None:
@@ -304,12 +325,18 @@ class Delivery:
         partition = self._sticky(partitions) if frame.keys is None else -1
         messages = _messages(frame.values, frame.keys)
         sent.pending = len(messages)
+        self._count(sent, len(messages))
         if self.wants_each:
+            sent.answered = 0
             for index, message in enumerate(messages):
                 message["callback"] = partial(sent.record_arrived, index)
             self._producer.send_batch(frame.topic, partition, messages)
         else:
             self._producer.send_batch(frame.topic, partition, messages, sent.arrived)
+
+    def _count(self, sent: Sent, records: int) -> None:
+        if self.account is not None:
+            self.account.produced(sent.frame, records)
 
     def _send_slow(self, sent: Sent, partitions: int) -> None:
         self._send_singly(sent, partitions, with_callback_each=True)
@@ -325,13 +352,17 @@ class Delivery:
         timestamps = frame.timestamps or nothing
         headers = frame.headers or nothing
         last = {} if with_callback_each else {partition: index for index, partition in enumerate(targets)}
+        counts = {} if with_callback_each else Counter(targets)
         sent.pending = count if with_callback_each else len(last)
+        sent.answered = 0 if with_callback_each else -1
+        self._count(sent, len(frame.values))
         for index in range(count):
             partition = targets[index]
             if with_callback_each:
                 on_delivery: Any = partial(sent.record_arrived, index)
             else:
-                on_delivery = sent.arrived if last[partition] == index else None
+                is_last = last[partition] == index
+                on_delivery = partial(sent.group_arrived, counts[partition]) if is_last else None
             try:
                 self._producer.send_each(
                     frame.topic,

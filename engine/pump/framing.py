@@ -18,6 +18,8 @@ from msgspec import Struct
 from engine.api.batch import Run
 from engine.api.errors import RecordTooLargeError
 from engine.kafka.fetched import Fetched, Slice
+from engine.ledger.entries import MASK
+from engine.ledger.sink import PumpAccount
 from engine.pump.partitions import Partitions
 from engine.shm import frame
 from engine.shm.frame import Payloads, SinkFrame
@@ -34,8 +36,10 @@ class Piece(Struct):
     runs: list[Run]
 
 
-def frames_of(fetched: Fetched, parts: Partitions) -> Iterator[SinkFrame]:
-    """Frames of what is wanted, in order; the positions of their partitions move past them."""
+def frames_of(fetched: Fetched, parts: Partitions, account: PumpAccount | None = None) -> Iterator[SinkFrame]:
+    """Frames of what is wanted, in order; the positions of their partitions move past them. account: the ledger's."""
+    if account is not None:
+        _count(fetched, parts, account)
     pieces: list[Piece] = []
     at = 0
     for slice_ in fetched.slices:
@@ -48,7 +52,23 @@ def frames_of(fetched: Fetched, parts: Partitions) -> Iterator[SinkFrame]:
             part.position = max(part.position, slice_.last_offset + 1)
         at = end
     for piece in pieces:
-        yield _frame(fetched, piece)
+        whole = _frame(fetched, piece)
+        if account is not None:
+            whole.before = account.before(whole.runs)
+        yield whole
+
+
+def _count(fetched: Fetched, parts: Partitions, account: PumpAccount) -> None:
+    """Tell the ledger what was fetched, before anything is done with it."""
+    reached: dict[tuple[str, int], int] = {}
+    for slice_ in fetched.slices:
+        place = slice_.topic, slice_.partition
+        part = parts.get(place)
+        if part is not None and part.seek_to < 0:
+            known = _known_already(slice_, reached.get(place, part.position))
+            if known < slice_.length:
+                account.fetched(place, _run(slice_, part.epoch, known, slice_.length))
+            reached[place] = max(part.position, slice_.last_offset + 1)
 
 
 def encoded(whole: SinkFrame, limit_bytes: int) -> Iterator[tuple[bytes, SinkFrame]]:
@@ -145,10 +165,13 @@ def _frame(fetched: Fetched, piece: Piece) -> SinkFrame:
 def _cut(whole: SinkFrame, begin: int, end: int) -> SinkFrame:
     """The records `begin` to `end` of a frame."""
     runs = []
+    before: list[tuple[int, int]] | None = None if whole.before is None else []
     at = 0
-    for run in whole.runs:
+    for index, run in enumerate(whole.runs):
         first, last = max(begin - at, 0), min(end - at, run.count)
         if first < last:
+            if before is not None and whole.before is not None:
+                before.append(_further(whole.before[index], run.offset_column()[:first]))
             offsets = run.offset_column()[first:last]
             column = run.offsets and run.offsets[first:last]
             runs.append(Run(run.topic, run.partition, run.epoch, last - first, offsets[0], offsets[-1], column))
@@ -157,7 +180,12 @@ def _cut(whole: SinkFrame, begin: int, end: int) -> SinkFrame:
         column and column[begin:end] for column in (whole.values, whole.keys, whole.timestamps, whole.headers)
     ]
     values, keys, timestamps, headers = columns
-    return SinkFrame(runs, _size(values, keys), values, keys, timestamps, whole.timestamp_type, headers)
+    return SinkFrame(runs, _size(values, keys), values, keys, timestamps, whole.timestamp_type, headers, before)
+
+
+def _further(before: tuple[int, int], offsets: Sequence[int]) -> tuple[int, int]:
+    """What went before the rest of a run, of which these offsets come first."""
+    return before[0] + len(offsets), before[1] + sum(offsets) & MASK
 
 
 def _size(values: Payloads, keys: Payloads | None) -> int:

@@ -18,6 +18,7 @@ from engine.exits import ExitCode
 from engine.kafka.consumer import GroupConsumer
 from engine.kafka.embedded import EmbeddedProducer
 from engine.kafka.producer import BatchProducer
+from engine.ledger import sink, source
 from engine.offsets.store import OffsetStore
 from engine.pump.delivery import Delivery
 from engine.pump.hold import BoardHold
@@ -42,39 +43,43 @@ def run(
     logs.set_up(settings, process="pump", connector=spec.connector, task=spec.task, secrets=spec.secrets)
     side = PumpSide(channel)
     board = Board(board_descriptor)
-    row = board.row(index)
     clock = SystemClock()
 
     def make_bank() -> Bank:
         if spec.type == "source":
-            return make_source_bank(spec, side, board, row, clock)
-        return make_sink_bank(spec, side, row, clock, stopper)
+            return make_source_bank(spec, side, board, index, clock)
+        return make_sink_bank(spec, side, board, index, clock, stopper)
 
     return serve(make_bank, side.bell, stopper, say)
 
 
-def make_source_bank(spec: LineSpec, side: PumpSide, board: Board, row: Row, clock: Clock) -> SourcePumpBank:
+def make_source_bank(spec: LineSpec, side: PumpSide, board: Board, index: int, clock: Clock) -> SourcePumpBank:
     """The pump's bank of a source, its clients made. Raises ConnectError."""
+    row = board.row(index)
+    account = source.PumpAccount.of(spec, board, index)
     delivery = Delivery(
         EmbeddedProducer if spec.is_embedded else BatchProducer,
         spec.kafka,
         wants_each=spec.wants_commit_record,
         timeout_seconds=spec.timing.broker_timeout,
         now_ns=clock.monotonic_ns,
+        account=account,
     )
     hold = BoardHold(board, clock) if spec.is_embedded else None
-    return SourcePumpBank(spec, delivery, OffsetStore(spec.store), side, row, clock, hold)
+    return SourcePumpBank(spec, delivery, OffsetStore(spec.store), side, row, clock, hold, account)
 
 
 def make_sink_bank(
     spec: LineSpec,
     side: PumpSide,
-    row: Row,
+    board: Board,
+    index: int,
     clock: Clock,
     stopper: Stopper,
     wait: Callable[[float], object] | None = None,
 ) -> PatientSinkPump:
     """The pump's bank of a sink, its client made; wait: as `SinkPumpBank` has it. Raises ConnectError."""
+    row = board.row(index)
     bank = SinkPumpBank(
         spec,
         lambda member: GroupConsumer(
@@ -89,6 +94,7 @@ def make_sink_bank(
         row,
         clock,
         wait,
+        sink.PumpAccount.of(spec, board, index),
     )
     return PatientSinkPump(bank, side, row, clock, stopper, spec.timing.stop_timeout)
 

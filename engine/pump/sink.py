@@ -26,6 +26,7 @@ from engine.clock import Clock
 from engine.config.line import LineSpec
 from engine.kafka.consumer import Member, Start
 from engine.kafka.fetched import Fetched
+from engine.ledger.sink import PumpAccount
 from engine.pump import framing
 from engine.pump.commits import Commits
 from engine.pump.drain import Drain
@@ -95,17 +96,20 @@ class SinkPumpBank:
         row: Row,
         clock: Clock,
         wait: Callable[[float], object] | None = None,
+        account: PumpAccount | None = None,
     ) -> None:
+        """account: None: the ledger is switched off."""
         self._spec = spec
         self._side = side
-        self._ring = side.data_writer()
+        self._ring = side.data_writer(is_checked=account is not None)
         self._row = row
         self._clock = clock
         self._wait = wait or side.bell.wait
         self._parts = Partitions()
         self._consumer = make_consumer(self)
         self._subscriber = Subscriber(spec.subscription, spec.kafka, self._consumer, spec.timing.broker_timeout)
-        self._commits = Commits(self._consumer, self._parts, row, spec.timing)
+        self._account = account
+        self._commits = Commits(self._consumer, self._parts, row, spec.timing, account)
         self._held: deque[bytes] = deque()  # frames that wait for room, in order
         self._held_since_ns = 0
         self._notices: deque[bytes] = deque()
@@ -191,6 +195,8 @@ class SinkPumpBank:
                     "dropped records before they were read; it keeps 5 MiB or 100,000 batches a partition"
                 )
         self._paused.difference_update(starts)
+        if self._account is not None:
+            self._account.assigned({place: start.offset for place, start in starts.items()})
         told = self._parts.assign(starts)
         for begin in range(0, len(told), PLACES_MAX):
             self._hold(Assigned(told[begin : begin + PLACES_MAX]))
@@ -251,11 +257,15 @@ class SinkPumpBank:
     def _frame(self, fetched: Fetched) -> None:
         is_more = self._drain is not None and not self._drain.is_at_end()
         size = 0
-        for whole in framing.frames_of(fetched, self._parts):
+        for whole in framing.frames_of(fetched, self._parts, self._account):
             size += whole.size_bytes
             for raw, part in framing.encoded(whole, self._ring.frame_bytes_max):
                 self._row.count(Stage.CONSUME, len(part.values), part.size_bytes)
+                if self._account is not None:
+                    self._account.framed(part.runs, len(part.values))
                 self._held.append(raw)
+        if self._account is not None:
+            self._account.settle()
         if is_more and self._drain is not None:
             self._drain.flush_soon()
         if size:

@@ -23,6 +23,7 @@ from typing import Protocol
 from engine.api.errors import ConnectError
 from engine.clock import Clock
 from engine.config.line import LineSpec
+from engine.ledger.source import PumpAccount
 from engine.pump.delivery import Delivery
 from engine.shm import frame
 from engine.shm.board import Measure, Phase, Row, Stage, Target, Word
@@ -64,19 +65,22 @@ class SourcePumpBank:
         row: Row,
         clock: Clock,
         hold: HoldPort | None = None,
+        account: PumpAccount | None = None,
     ) -> None:
+        """account: None: the ledger is switched off."""
         self._spec = spec
         self._delivery = delivery
         self._store = store
         self._side = side
-        self._ring = side.data_reader()
+        self._ring = side.data_reader(is_checked=account is not None)
         self._row = row
         self._clock = clock
         self._hold = hold
+        self._account = account
         self._next: SourceFrame | End | None = None
         self._offsets: dict[bytes, bytes] = {}  # acknowledged, not stored
-        self._polled = 0  # as of the last frame that was acknowledged
-        self._polled_covered = 0  # as of the last poll whose frames all were
+        self._polled = self._dropped = 0  # as of the last frame that was acknowledged
+        self._polled_covered = self._dropped_covered = 0  # as of the last poll whose frames all were
         self._polled_stored = -1
         self._base = row.measured(Stage.PRODUCE, Measure.RECORDS)  # by earlier lives of this line
         self._acknowledged = 0  # by this one
@@ -137,6 +141,8 @@ class SourcePumpBank:
                 if raw is None:
                     break
                 self._next = frame.decode_source(raw)
+                if self._account is not None and isinstance(self._next, SourceFrame):
+                    self._account.arrived(self._next)
             if isinstance(self._next, End):
                 self._end, self._next = self._next, None
                 break
@@ -167,6 +173,8 @@ class SourcePumpBank:
         while (sent := self._delivery.acknowledged()) is not None:
             released += 1
             done = sent.frame
+            if self._account is not None:
+                self._account.acknowledged(done, is_placed=sent.is_placed)
             self._row.count(Stage.ACKNOWLEDGE, done.count, done.size_bytes)
             self._cover(done)
             sent.places.sort()
@@ -180,21 +188,25 @@ class SourcePumpBank:
     def _cover(self, done: SourceFrame) -> None:
         """Note what storing offsets now would make safe; those of a poll come with the last of its frames."""
         if done.polled != self._polled and not self._has_offsets:
-            self._covered = self._acknowledged
-            self._polled_covered = self._polled
-        self._polled = done.polled
+            self._cover_all()
+        self._polled, self._dropped = done.polled, done.dropped
         self._acknowledged += done.count
         if done.offsets:
             self._has_offsets = True
             self._offsets.update((offset.partition, offset.offset) for offset in done.offsets)
         if done.offsets and done.is_last:
-            self._covered = self._acknowledged
-            self._polled_covered = self._polled
+            self._cover_all()
+
+    def _cover_all(self) -> None:
+        self._covered = self._acknowledged
+        self._polled_covered, self._dropped_covered = self._polled, self._dropped
 
     def _mend(self) -> None:
         self._next = None
         self._end = None
         self._ring.rewind()
+        if self._account is not None:
+            self._account.rewound()
         self._delivery.mend()
 
     def _refuse(self, refusal: ConnectError) -> None:
@@ -210,7 +222,7 @@ class SourcePumpBank:
         end, self._end = self._end, None
         if end is not None:
             if not end.is_failed:
-                self._polled_covered = end.polled
+                self._polled_covered, self._dropped_covered = end.polled, end.dropped
             if not self._has_offsets and (not end.is_failed or end.polled != self._polled):
                 self._covered = self._acknowledged  # else the last poll is there in part, and is done again
             self._ring.release()
@@ -230,6 +242,8 @@ class SourcePumpBank:
         if self._polled_stored == self._polled_covered and not is_end:
             return
         self._polled_stored = self._polled_covered
+        if self._account is not None:
+            self._account.stored(self._polled_covered, self._dropped_covered)
         stored = self._row.measured(Stage.STORE, Measure.RECORDS)
         self._row.count(Stage.STORE, self._stored_total() - stored)
         self._unsent.append(frame.encode(frame.Stored(self._polled_stored, is_end)))

@@ -128,10 +128,17 @@ class Word(IntEnum):
     RING_BYTES = 6  # capacity of the data ring
     STATE_SINCE_NS = 7  # monotonic
     CARRIED = 8  # may be repeated because an earlier run ended without a stop
+    ENDED_POLLED = 10  # sources: records polled, and of these dropped, when the last life of the line ended
+    ENDED_DROPPED = 11
+    AGAIN_POLLED = 12  # sources: records polled, and of these dropped, that were polled again after a restart
+    AGAIN_DROPPED = 13
     # by the task process
     TASK_PHASE = 16
     TASK_BEAT_NS = 17  # monotonic, set in every turn of its loop
     FIRST_RECORD_NS = 18  # monotonic; when the first record was polled or put; 0: none yet
+    TASK_MISSING = 24  # records that the ledger misses at a border of this bank
+    TASK_DOUBLED = 25  # and those that are there twice
+    DROPPED = 26  # records that transforms let go, over all lives
     # by the pump
     PUMP_PHASE = 32
     PUMP_BEAT_NS = 33
@@ -141,6 +148,10 @@ class Word(IntEnum):
     GIVEN_UP = 37  # sinks: put, but their partitions were given up without a commit
     QUEUED = 38  # records in librdkafka's own queue
     HELD = 39  # 1: a source on the embedded Kafka is held back by its sink
+    PUMP_MISSING = 44  # as TASK_MISSING
+    PUMP_DOUBLED = 45
+    STORED_POLLED = 46  # sources: records polled, and of these dropped, that the stored offsets cover
+    STORED_DROPPED = 47
 
 
 class Identity(Struct, frozen=True):
@@ -225,6 +236,15 @@ class Row:
     def write_off(self) -> None:
         """The line died: what it did and did not make safe is done again (supervisor, when both banks are gone)."""
         self.set(Word.WRITTEN_OFF, self._lost_track())
+        polled = self.measured(Stage.POLL, Measure.RECORDS)
+        self._begin_again(polled, Word.STORED_POLLED, Word.ENDED_POLLED, Word.AGAIN_POLLED)
+        self._begin_again(self.get(Word.DROPPED), Word.STORED_DROPPED, Word.ENDED_DROPPED, Word.AGAIN_DROPPED)
+
+    def _begin_again(self, count: int, stored: Word, ended: Word, again: Word) -> None:
+        """Count as to be polled again what came after the stored offsets, in this life."""
+        kept = max(self.get(stored), self.get(ended))
+        self.set(again, self.get(again) + count - kept)
+        self.set(ended, count)
 
     def _lost_track(self) -> int:
         done, kept = (Stage.PRODUCE, Stage.STORE) if self.identity.type == "source" else (Stage.PUT, Stage.COMMIT)

@@ -107,13 +107,13 @@ class TaskSide:
         self.bell = Bell(channel.task_bell)
         self.pump_bell = Bell(channel.pump_bell)
 
-    def data_writer(self) -> ring.RingWriter:
-        """A source's end of the data ring."""
-        return ring.RingWriter(self._data)
+    def data_writer(self, *, is_checked: bool = False) -> ring.RingWriter:
+        """A source's end of the data ring. is_checked: with sums of the frames, which the other end must know."""
+        return ring.RingWriter(self._data, is_checked=is_checked)
 
-    def data_reader(self) -> ring.RingReader:
-        """A sink's end of the data ring."""
-        return ring.RingReader(self._data)
+    def data_reader(self, *, is_checked: bool = False) -> ring.RingReader:
+        """A sink's end of the data ring. is_checked: as for a source's."""
+        return ring.RingReader(self._data, is_checked=is_checked)
 
 
 class PumpSide:
@@ -126,10 +126,10 @@ class PumpSide:
         self.bell = Bell(channel.pump_bell)
         self.task_bell = Bell(channel.task_bell)
 
-    def data_reader(self) -> ring.RingReader:
-        """A source's end of the data ring."""
-        return ring.RingReader(self._data)
+    def data_reader(self, *, is_checked: bool = False) -> ring.RingReader:
+        """A source's end of the data ring. is_checked: as for the task's end."""
+        return ring.RingReader(self._data, is_checked=is_checked)
 
-    def data_writer(self) -> ring.RingWriter:
-        """A sink's end of the data ring."""
-        return ring.RingWriter(self._data)
+    def data_writer(self, *, is_checked: bool = False) -> ring.RingWriter:
+        """A sink's end of the data ring. is_checked: as for the task's end."""
+        return ring.RingWriter(self._data, is_checked=is_checked)

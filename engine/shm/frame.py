@@ -69,8 +69,9 @@ class SourceFrame(Struct, array_like=True, tag=1):
     timestamps: list[int | None] | None = None
     headers: list[Headers] | None = None
     offsets: list[SourceOffset] = []  # to be stored once all of this frame is acknowledged
-    sequence: int = 0  # number of the first record, where `commit_record` is wanted
+    sequence: int = 0  # number of the first record, of all that this life of the task has written
     is_last: bool = True  # of the frames with offsets of one poll, which may need several
+    dropped: int = 0  # of `polled`, what transforms let go
 
 
 class End(Struct, array_like=True, tag=2):
@@ -79,6 +80,7 @@ class End(Struct, array_like=True, tag=2):
     polled: int
     is_complete: bool = False  # the connector has no more; else it was told to stop, or has failed
     is_failed: bool = False  # perhaps in the middle of a poll
+    dropped: int = 0  # of `polled`
 
 
 class SinkFrame(Struct, array_like=True, tag=3):
@@ -91,6 +93,7 @@ class SinkFrame(Struct, array_like=True, tag=3):
     timestamps: list[int] | None
     timestamp_type: int
     headers: list[Headers] | None = None
+    before: list[tuple[int, int]] | None = None  # for each run, what engine.ledger.sink tells
 
 
 class ArrivedSinkFrame(Struct, array_like=True, tag=3):
@@ -106,6 +109,7 @@ class ArrivedSinkFrame(Struct, array_like=True, tag=3):
     timestamps: list[int] | None
     timestamp_type: int
     headers: msgspec.Raw = msgspec.Raw(b"\xc0")  # of the ring's memory: copy what is kept
+    before: list[tuple[int, int]] | None = None
 
     def has_headers(self) -> bool:
         """Whether any record has one."""

@@ -23,9 +23,11 @@ from __future__ import annotations
 
 from collections import deque
 
+from xxhash import xxh3_64_intdigest
+
 from engine.shm import segment
 
-__all__ = ["FrameTooLargeError", "RingReader", "RingWriter", "largest_frame_bytes", "ring_bytes"]
+__all__ = ["CorruptFrameError", "FrameTooLargeError", "RingReader", "RingWriter", "largest_frame_bytes", "ring_bytes"]
 
 CONTROL_BYTES = 4096
 HEADER_BYTES = 8
@@ -37,10 +39,18 @@ TAIL = 0
 HEAD = 16
 #: Set in a frame's header where the rest of the memory is padding.
 PADDING_BIT = 1 << 63
+#: Above a frame's size its header has 31 bits of the sum of its bytes, where they are checked: 0.001 us a record.
+SUM_SHIFT = 32
+SUM_MASK = (1 << 31) - 1
+SIZE_MASK = (1 << SUM_SHIFT) - 1
 
 
 class FrameTooLargeError(ValueError):
     """A frame that could never fit; waiting for room would be waiting for ever."""
+
+
+class CorruptFrameError(RuntimeError):
+    """A frame is not what was written."""
 
 
 def ring_bytes(capacity_bytes: int) -> int:
@@ -79,8 +89,10 @@ class _Bank:
 class RingWriter(_Bank):
     """The writing bank; at most one process at a time has one."""
 
-    def __init__(self, memory: memoryview) -> None:
+    def __init__(self, memory: memoryview, *, is_checked: bool = False) -> None:
+        """is_checked: write the sum of each frame's bytes beside it; both banks do, or neither."""
         super().__init__(memory)
+        self._is_checked = is_checked
         self._tail = self._control[TAIL]
         self._head_seen = self._control[HEAD]
 
@@ -106,7 +118,8 @@ class RingWriter(_Bank):
         if padding:
             self._headers[at // HEADER_BYTES] = PADDING_BIT | padding
             at = 0
-        self._headers[at // HEADER_BYTES] = size
+        total = (xxh3_64_intdigest(frame) & SUM_MASK) << SUM_SHIFT if self._is_checked else 0
+        self._headers[at // HEADER_BYTES] = total | size
         begin = at + HEADER_BYTES
         self._data[begin : begin + size] = frame
         self._tail = tail + padding + span
@@ -129,28 +142,34 @@ class RingWriter(_Bank):
 class RingReader(_Bank):
     """The reading bank; at most one process at a time has one."""
 
-    def __init__(self, memory: memoryview) -> None:
+    def __init__(self, memory: memoryview, *, is_checked: bool = False) -> None:
+        """is_checked: as for the writer."""
         super().__init__(memory)
+        self._is_checked = is_checked
         self._position = self._control[HEAD]
         self._in_flight: deque[int] = deque()  # position after each frame that was read and not released
 
     def read(self) -> memoryview | None:
-        """The next frame, borrowed until it is released; None when there is none now."""
+        """The next frame, borrowed until it is released; None when there is none now. Raises CorruptFrameError."""
         tail = self._control[TAIL]  # SYNC POINT with RingWriter.write
         position = self._position
         assert position <= tail <= self._control[HEAD] + self.capacity_bytes, f"tail {tail}, position {position}"
         if position == tail:
             return None
         at = position % self.capacity_bytes
-        size = self._headers[at // HEADER_BYTES]
-        if size & PADDING_BIT:
-            position += size & ~PADDING_BIT
+        header = self._headers[at // HEADER_BYTES]
+        if header & PADDING_BIT:
+            position += header & ~PADDING_BIT
             at = 0
-            size = self._headers[0]
+            header = self._headers[0]
+        size = header & SIZE_MASK
         self._position = position + _span(size)
         self._in_flight.append(self._position)
         begin = at + HEADER_BYTES
-        return self._data[begin : begin + size]
+        frame = self._data[begin : begin + size]
+        if self._is_checked and xxh3_64_intdigest(frame) & SUM_MASK != header >> SUM_SHIFT:
+            raise CorruptFrameError(f"a frame of {size} bytes at byte {position} of a ring is not what was written")
+        return frame
 
     def release(self, frames: int = 1) -> None:
         """Give the oldest `frames` frames that were read back to the writer; their memory is not to be read again."""

@@ -15,8 +15,9 @@ from engine.bank import Bank, Say, Stopper, serve
 from engine.clock import Clock, SystemClock
 from engine.config.line import LineSpec, PluginSpec
 from engine.exits import ExitCode
+from engine.ledger import sink, source
 from engine.plugins.loading import load
-from engine.shm.board import Board, Row
+from engine.shm.board import Board
 from engine.shm.channel import Channel, TaskSide
 from engine.stages.convert import Converters
 from engine.task.sink import SinkTaskBank
@@ -32,12 +33,13 @@ def run(
     stopper = Stopper(os.getppid())
     logs.set_up(settings, process="task", connector=spec.connector, task=spec.task, secrets=spec.secrets)
     side = TaskSide(channel)
-    row = Board(board_descriptor).row(index)
-    return serve(lambda: make_bank(spec, side, row, SystemClock()), side.bell, stopper, say)
+    board = Board(board_descriptor)
+    return serve(lambda: make_bank(spec, side, board, index, SystemClock()), side.bell, stopper, say)
 
 
-def make_bank(spec: LineSpec, side: TaskSide, row: Row, clock: Clock) -> Bank:
+def make_bank(spec: LineSpec, side: TaskSide, board: Board, index: int, clock: Clock) -> Bank:
     """The task's bank of a line, its plugins loaded and configured. Raises ConnectError."""
+    row = board.row(index)
     task = load(spec.task_path)()
     chain = [_transform(transform) for transform in spec.transforms]
     converters = Converters(
@@ -45,8 +47,10 @@ def make_bank(spec: LineSpec, side: TaskSide, row: Row, clock: Clock) -> Bank:
         _converter(spec.value_converter, is_key=False),
         _header_converter(spec.header_converter),
     )
-    bank = SourceTaskBank if spec.type == "source" else SinkTaskBank
-    return bank(spec, task, chain, converters, side, row, clock)
+    if spec.type == "source":
+        return SourceTaskBank(spec, task, chain, converters, side, row, clock, source.TaskAccount.of(spec, row))
+    account = sink.TaskAccount.of(spec, board, index)
+    return SinkTaskBank(spec, task, chain, converters, side, row, clock, account)
 
 
 def _converter(spec: PluginSpec, *, is_key: bool) -> Converter:

@@ -27,6 +27,7 @@ from engine.api.task import SinkTask
 from engine.api.transform import Transform
 from engine.clock import Clock
 from engine.config.line import LineSpec
+from engine.ledger.sink import TaskAccount
 from engine.shm import frame
 from engine.shm.board import Measure, Phase, Row, Stage, Target, Word
 from engine.shm.channel import TaskSide
@@ -60,6 +61,7 @@ class Putting(Struct):
     runs: Sequence[Run]  # of the whole frame
     bad: RecordError | None = None  # the record that ended the batch
     act: str = ""  # what could not be done to it
+    origins: Sequence[int] | None = None  # which of the frame's records transforms have left; None: there are none
     at_ns: int = 0  # not before
 
     def done(self) -> Sequence[Run]:
@@ -79,13 +81,16 @@ class SinkTaskBank:
         side: TaskSide,
         row: Row,
         clock: Clock,
+        account: TaskAccount | None = None,
     ) -> None:
+        """account: None: the ledger is switched off."""
         self._spec = spec
+        self._account = account
         self._task = task
         self._chain = chain
         self._converters = converters
         self._side = side
-        self._ring = side.data_reader()
+        self._ring = side.data_reader(is_checked=account is not None)
         self._row = row
         self._clock = clock
         self._parts: dict[TopicPartition, Part] = {}
@@ -206,6 +211,8 @@ class SinkTaskBank:
                 self._parts[place] = Part(epoch, offset, flushed=offset)
                 places.append(place)
         if places:
+            if self._account is not None:
+                self._account.opened(places)
             self._task.open(places)
 
     def _deliver(self, message: ArrivedSinkFrame) -> None:
@@ -213,19 +220,27 @@ class SinkTaskBank:
         if not message.values:
             self._release()
             return
+        if self._account is not None:
+            self._account.arrived(message.runs, message.before or (), len(message.values))
         batch, failed = convert.decode(message, self._converters)
         self._row.count(Stage.CONVERT, len(batch), message.size_bytes, errors=int(failed is not None))
         going = Putting(batch, message.runs, failed, "converted")
+        if self._account is not None:
+            self._account.converted(going.done(), len(batch))
         if self._chain:
-            records, _, bad = transform(self._chain, batch)
+            records, going.origins, bad = transform(self._chain, batch)
             self._row.count(Stage.TRANSFORM, len(records), errors=int(bad is not None))
             going.batch = TransformedBatch(records)
             if bad is not None:
                 going.bad, going.act = bad, "transformed"
+            if self._account is not None:
+                self._account.transformed(going.done(), going.origins, len(records))
         if not self._row.measured(Stage.PUT, Measure.RECORDS):
             self._row.set(Word.FIRST_RECORD_NS, self._clock.monotonic_ns())
         # Records, not what is left of them after transforms: these are the ones that could be repeated.
         self._row.count(Stage.PUT, sum(run.count for run in going.done()))
+        if self._account is not None:
+            self._account.putting(going.done(), going.origins, len(going.batch))
         self._put(going)
 
     def _put(self, going: Putting) -> None:
@@ -239,6 +254,8 @@ class SinkTaskBank:
             self._retry_backoff = self._spec.timing.retry_backoff
             return
         self._retry = None
+        if self._account is not None:
+            self._account.handled(going.done())
         for run in going.done():
             self._put_done += run.count
             part = self._parts.get(TopicPartition(run.topic, run.partition))
@@ -263,11 +280,14 @@ class SinkTaskBank:
             return message
         keep: list[int] = []
         runs = []
+        before = []
         at = 0
-        for run in message.runs:
+        for index, run in enumerate(message.runs):
             if self._is_wanted(run):
                 keep.extend(range(at, at + run.count))
                 runs.append(run)
+                if message.before is not None:
+                    before.append(message.before[index])
             at += run.count
         kept = ArrivedSinkFrame(
             runs,
@@ -276,6 +296,7 @@ class SinkTaskBank:
             message.keys and [message.keys[index] for index in keep],
             message.timestamps and [message.timestamps[index] for index in keep],
             message.timestamp_type,
+            before=before,
         )
         if message.has_headers():
             headers = frame.decode_headers(message.headers)

@@ -28,6 +28,7 @@ from engine.api.task import SourceTask
 from engine.api.transform import Transform
 from engine.clock import Clock
 from engine.config.line import LineSpec
+from engine.ledger.source import TaskAccount
 from engine.offsets.store import OffsetStore, encode_part
 from engine.shm import frame
 from engine.shm.board import Measure, Phase, Row, Stage, Target, Word
@@ -69,13 +70,16 @@ class SourceTaskBank:
         side: TaskSide,
         row: Row,
         clock: Clock,
+        account: TaskAccount | None = None,
     ) -> None:
+        """account: None: the ledger is switched off."""
         self._spec = spec
+        self._account = account
         self._task = task
         self._chain = chain
         self._converters = converters
         self._side = side
-        self._ring = side.data_writer()
+        self._ring = side.data_writer(is_checked=account is not None)
         self._row = row
         self._clock = clock
         self._stored_offsets: dict[bytes, Mapping[str, Any] | None] = {}
@@ -157,7 +161,7 @@ class SourceTaskBank:
         if self._has_ended or self._row.get(Word.TARGET) == Target.STOP or self._is_stopping:
             is_failed = self.failure is not None
             is_complete = self._has_ended and not is_failed
-            self._unsent.append(frame.encode(End(self._polled, is_complete, is_failed)))
+            self._unsent.append(frame.encode(End(self._polled, is_complete, is_failed, self._dropped())))
             self._end_is_sent = True
             self._row.set(Word.TASK_PHASE, Phase.ENDED)
             return 0.0
@@ -197,12 +201,16 @@ class SourceTaskBank:
         if self._chain:
             going, origins, failed = transform(self._chain, outgoing.records_of(polled))
             self._row.count(Stage.TRANSFORM, len(going), errors=int(failed is not None))
+            if self._account is not None:
+                self._account.transformed(polled, origins, len(going), count if failed is None else failed.index)
             if failed is not None:
                 self._fail(failed, "transformed", polled, failed.index)
                 offsets = _offsets_before(polled, failed.index)
         if self._spec.wants_commit_record:
             self._await(polled, origins)
         batches = outgoing.gather(going) if len(going) else []
+        if self._account is not None:
+            self._account.gathered(polled, len(going), sum(len(batch.values) for batch in batches))
         along = offsets if _offsets_size(offsets) <= OFFSETS_BYTES_ALONG else []
         for index, batch in enumerate(batches):
             is_last = index == len(batches) - 1
@@ -221,6 +229,9 @@ class SourceTaskBank:
         """
         columns = convert.encode(batch, self._converters)
         count = len(columns.values)
+        if self._account is not None:
+            expected = len(batch.values) if columns.failed is None else columns.failed.index
+            self._account.converted(polled, origins[batch.first], expected, count)
         size = _size(columns.values, columns.keys)
         self._row.count(Stage.CONVERT, count, size, errors=int(columns.failed is not None))
         if columns.failed is not None:
@@ -229,7 +240,10 @@ class SourceTaskBank:
         partitions = None if batch.partitions is None else list(batch.partitions[:count])
         timestamps = None if batch.timestamps is None else list(batch.timestamps[:count])
         whole = (batch.topic, columns.values, columns.keys, partitions, timestamps, columns.headers)
-        return self._split(whole, size, _headers_size(columns.headers), offsets) if count else 0
+        written = self._split(whole, size, _headers_size(columns.headers), offsets) if count else 0
+        if self._account is not None and self.failure is None:
+            self._account.framed(polled, origins[batch.first], count, written)
+        return written
 
     def _write_offsets(self, offsets: list[SourceOffset]) -> None:
         """Queue offsets in frames without records: they are stored once Kafka has all that was queued before."""
@@ -245,8 +259,21 @@ class SourceTaskBank:
             self._write_slice(offsets[begin:], is_last=True)
 
     def _write_slice(self, offsets: list[SourceOffset], *, is_last: bool) -> None:
-        going = SourceFrame("", 0, 0, self._polled, [], offsets=offsets, sequence=self._sequence, is_last=is_last)
+        going = SourceFrame(
+            "",
+            0,
+            0,
+            self._polled,
+            [],
+            offsets=offsets,
+            sequence=self._sequence,
+            is_last=is_last,
+            dropped=self._dropped(),
+        )
         self._unsent.append(frame.encode(going))
+
+    def _dropped(self) -> int:
+        return 0 if self._account is None else self._account.dropped
 
     def _split(self, columns: tuple[Any, ...], size: int, headers_size: int, offsets: list[SourceOffset]) -> int:
         """Queue frames small enough for the ring; the offsets go with the last.
@@ -295,7 +322,18 @@ class SourceTaskBank:
         sequence = self._sequence
         self._sequence += len(values)
         return SourceFrame(
-            topic, len(values), size, self._polled, values, keys, partitions, timestamps, headers, offsets, sequence
+            topic,
+            len(values),
+            size,
+            self._polled,
+            values,
+            keys,
+            partitions,
+            timestamps,
+            headers,
+            offsets,
+            sequence,
+            dropped=self._dropped(),
         )
 
     def _send(self) -> bool:

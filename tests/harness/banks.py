@@ -15,6 +15,8 @@ import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from converters.byte_array import ByteArrayConverter
 from engine.api.batch import SinkBatch
 from engine.api.record import TopicPartition
@@ -23,6 +25,8 @@ from engine.api.transform import Transform
 from engine.clock import Clock
 from engine.config.line import LineSpec, PluginSpec
 from engine.kafka.consumer import Member
+from engine.ledger import sink, source
+from engine.ledger.entries import ledger_bytes
 from engine.pump.delivery import Delivery
 from engine.pump.sink import ConsumerPort, SinkPumpBank
 from engine.pump.source import SourcePumpBank, StorePort
@@ -54,6 +58,11 @@ class VirtualClock:
         self.now_ns += int(seconds * 1e9)
 
 
+def has_ledger() -> bool:
+    """Whether simulated lines keep a ledger; MILLRACE_LEDGER=off: no, so that all else is tested alone."""
+    return os.environ.get("MILLRACE_LEDGER") != "off"
+
+
 def line_spec(type: str, **more: Any) -> LineSpec:
     """A line's specification with nothing in it that only processes need."""
     given: dict[str, Any] = {
@@ -81,6 +90,8 @@ class LineMemory:
         self._board = Board(descriptor)
         os.close(descriptor)  # mapped, it lives on
         self._board.begin(1)
+        self.ledger = segment.create("ledger", ledger_bytes(1))
+        self.board = self._board
         self.row: Row = self._board.row(self._board.add(Identity(spec.connector, spec.task, spec.type, spec.plugin)))
         self.channel: Channel | None = None
 
@@ -94,6 +105,10 @@ class LineMemory:
             self.row.set(word, PID)
         return TaskSide(self.channel), PumpSide(self.channel)
 
+    def with_ledger(self, spec: LineSpec) -> LineSpec:
+        """The specification with this line's ledger, unless it is to have none."""
+        return replace(spec, ledger=self.ledger) if has_ledger() else spec
+
     def end(self) -> None:
         """Give the channel back."""
         if self.channel is not None:
@@ -101,6 +116,7 @@ class LineMemory:
             self.channel = None
 
     def __del__(self) -> None:
+        os.close(self.ledger)
         self.end()  # a session makes thousands of lines, and a process may have a thousand descriptors
 
     def aim(self, target: Target) -> None:
@@ -138,6 +154,7 @@ class SinkBanks:
         self.task: SinkTaskBank
         self.pump: SinkPumpBank
         self.memory = LineMemory(spec)
+        self._spec = self.memory.with_ledger(spec)
         self.row = self.memory.row
 
     def start(self) -> None:
@@ -149,10 +166,26 @@ class SinkBanks:
     def make(self) -> None:
         """A life's banks over a fresh channel, not started."""
         task_side, pump_side = self.memory.begin()
+        board = self.memory.board
         self.task = SinkTaskBank(
-            self._spec, self._make_task(), self._chain, plain_converters(), task_side, self.row, self._clock
+            self._spec,
+            self._make_task(),
+            self._chain,
+            plain_converters(),
+            task_side,
+            self.row,
+            self._clock,
+            sink.TaskAccount.of(self._spec, board, 0),
         )
-        self.pump = SinkPumpBank(self._spec, self._make_consumer, pump_side, self.row, self._clock, self._wait)
+        self.pump = SinkPumpBank(
+            self._spec,
+            self._make_consumer,
+            pump_side,
+            self.row,
+            self._clock,
+            self._wait,
+            sink.PumpAccount.of(self._spec, board, 0),
+        )
 
     def step(self, patience: float = 0.0) -> None:
         """Let each bank do a piece of work."""
@@ -197,6 +230,7 @@ class SourceBanks:
         self._make_task = make_task
         self._clock = clock
         self.memory = LineMemory(spec)
+        self._spec = self.memory.with_ledger(spec)
         self.row = self.memory.row
 
     def start(self) -> None:
@@ -209,9 +243,19 @@ class SourceBanks:
         """A life's banks over a fresh channel, not started."""
         task_side, pump_side = self.memory.begin()
         self.task = SourceTaskBank(
-            self._spec, self._make_task(), self._chain, plain_converters(), task_side, self.row, self._clock
+            self._spec,
+            self._make_task(),
+            self._chain,
+            plain_converters(),
+            task_side,
+            self.row,
+            self._clock,
+            source.TaskAccount.of(self._spec, self.row),
         )
-        self.pump = SourcePumpBank(self._spec, self._make_delivery(), self._store, pump_side, self.row, self._clock)
+        account = source.PumpAccount.of(self._spec, self.memory.board, 0)
+        delivery = self._make_delivery()
+        delivery.account = account
+        self.pump = SourcePumpBank(self._spec, delivery, self._store, pump_side, self.row, self._clock, account=account)
 
     def crash(self) -> None:
         """End this life as KILL does."""

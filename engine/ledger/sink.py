@@ -1,0 +1,273 @@
+"""The accounts of a sink's two banks.
+
+    pump   fetched ──► in frames                       a frame says, for each of its runs, how many records of that
+                          │                            partition and epoch went before it, and the sum of their offsets
+    task                  ▼
+           arrived ──► converted ──► transformed ──► put     the task's own count must be what the next frame says
+                                         └► dropped
+
+What differs is an error before it is put, so that nothing of it is flushed or committed.
+
+Used by: engine.pump.sink, engine.task.sink.
+Not here: what is kept in shared memory, and how (entries.py).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from msgspec import Struct
+
+from engine.api.batch import Run
+from engine.config.line import LineSpec
+from engine.ledger.entries import (
+    COMMITTED,
+    ELSEWHERE,
+    FLUSHED,
+    MASK,
+    PUMP,
+    TASK,
+    Entry,
+    Ledger,
+    Page,
+    Tally,
+    highest,
+    sum_of,
+)
+from engine.ledger.errors import Complaint, described
+from engine.shm.board import Board, Row, Word
+
+__all__ = ["PumpAccount", "TaskAccount", "ranges"]
+
+Place = tuple[str, int]  # topic, partition
+Before = tuple[int, int]  # records that went before in this epoch, and the sum of their offsets
+
+
+class Kept(Struct):
+    """A partition's entry, and one's own tally of it."""
+
+    entry: Entry
+    tally: Tally
+
+
+class Course(Struct):
+    """How far one epoch of a partition has come at a border."""
+
+    epoch: int
+    records: int = 0
+    total: int = 0
+
+    def move(self, run: Run) -> None:
+        """Count a run of this epoch."""
+        self.records += run.count
+        self.total = self.total + sum_of(run.first_offset, run.last_offset, run.count, run.offsets) & MASK
+
+
+class _Account:
+    """What both banks do: tallies of partitions, in shared memory, over all lives."""
+
+    side: int
+
+    def __init__(self, page: Page, siblings: Sequence[Page], complaint: Complaint) -> None:
+        """siblings: the pages of the connector's other tasks, which may have had a partition before."""
+        self._page = page
+        self._siblings = siblings
+        self._complaint = complaint
+        self._kept: dict[Place, Kept] = {}
+        self._courses: dict[Place, Course] = {}
+
+    def _keep(self, place: Place, entry: Entry) -> Kept:
+        """Take up a partition's tally where any life of any task has left it."""
+        if entry.is_rest:
+            shared = next((kept for kept in self._kept.values() if kept.entry.is_rest), None)
+            kept = shared or Kept(entry, entry.read(self.side))
+        else:
+            kept = Kept(entry, entry.read(self.side))
+            kept.tally.high = max(kept.tally.high, highest(self._siblings, place, self.side))
+        self._kept[place] = kept
+        return kept
+
+    def _tally(self, run: Run, dropped: int = 0) -> None:
+        kept = self._kept.get((run.topic, run.partition))
+        if kept is None:
+            return
+        kept.tally.take(run.first_offset, run.last_offset, run.count, run.offsets, dropped)
+        if kept.entry.is_rest:
+            kept.tally.high = 0
+        kept.entry.write(self.side, kept.tally)
+
+    def _course(self, place: Place, epoch: int) -> Course:
+        course = self._courses.get(place)
+        if course is None or course.epoch != epoch:
+            course = self._courses[place] = Course(epoch)
+        return course
+
+
+class PumpAccount(_Account):
+    """fetched -> in frames; flushed -> committed."""
+
+    side = PUMP
+
+    @classmethod
+    def of(cls, spec: LineSpec, board: Board, index: int) -> PumpAccount | None:
+        """The account of the line that has this row; None: the ledger is switched off."""
+        if spec.ledger < 0:
+            return None
+        ledger = Ledger(spec.ledger, board)
+        return cls(ledger.page(index), ledger.siblings(index), board.row(index))
+
+    def __init__(self, page: Page, siblings: Sequence[Page], row: Row) -> None:
+        super().__init__(page, siblings, Complaint(row, Word.PUMP_MISSING, Word.PUMP_DOUBLED))
+        self._fetched: dict[Place, list[int]] = {}  # records, sum, first, last: of what one fetch brought and is wanted
+
+    def assigned(self, starts: Mapping[Place, int]) -> None:
+        """These partitions come, and begin at these offsets."""
+        for place, start in starts.items():
+            entry = self._page.open(place)
+            pages = [self._page, *self._siblings]
+            handled, consumed = (highest(pages, place, side) for side in (TASK, PUMP))
+            if entry.is_rest or handled < min(start, consumed):
+                entry.set(ELSEWHERE, 1)  # what was consumed here is put by others
+            self._keep(place, entry)
+            self._courses.pop(place, None)
+
+    def fetched(self, place: Place, run: Run) -> None:
+        """A slice of what was fetched, without what is in frames already."""
+        offsets = run.offsets
+        if offsets is not None and any(map(int.__ge__, offsets, offsets[1:])):
+            where = described(place, run.first_offset, run.last_offset)
+            raise self._complaint.differs("in what was fetched", where, len(set(offsets)), len(offsets))
+        total = sum_of(run.first_offset, run.last_offset, run.count, offsets)
+        found = self._fetched.setdefault(place, [0, 0, run.first_offset, run.last_offset])
+        found[0] += run.count
+        found[1] = found[1] + total & MASK
+        found[3] = run.last_offset
+
+    def before(self, runs: Iterable[Run]) -> list[Before]:
+        """What went before each run of a new frame, which then counts as well."""
+        told = []
+        for run in runs:
+            course = self._course((run.topic, run.partition), run.epoch)
+            told.append((course.records, course.total))
+            course.move(run)
+        return told
+
+    def framed(self, runs: Iterable[Run], values: int) -> None:
+        """A frame is ready for the ring. values: slots of its column."""
+        count = 0
+        for run in runs:
+            count += run.count
+            self._tally(run)
+            found = self._fetched.get((run.topic, run.partition))
+            if found is not None:
+                found[0] -= run.count
+                found[1] = found[1] - sum_of(run.first_offset, run.last_offset, run.count, run.offsets) & MASK
+        if count != values:
+            raise self._complaint.differs("in a frame", ranges(runs), count, values)
+
+    def settle(self) -> None:
+        """All of one fetch is in frames. Raises LedgerError when it is not all, or more."""
+        fetched, self._fetched = self._fetched, {}
+        for place, (records, total, first, last) in fetched.items():
+            if records or total:
+                where = described(place, first, last)
+                raise self._complaint.differs("between fetched and consumed", where, records, 0)
+
+    def flushed(self, place: Place, offset: int, position: int) -> None:
+        """The task says that all before `offset` is safe; position: after the last record that it was given."""
+        kept = self._kept.get(place)
+        if offset > position:
+            where = described(place, position, offset - 1)
+            raise self._complaint.differs("between put and flushed", where, 0, offset - position)
+        if kept is not None:
+            kept.entry.set(FLUSHED, offset)
+
+    def committing(self, place: Place, offset: int, safe: int) -> None:
+        """`offset` is about to be committed; safe: all before it is flushed."""
+        if offset > safe:
+            where = described(place, safe, offset - 1)
+            raise self._complaint.differs("between flushed and committed", where, 0, offset - safe)
+
+    def committed(self, place: Place, offset: int) -> None:
+        """The group has this offset."""
+        kept = self._kept.get(place)
+        if kept is not None:
+            kept.entry.set(COMMITTED, offset)
+
+
+class TaskAccount(_Account):
+    """arrived -> converted -> transformed, or dropped -> put."""
+
+    side = TASK
+
+    @classmethod
+    def of(cls, spec: LineSpec, board: Board, index: int) -> TaskAccount | None:
+        """The account of the line that has this row; None: the ledger is switched off."""
+        if spec.ledger < 0:
+            return None
+        ledger = Ledger(spec.ledger, board)
+        return cls(ledger.page(index), ledger.siblings(index), board.row(index))
+
+    def __init__(self, page: Page, siblings: Sequence[Page], row: Row) -> None:
+        super().__init__(page, siblings, Complaint(row, Word.TASK_MISSING, Word.TASK_DOUBLED))
+        self._row = row
+
+    def opened(self, places: Collection[Place]) -> None:
+        """These partitions come."""
+        for place in places:
+            entry = self._page.find(place)
+            if entry is not None:
+                self._keep(place, entry)
+            self._courses.pop(place, None)
+
+    def arrived(self, runs: Sequence[Run], before: Sequence[Before], values: int) -> None:
+        """A frame has come through the ring; before: as the pump has told, for each run that is wanted."""
+        self._same("in a frame", runs, sum(run.count for run in runs), values)
+        seen: dict[Place, Course] = {}
+        for run, (records, total) in zip(runs, before, strict=True):
+            place = run.topic, run.partition
+            known = self._course(place, run.epoch)
+            course = seen.setdefault(place, Course(known.epoch, known.records, known.total))
+            if course.records != records or course.total != total:
+                where = f"topic {place[0]}, partition {place[1]}, before offset {run.first_offset}"
+                raise self._complaint.differs("between consumed and put", where, records, course.records)
+            course.move(run)
+
+    def handled(self, runs: Iterable[Run]) -> None:
+        """The connector has taken these, but for what was dropped."""
+        for run in runs:
+            self._course((run.topic, run.partition), run.epoch).move(run)
+
+    def converted(self, runs: Sequence[Run], values: int) -> None:
+        """The converter has given so many values for these runs."""
+        self._same("between consumed and converted", runs, sum(run.count for run in runs), values)
+
+    def transformed(self, runs: Sequence[Run], origins: Sequence[int], records: int) -> None:
+        """The chain has left so many records, which had these places in the batch."""
+        self._same("between converted and transformed", runs, len(set(origins)), records)
+
+    def putting(self, runs: Sequence[Run], origins: Sequence[int] | None, records: int) -> None:
+        """So many records are handed to the connector. origins: as for `transformed`; None: nothing was dropped."""
+        count = sum(run.count for run in runs) if origins is None else len(origins)
+        self._same("between transformed and put", runs, count, records)
+        at = dropped_all = 0
+        for run in runs:
+            dropped = 0
+            if origins is not None:
+                kept = bisect_left(origins, at + run.count) - bisect_left(origins, at)
+                dropped = run.count - kept
+            at += run.count
+            dropped_all += dropped
+            self._tally(run, dropped)
+        if dropped_all:
+            self._row.set(Word.DROPPED, self._row.get(Word.DROPPED) + dropped_all)
+
+    def _same(self, border: str, runs: Sequence[Run], expected: int, found: int) -> None:
+        if expected != found:
+            raise self._complaint.differs(border, ranges(runs), expected, found)
+
+
+def ranges(runs: Iterable[Run]) -> str:
+    """The partitions and offsets of runs, for a message."""
+    return "; ".join(described((run.topic, run.partition), run.first_offset, run.last_offset) for run in runs)
