@@ -198,6 +198,7 @@ class ConnectorLines:
             processes=int(keys.task_processes or 2),
             timing=_timing(shared.worker, client),
             restarts=_restarts(keys),
+            passes_lost_ranges=isinstance(keys, SinkKeys) and keys.lost_range_policy == "continue",
         )
 
     def _ring_bytes(self, keys: ConnectorConfig, record_bytes: int, *, is_sink: bool) -> int:

@@ -21,7 +21,7 @@ from engine.exits import ExitCode
 from engine.ledger.entries import Ledger
 from engine.ledger.reckoning import PartitionReckoning, Reckoning, add, findings, reckon
 from engine.quantities import bytes_text, count_text, seconds_text
-from engine.shm.board import Board, HeaderWord, Measure, Row, Stage, State, Word
+from engine.shm.board import Board, HeaderWord, LostRange, Measure, Row, Stage, State, Word
 
 __all__ = ["ConnectorReport", "Report", "TaskReport", "Totals", "as_json", "as_text", "make_report"]
 
@@ -41,6 +41,16 @@ HEAD = ("connector/task", "type", "state", "records", "records/s", "bytes", "res
 WORD_COLUMNS = 3  # the rest are numbers
 
 
+class LostReport(Struct, frozen=True):
+    """Offsets that a sink could never read; last: null where nobody knows."""
+
+    topic: str
+    partition: int
+    first: int
+    last: int | None
+    cause: str
+
+
 class TaskReport(Struct, frozen=True):
     """One task. docs/report.md tells what each member means."""
 
@@ -55,6 +65,8 @@ class TaskReport(Struct, frozen=True):
     reason: str  # why it failed, or was restarted last; empty: it was not
     ledger: Reckoning | None = None  # None: it is switched off
     partitions: tuple[PartitionReckoning, ...] = ()
+    lost_ranges: tuple[LostReport, ...] = ()  # the first of them
+    lost_ranges_count: int = 0  # all of them
 
 
 class ConnectorReport(Struct, frozen=True):
@@ -150,7 +162,18 @@ def as_text(report: Report) -> str:
         for task in of.tasks
         if task.reason
     ]
-    return "\n".join([*lines, *([""] if reasons else []), *reasons])
+    gone = [line for of in report.connectors for task in of.tasks for line in _lost_lines(of, task)]
+    return "\n".join([*lines, *([""] if reasons else []), *reasons, *([""] if gone else []), *gone])
+
+
+def _lost_lines(of: ConnectorReport, task: TaskReport) -> list[str]:
+    named = [
+        f"{of.name}/{task.task} lost: topic {lost.topic} partition {lost.partition}, offsets {lost.first} to "
+        f"{'an end that is not known' if lost.last is None else lost.last} ({lost.cause})"
+        for lost in task.lost_ranges
+    ]
+    more = task.lost_ranges_count - len(named)
+    return [*named, f"{of.name}/{task.task} lost: {more} more ranges; the log names them"] if more > 0 else named
 
 
 def _ledger_text(figures: Reckoning) -> str:
@@ -203,7 +226,13 @@ def _task(row: Row, ended_ns: int, ledger: Reckoning | None, partitions: Sequenc
         reason=row.reason,
         ledger=ledger,
         partitions=tuple(partitions),
+        lost_ranges=tuple(_lost(lost) for lost in row.lost_ranges),
+        lost_ranges_count=row.get(Word.LOST_RANGES),
     )
+
+
+def _lost(lost: LostRange) -> LostReport:
+    return LostReport(lost.topic, lost.partition, lost.first, lost.last, lost.cause)
 
 
 def _totals(connectors: Iterable[ConnectorReport]) -> Totals:

@@ -171,7 +171,9 @@ def _owner(key: str) -> str:
 
 
 def _inherited(config: ConnectorConfig, worker: WorkerConfig) -> ConnectorConfig:
-    ours = ("task_processes", "ring_bytes", "restart_max", "restart_backoff_ms", "restart_backoff_max_ms")
+    ours = ["task_processes", "ring_bytes", "restart_max", "restart_backoff_ms", "restart_backoff_max_ms"]
+    if isinstance(config, SinkKeys):
+        ours.append("lost_range_policy")
     values: dict[str, Any] = {name: getattr(worker, name) for name in ours if getattr(config, name) is None}
     return msgspec.structs.replace(config, **values)
 

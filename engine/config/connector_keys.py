@@ -109,6 +109,10 @@ class SinkKeys(ConnectorConfig, frozen=True, kw_only=True):
         name="errors.deadletterqueue.context.headers.enable", default=False
     )
 
+    lost_range_policy: Annotated[Literal["stop", "continue"] | None, Meta(description="Ours. As the worker's.")] = (
+        field(name="lost.range.policy", default=None)
+    )
+
     @property
     def subscription(self) -> Subscription:
         """What the sink reads."""

@@ -78,6 +78,7 @@ class LineSpec(Struct, frozen=True, kw_only=True):
     processes: int = 2  # 1: both banks in one process
     timing: Timing = Timing()
     restarts: Restarts = Restarts()
+    passes_lost_ranges: bool = False  # sinks: go on behind records that are gone (lost.range.policy=continue)
     secrets: tuple[str, ...] = ()  # values that no log may show
 
     @property

@@ -127,6 +127,15 @@ class WorkerConfig(Config, frozen=True, kw_only=True):
         field(name="restart.backoff.max.ms", default=10_000)
     )
 
+    lost_range_policy: Annotated[
+        Literal["stop", "continue"],
+        Meta(
+            description="Ours. What a sink does about records that are gone before it has read them, and about a "
+            "committed offset that its group has lost: stop with their range as the reason, or go on behind it. "
+            "Both name the range in the log and the report."
+        ),
+    ] = field(name="lost.range.policy", default="stop")
+
     # Kafka Connect's, read and checked, without effect yet
     plugin_path: list[str] | None = field(name="plugin.path", default=None)
     plugin_discovery: Literal["only_scan", "hybrid_warn", "hybrid_fail", "service_load"] = field(

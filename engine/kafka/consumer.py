@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from confluent_kafka import (
@@ -22,14 +22,15 @@ from confluent_kafka import (
     Message,
     TopicPartition,
 )
-from confluent_kafka.admin import TopicMetadata  # type: ignore[attr-defined]  # exported unsaid
 
-from engine.api.errors import ConnectError, RetriableError
+from engine.api.errors import ConnectError
 from engine.kafka.client_log import ClientLog
 from engine.kafka.errors import as_ours
 from engine.kafka.fetched import TORN, Fetched, columns_of
+from engine.kafka.questions import border, list_topics, offsets_in, patiently
+from engine.kafka.topics import topic_ids
 
-__all__ = ["GroupConsumer", "Member", "Start", "client_settings"]
+__all__ = ["Found", "GroupConsumer", "Member", "Start", "client_settings"]
 
 logger = logging.getLogger("millrace.kafka")
 
@@ -44,7 +45,9 @@ NEEDED: Mapping[str, Any] = {
 }
 
 
-RETRY_SECONDS = 0.1
+#: What is asked to find lost records has an answer within this time, or none.
+ASK_SECONDS = 5.0
+MAX_OFFSET = 2**63 - 1
 #: Records that come one by one at more than this rate (a second) are taken a few at once: alone each costs a way
 #: through both banks. bench/line, age-10k: 39 us of CPU a record instead of 55, at the same age.
 GATHER_RATE = 2_500
@@ -60,8 +63,21 @@ class Start(NamedTuple):
     is_committed: bool  # by the group; else it is the partition's first start
 
 
+class Found(NamedTuple):
+    """What Kafka has of a partition."""
+
+    committed: int | None  # by the group, or where it is to go on now; None: nothing
+    fresh: int  # where a first start begins
+    first: int  # of the records that are there
+    end: int  # of the log, whatever the isolation level
+    topic_id: str  # empty: the broker has none
+
+
 class Member(Protocol):
     """Who hears of rebalances; called from within `fetch`, `leave` and `close`."""
+
+    def starts(self, found: Mapping[Place, Found]) -> Mapping[Place, Start]:
+        """Where partitions that come begin. Raises ConnectError to refuse them: `fetch` raises it then."""
 
     def assigned(self, starts: Mapping[Place, Start]) -> None:
         """These come. Raises ConnectError to refuse them: `fetch` raises it then."""
@@ -107,6 +123,8 @@ class GroupConsumer:
         self._topics = 0  # of the assigned partitions
         self._rebalances = 0
         self._ends: dict[Place, int] = {}
+        self._gone: dict[Place, int] = {}
+        self._leader_epochs: dict[Place, int] = {}  # of the last record read; a truncated log is known by it
         self._error: ConnectError | None = None
         self._fetched_at = 0.0
         self._is_trickle = False  # records come one by one, and often
@@ -140,7 +158,17 @@ class GroupConsumer:
             messages = self._without_events(messages)
             if not messages:
                 return None
-        return columns_of(messages, is_one_topic=self._topics == 1, wants_timestamps=self._wants_timestamps)
+        fetched = columns_of(messages, is_one_topic=self._topics == 1, wants_timestamps=self._wants_timestamps)
+        self._note_leader_epochs(fetched, messages)
+        return fetched
+
+    def _note_leader_epochs(self, fetched: Fetched, messages: list[Message]) -> None:
+        at = 0
+        for slice_ in fetched.slices:
+            at += slice_.length
+            epoch = messages[at - 1].leader_epoch()
+            if epoch is not None:
+                self._leader_epochs[slice_.topic, slice_.partition] = epoch
 
     def _look_at_rate(self, records: int) -> None:
         now = time.monotonic()
@@ -151,6 +179,27 @@ class GroupConsumer:
         """Ends of partitions that were reached since the last call: an offset that has no record yet."""
         ends, self._ends = self._ends, {}
         return ends
+
+    def take_gone(self) -> dict[Place, int]:
+        """Offsets that were to be fetched since the last call and are not there; `place` alone goes on with them."""
+        gone, self._gone = self._gone, {}
+        return gone
+
+    def place(self, places: Collection[Place], offsets: Mapping[Place, int]) -> None:
+        """Go on at other offsets; nothing is paused then, and what was fetched is dropped. Raises ConnectError.
+
+        places: those that move; offsets: of every assigned partition.
+        """
+        for place in places:
+            self._leader_epochs.pop(place, None)
+        try:
+            if self._is_incremental:
+                self._client.incremental_unassign([TopicPartition(*place) for place in places])
+                self._client.incremental_assign([TopicPartition(*place, offsets[place]) for place in places])
+            else:
+                self._client.assign(self._listed(offsets))
+        except KafkaException as error:
+            raise as_ours(error.args[0], "go on at other offsets") from error
 
     def pause(self, places: Iterable[Place]) -> None:
         """Fetch no more of these; what is fetched already is dropped and fetched again later. Raises ConnectError."""
@@ -179,14 +228,14 @@ class GroupConsumer:
     def commit(self, offsets: Mapping[Place, int]) -> None:
         """Commit; the answer comes to `Member.committed` within a later `fetch`."""
         try:
-            self._client.commit(offsets=_listed(offsets), asynchronous=True)
+            self._client.commit(offsets=self._listed(offsets), asynchronous=True)
         except KafkaException as error:
             self._member.committed(offsets, as_ours(error.args[0], "commit offsets"))
 
     def commit_now(self, offsets: Mapping[Place, int]) -> None:
         """Commit and wait for the answer. Raises ConnectError."""
         try:
-            answers = self._client.commit(offsets=_listed(offsets), asynchronous=False)
+            answers = self._client.commit(offsets=self._listed(offsets), asynchronous=False)
         except KafkaException as error:
             raise as_ours(error.args[0], "commit offsets") from error
         for answer in answers or ():
@@ -197,24 +246,30 @@ class GroupConsumer:
         """What the group has committed of any partitions; only those that have an offset. Raises ConnectError."""
         if not places:
             return {}
+        return {place: offset for place, (offset, _) in self._committed(places, timeout_seconds).items()}
+
+    def _committed(self, places: Collection[Place], timeout_seconds: float) -> dict[Place, tuple[int, int | None]]:
+        """Offset and leader epoch of those that have one."""
         asked = [TopicPartition(*place) for place in places]
-        offsets = _patiently(
-            lambda left: _offsets_in(self._client.committed(asked, timeout=left)),
-            "the group's offsets",
-            timeout_seconds,
-        )
-        return {place: offset for place, offset in offsets.items() if offset >= 0}
+        answers: list[TopicPartition] = []
+
+        def ask(left: float) -> dict[Place, int]:
+            answers[:] = self._client.committed(asked, timeout=left)
+            return offsets_in(answers)
+
+        patiently(ask, "the group's offsets", timeout_seconds)
+        return {(at.topic, at.partition): (at.offset, at.leader_epoch) for at in answers if at.offset >= 0}
 
     def partitions(self, topics: Sequence[str], timeout_seconds: float) -> list[Place]:
         """Every partition there is of these topics. Raises ConnectError."""
         with self._beside() as client:
-            known = _list_topics(client, timeout_seconds)
+            known = list_topics(client, timeout_seconds)
         return [(topic, partition) for topic in topics if topic in known for partition in known[topic].partitions]
 
     def topic_names(self, timeout_seconds: float) -> list[str]:
         """Every topic of the cluster. Raises ConnectError."""
         with self._beside() as client:
-            return list(_list_topics(client, timeout_seconds))
+            return list(list_topics(client, timeout_seconds))
 
     def learn_topics(self, topics: Collection[str], timeout_seconds: float) -> bool:
         """Have the member itself look for these, unless it has some of each; else it looks now and then only.
@@ -228,13 +283,18 @@ class GroupConsumer:
 
     def refresh_topics(self, timeout_seconds: float) -> None:
         """Have the member itself look at all topics; it joins anew if there is more to read. Raises ConnectError."""
-        _list_topics(self._client, timeout_seconds)
+        list_topics(self._client, timeout_seconds)
 
-    def borders(self, places: Collection[Place], timeout_seconds: float) -> dict[Place, tuple[int, int]]:
-        """First and end offset of partitions, under the consumer's isolation level. Raises ConnectError."""
-        with self._beside() as client:
-            firsts = _border(client, places, OFFSET_BEGINNING, timeout_seconds)
-            ends = _border(client, places, OFFSET_END, timeout_seconds)
+    def borders(
+        self, places: Collection[Place], timeout_seconds: float, settings: Mapping[str, str] | None = None
+    ) -> dict[Place, tuple[int, int]]:
+        """First and end offset of partitions, under the consumer's isolation level or these settings'.
+
+        Raises ConnectError.
+        """
+        with self._beside(settings) as client:
+            firsts = border(client, places, OFFSET_BEGINNING, timeout_seconds)
+            ends = border(client, places, OFFSET_END, timeout_seconds)
         return {place: (firsts[place], ends[place]) for place in places}
 
     def lag(self, positions: Mapping[Place, int]) -> int:
@@ -266,23 +326,33 @@ class GroupConsumer:
         self._client.close()
 
     @contextlib.contextmanager
-    def _beside(self) -> Iterator[Consumer]:
+    def _beside(self, settings: Mapping[str, str] | None = None) -> Iterator[Consumer]:
         """A client for questions, which joins no group.
 
         The member's own questions would wait behind its fetch, half a second each while nothing comes (measured).
         """
-        client = Consumer({**self._settings, **NEEDED, **ClientLog().settings()})
+        client = Consumer({**self._settings, **NEEDED, **ClientLog().settings(), **(settings or {})})
         try:
             yield client
         finally:
             client.close()
+
+    def _listed(self, offsets: Mapping[Place, int]) -> list[TopicPartition]:
+        # With the epoch of the last record read, as Java's consumer does: whoever goes on is told of a truncated log.
+        epochs = self._leader_epochs
+        return [
+            TopicPartition(*place, offset, leader_epoch=epochs[place])
+            if place in epochs
+            else TopicPartition(*place, offset)
+            for place, offset in offsets.items()
+        ]
 
     def _on_assign(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         self._rebalances += 1
         try:
             starts = self._starts([(part.topic, part.partition) for part in partitions])
             self._member.assigned(starts)
-            placed = [TopicPartition(*place, start.offset) for place, start in starts.items()]
+            placed = self._listed({place: start.offset for place, start in starts.items()})
             if self._is_incremental:
                 self._client.incremental_assign(placed)
             else:
@@ -293,9 +363,10 @@ class GroupConsumer:
         except KafkaException as error:
             self._error = as_ours(error.args[0], "take the assigned partitions")
 
-    def _starts(self, places: list[Place]) -> dict[Place, Start]:
+    def _starts(self, places: list[Place]) -> Mapping[Place, Start]:
         """Where partitions begin. A first start is resolved here, so that a lost range later is an error."""
-        committed = self.group_offsets(places, self._timeout_seconds)
+        stored = self._committed(places, self._timeout_seconds)
+        committed = {place: offset for place, (offset, _) in stored.items()}
         fresh = [place for place in places if place not in committed]
         if fresh and self._start_at == "none":
             topic, partition = fresh[0]
@@ -304,11 +375,46 @@ class GroupConsumer:
                 "and consumer.override.auto.offset.reset is none"
             )
         logical = OFFSET_END if self._start_at == "latest" else OFFSET_BEGINNING
-        resolved = _border(self._client, fresh, logical, self._timeout_seconds)
+        resolved = border(self._client, fresh, logical, self._timeout_seconds)
+        starts = self._member.starts(self._found_at_start(committed, resolved))
+        for place, start in starts.items():
+            epoch = stored[place][1] if start.is_committed else None
+            self._leader_epochs.pop(place, None)
+            if epoch is not None and epoch >= 0:
+                self._leader_epochs[place] = epoch
+        return starts
+
+    def find(self, offsets: Mapping[Place, int]) -> dict[Place, Found]:
+        """What there is of partitions that are to go on at these offsets. Raises ConnectError."""
+        return self._found(offsets, {}, self._log_borders(offsets))
+
+    def _found_at_start(self, committed: Mapping[Place, int], fresh: Mapping[Place, int]) -> dict[Place, Found]:
+        try:
+            borders = self._log_borders([*committed, *fresh])
+        except ConnectError as error:
+            # A partition without a leader must not keep the others; a fetch finds what is gone as well.
+            logger.warning("looking for lost records: %s", error)
+            borders = {}
+        return self._found(committed, fresh, borders)
+
+    def _found(
+        self, committed: Mapping[Place, int], fresh: Mapping[Place, int], borders: Mapping[Place, tuple[int, int]]
+    ) -> dict[Place, Found]:
+        places = [*committed, *fresh]
+        ids = self.topic_ids({topic for topic, _ in places})
         return {
-            place: Start(committed[place], True) if place in committed else Start(resolved[place], False)
+            place: Found(
+                committed.get(place), fresh.get(place, 0), *borders.get(place, (0, MAX_OFFSET)), ids.get(place[0], "")
+            )
             for place in places
         }
+
+    def _log_borders(self, places: Collection[Place]) -> dict[Place, tuple[int, int]]:
+        return self.borders(places, ASK_SECONDS, {"isolation.level": "read_uncommitted"})
+
+    def topic_ids(self, topics: Collection[str]) -> dict[str, str]:
+        """The ids of topics, which change when one is deleted and made again; empty where there is none to know."""
+        return topic_ids(client_settings(self._settings), topics, ASK_SECONDS)
 
     def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         self._rebalances += 1
@@ -332,11 +438,7 @@ class GroupConsumer:
             elif error.code() == KafkaError._PARTITION_EOF:
                 self._ends[message.topic(), message.partition()] = message.offset()  # type: ignore[index, assignment]
             elif error.code() == KafkaError._AUTO_OFFSET_RESET:
-                raise ConnectError(
-                    f"topic {message.topic()} partition {message.partition()}: the offset to go on at is gone "
-                    f"({error.str()}); records may have been deleted before they were read. "
-                    "Reset the group's offsets to accept that"
-                )
+                self._gone[message.topic(), message.partition()] = message.offset()  # type: ignore[index, assignment]
             elif error.fatal() or not (error.retriable() or error.code() in _PASSING):
                 raise as_ours(error, f"read topic {message.topic()}")
         return kept
@@ -362,48 +464,3 @@ _PASSING = {
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     KafkaError._MAX_POLL_EXCEEDED,
 }
-
-
-def _list_topics(client: Consumer, timeout_seconds: float) -> dict[str, TopicMetadata]:
-    try:
-        topics: dict[str, TopicMetadata] = client.list_topics(timeout=timeout_seconds).topics
-    except KafkaException as error:
-        raise as_ours(error.args[0], "list topics") from error
-    return topics
-
-
-def _border(client: Consumer, places: Collection[Place], logical: int, timeout_seconds: float) -> dict[Place, int]:
-    if not places:
-        return {}
-    # The request by time takes the two logical offsets for times, and keeps the isolation level.
-    asked = [TopicPartition(*place, logical) for place in places]
-    return _patiently(
-        lambda left: _offsets_in(client.offsets_for_times(asked, timeout=left)),
-        "first or end offsets",
-        timeout_seconds,
-    )
-
-
-def _patiently(ask: Callable[[float], dict[Place, int]], what: str, timeout_seconds: float) -> dict[Place, int]:
-    """The answer, asked for again while coordinator or leaders are moving. Raises ConnectError."""
-    deadline = time.monotonic() + timeout_seconds
-    while True:
-        left = max(RETRY_SECONDS, deadline - time.monotonic())
-        try:
-            return ask(left)
-        except KafkaException as error:
-            ours = as_ours(error.args[0], f"read {what}")
-            if not isinstance(ours, RetriableError) or left <= RETRY_SECONDS:
-                raise ours from error
-        time.sleep(RETRY_SECONDS)
-
-
-def _offsets_in(answers: Sequence[TopicPartition]) -> dict[Place, int]:
-    for answer in answers:
-        if answer.error is not None:
-            raise KafkaException(answer.error)
-    return {(answer.topic, answer.partition): answer.offset for answer in answers}
-
-
-def _listed(offsets: Mapping[Place, int]) -> list[TopicPartition]:
-    return [TopicPartition(*place, offset) for place, offset in offsets.items()]

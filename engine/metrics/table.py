@@ -177,6 +177,18 @@ TASK_METRICS = (
         _of_sink(Word.GIVEN_UP),
     ),
     Metric(
+        "millrace_task_lost_ranges_total",
+        "counter",
+        "Ranges of offsets that were gone before they were read; the report names them. Sinks only.",
+        _of_sink(Word.LOST_RANGES),
+    ),
+    Metric(
+        "millrace_task_lost_records_total",
+        "counter",
+        "Records in lost ranges, at most, where both ends are known. Sinks only.",
+        _of_sink(Word.LOST_RECORDS),
+    ),
+    Metric(
         "millrace_task_lag_records",
         "gauge",
         "Records between a sink's position and the end of its assigned partitions. Sinks only.",

@@ -1,6 +1,7 @@
 """The local store: source offsets of standalone workers, and the worker's own identity, in one SQLite file.
 
     source_offsets   connector, partition (JSON)  ->  offset (JSON)
+    sink_positions   group, topic, partition      ->  offset, topic id
     worker           name                         ->  value
 
 The file stands beside `offset.storage.file.filename`, which belongs to Kafka Connect and is
@@ -9,8 +10,10 @@ process reads its offsets at start, the pump is their only writer afterwards. A 
 it keeps a second worker away; every pump inherits it, so that a new supervisor waits until
 the last old pump is gone.
 
+A sink's offsets are its group's. Noted here is only that a partition has been committed, about how far, and of which
+topic of that name: so a group that has lost its offsets, and a topic that was made anew, are told from a first start.
+
 Used by: engine.pump.main (writes), engine.task.source (reads), engine.plan (identity), engine.boot (lock).
-Not here: sinks' offsets, which are the consumer group's.
 """
 
 from __future__ import annotations
@@ -23,13 +26,13 @@ import time
 import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from engine.api.errors import ConnectError
 
-__all__ = ["LockedError", "OffsetStore", "encode_part", "lock", "store_path"]
+__all__ = ["LockedError", "OffsetStore", "SinkPosition", "encode_part", "lock", "store_path"]
 
 logger = logging.getLogger("millrace.offsets")
 
@@ -39,8 +42,19 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS source_offsets (
     connector TEXT NOT NULL, partition BLOB NOT NULL, offset BLOB, PRIMARY KEY (connector, partition)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sink_positions (
+    consumer_group TEXT NOT NULL, topic TEXT NOT NULL, partition INTEGER NOT NULL,
+    offset INTEGER NOT NULL, topic_id TEXT NOT NULL, PRIMARY KEY (consumer_group, topic, partition)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS worker (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
+
+
+class SinkPosition(NamedTuple):
+    """How far a group had committed a partition when it was noted last, and of which topic."""
+
+    offset: int
+    topic_id: str  # Kafka's; empty: not known
 
 
 class LockedError(ConnectError):
@@ -125,6 +139,27 @@ class OffsetStore:
                     "INSERT INTO source_offsets VALUES (?, ?, ?) "
                     "ON CONFLICT (connector, partition) DO UPDATE SET offset = excluded.offset",
                     [(connector, partition, offset) for partition, offset in offsets],
+                )
+        except sqlite3.Error as error:
+            raise ConnectError(f"the offset store {self._path} cannot be written: {error}") from error
+
+    def sink_positions(self, group: str) -> dict[tuple[str, int], SinkPosition]:
+        """What is noted of a group, by (topic, partition). Raises ConnectError."""
+        wanted = "SELECT topic, partition, offset, topic_id FROM sink_positions WHERE consumer_group = ?"
+        try:
+            rows = self._database.execute(wanted, (group,)).fetchall()
+        except sqlite3.Error as error:
+            raise ConnectError(f"the offset store {self._path} cannot be read: {error}") from error
+        return {(topic, partition): SinkPosition(offset, topic_id) for topic, partition, offset, topic_id in rows}
+
+    def note_sink_positions(self, group: str, positions: Mapping[tuple[str, int], SinkPosition]) -> None:
+        """Note how far a group has committed, all of it or nothing. Raises ConnectError."""
+        try:
+            with self._database:
+                self._database.execute("BEGIN IMMEDIATE")
+                self._database.executemany(
+                    "INSERT OR REPLACE INTO sink_positions VALUES (?, ?, ?, ?, ?)",
+                    [(group, *place, *position) for place, position in positions.items()],
                 )
         except sqlite3.Error as error:
             raise ConnectError(f"the offset store {self._path} cannot be written: {error}") from error

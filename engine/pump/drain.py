@@ -49,10 +49,14 @@ class OffsetsPort(Protocol):
 class Drain:
     """The way of one pump to the end; made when it is asked for.
 
-    Raises ConnectError when the ends cannot be read, or the group has committed what lies beyond one.
+    Raises ConnectError when the ends cannot be read, or the group has committed what lies beyond one. waits: that is
+    no more than RetriableError, because the partition's owner will go on at the beginning.
     """
 
-    def __init__(self, offsets: OffsetsPort, parts: Partitions, topics: Sequence[str], timeout_seconds: float) -> None:
+    def __init__(
+        self, offsets: OffsetsPort, parts: Partitions, topics: Sequence[str], timeout_seconds: float, *, waits: bool
+    ) -> None:
+        self._waits = waits
         self._offsets = offsets
         self._parts = parts
         self._topics = topics
@@ -138,12 +142,14 @@ class Drain:
         """The ends of those partitions that have something to read, or had it and lost it unread."""
         borders = self._offsets.borders(places, self._timeout_seconds)
         committed = self._offsets.group_offsets(places, self._timeout_seconds)
-        beyond = [place for place in places if committed.get(place, 0) > borders[place][1]]
+        # Where own partitions go on was judged when they came (lost.py).
+        others = [place for place in places if place not in self._parts]
+        beyond = [place for place in others if committed.get(place, 0) > borders[place][1]]
         borders.update(self._offsets.borders(beyond, self._timeout_seconds))  # a member may have gone on in between
         for topic, partition in beyond:
             offset, (_, end) = committed[topic, partition], borders[topic, partition]
             if offset > end:
-                raise ConnectError(
+                raise (RetriableError if self._waits else ConnectError)(
                     f"topic {topic} partition {partition}: the offset to go on at is gone (the group has committed "
                     f"{offset}, the partition ends at {end}); the topic was truncated or made anew. "
                     "Reset the group's offsets to read what it has now"

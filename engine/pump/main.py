@@ -95,6 +95,7 @@ def make_sink_bank(
         clock,
         wait,
         sink.PumpAccount.of(spec, board, index),
+        OffsetStore(spec.store) if spec.store and not spec.is_embedded else None,
     )
     return PatientSinkPump(bank, side, row, clock, stopper, spec.timing.stop_timeout)
 

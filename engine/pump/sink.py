@@ -24,12 +24,13 @@ from typing import Protocol
 from engine.api.errors import ConnectError, RetriableError, UnreachableError
 from engine.clock import Clock
 from engine.config.line import LineSpec
-from engine.kafka.consumer import Member, Start
+from engine.kafka.consumer import Found, Member, Start
 from engine.kafka.fetched import Fetched
 from engine.ledger.sink import PumpAccount
 from engine.pump import framing
 from engine.pump.commits import Commits
 from engine.pump.drain import Drain
+from engine.pump.lost import LostRanges, Notes
 from engine.pump.partitions import Partitions
 from engine.pump.subscription import Subscriber
 from engine.shm import frame
@@ -53,6 +54,8 @@ ROOM_NS = 1_000_000_000
 BELL_SECONDS = 0.01
 #: How often the lag is looked up.
 LAG_NS = 500_000_000
+#: How often it is looked whether a topic is still the same one.
+REMADE_NS = 10_000_000_000
 #: Partitions in one message of a small ring, which takes 64 KiB with topic names of up to 249 bytes.
 PLACES_MAX = 200
 #: At the drain, a topic that is not there is looked for again, so often, so long: the news of it may be on its way.
@@ -66,6 +69,10 @@ class ConsumerPort(Protocol):
     def subscribe(self, topics: Sequence[str]) -> None: ...
     def fetch(self, seconds: float, records_max: int) -> Fetched | None: ...
     def take_ends(self) -> dict[Place, int]: ...
+    def take_gone(self) -> dict[Place, int]: ...
+    def find(self, offsets: Mapping[Place, int]) -> dict[Place, Found]: ...
+    def topic_ids(self, topics: Collection[str]) -> dict[str, str]: ...
+    def place(self, places: Collection[Place], offsets: Mapping[Place, int]) -> None: ...
     def pause(self, places: Iterable[Place]) -> None: ...
     def resume(self, places: Iterable[Place]) -> None: ...
     def seek(self, place: Place, offset: int) -> bool: ...
@@ -97,6 +104,7 @@ class SinkPumpBank:
         clock: Clock,
         wait: Callable[[float], object] | None = None,
         account: PumpAccount | None = None,
+        notes: Notes | None = None,
     ) -> None:
         """account: None: the ledger is switched off."""
         self._spec = spec
@@ -107,6 +115,9 @@ class SinkPumpBank:
         self._wait = wait or side.bell.wait
         self._parts = Partitions()
         self._consumer = make_consumer(self)
+        group = str(spec.kafka.get("group.id", ""))
+        self._lost = LostRanges(group, row, notes, passes=spec.passes_lost_ranges)
+        self._look_at_ns = clock.monotonic_ns() + REMADE_NS
         self._subscriber = Subscriber(spec.subscription, spec.kafka, self._consumer, spec.timing.broker_timeout)
         self._account = account
         self._commits = Commits(self._consumer, self._parts, row, spec.timing, account)
@@ -177,10 +188,14 @@ class SinkPumpBank:
         idle = self._turn(now_ns, patience)
         self._commits.step(now_ns)
         self._drain_step(now_ns)
+        self._look_for_remade(now_ns)
         self._report(now_ns)
         return idle
 
     # What the consumer calls, within `fetch`, `leave` and `close`.
+
+    def starts(self, found: Mapping[Place, Found]) -> Mapping[Place, Start]:
+        return self._lost.starts(found)
 
     def assigned(self, starts: Mapping[Place, Start]) -> None:
         for place, start in starts.items():
@@ -204,9 +219,13 @@ class SinkPumpBank:
             self._drain.flush_soon()
 
     def revoked(self, places: Sequence[Place]) -> None:
+        self._take_back(places)
+
+    def _take_back(self, places: Sequence[Place]) -> bool:
+        """Returns whether the task has let go of the partitions, which are given up in any case."""
         epochs = self._parts.last_epochs(places)
         if not epochs:
-            return
+            return True
         has_let_go = self._ask_back(epochs)
         if has_let_go:
             self._commits.commit_now()
@@ -217,6 +236,7 @@ class SinkPumpBank:
                 self._spec.timing.revocation_timeout,
             )
         self._give_up(places, is_flushed=has_let_go)
+        return has_let_go
 
     def lost(self, places: Sequence[Place]) -> None:
         epochs = self._parts.last_epochs(places)
@@ -251,6 +271,9 @@ class SinkPumpBank:
         elif fetched is not None:
             self._frame(fetched)
         self._parts.end(self._consumer.take_ends())
+        gone = self._consumer.take_gone()
+        if gone:
+            self._go_on(gone)
         self._write()
         return BELL_SECONDS if is_full else 0.0
 
@@ -286,6 +309,34 @@ class SinkPumpBank:
         for place, part in self._parts.items():
             if part.seek_to >= 0 and self._consumer.seek(place, part.seek_to):
                 part.seek_to = -1
+
+    # Records that are gone
+
+    def _look_for_remade(self, now_ns: int) -> None:
+        """A topic that was made anew and has grown beyond the position is fetched as if nothing had happened."""
+        if now_ns < self._look_at_ns or self._spec.is_embedded:
+            return
+        self._look_at_ns = now_ns + REMADE_NS
+        ids = self._consumer.topic_ids(self._lost.topics)
+        remade = {topic for topic, topic_id in ids.items() if self._lost.is_remade(topic, topic_id)}
+        gone = {place: part.position for place, part in self._parts.items() if place[0] in remade}
+        if gone:
+            self._go_on(gone)
+
+    def _go_on(self, gone: Mapping[Place, int]) -> None:
+        """Partitions that cannot be read from here: the task lets go of them, and gets them where they go on.
+
+        Raises ConnectError where that must not be.
+        """
+        mine = {place: offset for place, offset in gone.items() if place in self._parts}
+        if not mine:
+            return
+        offsets = self._lost.go_on(self._consumer.find(mine))
+        # What was put before is flushed and committed first; a task that does not let go commits it by its next flush.
+        has_let_go = self._take_back(list(offsets))
+        self.assigned({place: Start(offset, is_committed=not has_let_go) for place, offset in offsets.items()})
+        self._consumer.place(list(offsets), {place: part.position for place, part in self._parts.items()})
+        self._paused.clear()
 
     # What the task says
 
@@ -335,6 +386,7 @@ class SinkPumpBank:
             self._say(Revoke(self._revocation, epochs[begin : begin + PLACES_MAX], is_lost))
 
     def _give_up(self, places: Sequence[Place], *, is_flushed: bool) -> None:
+        self._lost.give_up(self._parts, places)
         self._commits.give_up(places, is_flushed=is_flushed)
         self._paused.difference_update(places)
 
@@ -365,7 +417,8 @@ class SinkPumpBank:
             return None
         topics = self._subscriber.topics
         try:
-            drain = Drain(self._consumer, self._parts, topics, self._spec.timing.broker_timeout)
+            timeout_seconds = self._spec.timing.broker_timeout
+            drain = Drain(self._consumer, self._parts, topics, timeout_seconds, waits=self._spec.passes_lost_ranges)
         except (RetriableError, UnreachableError) as error:
             logger.warning("looking for the end of all partitions: %s", error)
             return None
@@ -407,6 +460,7 @@ class SinkPumpBank:
             self._lag_at_ns = now_ns + LAG_NS
             self._row.set(Word.LAG, self._consumer.lag({place: part.reached for place, part in self._parts.items()}))
             self._subscriber.tick(now_ns)
+            self._lost.note(self._parts, now_ns)
 
     # Writing
 

@@ -1,12 +1,12 @@
 """The board: what every line is, does and counts, in memory that all processes map.
 
     header    rows in use, how the run goes
-    row 0     identity (text)  │ reason (text)  │ words
+    row 0     identity (text)  │ reason (text)  │ lost ranges (list)  │ words
     row 1     ...
 
 A row belongs to one task for the whole run, over all restarts of its line, so that
 counters go on where they were. Every word has one writer, told beside its name below;
-readers may look at any time. Text is written by the supervisor alone, length last.
+readers may look at any time. Text is written by the supervisor, lost ranges by the pump, length last.
 
 Counters per stage are totals of the run. Two of them meet in the question what may be
 repeated: a source's `produce` and `store`, a sink's `put` and `commit`. What was produced
@@ -30,6 +30,7 @@ __all__ = [
     "Board",
     "HeaderWord",
     "Identity",
+    "LostRange",
     "Measure",
     "Phase",
     "Row",
@@ -40,10 +41,12 @@ __all__ = [
     "board_bytes",
 ]
 
-ROW_BYTES = 4096
+ROW_BYTES = 8192
 IDENTITY_BYTES = 1024
 REASON_BYTES = 2048
-WORDS_AT = IDENTITY_BYTES + REASON_BYTES
+LOST_BYTES = 4096
+LOST_AT = IDENTITY_BYTES + REASON_BYTES
+WORDS_AT = LOST_AT + LOST_BYTES
 STAGE_WORDS_AT = 64
 MAGIC = 0x4D494C4C52414345  # "MILLRACE"
 
@@ -152,6 +155,8 @@ class Word(IntEnum):
     PUMP_DOUBLED = 45
     STORED_POLLED = 46  # sources: records polled, and of these dropped, that the stored offsets cover
     STORED_DROPPED = 47
+    LOST_RANGES = 40  # sinks: ranges of records that were gone before they were read; the row names the first of them
+    LOST_RECORDS = 41  # sinks: records in those ranges, where both ends are known
 
 
 class Identity(Struct, frozen=True):
@@ -161,6 +166,24 @@ class Identity(Struct, frozen=True):
     task: int
     type: str  # "source" or "sink"
     plugin: str  # the connector's class, as configured
+
+
+class LostRange(Struct, frozen=True, array_like=True):
+    """Offsets of one partition that a sink can never read."""
+
+    topic: str
+    partition: int
+    first: int  # the offset to go on at, or where the log ends before it
+    last: int | None  # None: nobody knows
+    cause: str  # "deleted", "truncated", "remade" (the topic), "forgotten" (the offset, by the group)
+
+    @property
+    def records(self) -> int:
+        """Offsets in it, at most so many records; 0: not known, or none."""
+        return 0 if self.last is None else max(0, self.last - self.first + 1)
+
+
+_LOST = msgspec.msgpack.Decoder(list[LostRange])
 
 
 def board_bytes(rows_max: int) -> int:
@@ -173,7 +196,8 @@ class Row:
 
     def __init__(self, memory: memoryview) -> None:
         self._identity = memory[:IDENTITY_BYTES]
-        self._reason = memory[IDENTITY_BYTES:WORDS_AT]
+        self._reason = memory[IDENTITY_BYTES:LOST_AT]
+        self._lost = memory[LOST_AT:WORDS_AT]
         self.words = segment.words(memory[WORDS_AT:ROW_BYTES])
 
     @property
@@ -202,6 +226,22 @@ class Row:
         self._reason[:2] = b"\0\0"
         self._reason[2 : 2 + len(encoded)] = encoded
         self._reason[:2] = len(encoded).to_bytes(2, "little")
+
+    @property
+    def lost_ranges(self) -> list[LostRange]:
+        """The first lost ranges of this run, as many as the row takes; `LOST_RANGES` counts them all."""
+        size = int.from_bytes(self._lost[:2], "little")
+        return _LOST.decode(self._lost[2 : 2 + size]) if size else []
+
+    def add_lost(self, lost: LostRange) -> None:
+        """Count a lost range, and name it if there is room (pump)."""
+        self.set(Word.LOST_RANGES, self.get(Word.LOST_RANGES) + 1)
+        self.set(Word.LOST_RECORDS, self.get(Word.LOST_RECORDS) + lost.records)
+        encoded = msgspec.msgpack.encode([*self.lost_ranges, lost])
+        if len(encoded) <= LOST_BYTES - 2:
+            self._lost[:2] = b"\0\0"
+            self._lost[2 : 2 + len(encoded)] = encoded
+            self._lost[:2] = len(encoded).to_bytes(2, "little")
 
     def get(self, word: Word) -> int:
         """The value of a word now."""

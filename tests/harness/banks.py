@@ -28,6 +28,7 @@ from engine.kafka.consumer import Member
 from engine.ledger import sink, source
 from engine.ledger.entries import ledger_bytes
 from engine.pump.delivery import Delivery
+from engine.pump.lost import Notes
 from engine.pump.sink import ConsumerPort, SinkPumpBank
 from engine.pump.source import SourcePumpBank, StorePort
 from engine.shm import segment
@@ -143,8 +144,10 @@ class SinkBanks:
         clock: Clock,
         wait: Callable[[float], object] | None = None,
         chain: Sequence[Transform] = (),
+        notes: Notes | None = None,
     ) -> None:
         """wait: what happens while a revocation waits for the task; None: the task steps."""
+        self._notes = notes
         self._spec = spec
         self._chain = chain
         self._make_consumer = make_consumer
@@ -185,6 +188,7 @@ class SinkBanks:
             self._clock,
             self._wait,
             sink.PumpAccount.of(self._spec, board, 0),
+            self._notes,
         )
 
     def step(self, patience: float = 0.0) -> None:

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from engine.api.errors import ConnectError, RetriableError, UnreachableError
-from engine.kafka.consumer import Member, Start
+from engine.kafka.consumer import Found, Member, Start
 from engine.kafka.fetched import TORN, Fetched, Slice
 from tests.harness.claims import claim
 from tests.harness.fake_kafka import FakeKafka, Headers
@@ -86,6 +86,18 @@ class FakeConsumer:
     def take_ends(self) -> dict[Place, int]:
         ends, self._ends = self._ends, {}
         return ends
+
+    def take_gone(self) -> dict[Place, int]:
+        return {}
+
+    def find(self, offsets: Mapping[Place, int]) -> dict[Place, Found]:
+        raise AssertionError("nothing is gone that would not have been an error")
+
+    def topic_ids(self, topics: Collection[str]) -> dict[str, str]:
+        return {}
+
+    def place(self, places: Collection[Place], offsets: Mapping[Place, int]) -> None:
+        raise AssertionError("no partition goes on elsewhere")
 
     def pause(self, places: Iterable[Place]) -> None:
         for place in places:

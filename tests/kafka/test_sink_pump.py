@@ -4,107 +4,30 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[attr-defined]  # exported unsaid
 
 from engine.api.errors import ConnectError, RecordTooLargeError
-from engine.clock import SystemClock
 from engine.config.line import Subscription, Timing
-from engine.kafka.consumer import GroupConsumer
-from engine.shm.board import Measure, Phase, Stage, Target, Word
+from engine.shm.board import Measure, Stage, Target
 from tests.harness import topics
-from tests.harness.banks import CollectingSink, SinkBanks, line_spec, values_by_partition
+from tests.harness.banks import CollectingSink, values_by_partition
 from tests.harness.kafka import KafkaServer, UserKafka
+from tests.harness.sinks import BROKER_S, Sinks, has_partitions, numbers
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 Kafka = KafkaServer | UserKafka
-LIMIT_S = 30.0
-BROKER_S = 10.0
-
-
-class Sinks:
-    """Tasks of one sink, all stepped in turn by this process."""
-
-    def __init__(self, bootstrap: str) -> None:
-        self.bootstrap = bootstrap
-        self.group = f"connect-{uuid.uuid4().hex[:8]}"
-        self.lines: list[SinkBanks] = []
-        self.records: list[tuple[str, int, int, bytes | None]] = []
-
-    def add(self, *topics: str, settings: dict[str, Any] | None = None, **more: Any) -> SinkBanks:
-        task = len(self.lines)
-        kafka = {
-            "bootstrap.servers": self.bootstrap,
-            "group.id": self.group,
-            "group.instance.id": f"{self.group}-{more.pop('member', task)}",
-            "fetch.queue.backoff.ms": 5,
-            "heartbeat.interval.ms": 500,
-            "isolation.level": "read_uncommitted",
-            "partition.assignment.strategy": "range",
-            **(settings or {}),
-        }
-        spec = line_spec(
-            "sink",
-            **{
-                "task": task,
-                "kafka": kafka,
-                "subscription": Subscription(topics=topics),
-                "timing": Timing(commit_interval=0.2, broker_timeout=BROKER_S, revocation_timeout=5.0),
-                "ring_bytes": 1024 * 1024,
-                **more,
-            },
-        )
-        line = SinkBanks(
-            spec,
-            lambda member: GroupConsumer(spec.kafka, member, spec.start_at, BROKER_S),
-            lambda: CollectingSink(self.records),
-            SystemClock(),
-        )
-        self.lines.append(line)
-        line.start()
-        return line
-
-    def until(self, is_so: Callable[[], bool], what: str, limit_s: float = LIMIT_S) -> float:
-        """Step all lines until something is so; returns how long (seconds) it took."""
-        begin = time.monotonic()
-        while not is_so():
-            assert time.monotonic() - begin < limit_s, f"not within {limit_s} s: {what}"
-            for line in self.lines:
-                line.step(0.005)
-        return time.monotonic() - begin
-
-    def drain(self) -> None:
-        for line in self.lines:
-            line.memory.aim(Target.DRAIN)
-        self.until(lambda: all(line.row.get(Word.PUMP_PHASE) == Phase.COMPLETE for line in self.lines), "complete")
-
-    def remove(self, line: SinkBanks, *, leave: bool) -> None:
-        self.lines.remove(line)
-        line.stop(leave=leave)
-
-    def offsets(self) -> dict[tuple[str, int], int]:
-        return topics.group_offsets(self.bootstrap, self.group)
 
 
 @pytest.fixture
 def sinks(kafka: Kafka) -> Iterator[Sinks]:
     tasks = Sinks(kafka.bootstrap)
     yield tasks
-    for line in tasks.lines:
-        line.pump.stop(leave=True)
-
-
-def numbers(count: int) -> list[bytes]:
-    return [b"%d" % number for number in range(count)]
-
-
-def has_partitions(line: SinkBanks, count: int) -> Callable[[], bool]:
-    return lambda: len(line.task.assignment()) == count
+    tasks.close()
 
 
 def test_all_there_is_comes_out_once_in_order_and_is_committed(sinks: Sinks, topic: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from engine.exits import ExitCode
 from engine.quantities import bytes_text, seconds_text
 from engine.report import as_json, as_text, make_report
-from engine.shm.board import Board, HeaderWord, Identity, Stage, State, Word
+from engine.shm.board import Board, HeaderWord, Identity, LostRange, Stage, State, Word
 from tests.unit.metrics.boards import STARTED_NS, filled_board, new_board
 
 PAGE = Path(__file__).parents[2] / "docs" / "report.md"
@@ -150,3 +150,21 @@ def test_bytes_are_told_in_the_unit_that_fits(size: float, text: str) -> None:
 )
 def test_lengths_of_time_are_told_in_two_units(seconds: float, text: str) -> None:
     assert seconds_text(seconds) == text
+
+
+def test_lost_ranges_are_named_until_the_row_is_full_and_all_are_counted() -> None:
+    _, board = filled_board(source_records=1000, sink_records=900)
+    row = next(row for row in board.rows() if row.identity.type == "sink")
+    for partition in range(500):
+        row.add_lost(LostRange("t" * 100, partition, 10, 19, "deleted"))
+    row.add_lost(LostRange("t", 0, 10, None, "remade"))
+    assert row.get(Word.LOST_RECORDS) == 5_000
+    report = make_report(ended(board), ExitCode.FAILED)
+    (task,) = next(of for of in report.connectors if of.type == "sink").tasks
+    assert task.lost_ranges_count == 501
+    named = len(task.lost_ranges)
+    assert 20 < named < 501
+    assert task.lost_ranges[0].partition == 0
+    lines = as_text(report).splitlines()
+    assert f"copy/0 lost: topic {'t' * 100} partition 0, offsets 10 to 19 (deleted)" in lines
+    assert f"copy/0 lost: {501 - named} more ranges; the log names them" in lines
