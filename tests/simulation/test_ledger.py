@@ -1,0 +1,552 @@
+"""The ledger adds up whoever dies, tells what is repeated, and names a record deleted or doubled at any border.
+
+Used by: nobody. The schedules are those of test_sink_line.py and test_source_line.py.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from engine.api.record import SinkRecord, SourceRecord
+from engine.api.task import SourceTask
+from engine.api.transform import Transform
+from engine.bank import step
+from engine.config.line import Subscription, Timing
+from engine.kafka.consumer import Member
+from engine.ledger.entries import Ledger
+from engine.ledger.errors import LedgerError
+from engine.ledger.reckoning import findings
+from engine.pump import delivery as pump_delivery
+from engine.pump import framing
+from engine.pump.delivery import Delivery, Sent
+from engine.pump.partitions import Partitions
+from engine.report import TaskReport, make_report
+from engine.shm import frame
+from engine.shm.board import Phase, State, Target, Word
+from engine.shm.ring import RingWriter
+from engine.stages import convert, outgoing
+from engine.task import sink as task_sink
+from engine.task import source as task_source
+from tests.harness.banks import CollectingSink, LineMemory, SinkBanks, SourceBanks, VirtualClock, has_ledger, line_spec
+from tests.harness.fake_consumer import FakeConsumer
+from tests.harness.fake_kafka import Delivered, FakeKafka, FakeProducer, Unkindness
+from tests.simulation import test_sink_line, test_source_line
+from tests.simulation.seeds import seeds
+
+pytestmark = pytest.mark.skipif(not has_ledger(), reason="MILLRACE_LEDGER=off")
+
+RECORDS = 40
+STEPS_MAX = 2_000
+#: The frame that the ring loses or doubles: neither the first nor the last.
+NUMBER = 17
+
+
+def reported(memory: LineMemory) -> TaskReport:
+    """The report of the line's one task, which is done."""
+    if memory.row.get(Word.STATE) != State.FAILED:
+        memory.row.set(Word.STATE, State.DONE)
+    ledger = Ledger(memory.ledger, memory.board)
+    assert findings(memory.board, ledger) == []
+    return make_report(memory.board, ledger=ledger).connectors[0].tasks[0]
+
+
+@pytest.mark.parametrize("seed", seeds())
+def test_a_sinks_ledger_adds_up_and_knows_what_was_put_again(seed: int) -> None:
+    line = test_sink_line.Line(seed)
+    line.run()
+    told = reported(line.banks.memory).ledger
+    assert told is not None
+    assert (told.lost, told.doubled) == (0, 0)
+    ours = len(line.outside.put) - line.others
+    repeats = sum(count - 1 for count in Counter(line.outside.put).values())
+    assert told.records_out + told.dropped + told.repeated >= ours
+    if not line.others and not line.has_sought:
+        assert told.records_in == told.records_out + told.dropped
+        assert repeats <= told.repeated <= line.banks.row.may_be_repeated()
+
+
+@pytest.mark.parametrize("seed", seeds())
+def test_a_sources_ledger_adds_up_over_all_lives(seed: int) -> None:
+    line = test_source_line.Line(seed)
+    line.kafka.unkind = Unkindness(crash=line.rng.choice((0.0, 0.002, 0.01)), lose=line.rng.choice((0.0, 0.05)))
+    line.run()
+    if line.failure is not None:
+        return  # told by test_source_line.py
+    told = reported(line.banks.memory).ledger
+    assert told is not None
+    assert told.records_in == line.total
+    assert told.dropped == len(line.dropped)
+    assert told.records_out == line.total - len(line.dropped)
+    assert (told.lost, told.doubled, told.left) == (0, 0, 0)
+    repeats = len(line.kafka.values()) - told.records_out
+    assert told.repeated <= repeats
+
+
+# A record that is deleted or doubled
+
+Patch = Callable[[pytest.MonkeyPatch], None]
+
+
+def without(records: Sequence[Any]) -> list[Any]:
+    middle = len(records) // 2
+    return [*records[:middle], *records[middle + 1 :]]
+
+
+def twice(records: Sequence[Any]) -> list[Any]:
+    middle = len(records) // 2
+    return [*records[: middle + 1], *records[middle:]]
+
+
+def once(change: Callable[..., Any], otherwise: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that goes wrong at its first call with something in it, and is right from then on."""
+    left = [1]
+
+    def call(*given: Any, **named: Any) -> Any:
+        if left[0]:
+            left[0] = 0
+            return change(*given, **named)
+        return otherwise(*given, **named)
+
+    return call
+
+
+class Same(Transform):
+    """Changes nothing; with it the records go the way through transforms."""
+
+    def apply(self, record: Any) -> Any:
+        return record
+
+
+class SinkRig:
+    """A sink of one partition with RECORDS records, all fetched at once."""
+
+    def __init__(self, chain: Sequence[Transform] = ()) -> None:
+        self.kafka = FakeKafka(random.Random(1), VirtualClock(), partitions=1)
+        for number in range(RECORDS):
+            self.kafka.store(("numbers", 0), b"%d" % number)
+        spec = line_spec(
+            "sink",
+            subscription=Subscription(topics=("numbers",)),
+            is_bulk=True,
+            timing=Timing(commit_interval=0.01, retry_backoff=0.01, commit_timeout=0.5),
+        )
+        self.put: list[tuple[str, int, int, bytes | None]] = []
+        self.banks = SinkBanks(spec, self._join, lambda: CollectingSink(self.put), self.kafka.clock, chain=chain)
+
+    def _join(self, member: Member) -> FakeConsumer:
+        consumer = FakeConsumer(self.kafka, member, ("numbers",))
+        consumer.decide([("numbers", 0)])
+        return consumer
+
+    def run(self) -> Exception | None:
+        """Until it is complete or has failed; returns why."""
+        self.banks.start()
+        self.banks.memory.aim(Target.DRAIN)
+        for _ in range(STEPS_MAX):
+            self.kafka.clock.advance(0.005)
+            for bank in (Pump(self.banks), self.banks.task):
+                if not bank.is_over:
+                    step(bank)  # type: ignore[arg-type]  # the pump is stepped with patience
+                if bank.failure is not None:
+                    return bank.failure
+            if self.banks.row.get(Word.PUMP_PHASE) == Phase.COMPLETE:
+                return None
+        raise AssertionError("no end")
+
+
+class Pump:
+    """A sink's pump, stepped without patience."""
+
+    def __init__(self, banks: SinkBanks) -> None:
+        self._bank = banks.pump
+
+    @property
+    def is_over(self) -> bool:
+        return self._bank.is_over
+
+    @property
+    def failure(self) -> Exception | None:
+        return self._bank.failure
+
+    def step(self) -> float:
+        return self._bank.step(0.0)
+
+    def fail(self, error: Exception) -> None:
+        self._bank.fail(error)
+
+
+def framing_changes(change: Callable[[Sequence[Any]], list[Any]]) -> Patch:
+    """What is framed has other records than what was fetched."""
+
+    def patch(monkeypatch: pytest.MonkeyPatch) -> None:
+        right = framing.encoded
+
+        def wrong(whole: Any, limit_bytes: int) -> Any:
+            for part in change([framing._cut(whole, index, index + 1) for index in range(len(whole.values))]):
+                yield from right(part, limit_bytes)
+
+        monkeypatch.setattr(framing, "encoded", once(wrong, right))
+
+    return patch
+
+
+def ring_swallows(monkeypatch: pytest.MonkeyPatch) -> None:
+    in_pieces(monkeypatch)
+    monkeypatch.setattr(RingWriter, "write", nth(NUMBER, lambda ring, frame, right: True))
+
+
+def ring_doubles(monkeypatch: pytest.MonkeyPatch) -> None:
+    in_pieces(monkeypatch)
+    monkeypatch.setattr(
+        RingWriter, "write", nth(NUMBER, lambda ring, frame, right: right(ring, frame) and right(ring, frame))
+    )
+
+
+def in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every record in a frame of its own."""
+    right = framing.encoded
+
+    def each(whole: Any, limit_bytes: int) -> Any:
+        for index in range(len(whole.values)):
+            yield from right(framing._cut(whole, index, index + 1), limit_bytes)
+
+    monkeypatch.setattr(framing, "encoded", each)
+
+
+def nth(number: int, wrong: Callable[..., bool]) -> Callable[..., bool]:
+    """`RingWriter.write`, wrong for one frame."""
+    right = RingWriter.write
+    seen = [0]
+
+    def write(ring: RingWriter, frame: bytes) -> bool:
+        seen[0] += 1
+        return wrong(ring, frame, right) if seen[0] == number else right(ring, frame)
+
+    return write
+
+
+def conversion_changes(change: Callable[[Sequence[Any]], list[Any]]) -> Patch:
+    def patch(monkeypatch: pytest.MonkeyPatch) -> None:
+        right = convert.decode
+
+        def wrong(*given: Any) -> Any:
+            batch, failed = right(*given)
+            batch.values = change(list(batch.values))
+            return batch, failed
+
+        monkeypatch.setattr(convert, "decode", once(wrong, right))
+
+    return patch
+
+
+def chain_changes(room: Any, change: Callable[[Sequence[Any]], list[Any]]) -> Patch:
+    def patch(monkeypatch: pytest.MonkeyPatch) -> None:
+        right = room.transform
+
+        def wrong(*given: Any) -> Any:
+            done = right(*given)
+            return done._replace(records=change(done.records))
+
+        monkeypatch.setattr(room, "transform", once(wrong, right))
+
+    return patch
+
+
+def put_changes(change: Callable[[Sequence[SinkRecord]], list[SinkRecord]]) -> Patch:
+    def patch(monkeypatch: pytest.MonkeyPatch) -> None:
+        right = convert.TransformedBatch
+        monkeypatch.setattr(task_sink, "TransformedBatch", once(lambda records: right(change(records)), right))
+
+    return patch
+
+
+def flush_goes_too_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = frame.Position
+
+    def wrong(topic: str, partition: int, epoch: int, offset: int) -> Any:
+        return right(topic, partition, epoch, offset + 1)
+
+    monkeypatch.setattr(task_sink, "Position", wrong)
+
+
+def commit_goes_too_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = Partitions.due
+    monkeypatch.setattr(Partitions, "due", lambda parts: {place: end + 1 for place, end in right(parts).items()})
+
+
+SINK_FAULTS: Mapping[str, tuple[Patch, str, tuple[int, int]]] = {
+    "deleted between fetched and consumed": (framing_changes(without), "between fetched and consumed", (1, 0)),
+    "doubled between fetched and consumed": (framing_changes(twice), "between fetched and consumed", (0, 1)),
+    "deleted in the ring": (ring_swallows, "between consumed and put", (1, 0)),
+    "doubled in the ring": (ring_doubles, "between consumed and put", (0, 1)),
+    "deleted by the converter": (conversion_changes(without), "between consumed and converted", (1, 0)),
+    "doubled by the converter": (conversion_changes(twice), "between consumed and converted", (0, 1)),
+    "deleted by the chain": (chain_changes(task_sink, without), "between converted and transformed", (1, 0)),
+    "doubled by the chain": (chain_changes(task_sink, twice), "between converted and transformed", (0, 1)),
+    "deleted before put": (put_changes(without), "between transformed and put", (1, 0)),
+    "doubled before put": (put_changes(twice), "between transformed and put", (0, 1)),
+    "flushed too far": (flush_goes_too_far, "between put and flushed", (0, 1)),
+    "committed too far": (commit_goes_too_far, "between flushed and committed", (0, 1)),
+}
+
+
+@pytest.mark.parametrize("fault", SINK_FAULTS)
+def test_a_record_deleted_or_doubled_at_any_border_of_a_sink_is_named(
+    fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patch, border, (missing, doubled) = SINK_FAULTS[fault]
+    rig = SinkRig([Same()])
+    patch(monkeypatch)
+    failure = rig.run()
+    assert isinstance(failure, LedgerError), failure
+    assert border in str(failure)
+    assert "topic numbers, partition 0" in str(failure)
+    rig.banks.row.set(Word.STATE, State.FAILED)
+    rig.banks.row.reason = str(failure)
+    told = reported(rig.banks.memory)
+    assert told.ledger is not None
+    assert (told.ledger.lost, told.ledger.doubled) == (missing, doubled)
+    assert border in told.reason
+    if border != "between flushed and committed":
+        assert rig.kafka.group.get(("numbers", 0), 0) <= RECORDS - missing
+
+
+class Numbers(SourceTask):
+    """RECORDS records of one topic in one poll."""
+
+    def start(self, config: object) -> None:
+        self._is_over = False
+
+    def poll(self) -> Any:
+        if self._is_over:
+            self.context.end()
+            return None
+        self._is_over = True
+        return [
+            SourceRecord(
+                topic="numbers",
+                value=b"%d" % number,
+                partition=0,
+                source_partition={"of": "numbers"},
+                source_offset={"next": number + 1},
+            )
+            for number in range(RECORDS)
+        ]
+
+
+class SourceRig:
+    """A source of RECORDS records for one partition."""
+
+    def __init__(self, chain: Sequence[Transform] = ()) -> None:
+        self.kafka = FakeKafka(random.Random(1), VirtualClock(), partitions=1)
+        self.stored: dict[bytes, bytes] = {}
+        make_delivery = partial(
+            Delivery,
+            partial(FakeProducer, self.kafka),
+            {},
+            wants_each=False,
+            timeout_seconds=1.0,
+            now_ns=self.kafka.clock.monotonic_ns,
+        )
+        spec = line_spec("source", is_bulk=True, timing=Timing(commit_interval=0.01))
+        self.banks = SourceBanks(spec, make_delivery, self, Numbers, self.kafka.clock, chain)
+
+    def write(self, connector: str, offsets: Any) -> None:
+        self.stored.update(offsets)
+
+    def run(self) -> Exception | None:
+        """Until both banks are over, or one has failed; returns why."""
+        self.banks.start()
+        for _ in range(STEPS_MAX):
+            self.kafka.clock.advance(0.005)
+            for bank in (self.banks.task, self.banks.pump):
+                if not bank.is_over:
+                    step(bank)
+                if bank.failure is not None:
+                    return bank.failure
+            if self.banks.task.is_over and self.banks.pump.is_over:
+                return None
+        raise AssertionError("no end")
+
+
+def gathering_changes(change: Callable[[Sequence[Any]], list[Any]]) -> Patch:
+    def patch(monkeypatch: pytest.MonkeyPatch) -> None:
+        right = outgoing.gather
+        monkeypatch.setattr(outgoing, "gather", once(lambda polled: right(change(polled)), right))
+
+    return patch
+
+
+def encoding_changes(change: Callable[[Sequence[Any]], list[Any]]) -> Patch:
+    def patch(monkeypatch: pytest.MonkeyPatch) -> None:
+        right = convert.encode
+
+        def wrong(*given: Any) -> Any:
+            columns = right(*given)
+            return columns._replace(values=change(columns.values))
+
+        monkeypatch.setattr(convert, "encode", once(wrong, right))
+
+    return patch
+
+
+def splitting_changes(change: Callable[[Sequence[Any]], list[Any]]) -> Patch:
+    def patch(monkeypatch: pytest.MonkeyPatch) -> None:
+        right = task_source.SourceTaskBank._split
+
+        def wrong(bank: Any, columns: Any, *more: Any) -> int:
+            changed = tuple(change(column) if isinstance(column, list) else column for column in columns)
+            return right(bank, changed, *more)
+
+        monkeypatch.setattr(task_source.SourceTaskBank, "_split", once(wrong, right))
+
+    return patch
+
+
+def frames_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every record in a frame of its own."""
+    right = task_source.SourceTaskBank._split
+
+    def each(bank: Any, columns: Any, size: int, headers_size: int, offsets: Any) -> int:
+        count = len(columns[1])
+        for index in range(count):
+            piece = tuple(part[index : index + 1] if isinstance(part, list) else part for part in columns)
+            right(bank, piece, size // count, 0, offsets if index == count - 1 else [])
+        return count
+
+    monkeypatch.setattr(task_source.SourceTaskBank, "_split", each)
+
+
+def source_ring_swallows(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames_of_one(monkeypatch)
+    monkeypatch.setattr(RingWriter, "write", nth(NUMBER, lambda ring, frame, right: True))
+
+
+def source_ring_doubles(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames_of_one(monkeypatch)
+    monkeypatch.setattr(
+        RingWriter, "write", nth(NUMBER, lambda ring, frame, right: right(ring, frame) and right(ring, frame))
+    )
+
+
+def producing_changes(change: Callable[[Sequence[Any]], list[Any]]) -> Patch:
+    def patch(monkeypatch: pytest.MonkeyPatch) -> None:
+        right = pump_delivery._messages
+
+        def wrong(values: Any, keys: Any) -> Any:
+            return change(right(values, keys))
+
+        monkeypatch.setattr(pump_delivery, "_messages", once(wrong, right))
+        # As many as there are partitions named, else the pump notices before the ledger.
+        monkeypatch.setattr(pump_delivery, "zip", lambda *columns, strict: zip(*columns, strict=False), raising=False)
+
+    return patch
+
+
+def kafka_has_one_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kafka answers for all, and its offset grows by one less at the second frame."""
+    frames_of_five(monkeypatch)
+    right = Sent.group_arrived
+
+    def wrong(sent: Sent, count: int, error: Any, message: Any) -> None:
+        late = int(sent.frame.sequence > 0)
+        lower: Any = Delivered(message.partition(), message.offset() - late)
+        right(sent, count, error, lower)
+
+    monkeypatch.setattr(Sent, "group_arrived", wrong)
+
+
+def frames_of_five(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = outgoing.gather
+
+    def gather(polled: Any) -> Any:
+        (whole,) = right(polled)
+        assert whole.partitions is not None
+        return [
+            replace(
+                whole,
+                first=begin,
+                values=whole.values[begin : begin + 5],
+                value_schemas=whole.value_schemas[begin : begin + 5],
+                partitions=whole.partitions[begin : begin + 5],
+            )
+            for begin in range(0, len(whole.values), 5)
+        ]
+
+    monkeypatch.setattr(outgoing, "gather", gather)
+
+
+def answers_come_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = Sent.arrived
+
+    def wrong(sent: Sent, error: Any, message: Any) -> None:
+        right(sent, error, message)
+        right(sent, error, message)
+
+    monkeypatch.setattr(Sent, "arrived", wrong)
+
+
+SOURCE_FAULTS: Mapping[str, tuple[Patch, str, tuple[int, int]]] = {
+    "deleted by the chain": (chain_changes(task_source, without), "between polled and transformed", (1, 0)),
+    "doubled by the chain": (chain_changes(task_source, twice), "between polled and transformed", (0, 1)),
+    "deleted before the converter": (gathering_changes(without), "between transformed and converted", (1, 0)),
+    "doubled before the converter": (gathering_changes(twice), "between transformed and converted", (0, 1)),
+    "deleted by the converter": (encoding_changes(without), "between transformed and converted", (1, 0)),
+    "doubled by the converter": (encoding_changes(twice), "between transformed and converted", (0, 1)),
+    "deleted before the frames": (splitting_changes(without), "between converted and in frames", (1, 0)),
+    "doubled before the frames": (splitting_changes(twice), "between converted and in frames", (0, 1)),
+    "deleted in the ring": (source_ring_swallows, "between converted and produced", (1, 0)),
+    "doubled in the ring": (source_ring_doubles, "between converted and produced", (0, 1)),
+    "deleted before Kafka's client": (producing_changes(without), "between converted and produced", (1, 0)),
+    "fewer in Kafka than acknowledged": (kafka_has_one_less, "between produced and acknowledged", (1, 0)),
+    "acknowledged twice": (answers_come_twice, "between produced and acknowledged", (0, 1)),
+}
+
+
+@pytest.mark.parametrize("fault", SOURCE_FAULTS)
+def test_a_record_deleted_or_doubled_at_any_border_of_a_source_is_named(
+    fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patch, border, (missing, doubled) = SOURCE_FAULTS[fault]
+    rig = SourceRig([Same()])
+    patch(monkeypatch)
+    failure = rig.run()
+    assert isinstance(failure, LedgerError), failure
+    assert border in str(failure)
+    assert "topic numbers" in str(failure)
+    rig.banks.row.set(Word.STATE, State.FAILED)
+    rig.banks.row.reason = str(failure)
+    told = reported(rig.banks.memory)
+    assert told.ledger is not None
+    assert (told.ledger.lost, told.ledger.doubled) == (missing, doubled)
+    assert border in told.reason
+
+
+def test_a_rig_in_which_nothing_goes_wrong_is_done() -> None:
+    for rig in (SinkRig([Same()]), SinkRig(), SourceRig([Same()]), SourceRig()):
+        assert rig.run() is None
+        told = reported(rig.banks.memory).ledger
+        assert told is not None
+        assert (told.records_in, told.records_out, told.lost) == (RECORDS, RECORDS, 0)
+
+
+def test_a_frame_that_was_changed_in_the_ring_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = SourceRig()
+    right = RingWriter.write
+
+    def wrong(ring: RingWriter, frame: bytes) -> bool:
+        done = right(ring, frame)
+        ring._data[20] ^= 1
+        return done
+
+    monkeypatch.setattr(RingWriter, "write", wrong)
+    failure = rig.run()
+    assert "is not what was written" in str(failure)
+    assert rig.stored == {}
