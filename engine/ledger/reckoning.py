@@ -114,9 +114,7 @@ def _source_figures(row: Row) -> tuple[int, int, int, int]:
     """In, dropped, out, repeated. What a restart has polled again counts once; what Kafka has twice is repeated."""
     came = row.measured(Stage.POLL, Measure.RECORDS) - row.get(Word.AGAIN_POLLED)
     dropped = row.get(Word.DROPPED) - row.get(Word.AGAIN_DROPPED)
-    stored = row.measured(Stage.STORE, Measure.RECORDS)
-    again = row.measured(Stage.ACKNOWLEDGE, Measure.RECORDS) - stored
-    return came, dropped, stored, max(0, min(again, row.get(Word.WRITTEN_OFF)))
+    return came, dropped, row.measured(Stage.STORE, Measure.RECORDS), row.was_repeated()
 
 
 def _source_finding(row: Row, index: int, ledger: Ledger, connector: str) -> str:

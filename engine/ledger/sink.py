@@ -88,14 +88,17 @@ class _Account:
         self._kept[place] = kept
         return kept
 
-    def _tally(self, run: Run, dropped: int = 0) -> None:
+    def _tally(self, run: Run, dropped: int = 0) -> int:
+        """Count a run; returns how many of its records were met before."""
         kept = self._kept.get((run.topic, run.partition))
         if kept is None:
-            return
+            return 0
+        again = kept.tally.again
         kept.tally.take(run.first_offset, run.last_offset, run.count, run.offsets, dropped)
         if kept.entry.is_rest:
             kept.tally.high = 0
         kept.entry.write(self.side, kept.tally)
+        return kept.tally.again - again
 
     def _course(self, place: Place, epoch: int) -> Course:
         course = self._courses.get(place)
@@ -251,7 +254,7 @@ class TaskAccount(_Account):
         """So many records are handed to the connector. origins: as for `transformed`; None: nothing was dropped."""
         count = sum(run.count for run in runs) if origins is None else len(origins)
         self._same("between transformed and put", runs, count, records)
-        at = dropped_all = 0
+        at = again = dropped_all = 0
         for run in runs:
             dropped = 0
             if origins is not None:
@@ -259,7 +262,9 @@ class TaskAccount(_Account):
                 dropped = run.count - kept
             at += run.count
             dropped_all += dropped
-            self._tally(run, dropped)
+            again += self._tally(run, dropped)
+        if again:
+            self._row.set(Word.REPEATED, self._row.get(Word.REPEATED) + again)
         if dropped_all:
             self._row.set(Word.DROPPED, self._row.get(Word.DROPPED) + dropped_all)
 

@@ -170,6 +170,31 @@ TASK_METRICS = (
         lambda task: _plain(task.row.may_be_repeated()),
     ),
     Metric(
+        "millrace_task_repeated_records_total",
+        "counter",
+        "Records that were done twice for sure: in Kafka before a restart and sent again, or handed to the connector "
+        "again.",
+        lambda task: _plain(task.row.was_repeated()),
+    ),
+    Metric(
+        "millrace_task_dropped_records_total",
+        "counter",
+        "Records that transforms let go. What is done again after a restart counts again.",
+        _word(Word.DROPPED),
+    ),
+    Metric(
+        "millrace_task_ledger_missing_records_total",
+        "counter",
+        "Records that the ledger missed at a border; the task has failed there.",
+        lambda task: _plain(task.get(Word.TASK_MISSING) + task.get(Word.PUMP_MISSING)),
+    ),
+    Metric(
+        "millrace_task_ledger_doubled_records_total",
+        "counter",
+        "Records that the ledger found twice at a border; the task has failed there.",
+        lambda task: _plain(task.get(Word.TASK_DOUBLED) + task.get(Word.PUMP_DOUBLED)),
+    ),
+    Metric(
         "millrace_task_given_up_records_total",
         "counter",
         "Records that were put and may be done again, because their partitions went to another member before they "

@@ -142,6 +142,7 @@ class Word(IntEnum):
     TASK_MISSING = 24  # records that the ledger misses at a border of this bank
     TASK_DOUBLED = 25  # and those that are there twice
     DROPPED = 26  # records that transforms let go, over all lives
+    REPEATED = 27  # sinks: records that were handed to the connector again
     # by the pump
     PUMP_PHASE = 32
     PUMP_BEAT_NS = 33
@@ -268,6 +269,13 @@ class Row:
     def reach(self, stage: Stage, records: int) -> None:
         """Set a stage's record count, where it follows another's count (the stage's one writer)."""
         self.words[STAGE_WORDS_AT + 4 * stage] = records
+
+    def was_repeated(self) -> int:
+        """Records that were done twice for sure: acknowledged before a restart and sent again, or put again."""
+        if self.identity.type != "source":
+            return self.get(Word.REPEATED)
+        again = self.measured(Stage.ACKNOWLEDGE, Measure.RECORDS) - self.measured(Stage.STORE, Measure.RECORDS)
+        return max(0, min(again, self.get(Word.WRITTEN_OFF)))
 
     def may_be_repeated(self) -> int:
         """Upper bound of the records that were or will be done twice, as it stands now."""
