@@ -29,6 +29,7 @@ from engine.control import main as control
 from engine.control.listen import open_listener
 from engine.exits import ExitCode
 from engine.ledger.entries import Ledger, ledger_bytes
+from engine.memory import line_bound, total_bytes
 from engine.metrics.place import check_snapshot_path
 from engine.offsets import left_over
 from engine.offsets.left_over import TaskName
@@ -37,7 +38,7 @@ from engine.plan import Plan
 from engine.pump import main as pump
 from engine.report import Report, make_report
 from engine.shm import segment
-from engine.shm.board import Board, Identity, Word, board_bytes
+from engine.shm.board import Board, HeaderWord, Identity, Word, board_bytes
 from engine.shm.channel import Channel
 from engine.supervisor.fork import Child, fork
 from engine.supervisor.line import Line
@@ -78,11 +79,14 @@ def run(plan: Plan, options: RunOptions) -> tuple[ExitCode, Report]:
         board = Board(descriptor)
         board.begin(clock.monotonic_ns())
         ledger = _ledger(worker)
+        board.header[HeaderWord.MEMORY_BOUND_BYTES] = total_bytes(plan.lines, has_metrics=worker.has_metrics)
+        board.header[HeaderWord.MEMORY_MAX_BYTES] = worker.memory_max or 0
         forks = _Forks(descriptor, store_lock, options.logs)
         lines = []
         for spec in plan.lines:
             index = board.add(Identity(spec.connector, spec.task, spec.type, spec.plugin))
             row = board.row(index)
+            row.set(Word.MEMORY_BOUND_BYTES, line_bound(spec).total)
             row.set(Word.CARRIED, carried.get(TaskName(spec.connector, spec.task), 0))
             lines.append(Line(replace(spec, store_lock=store_lock, ledger=ledger), index, row, forks.bank, clock))
         services = _services(forks, listener, worker.metrics_file, options, clock)

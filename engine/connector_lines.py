@@ -26,13 +26,12 @@ from engine.config.connector import ConnectorConfig, SinkKeys, connector_warning
 from engine.config.files import ConnectorFile
 from engine.config.line import LineSpec, PluginSpec, Restarts, Timing
 from engine.config.worker import WorkerConfig, ring_bytes
+from engine.memory import ring_bytes_min
 from engine.plugins.asking import Interview
 from engine.plugins.loading import path_of
 
 __all__ = ["ConnectorLines", "PlanOptions", "Shared", "ring_bytes_for"]
 
-#: What a frame of one record needs beside the record: the overheads of engine.task.source and the ring's own header.
-FRAME_OVERHEAD_BYTES = 4096 + 48 + 8
 #: A ring holds at least this many of its largest frames (engine.shm.ring).
 FRAMES_MIN = 4
 #: A sink may flush for this part of max.poll.interval.ms before its partitions are given up.
@@ -196,6 +195,7 @@ class ConnectorLines:
             ring_bytes=self._ring_bytes(keys, record_bytes, is_sink=is_sink),
             record_bytes_max=record_bytes,
             processes=int(keys.task_processes or 2),
+            given=(*client.given, *self._given_ring()),
             timing=_timing(shared.worker, client),
             restarts=_restarts(keys),
             passes_lost_ranges=isinstance(keys, SinkKeys) and keys.lost_range_policy == "continue",
@@ -212,6 +212,9 @@ class ConnectorLines:
             )
         return needed
 
+    def _given_ring(self) -> list[str]:
+        return [key for key in ("ring.bytes",) if key in self._properties or key in self._shared.properties]
+
     def _of_task(self, first: LineSpec, number: int, config: Mapping[str, str]) -> LineSpec:
         client = self._client(number, is_sink=first.type == "sink")
         assert client is not None, "the settings of task 0 were good"
@@ -227,7 +230,7 @@ def ring_bytes_for(wanted: int, record_bytes: int) -> int:
     A frame has at most a quarter of a ring. For a source, `record_bytes` bounds its records. For a sink it is what a
     broker sends at once: batches that grow when they are decompressed may hold larger records, which the pump refuses.
     """
-    return max(wanted, ring_bytes(FRAMES_MIN * (record_bytes + FRAME_OVERHEAD_BYTES)))
+    return max(wanted, ring_bytes(ring_bytes_min(record_bytes)))
 
 
 def _fetch_bytes(client: ClientSettings) -> int:

@@ -18,7 +18,7 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from engine import boot, demo, logs, plan
+from engine import boot, demo, logs, memory, plan
 from engine.api.errors import ConfigError, ConnectError, UnreachableError
 from engine.config import files
 from engine.config.files import Pipeline
@@ -70,6 +70,7 @@ def validate_files(paths: Sequence[Path]) -> ExitCode:
             print(f"warning: {warning}", file=sys.stderr)
         connectors = {line.connector for line in made.lines}
         print(f"good: {len(connectors)} connectors, {len(made.lines)} tasks")
+        print(memory.as_text(made.lines, made.worker.memory_max, has_metrics=made.worker.has_metrics))
         return ExitCode.OK
 
     return _guarded(Options(is_bulk=True), act)

@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from engine import memory
 from engine.api.errors import ConfigError, ConnectError, Problem, UnreachableError
 from engine.api.provider import ConfigProvider
 from engine.config.files import ConnectorFile, Pipeline
@@ -127,6 +128,7 @@ class _Planner:
         if len(lines) > self._worker.tasks_max:
             text = f"{len(lines)} tasks in all; expected at most worker.tasks.max={self._worker.tasks_max}"
             self._problems.append(Problem("worker.tasks.max", text, file=self._pipeline.worker_file))
+        lines = self._fitted(lines)
         raise_all(masked(dict.fromkeys(self._problems), self._secrets))
         secrets = tuple(sorted(self._secrets))
         return Plan(
@@ -137,6 +139,16 @@ class _Planner:
             warnings=tuple(dict.fromkeys(self._warnings)),
             secrets=secrets,
         )
+
+    def _fitted(self, lines: list[LineSpec]) -> list[LineSpec]:
+        """The lines, small enough for worker.memory.max."""
+        worker = self._worker
+        if worker.memory_max is None or self._problems:
+            return lines
+        fitted, problem = memory.fitted(lines, worker.memory_max, has_metrics=worker.has_metrics)
+        if problem is not None:
+            self._problems += place([problem], file=self._pipeline.worker_file)
+        return fitted
 
     def _identity(self, store: str) -> str:
         """The worker's own, which its store keeps: the same for each of its runs, on whatever machine."""

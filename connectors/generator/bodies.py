@@ -3,7 +3,7 @@
     orders      {"sequence": 7, "customer": "c-04711", ...}    about 146 bytes as JSON
     text        "000000000007 qzjr..."                         `size` bytes; the number has 12 digits
     sequence    "7"
-    bytes       random bytes                                   `size` of them; the same again every cycle
+    bytes       random bytes                                   `size` of them, or mixed; the same every cycle
 
 A value depends on the seed, the size and its number, on nothing else: not on tasks, batches or restarts.
 The cost is that of putting the number in: one concatenation, or one copy of a small dict.
@@ -59,10 +59,18 @@ class Opaque:
 
     schema = Schema("BYTES")
 
-    def __init__(self, seed: int, size: int) -> None:
+    def __init__(self, seed: int, size: int, size_min: int | None = None) -> None:
+        """size_min: sizes are mixed, from this to `size`, and both are there. None: all have `size`."""
         rng = random.Random(seed)
-        count = min(CYCLE_MAX, max(1, POOL_BYTES_MAX // max(1, size)))
-        self._cycle = [rng.randbytes(size) for _ in range(count)]
+        if size_min is None:
+            count = min(CYCLE_MAX, max(1, POOL_BYTES_MAX // max(1, size)))
+            self._cycle = [rng.randbytes(size) for _ in range(count)]
+            return
+        sizes = [size_min, size]
+        while len(sizes) < CYCLE_MAX and sum(sizes) < POOL_BYTES_MAX:
+            # Evenly on a logarithmic scale: as many below 1 kB as between 1 kB and 1 MB.
+            sizes.append(size_min + int((size - size_min + 1) ** rng.random()) - 1)
+        self._cycle = [rng.randbytes(size) for size in sizes]
 
     def values(self, numbers: range, stamp_us: int | None) -> Sequence[Any]:
         return [body for _, part in laps(numbers, len(self._cycle)) for body in self._cycle[part]]

@@ -52,6 +52,17 @@ class GeneratorConfig(Config, frozen=True, kw_only=True):
         Meta(description="'orders': maps; 'text': number and letters; 'sequence': the number; 'bytes': random bytes."),
     ] = "orders"
     size: Annotated[int, Meta(ge=0, le=SIZE_MAX, description="Bytes of a value of format 'text' or 'bytes'.")] = 146
+    size_min: (
+        Annotated[
+            int,
+            Meta(
+                ge=0,
+                description="Format 'bytes': sizes are mixed, from this to `size`, each order of magnitude as often as "
+                "any other. Absent: all values have `size`.",
+            ),
+        ]
+        | None
+    ) = field(name="size.min", default=None)
     key: Annotated[
         Literal["none", "sequence", "cycle"],
         Meta(description="'sequence': the number; 'cycle': one of key.cardinality keys after the other."),
@@ -193,6 +204,12 @@ class GeneratorSourceConnector(SourceConnector):
         size_min = bodies.NUMBER_DIGITS + 1 + settings.stamp * (bodies.STAMP_DIGITS + 1)
         if settings.format == "text" and settings.size < size_min:
             problems.append(Problem("size", f"size is {settings.size}; number and stamp take {size_min} bytes"))
+        if settings.size_min is not None and settings.format != "bytes":
+            problems.append(Problem("size.min", "size.min goes with format bytes: other values are all of one size"))
+        elif settings.size_min is not None and settings.size_min > settings.size:
+            problems.append(
+                Problem("size.min", f"size.min is {settings.size_min}; expected at most size={settings.size}")
+            )
         return problems
 
     def task_configs(self, tasks_max: int) -> Sequence[Mapping[str, str]]:
@@ -209,6 +226,6 @@ def _bodies_of(settings: GeneratorConfig) -> bodies.Bodies:
         case "text":
             return bodies.Text(settings.seed, settings.size)
         case "bytes":
-            return bodies.Opaque(settings.seed, settings.size)
+            return bodies.Opaque(settings.seed, settings.size, settings.size_min)
         case "sequence":
             return bodies.Numbers()

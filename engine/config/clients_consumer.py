@@ -82,6 +82,7 @@ def consumer_settings(  # noqa: PLR0913  two layers and where they come from
         settings={**_defaults(worker_config, name, task), **draft.settings, **_FIXED},
         start_at=start_at,
         fetch_max_records=records,
+        given=tuple(draft.settings),
         warnings=tuple(draft.warnings),
         secrets=tuple(sorted(draft.secrets)),
     )

@@ -52,6 +52,7 @@ class ClientSettings(Struct, frozen=True, kw_only=True):
     start_at: str = "earliest"  # consumers: where a partition that was never committed begins; or "latest", "none"
     fetch_max_records: int | None = None  # consumers: max.poll.records; None: not given, the pump decides
     record_bytes_max: int = 1_048_576  # producers: the largest key and value together
+    given: tuple[str, ...] = ()  # names of settings that are no defaults
     warnings: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()  # values that no log may show
 

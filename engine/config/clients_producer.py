@@ -77,6 +77,7 @@ def producer_settings(
     return ClientSettings(
         settings={**_defaults(worker_config, name, task, capacity), **draft.settings},
         record_bytes_max=record_bytes,
+        given=tuple(draft.settings),
         warnings=tuple(draft.warnings),
         secrets=tuple(sorted(draft.secrets)),
     )

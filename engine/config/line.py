@@ -76,6 +76,7 @@ class LineSpec(Struct, frozen=True, kw_only=True):
     ring_bytes: int = 8 * 1024 * 1024
     record_bytes_max: int = 1024 * 1024  # sources: the largest key and value together
     processes: int = 2  # 1: both banks in one process
+    given: tuple[str, ...] = ()  # sizes that the user has set himself: worker.memory.max leaves them as they are
     timing: Timing = Timing()
     restarts: Restarts = Restarts()
     passes_lost_ranges: bool = False  # sinks: go on behind records that are gone (lost.range.policy=continue)

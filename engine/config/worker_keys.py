@@ -26,6 +26,7 @@ Milliseconds = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 SomeMilliseconds = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Processes = Annotated[int, Meta(ge=1, le=2)]
+MemoryBytes = Annotated[int, Meta(ge=1)]
 Bytes = Annotated[int, Meta(ge=RING_BYTES_MIN, le=RING_BYTES_MAX)]
 
 OFFSETS_FILE = "offset.storage.file.filename"
@@ -104,6 +105,13 @@ class WorkerConfig(Config, frozen=True, kw_only=True):
             "at most."
         ),
     ] = field(name="ring.bytes", default=8 * 1024 * 1024)
+    memory_max: Annotated[
+        MemoryBytes | None,
+        Meta(
+            description="Ours. The most bytes that the worker may come to hold, all its processes together; rings and "
+            "client queues that are not set are made small enough. Absent: no bound.",
+        ),
+    ] = field(name="worker.memory.max", default=None)
     metrics_port: Annotated[
         Port | None,
         Meta(description="Ours. Port that serves Prometheus' `/metrics`; 0: any that is free. Absent: none."),
@@ -162,6 +170,11 @@ class WorkerConfig(Config, frozen=True, kw_only=True):
     rest_extension_classes: list[str] = field(name="rest.extension.classes", default_factory=list)
     response_http_headers_config: str = field(name="response.http.headers.config", default="")
     ssl_client_auth: Literal["required", "requested", "none"] = field(name="ssl.client.auth", default="none")
+
+    @property
+    def has_metrics(self) -> bool:
+        """Whether a process for metrics is wanted."""
+        return self.metrics_port is not None or self.metrics_file is not None
 
     @property
     def timing(self) -> Timing:

@@ -56,6 +56,7 @@ QUERIES = (
     ("tasks whose loop is stuck, for a minute now", "millrace_task_heartbeat_age_seconds > 60"),
     ("who waits: a source for Kafka, Kafka for a sink", "millrace_task_ring_fill_ratio > 0.9"),
     ("memory of the whole worker", "sum(millrace_process_proportional_memory_bytes)"),
+    ("the most memory it can come to hold", "millrace_memory_bound_bytes"),
     ("CPU by connector, in cores", "sum by (connector) (rate(millrace_process_cpu_seconds_total[1m]))"),
 )
 

@@ -20,7 +20,7 @@ from typing import Literal
 from msgspec import Struct
 
 from engine.metrics.views import ProcessFacts, RunView, TaskView
-from engine.shm.board import SINK_STAGES, SOURCE_STAGES, Measure, Stage, State, Word
+from engine.shm.board import SINK_STAGES, SOURCE_STAGES, HeaderWord, Measure, Stage, State, Word
 
 __all__ = ["PROCESS_LABELS", "PROCESS_METRICS", "RUN_METRICS", "TASK_LABELS", "TASK_METRICS", "Metric", "Samples"]
 
@@ -97,6 +97,11 @@ def _version(run: RunView) -> Samples:
     return (((run.version,), 1),)
 
 
+def _memory_max(run: RunView) -> Samples:
+    bound = run.board.header[HeaderWord.MEMORY_MAX_BYTES]
+    return _plain(bound) if bound else ()
+
+
 def _plugin(task: TaskView) -> Samples:
     return (((task.identity.plugin,), 1),)
 
@@ -122,6 +127,14 @@ RUN_METRICS = (
         lambda run: _plain(run.is_finished),
     ),
     Metric("millrace_tasks", "gauge", "Tasks of this run.", lambda run: _plain(sum(1 for _ in run.board.rows()))),
+    Metric(
+        "millrace_memory_bound_bytes",
+        "gauge",
+        "The most that all processes together can come to hold with the worst of records: the sum over all tasks, and "
+        "the worker's own.",
+        lambda run: _plain(run.board.header[HeaderWord.MEMORY_BOUND_BYTES]),
+    ),
+    Metric("millrace_memory_max_bytes", "gauge", "`worker.memory.max`, where it is set.", _memory_max),
 )
 
 TASK_METRICS = (
@@ -244,6 +257,12 @@ TASK_METRICS = (
         "gauge",
         "How full the task's ring is, 0 to 1. A source's full ring waits for Kafka, a sink's for the connector.",
         _fill,
+    ),
+    Metric(
+        "millrace_task_memory_bound_bytes",
+        "gauge",
+        "The most that a task's processes, ring, client queues and batches can come to hold with the worst of records.",
+        _word(Word.MEMORY_BOUND_BYTES),
     ),
     Metric(
         "millrace_task_heartbeat_age_seconds",

@@ -38,8 +38,9 @@ __all__ = ["Delivery", "ProducerPort", "Sent"]
 
 logger = logging.getLogger("millrace.pump")
 
-#: Records in librdkafka's queue at most; its own limit (`queue.buffering.max.messages`) is never run into.
+#: Records in librdkafka's queue at most, and as a part of its own limit, which is never run into.
 QUEUE_RECORDS_MAX = 90_000
+QUEUE_PART = 0.9
 #: A Kafka that answers nothing for so long is named in the log, and again after as long.
 SILENCE_NS = 10 * 10**9
 #: How long a topic's partition count is believed.
@@ -142,6 +143,8 @@ class Delivery:
         self._slow_left = -1  # frames still to be sent the slow way; -1: not slow
         self._queue_bytes = 0
         self._queue_bytes_max = int(settings.get("queue.buffering.max.kbytes", 1_048_576)) * 1024
+        queue_records = int(settings.get("queue.buffering.max.messages", 0))  # 0: librdkafka has no limit
+        self._records_max = min(QUEUE_RECORDS_MAX, int(QUEUE_PART * queue_records) or QUEUE_RECORDS_MAX)
         self._fatal: KafkaError | None = (
             None  # on the slow way: the producer has stopped, and will tell at which record
         )
@@ -170,7 +173,7 @@ class Delivery:
         if frame.count and frame.topic not in self._fitted:
             return False  # it may need a producer with smaller batches
         return (
-            len(self._producer) + frame.count <= QUEUE_RECORDS_MAX
+            len(self._producer) + frame.count <= self._records_max
             and self._queue_bytes + frame.size_bytes <= self._queue_bytes_max // 2
         )
 

@@ -59,6 +59,8 @@ class HeaderWord(IntEnum):
     STARTED_NS = 2  # monotonic
     FINISHED_NS = 3  # monotonic; 0: still running
     ROWS_MAX = 4
+    MEMORY_BOUND_BYTES = 5  # the most that the whole run can come to hold
+    MEMORY_MAX_BYTES = 6  # worker.memory.max; 0: not set
 
 
 class State(IntEnum):
@@ -131,6 +133,7 @@ class Word(IntEnum):
     RING_BYTES = 6  # capacity of the data ring
     STATE_SINCE_NS = 7  # monotonic
     CARRIED = 8  # may be repeated because an earlier run ended without a stop
+    MEMORY_BOUND_BYTES = 9  # the most that the line can come to hold
     ENDED_POLLED = 10  # sources: records polled, and of these dropped, when the last life of the line ended
     ENDED_DROPPED = 11
     AGAIN_POLLED = 12  # sources: records polled, and of these dropped, that were polled again after a restart

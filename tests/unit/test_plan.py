@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from engine import memory
 from engine.api.errors import ConfigError, UnreachableError
 from engine.config.files import Pipeline, load
 from engine.config.line import LineSpec
@@ -349,3 +350,34 @@ def test_brokers_that_do_not_answer_are_told_with_connector_key_and_value(tmp_pa
 def test_a_line_names_its_plugin_as_people_do(counting: Plan) -> None:
     line: LineSpec = counting.lines[0]
     assert line.plugin == f"{PLUGINS}:Counting"
+
+
+MEMORY = WORKER + '"worker.memory.max" = {}\n'
+TWO = connector("numbers", "Counting", "topic = 'a'") + connector("out", "Writing", "topics = ['a']")
+
+
+def test_lines_are_made_small_enough_for_the_memory_that_the_worker_may_take(tmp_path: Path) -> None:
+    plain = make_plan(pipeline(tmp_path, TWO), OPTIONS)
+    plan = make_plan(pipeline(tmp_path, TWO, MEMORY.format(210_000_000)), OPTIONS)
+    assert memory.total_bytes(plan.lines, has_metrics=False) <= 210_000_000
+    assert memory.total_bytes(plain.lines, has_metrics=False) > 210_000_000
+    assert all(line.ring_bytes < 8 * 1024 * 1024 for line in plan.lines)
+
+
+def test_a_bound_that_is_too_small_names_what_would_be_needed(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make_plan(pipeline(tmp_path, TWO, MEMORY.format(1000)), OPTIONS)
+    (complaint,) = complaints(caught)
+    assert "worker.memory.max" in complaint
+    least = int(complaint.split("expected at least ")[1].split(":")[0])
+    plan = make_plan(pipeline(tmp_path, TWO, MEMORY.format(least)), OPTIONS)
+    assert memory.total_bytes(plan.lines, has_metrics=False) == least
+
+
+def test_what_a_user_sets_is_kept_and_a_bound_that_it_breaks_is_told(tmp_path: Path) -> None:
+    large = TWO + '"ring.bytes" = 134217728\n'
+    with pytest.raises(ConfigError) as caught:
+        make_plan(pipeline(tmp_path, large, MEMORY.format(250_000_000)), OPTIONS)
+    assert "worker.memory.max" in complaints(caught)[0]
+    plan = make_plan(pipeline(tmp_path, large, MEMORY.format(900_000_000)), OPTIONS)
+    assert plan.lines[-1].ring_bytes == 134_217_728

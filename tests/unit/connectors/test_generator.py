@@ -178,6 +178,9 @@ def test_a_stored_offset_of_another_stripe_is_an_error(sequence: Any) -> None:
         ({"format": "text", "size": "12"}, ["size"]),
         ({"format": "text", "stamp": "true", "size": "29"}, ["size"]),
         ({"format": "text", "stamp": "true", "size": "30"}, []),
+        ({"format": "text", "size.min": "20"}, ["size.min"]),
+        ({"format": "bytes", "size.min": "200"}, ["size.min"]),
+        ({"format": "bytes", "size.min": "146"}, []),
         ({"format": "no such"}, []),  # a single key's fault is told elsewhere
     ],
 )
@@ -193,3 +196,14 @@ def test_laps_cut_numbers_at_the_ends_of_the_cycle(first: int, count: int, step:
     cycle = range(length)
     found = [lap * length + place for lap, part in laps(numbers, length) for place in cycle[part]]
     assert found == list(numbers)
+
+
+def test_sizes_are_mixed_from_the_least_to_the_largest_and_come_again() -> None:
+    (records,) = make(format="bytes", records="9000", size="100000", size_min="0")
+    sizes = [len(record.value) for record in records]
+    assert {0, 100_000} <= set(sizes)
+    assert max(sizes) == 100_000
+    assert sum(size < 100 for size in sizes) > 1000
+    assert sum(size > 10_000 for size in sizes) > 1000
+    striped = make(tasks=2, format="bytes", records="9000", size="100000", size_min="0")
+    assert [record.value for record in striped[0]] == [record.value for record in records[::2]]
