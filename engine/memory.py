@@ -21,6 +21,7 @@ from msgspec.structs import replace
 
 from engine.api.errors import Problem
 from engine.config.line import LineSpec
+from engine.ledger.entries import PAGE_BYTES
 from engine.quantities import bytes_text
 
 __all__ = ["LineBound", "as_text", "fitted", "line_bound", "ring_bytes_min", "total_bytes", "worker_bytes"]
@@ -34,8 +35,8 @@ CONTROL_BYTES = 24 * MIB
 PROCESS_BYTES = 12 * MIB
 #: What a task's connector, transforms and converters are taken to hold for themselves.
 PLUGIN_BYTES = 8 * MIB
-#: The two rings of notices of a line, and the pages of its cursors.
-NOTICES_BYTES = 2 * 256 * 1024 + 3 * 4096
+#: Beside the ring of a line: its two rings of notices, the pages of their cursors, its page of the ledger.
+BESIDE_RING_BYTES = 2 * 256 * 1024 + 3 * 4096 + PAGE_BYTES
 
 #: librdkafka's own for a record, beside its key and value: fetched, and to be sent (with its place in a Python list).
 FETCHED_RECORD_BYTES = 320
@@ -98,7 +99,7 @@ def line_bound(spec: LineSpec) -> LineBound:
     if spec.transforms or spec.wants_commit_record:
         batches += FETCH_RECORDS * OBJECT_BYTES
     processes = spec.processes * PROCESS_BYTES + PLUGIN_BYTES
-    return LineBound(processes, spec.ring_bytes + NOTICES_BYTES, client, batches)
+    return LineBound(processes, spec.ring_bytes + BESIDE_RING_BYTES, client, batches)
 
 
 def worker_bytes(*, has_metrics: bool) -> int:

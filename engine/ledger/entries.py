@@ -26,7 +26,7 @@ from msgspec import Struct
 from engine.shm import segment
 from engine.shm.board import Board
 
-__all__ = ["ENTRIES_MAX", "Entry", "Ledger", "Page", "Tally", "highest", "ledger_bytes", "sum_of"]
+__all__ = ["ENTRIES_MAX", "PAGE_BYTES", "Entry", "Ledger", "Page", "Tally", "highest", "ledger_bytes", "sum_of"]
 
 Place = tuple[str, int]  # topic, partition
 
