@@ -16,6 +16,7 @@ import signal
 import socket
 from collections.abc import Callable, Collection
 from pathlib import Path
+from random import Random
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -43,6 +44,7 @@ from engine.shm.channel import Channel
 from engine.supervisor.fork import Child, fork
 from engine.supervisor.line import Line
 from engine.supervisor.loop import Supervisor
+from engine.supervisor.pacer import Pacer
 from engine.supervisor.service import Service
 from engine.task import main as task
 
@@ -82,13 +84,15 @@ def run(plan: Plan, options: RunOptions) -> tuple[ExitCode, Report]:
         board.header[HeaderWord.MEMORY_BOUND_BYTES] = total_bytes(plan.lines, has_metrics=worker.has_metrics)
         board.header[HeaderWord.MEMORY_MAX_BYTES] = worker.memory_max or 0
         forks = _Forks(descriptor, store_lock, options.logs)
+        pacer = Pacer(Random())
         lines = []
         for spec in plan.lines:
             index = board.add(Identity(spec.connector, spec.task, spec.type, spec.plugin))
             row = board.row(index)
             row.set(Word.MEMORY_BOUND_BYTES, line_bound(spec).total)
             row.set(Word.CARRIED, carried.get(TaskName(spec.connector, spec.task), 0))
-            lines.append(Line(replace(spec, store_lock=store_lock, ledger=ledger), index, row, forks.bank, clock))
+            going = replace(spec, store_lock=store_lock, ledger=ledger)
+            lines.append(Line(going, index, row, forks.bank, clock, pacer))
         services = _services(forks, listener, worker.metrics_file, options, clock)
         code = Supervisor(board, lines, services, clock, is_bulk=options.is_bulk).run()
         report = make_report(board, code, ledger=None if ledger < 0 else Ledger(ledger, board))

@@ -30,6 +30,7 @@ from engine.config.providers import make_providers, resolve
 from engine.config.worker import WorkerConfig, read_worker, worker_warnings
 from engine.connector_lines import ConnectorLines, PlanOptions, Shared
 from engine.kafka.check import KafkaCheck, check_kafka
+from engine.offsets.check import check_store
 from engine.offsets.store import OffsetStore, store_path
 from engine.plugins.asking import Interview
 from engine.plugins.catalog import Catalog, discover
@@ -155,8 +156,7 @@ class _Planner:
         if not self._options.is_run or self._problems:
             return "UNKNOWN"  # nothing will join a group
         try:
-            Path(store).parent.mkdir(parents=True, exist_ok=True)
-            Path(store).touch()  # says more of why it cannot be made than SQLite does
+            check_store(Path(store))
             opened = OffsetStore(store)
             try:
                 return opened.worker_id()

@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Collection, Mapping
 
-from engine.config.clients_draft import ClientSettings, Draft, Setting, opened, take_passive_classes
+from engine.config.clients_draft import ClientSettings, Draft, Setting, opened, reconnect_defaults, take_passive_classes
 from engine.config.clients_java import ASSIGNORS
 from engine.config.clients_layers import Given
 from engine.config.clients_security import take_security
@@ -79,7 +79,12 @@ def consumer_settings(  # noqa: PLR0913  two layers and where they come from
     _settle_times(given, draft)
     raise_all(draft.problems)
     return ClientSettings(
-        settings={**_defaults(worker_config, name, task), **draft.settings, **_FIXED},
+        settings={
+            **_defaults(worker_config, name, task),
+            **reconnect_defaults(draft.settings),
+            **draft.settings,
+            **_FIXED,
+        },
         start_at=start_at,
         fetch_max_records=records,
         given=tuple(draft.settings),

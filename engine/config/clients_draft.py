@@ -20,10 +20,25 @@ from engine.config.problems import did_you_mean
 from engine.config.servers import bad_servers
 from engine.config.worker import WorkerConfig
 
-__all__ = ["ClientSettings", "Draft", "Setting", "opened", "read_native", "take_passive_classes"]
+__all__ = [
+    "RECONNECT_MS",
+    "ClientSettings",
+    "Draft",
+    "Setting",
+    "opened",
+    "read_native",
+    "reconnect_defaults",
+    "take_passive_classes",
+]
 
 Setting = str | int | float | bool
 
+#: From the first attempt at a broker to the next, and so on: Java's longest pause. librdkafka's own begin with 100 ms
+#: and grow to 10 s, but only while connections are refused. Who takes them and closes them (a balancer without its
+#: servers) would see 20 to 30 attempts a second of each client, for ever; and a broker that is back would be left
+#: alone for 10 s.
+RECONNECT_MS = 1_000
+_RECONNECT, _RECONNECT_MAX = "reconnect.backoff.ms", "reconnect.backoff.max.ms"
 _WHOLE = re.compile(r"[+-]?[0-9]+\Z")
 #: Settings of which Java takes numbers that librdkafka does not; the nearest it takes means the same.
 _NEAREST = frozenset(
@@ -176,6 +191,12 @@ def opened(
             if other != client and key.startswith(f"{other}.override."):
                 draft.warnings.append(f"{key} has no effect: this connector has no {other}")
     return draft, given
+
+
+def reconnect_defaults(settings: Mapping[str, Setting]) -> dict[str, Setting]:
+    """Pauses between attempts at a broker; where `settings` has one of the two, the other goes with it."""
+    first, last = settings.get(_RECONNECT, RECONNECT_MS), settings.get(_RECONNECT_MAX, RECONNECT_MS)
+    return {_RECONNECT: min(int(last), RECONNECT_MS), _RECONNECT_MAX: max(int(first), RECONNECT_MS)}
 
 
 def take_passive_classes(given: dict[str, Given], draft: Draft, names: Iterable[str]) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from engine.config.clients_draft import ClientSettings, Draft, Setting, opened, take_passive_classes
+from engine.config.clients_draft import ClientSettings, Draft, Setting, opened, reconnect_defaults, take_passive_classes
 from engine.config.clients_layers import Given
 from engine.config.clients_security import take_security
 from engine.config.problems import raise_all
@@ -75,7 +75,11 @@ def producer_settings(
     _take_queue(queue, draft, capacity)
     raise_all(draft.problems)
     return ClientSettings(
-        settings={**_defaults(worker_config, name, task, capacity), **draft.settings},
+        settings={
+            **_defaults(worker_config, name, task, capacity),
+            **reconnect_defaults(draft.settings),
+            **draft.settings,
+        },
         record_bytes_max=record_bytes,
         given=tuple(draft.settings),
         warnings=tuple(draft.warnings),

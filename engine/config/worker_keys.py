@@ -129,7 +129,10 @@ class WorkerConfig(Config, frozen=True, kw_only=True):
         Milliseconds, Meta(description="Ours. Restarts of a task that makes no progress in between before it fails.")
     ] = field(name="restart.max", default=5)
     restart_backoff_ms: Annotated[
-        Milliseconds, Meta(description="Ours. Pause before the first restart; it doubles with each that follows.")
+        Milliseconds,
+        Meta(
+            description="Ours. Pause before the first restart, half of it at random; it doubles with each that follows."
+        ),
     ] = field(name="restart.backoff.ms", default=200)
     restart_backoff_max_ms: Annotated[Milliseconds, Meta(description="Ours. The longest pause before a restart.")] = (
         field(name="restart.backoff.max.ms", default=10_000)

@@ -3,6 +3,7 @@
     source_offsets   connector, partition (JSON)  ->  offset (JSON)
     sink_positions   group, topic, partition      ->  offset, topic id
     worker           name                         ->  value
+    user_version, application_id   FORMAT, APPLICATION: a store of a later format is refused, never rewritten
 
 The file stands beside `offset.storage.file.filename`, which belongs to Kafka Connect and is
 never written to. It is opened after the fork by the processes that need it: the task
@@ -14,6 +15,7 @@ A sink's offsets are its group's. Noted here is only that a partition has been c
 topic of that name: so a group that has lost its offsets, and a topic that was made anew, are told from a first start.
 
 Used by: engine.pump.main (writes), engine.task.source (reads), engine.plan (identity), engine.boot (lock).
+Not here: whether a file may be used at all (check.py).
 """
 
 from __future__ import annotations
@@ -30,12 +32,29 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from engine.api.errors import ConnectError
+from engine.api.errors import ConnectError, RetriableError
 
-__all__ = ["LockedError", "OffsetStore", "SinkPosition", "encode_part", "lock", "store_path"]
+__all__ = [
+    "APPLICATION",
+    "FORMAT",
+    "LockedError",
+    "OffsetStore",
+    "SinkPosition",
+    "StoreFullError",
+    "encode_part",
+    "lock",
+    "store_error",
+    "store_path",
+]
 
 logger = logging.getLogger("millrace.offsets")
 
+#: Of the tables below; raised with each change that an earlier Millrace would not understand.
+FORMAT = 1
+#: Says in the file's header whose it is.
+APPLICATION = int.from_bytes(b"Mill", "big")
+#: What SQLite says of a disk, and not of a file: it may have room, or be writable, again. By the low byte.
+_OF_THE_DISK = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 #: How long one process waits for another's write.
 BUSY_SECONDS = 30.0
 _SCHEMA = """
@@ -59,6 +78,10 @@ class SinkPosition(NamedTuple):
 
 class LockedError(ConnectError):
     """Another worker has the store."""
+
+
+class StoreFullError(RetriableError):
+    """The store's disk is full, or may not be written for now."""
 
 
 def store_path(offset_file: str) -> Path:
@@ -92,7 +115,7 @@ def lock(path: Path, wait_seconds: float) -> int:
             return descriptor
         except BlockingIOError:
             if not is_told:
-                logger.info("the store %s is in use; waiting up to %g s for that worker to end", path, wait_seconds)
+                logger.warning("the store %s is in use; waiting up to %g s for that worker to end", path, wait_seconds)
                 is_told = True
             if time.monotonic() > deadline:
                 os.close(descriptor)
@@ -103,6 +126,13 @@ def lock(path: Path, wait_seconds: float) -> int:
             time.sleep(0.05)
 
 
+def store_error(error: sqlite3.Error, what: str) -> ConnectError:
+    """What SQLite says, as an error of ours: a StoreFullError where that is the disk's fault and not the file's."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    kind = StoreFullError if code in _OF_THE_DISK else ConnectError
+    return kind(f"{what}: {error}")
+
+
 class OffsetStore:
     """One process's connection to the store."""
 
@@ -111,9 +141,9 @@ class OffsetStore:
             self._database = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
             self._database.execute("PRAGMA journal_mode=WAL")
             self._database.execute("PRAGMA synchronous=FULL")
-            self._database.executescript(_SCHEMA)
+            self._make_tables()
         except sqlite3.Error as error:
-            raise ConnectError(f"the offset store {path} cannot be opened: {error}") from error
+            raise store_error(error, f"the offset store {path} cannot be opened") from error
         self._path = path
 
     def close(self) -> None:
@@ -128,10 +158,13 @@ class OffsetStore:
                 partition: orjson.loads(offset) for partition, offset in self._database.execute(wanted, (connector,))
             }
         except sqlite3.Error as error:
-            raise ConnectError(f"the offset store {self._path} cannot be read: {error}") from error
+            raise store_error(error, f"the offset store {self._path} cannot be read") from error
 
     def write(self, connector: str, offsets: Iterable[tuple[bytes, bytes]]) -> None:
-        """Store offsets by encoded partition, all of them or none. Raises ConnectError."""
+        """Store offsets by encoded partition, all of them or none.
+
+        Raises StoreFullError when the same call may help later, else ConnectError.
+        """
         try:
             with self._database:
                 self._database.execute("BEGIN IMMEDIATE")
@@ -141,7 +174,7 @@ class OffsetStore:
                     [(connector, partition, offset) for partition, offset in offsets],
                 )
         except sqlite3.Error as error:
-            raise ConnectError(f"the offset store {self._path} cannot be written: {error}") from error
+            raise store_error(error, f"the offset store {self._path} cannot be written") from error
 
     def sink_positions(self, group: str) -> dict[tuple[str, int], SinkPosition]:
         """What is noted of a group, by (topic, partition). Raises ConnectError."""
@@ -149,7 +182,7 @@ class OffsetStore:
         try:
             rows = self._database.execute(wanted, (group,)).fetchall()
         except sqlite3.Error as error:
-            raise ConnectError(f"the offset store {self._path} cannot be read: {error}") from error
+            raise store_error(error, f"the offset store {self._path} cannot be read") from error
         return {(topic, partition): SinkPosition(offset, topic_id) for topic, partition, offset, topic_id in rows}
 
     def note_sink_positions(self, group: str, positions: Mapping[tuple[str, int], SinkPosition]) -> None:
@@ -162,7 +195,7 @@ class OffsetStore:
                     [(group, *place, *position) for place, position in positions.items()],
                 )
         except sqlite3.Error as error:
-            raise ConnectError(f"the offset store {self._path} cannot be written: {error}") from error
+            raise store_error(error, f"the offset store {self._path} cannot be written") from error
 
     def worker_id(self) -> str:
         """The identity of the worker whose store this is; made at the first call, then always the same.
@@ -174,5 +207,11 @@ class OffsetStore:
             self._database.execute("INSERT OR IGNORE INTO worker VALUES ('id', ?)", (fresh,))
             (known,) = self._database.execute("SELECT value FROM worker WHERE name = 'id'").fetchone()
         except sqlite3.Error as error:
-            raise ConnectError(f"the offset store {self._path} cannot be written: {error}") from error
+            raise store_error(error, f"the offset store {self._path} cannot be written") from error
         return str(known)
+
+    def _make_tables(self) -> None:
+        (known,) = self._database.execute("PRAGMA user_version").fetchone()
+        if known == 0:
+            marks = f"PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {FORMAT};"
+            self._database.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {marks} COMMIT")

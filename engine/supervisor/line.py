@@ -27,6 +27,7 @@ from engine.exits import ExitCode
 from engine.shm.board import Measure, Phase, Row, Stage, State, Target, Word
 from engine.shm.channel import Channel
 from engine.supervisor.fork import Child
+from engine.supervisor.pacer import Pacer
 
 __all__ = ["ForkBank", "Line"]
 
@@ -48,12 +49,14 @@ ForkBank = Callable[[LineSpec, int, Channel, str], Child]
 class Line:
     """One task's processes over all their lives."""
 
-    def __init__(self, spec: LineSpec, index: int, row: Row, fork_bank: ForkBank, clock: Clock) -> None:
+    def __init__(self, spec: LineSpec, index: int, row: Row, fork_bank: ForkBank, clock: Clock, pacer: Pacer) -> None:
+        """pacer: the worker's, shared by all its lines."""
         self.spec = spec
         self._index = index
         self.row = row
         self._fork_bank = fork_bank
         self._clock = clock
+        self._pacer = pacer
         self._channel: Channel | None = None
         self._children: dict[str, Child] = {}  # by bank
         self._cause = ""  # why this life ended; empty: it ended well
@@ -63,6 +66,7 @@ class Line:
         self._deadline_ns = 0  # of the next, harder step; 0: none
         self._step = 0  # of the ladder: 0 nothing sent, 1 TERM sent, 2 KILL sent
         self._start_at_ns = 0  # of the next life; 0: none is due
+        self._has_turn = False  # that time is its turn among all lines, not only the end of its pause
         self._fruitless = 0  # restarts in a row without progress
         self._progress = -1
         row.set(Word.RING_BYTES, spec.ring_bytes)
@@ -156,7 +160,7 @@ class Line:
     def tick(self) -> None:
         """Do what is due."""
         now_ns = self._clock.monotonic_ns()
-        if self._start_at_ns and now_ns >= self._start_at_ns:
+        if self._is_due(now_ns):
             self.start()
         elif self.state == State.STARTING and self._is_ready():
             draining = self.row.get(Word.TARGET) == Target.DRAIN
@@ -175,6 +179,15 @@ class Line:
         # The pump first: it takes longer to be ready, and a source's task may fill the ring meanwhile.
         for bank in ("pump", "task") if self.spec.processes == 2 else ("both",):
             self._children[bank] = self._fork_bank(self.spec, self._index, self._channel, bank)
+
+    def _is_due(self, now_ns: int) -> bool:
+        """Whether its pause is over, and its turn among all lines has come."""
+        if not self._start_at_ns or now_ns < self._start_at_ns:
+            return False
+        if not self._has_turn:
+            self._has_turn = True
+            self._start_at_ns = self._pacer.turn_ns(now_ns)
+        return now_ns >= self._start_at_ns
 
     def _stop_ns(self) -> int:
         return int(self.spec.timing.stop_timeout * SECOND_NS)
@@ -240,7 +253,7 @@ class Line:
             return
         self._fruitless = fruitless
         self._progress = self._made()
-        pause_ms = min(policy.backoff_ms_max, policy.backoff_ms * 2 ** (self._fruitless - 1))
+        pause_ms = self._pacer.pause_ms(policy, self._fruitless)
         self.row.write_off()
         self.row.set(Word.RESTARTS, self.row.get(Word.RESTARTS) + 1)
         self.row.set(Word.TASK_PHASE, Phase.FORKED)
@@ -249,6 +262,7 @@ class Line:
         logger.warning("%s: %s; starting it again in %d ms", self.spec.title, cause, pause_ms)
         self._become(State.RESTARTING)
         self._start_at_ns = self._clock.monotonic_ns() + pause_ms * 1_000_000
+        self._has_turn = False
 
     def _give_up(self, cause: str) -> None:
         self.row.reason = cause

@@ -232,3 +232,22 @@ def test_librdkafka_itself_still_refuses_what_the_tables_let_through() -> None:
     client = settings_of({"ssl.ca.location": "/nowhere/ca.pem", "security.protocol": "SSL"})
     with pytest.raises(KafkaException, match=r"ssl\.ca\.location"):
         is_taken_by_librdkafka(client)
+
+
+@pytest.mark.parametrize(
+    ("given", "first_ms", "last_ms"),
+    [
+        ({}, 1000, 1000),
+        ({"reconnect.backoff.max.ms": "300"}, 300, 300),
+        ({"reconnect.backoff.ms": "50"}, 50, 1000),
+        ({"reconnect.backoff.ms": "5000"}, 5000, 5000),
+        ({"reconnect.backoff.ms": "50", "reconnect.backoff.max.ms": "20000"}, 50, 20_000),
+    ],
+)
+def test_attempts_at_a_broker_have_a_pause_that_librdkafka_takes(
+    given: Mapping[str, str], first_ms: int, last_ms: int
+) -> None:
+    client = settings_of(given)
+    assert client.settings["reconnect.backoff.ms"] == first_ms
+    assert client.settings["reconnect.backoff.max.ms"] == last_ms
+    assert is_taken_by_librdkafka(client)

@@ -11,13 +11,14 @@ import resource
 import signal
 import time
 from collections.abc import Callable, Iterator
+from random import Random
 
 import pytest
 from msgspec.structs import replace
 
 from engine.api.errors import ConnectError, RetriableError
 from engine.clock import SystemClock
-from engine.config.line import LineSpec, PluginSpec, Restarts, Timing
+from engine.config.line import LineSpec, Restarts, Timing
 from engine.exits import ExitCode
 from engine.shm import segment
 from engine.shm.board import Board, Identity, Phase, Row, State, Target, Word, board_bytes
@@ -25,27 +26,11 @@ from engine.shm.channel import Channel
 from engine.supervisor.fork import Child, fork
 from engine.supervisor.line import Line
 from engine.supervisor.loop import Supervisor
+from engine.supervisor.pacer import Pacer
 from tests.harness import wait
+from tests.unit.supervisor.specs import spec
 
-NOTHING = PluginSpec("none:None")
 Script = Callable[[Row], int]
-
-
-def spec(kind: str, connector: str = "orders") -> LineSpec:
-    return LineSpec(
-        connector=connector,
-        task=0,
-        type=kind,
-        plugin="none",
-        task_path="none:None",
-        task_config={},
-        key_converter=NOTHING,
-        value_converter=NOTHING,
-        header_converter=NOTHING,
-        kafka={},
-        ring_bytes=65536,
-        timing=Timing(stop_timeout=0.2),
-    )
 
 
 class Run:
@@ -55,6 +40,7 @@ class Run:
         self.descriptor = segment.create("board", board_bytes(8))
         self.board = Board(self.descriptor)
         self.board.begin(1)
+        self.pacer = Pacer(Random(1))
         self.lines: list[Line] = []
         self.forked: list[str] = []
         self.refusals: list[str] = []  # banks that cannot be forked, each once
@@ -86,7 +72,7 @@ class Run:
             timing=Timing(stop_timeout=stop_timeout),
             secrets=secrets,
         )
-        line = Line(restarting, index, row, fork_bank, SystemClock())
+        line = Line(restarting, index, row, fork_bank, SystemClock(), self.pacer)
         self.lines.append(line)
         return line
 
