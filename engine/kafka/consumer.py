@@ -121,6 +121,7 @@ class GroupConsumer:
         except KafkaException as error:
             raise ConnectError(f"the consumer's settings are wrong: {error.args[0].str()}") from error
         self._topics = 0  # of the assigned partitions
+        self._paused: set[Place] = set()  # as librdkafka has it, which keeps a pause over rebalances
         self._rebalances = 0
         self._ends: dict[Place, int] = {}
         self._gone: dict[Place, int] = {}
@@ -203,17 +204,21 @@ class GroupConsumer:
 
     def pause(self, places: Iterable[Place]) -> None:
         """Fetch no more of these; what is fetched already is dropped and fetched again later. Raises ConnectError."""
+        wanted = set(places)
         try:
-            self._client.pause([TopicPartition(*place) for place in places])
+            self._client.pause([TopicPartition(*place) for place in wanted])
         except KafkaException as error:
             raise as_ours(error.args[0], "pause partitions") from error
+        self._paused.update(wanted)
 
     def resume(self, places: Iterable[Place]) -> None:
         """Fetch these again. Raises ConnectError."""
+        wanted = set(places)
         try:
-            self._client.resume([TopicPartition(*place) for place in places])
+            self._client.resume([TopicPartition(*place) for place in wanted])
         except KafkaException as error:
             raise as_ours(error.args[0], "resume partitions") from error
+        self._paused.difference_update(wanted)
 
     def seek(self, place: Place, offset: int) -> bool:
         """Go on at this offset; False: the partition's fetching has not begun yet, ask again. Raises ConnectError."""
@@ -357,6 +362,8 @@ class GroupConsumer:
                 self._client.incremental_assign(placed)
             else:
                 self._client.assign(placed)
+            if again := self._paused.intersection(starts):
+                self.resume(again)  # an assignment begins unpaused, whatever was before
             self._topics = len({part.topic for part in self._client.assignment()})
         except ConnectError as error:
             self._error = error

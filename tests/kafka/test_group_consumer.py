@@ -1,0 +1,79 @@
+"""A member of a group on a real broker: what its next assignment takes over from the last, and what not."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from engine.api.errors import ConnectError
+from engine.kafka.consumer import Found, GroupConsumer, Place, Start
+from tests.harness import topics, wait
+from tests.harness.kafka import KafkaServer, UserKafka
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+BROKER_S = 10.0
+LOOK_S = 0.05
+
+
+class Noting:
+    """Keeps the places that are its own."""
+
+    def __init__(self) -> None:
+        self.places: set[Place] = set()
+
+    def starts(self, found: Mapping[Place, Found]) -> Mapping[Place, Start]:
+        return {place: Start(at.first, False) for place, at in found.items()}
+
+    def assigned(self, starts: Mapping[Place, Start]) -> None:
+        self.places |= set(starts)
+
+    def revoked(self, places: Sequence[Place]) -> None:
+        self.places -= set(places)
+
+    def lost(self, places: Sequence[Place]) -> None:
+        self.places -= set(places)
+
+    def committed(self, offsets: Mapping[Place, int], error: ConnectError | None) -> None:
+        pass
+
+
+def joined(bootstrap: str, group: str, topic: str, strategy: str) -> tuple[GroupConsumer, Noting]:
+    """A new member of the group."""
+    member = Noting()
+    settings = {
+        "bootstrap.servers": bootstrap,
+        "group.id": group,
+        "heartbeat.interval.ms": 500,
+        "partition.assignment.strategy": strategy,
+    }
+    consumer = GroupConsumer(settings, member, "earliest", BROKER_S)
+    consumer.subscribe([topic])
+    return consumer, member
+
+
+@pytest.mark.parametrize("strategy", ["range", "cooperative-sticky"])
+def test_partitions_that_come_back_after_a_rebalance_are_not_paused(
+    kafka: KafkaServer | UserKafka, topic: str, strategy: str
+) -> None:
+    topics.produce(kafka.bootstrap, topic, [b"x"] * 400, partitions=[number % 4 for number in range(400)])
+    group = f"connect-{uuid.uuid4().hex[:8]}"
+    first, own = joined(kafka.bootstrap, group, topic, strategy)
+    wait.until(lambda: first.fetch(LOOK_S, 500) and len(own.places) == 4, "four partitions")
+    first.pause(own.places)
+    second, others = joined(kafka.bootstrap, group, topic, strategy)
+    wait.until(lambda: (first.fetch(LOOK_S, 1), second.fetch(LOOK_S, 1)) and len(others.places) == 2, "two each")
+    second.leave(BROKER_S)
+    wait.until(lambda: (first.fetch(LOOK_S, 1), len(own.places) == 4)[1], "all four again")
+    came: set[Place] = set()
+
+    def look() -> bool:
+        fetched = first.fetch(LOOK_S, 500)
+        came.update((slice_.topic, slice_.partition) for slice_ in (fetched.slices if fetched else ()))
+        # A cooperative member kept two of them all the while, paused as they were.
+        return len(came) == (2 if strategy == "cooperative-sticky" else 4)
+
+    wait.until(look, "records of the partitions that came back")
+    first.close()
