@@ -130,7 +130,9 @@ def test_records_move_in_batches(run: Run, tasks: tuple[str, ...], stages: tuple
 
 
 def test_every_task_is_counted_for_itself(run: Run) -> None:
+    # Kafka's answers may still be on their way to the pump, on a busy machine, when a sink has the records.
+    acknowledged = ("millrace_records_total", "numbers/0", "acknowledge")
+    wait.until(lambda: run.metrics()[acknowledged] >= RECORDS, "acknowledgements of all records", timeout_s=60)
     metrics = run.metrics()
     assert {task for _, task, _ in metrics} == set(TASKS)
-    assert metrics["millrace_records_total", "numbers/0", "acknowledge"] >= RECORDS
     assert sum(metrics["millrace_records_total", f"copy/{task}", "put"] for task in (0, 1)) >= RECORDS
