@@ -1,6 +1,6 @@
 """The ledger adds up whoever dies, tells what is repeated, and names a record deleted or doubled at any border.
 
-Used by: nobody. The schedules are those of test_sink_line.py and test_source_line.py.
+The schedules are those of test_sink_line.py and test_source_line.py.
 """
 
 from __future__ import annotations
