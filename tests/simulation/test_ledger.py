@@ -6,7 +6,6 @@ The schedules are those of test_sink_line.py and test_source_line.py.
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -36,9 +35,7 @@ from engine.task import sink as task_sink
 from engine.task import source as task_source
 from tests.harness.banks import CollectingSink, LineMemory, SinkBanks, SourceBanks, VirtualClock, has_ledger, line_spec
 from tests.harness.fake_consumer import FakeConsumer
-from tests.harness.fake_kafka import Delivered, FakeKafka, FakeProducer, Unkindness
-from tests.simulation import test_sink_line, test_source_line
-from tests.simulation.seeds import seeds
+from tests.harness.fake_kafka import Delivered, FakeKafka, FakeProducer
 
 pytestmark = pytest.mark.skipif(not has_ledger(), reason="MILLRACE_LEDGER=off")
 
@@ -55,38 +52,6 @@ def reported(memory: LineMemory) -> TaskReport:
     ledger = Ledger(memory.ledger, memory.board)
     assert findings(memory.board, ledger) == []
     return make_report(memory.board, ledger=ledger).connectors[0].tasks[0]
-
-
-@pytest.mark.parametrize("seed", seeds())
-def test_a_sinks_ledger_adds_up_and_knows_what_was_put_again(seed: int) -> None:
-    line = test_sink_line.Line(seed)
-    line.run()
-    told = reported(line.banks.memory).ledger
-    assert told is not None
-    assert (told.lost, told.doubled) == (0, 0)
-    ours = len(line.outside.put) - line.others
-    repeats = sum(count - 1 for count in Counter(line.outside.put).values())
-    assert told.records_out + told.dropped + told.repeated >= ours
-    if not line.others and not line.has_sought:
-        assert told.records_in == told.records_out + told.dropped
-        assert repeats <= told.repeated <= line.banks.row.may_be_repeated()
-
-
-@pytest.mark.parametrize("seed", seeds())
-def test_a_sources_ledger_adds_up_over_all_lives(seed: int) -> None:
-    line = test_source_line.Line(seed)
-    line.kafka.unkind = Unkindness(crash=line.rng.choice((0.0, 0.002, 0.01)), lose=line.rng.choice((0.0, 0.05)))
-    line.run()
-    if line.failure is not None:
-        return  # told by test_source_line.py
-    told = reported(line.banks.memory).ledger
-    assert told is not None
-    assert told.records_in == line.total
-    assert told.dropped == len(line.dropped)
-    assert told.records_out == line.total - len(line.dropped)
-    assert (told.lost, told.doubled, told.left) == (0, 0, 0)
-    repeats = len(line.kafka.values()) - told.records_out
-    assert told.repeated <= repeats
 
 
 # A record that is deleted or doubled
@@ -527,26 +492,3 @@ def test_a_record_deleted_or_doubled_at_any_border_of_a_source_is_named(
     assert told.ledger is not None
     assert (told.ledger.lost, told.ledger.doubled) == (missing, doubled)
     assert border in told.reason
-
-
-def test_a_rig_in_which_nothing_goes_wrong_is_done() -> None:
-    for rig in (SinkRig([Same()]), SinkRig(), SourceRig([Same()]), SourceRig()):
-        assert rig.run() is None
-        told = reported(rig.banks.memory).ledger
-        assert told is not None
-        assert (told.records_in, told.records_out, told.lost) == (RECORDS, RECORDS, 0)
-
-
-def test_a_frame_that_was_changed_in_the_ring_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    rig = SourceRig()
-    right = RingWriter.write
-
-    def wrong(ring: RingWriter, frame: bytes) -> bool:
-        done = right(ring, frame)
-        ring._data[20] ^= 1
-        return done
-
-    monkeypatch.setattr(RingWriter, "write", wrong)
-    failure = rig.run()
-    assert "is not what was written" in str(failure)
-    assert rig.stored == {}
