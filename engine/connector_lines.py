@@ -230,7 +230,7 @@ def ring_bytes_for(wanted: int, record_bytes: int) -> int:
     A frame has at most a quarter of a ring. For a source, `record_bytes` bounds its records. For a sink it is what a
     broker sends at once: batches that grow when they are decompressed may hold larger records, which the pump refuses.
     """
-    return max(wanted, ring_bytes(ring_bytes_min(record_bytes)))
+    return max(wanted, ring_bytes_min(record_bytes))
 
 
 def _fetch_bytes(client: ClientSettings) -> int:

@@ -21,6 +21,7 @@ from msgspec.structs import replace
 
 from engine.api.errors import Problem
 from engine.config.line import LineSpec
+from engine.config.worker import ring_bytes as aligned
 from engine.ledger.entries import PAGE_BYTES
 from engine.quantities import bytes_text
 
@@ -146,7 +147,7 @@ def as_text(lines: Sequence[LineSpec], memory_max: int | None, *, has_metrics: b
 
 def ring_bytes_min(record_bytes: int) -> int:
     """The least ring that takes a record of so many bytes, which has a quarter of it at most."""
-    return FRAMES_MIN * (record_bytes + FRAME_OVERHEAD_BYTES)
+    return aligned(FRAMES_MIN * (record_bytes + FRAME_OVERHEAD_BYTES))
 
 
 def _of_lines(lines: Sequence[LineSpec]) -> int:
