@@ -73,7 +73,7 @@ def findings(board: Board, ledger: Ledger) -> list[str]:
         if any(State(row.get(Word.STATE)) != State.DONE for _, row in tasks):
             continue
         if tasks[0][1].identity.type == "source":
-            found += [text for index, row in tasks if (text := _source_finding(row, index, ledger, connector))]
+            found += [text for _, row in tasks if (text := _source_finding(row, connector))]
         else:
             found += _sink_findings(connector, [index for index, _ in tasks], ledger)
     return found
@@ -117,7 +117,7 @@ def _source_figures(row: Row) -> tuple[int, int, int, int]:
     return came, dropped, row.measured(Stage.STORE, Measure.RECORDS), row.was_repeated()
 
 
-def _source_finding(row: Row, index: int, ledger: Ledger, connector: str) -> str:
+def _source_finding(row: Row, connector: str) -> str:
     came, dropped, out, _ = _source_figures(row)
     missing = came - dropped - out
     if not missing:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import ClassVar, Self
 
 from msgspec import Struct
 
@@ -49,6 +50,7 @@ class Kept(Struct):
 
     entry: Entry
     tally: Tally
+    is_rest: bool  # the entry's; asked once, as it is read from the entry's name
 
 
 class Course(Struct):
@@ -67,23 +69,34 @@ class Course(Struct):
 class _Account:
     """What both banks do: tallies of partitions, in shared memory, over all lives."""
 
-    side: int
+    side: ClassVar[int]
+    missing: ClassVar[Word]  # where this side counts what it has found
+    doubled: ClassVar[Word]
 
-    def __init__(self, page: Page, siblings: Sequence[Page], complaint: Complaint) -> None:
+    def __init__(self, page: Page, siblings: Sequence[Page], row: Row) -> None:
         """siblings: the pages of the connector's other tasks, which may have had a partition before."""
         self._page = page
         self._siblings = siblings
-        self._complaint = complaint
+        self._row = row
+        self._complaint = Complaint(row, self.missing, self.doubled)
         self._kept: dict[Place, Kept] = {}
         self._courses: dict[Place, Course] = {}
+
+    @classmethod
+    def of(cls, spec: LineSpec, board: Board, index: int) -> Self | None:
+        """The account of the line that has this row; None: the ledger is switched off."""
+        if spec.ledger < 0:
+            return None
+        ledger = Ledger(spec.ledger, board)
+        return cls(ledger.page(index), ledger.siblings(index), board.row(index))
 
     def _keep(self, place: Place, entry: Entry) -> Kept:
         """Take up a partition's tally where any life of any task has left it."""
         if entry.is_rest:
-            shared = next((kept for kept in self._kept.values() if kept.entry.is_rest), None)
-            kept = shared or Kept(entry, entry.read(self.side))
+            shared = next((kept for kept in self._kept.values() if kept.is_rest), None)
+            kept = shared or Kept(entry, entry.read(self.side), is_rest=True)
         else:
-            kept = Kept(entry, entry.read(self.side))
+            kept = Kept(entry, entry.read(self.side), is_rest=False)
             kept.tally.high = max(kept.tally.high, highest(self._siblings, place, self.side))
         self._kept[place] = kept
         return kept
@@ -95,7 +108,7 @@ class _Account:
             return 0
         again = kept.tally.again
         kept.tally.take(run.first_offset, run.last_offset, run.count, run.offsets, dropped)
-        if kept.entry.is_rest:
+        if kept.is_rest:
             kept.tally.high = 0
         kept.entry.write(self.side, kept.tally)
         return kept.tally.again - again
@@ -111,17 +124,10 @@ class PumpAccount(_Account):
     """fetched -> in frames; flushed -> committed."""
 
     side = PUMP
-
-    @classmethod
-    def of(cls, spec: LineSpec, board: Board, index: int) -> PumpAccount | None:
-        """The account of the line that has this row; None: the ledger is switched off."""
-        if spec.ledger < 0:
-            return None
-        ledger = Ledger(spec.ledger, board)
-        return cls(ledger.page(index), ledger.siblings(index), board.row(index))
+    missing, doubled = Word.PUMP_MISSING, Word.PUMP_DOUBLED
 
     def __init__(self, page: Page, siblings: Sequence[Page], row: Row) -> None:
-        super().__init__(page, siblings, Complaint(row, Word.PUMP_MISSING, Word.PUMP_DOUBLED))
+        super().__init__(page, siblings, row)
         self._fetched: dict[Place, list[int]] = {}  # records, sum, first, last: of what one fetch brought and is wanted
 
     def assigned(self, starts: Mapping[Place, int]) -> None:
@@ -203,18 +209,7 @@ class TaskAccount(_Account):
     """arrived -> converted -> transformed, or dropped -> put."""
 
     side = TASK
-
-    @classmethod
-    def of(cls, spec: LineSpec, board: Board, index: int) -> TaskAccount | None:
-        """The account of the line that has this row; None: the ledger is switched off."""
-        if spec.ledger < 0:
-            return None
-        ledger = Ledger(spec.ledger, board)
-        return cls(ledger.page(index), ledger.siblings(index), board.row(index))
-
-    def __init__(self, page: Page, siblings: Sequence[Page], row: Row) -> None:
-        super().__init__(page, siblings, Complaint(row, Word.TASK_MISSING, Word.TASK_DOUBLED))
-        self._row = row
+    missing, doubled = Word.TASK_MISSING, Word.TASK_DOUBLED
 
     def opened(self, places: Collection[Place]) -> None:
         """These partitions come."""

@@ -155,12 +155,12 @@ class Word(IntEnum):
     GIVEN_UP = 37  # sinks: put, but their partitions were given up without a commit
     QUEUED = 38  # records in librdkafka's own queue
     HELD = 39  # 1: a source on the embedded Kafka is held back by its sink
+    LOST_RANGES = 40  # sinks: ranges of records that were gone before they were read; the row names the first of them
+    LOST_RECORDS = 41  # sinks: records in those ranges, where both ends are known
     PUMP_MISSING = 44  # as TASK_MISSING
     PUMP_DOUBLED = 45
     STORED_POLLED = 46  # sources: records polled, and of these dropped, that the stored offsets cover
     STORED_DROPPED = 47
-    LOST_RANGES = 40  # sinks: ranges of records that were gone before they were read; the row names the first of them
-    LOST_RECORDS = 41  # sinks: records in those ranges, where both ends are known
 
 
 class Identity(Struct, frozen=True):

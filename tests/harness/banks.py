@@ -88,12 +88,11 @@ class LineMemory:
     def __init__(self, spec: LineSpec) -> None:
         self._spec = spec
         descriptor = segment.create("board", board_bytes(1))
-        self._board = Board(descriptor)
+        self.board = Board(descriptor)
         os.close(descriptor)  # mapped, it lives on
-        self._board.begin(1)
+        self.board.begin(1)
         self.ledger = segment.create("ledger", ledger_bytes(1))
-        self.board = self._board
-        self.row: Row = self._board.row(self._board.add(Identity(spec.connector, spec.task, spec.type, spec.plugin)))
+        self.row: Row = self.board.row(self.board.add(Identity(spec.connector, spec.task, spec.type, spec.plugin)))
         self.channel: Channel | None = None
 
     def begin(self) -> tuple[TaskSide, PumpSide]:

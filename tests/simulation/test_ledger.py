@@ -162,16 +162,22 @@ def framing_changes(change: Callable[[Sequence[Any]], list[Any]]) -> Patch:
     return patch
 
 
-def ring_swallows(monkeypatch: pytest.MonkeyPatch) -> None:
-    in_pieces(monkeypatch)
-    monkeypatch.setattr(RingWriter, "write", nth(NUMBER, lambda ring, frame, right: True))
+def ring_goes_wrong(in_small_frames: Patch, write: Callable[..., bool]) -> Patch:
+    """One frame is written as `write` does it."""
+
+    def patch(monkeypatch: pytest.MonkeyPatch) -> None:
+        in_small_frames(monkeypatch)
+        monkeypatch.setattr(RingWriter, "write", nth(NUMBER, write))
+
+    return patch
 
 
-def ring_doubles(monkeypatch: pytest.MonkeyPatch) -> None:
-    in_pieces(monkeypatch)
-    monkeypatch.setattr(
-        RingWriter, "write", nth(NUMBER, lambda ring, frame, right: right(ring, frame) and right(ring, frame))
-    )
+def swallow(ring: RingWriter, frame: bytes, right: Callable[..., bool]) -> bool:
+    return True
+
+
+def double(ring: RingWriter, frame: bytes, right: Callable[..., bool]) -> bool:
+    return right(ring, frame) and right(ring, frame)
 
 
 def in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,8 +255,8 @@ def commit_goes_too_far(monkeypatch: pytest.MonkeyPatch) -> None:
 SINK_FAULTS: Mapping[str, tuple[Patch, str, tuple[int, int]]] = {
     "deleted between fetched and consumed": (framing_changes(without), "between fetched and consumed", (1, 0)),
     "doubled between fetched and consumed": (framing_changes(twice), "between fetched and consumed", (0, 1)),
-    "deleted in the ring": (ring_swallows, "between consumed and put", (1, 0)),
-    "doubled in the ring": (ring_doubles, "between consumed and put", (0, 1)),
+    "deleted in the ring": (ring_goes_wrong(in_pieces, swallow), "between consumed and put", (1, 0)),
+    "doubled in the ring": (ring_goes_wrong(in_pieces, double), "between consumed and put", (0, 1)),
     "deleted by the converter": (conversion_changes(without), "between consumed and converted", (1, 0)),
     "doubled by the converter": (conversion_changes(twice), "between consumed and converted", (0, 1)),
     "deleted by the chain": (chain_changes(task_sink, without), "between converted and transformed", (1, 0)),
@@ -269,18 +275,23 @@ def test_a_record_deleted_or_doubled_at_any_border_of_a_sink_is_named(
     patch, border, (missing, doubled) = SINK_FAULTS[fault]
     rig = SinkRig([Same()])
     patch(monkeypatch)
+    assert_named(rig, border, missing, doubled, "topic numbers, partition 0")
+    if border != "between flushed and committed":
+        assert rig.kafka.group.get(("numbers", 0), 0) <= RECORDS - missing
+
+
+def assert_named(rig: SinkRig | SourceRig, border: str, missing: int, doubled: int, place: str) -> None:
+    """The rig fails by its ledger, which tells border and place; the report has the reason and counts."""
     failure = rig.run()
     assert isinstance(failure, LedgerError), failure
     assert border in str(failure)
-    assert "topic numbers, partition 0" in str(failure)
+    assert place in str(failure)
     rig.banks.row.set(Word.STATE, State.FAILED)
     rig.banks.row.reason = str(failure)
     told = reported(rig.banks.memory)
     assert told.ledger is not None
     assert (told.ledger.lost, told.ledger.doubled) == (missing, doubled)
     assert border in told.reason
-    if border != "between flushed and committed":
-        assert rig.kafka.group.get(("numbers", 0), 0) <= RECORDS - missing
 
 
 class Numbers(SourceTask):
@@ -389,18 +400,6 @@ def frames_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(task_source.SourceTaskBank, "_split", each)
 
 
-def source_ring_swallows(monkeypatch: pytest.MonkeyPatch) -> None:
-    frames_of_one(monkeypatch)
-    monkeypatch.setattr(RingWriter, "write", nth(NUMBER, lambda ring, frame, right: True))
-
-
-def source_ring_doubles(monkeypatch: pytest.MonkeyPatch) -> None:
-    frames_of_one(monkeypatch)
-    monkeypatch.setattr(
-        RingWriter, "write", nth(NUMBER, lambda ring, frame, right: right(ring, frame) and right(ring, frame))
-    )
-
-
 def producing_changes(change: Callable[[Sequence[Any]], list[Any]]) -> Patch:
     def patch(monkeypatch: pytest.MonkeyPatch) -> None:
         right = pump_delivery._messages
@@ -467,8 +466,8 @@ SOURCE_FAULTS: Mapping[str, tuple[Patch, str, tuple[int, int]]] = {
     "doubled by the converter": (encoding_changes(twice), "between transformed and converted", (0, 1)),
     "deleted before the frames": (splitting_changes(without), "between converted and in frames", (1, 0)),
     "doubled before the frames": (splitting_changes(twice), "between converted and in frames", (0, 1)),
-    "deleted in the ring": (source_ring_swallows, "between converted and produced", (1, 0)),
-    "doubled in the ring": (source_ring_doubles, "between converted and produced", (0, 1)),
+    "deleted in the ring": (ring_goes_wrong(frames_of_one, swallow), "between converted and produced", (1, 0)),
+    "doubled in the ring": (ring_goes_wrong(frames_of_one, double), "between converted and produced", (0, 1)),
     "deleted before Kafka's client": (producing_changes(without), "between converted and produced", (1, 0)),
     "fewer in Kafka than acknowledged": (kafka_has_one_less, "between produced and acknowledged", (1, 0)),
     "acknowledged twice": (answers_come_twice, "between produced and acknowledged", (0, 1)),
@@ -482,13 +481,4 @@ def test_a_record_deleted_or_doubled_at_any_border_of_a_source_is_named(
     patch, border, (missing, doubled) = SOURCE_FAULTS[fault]
     rig = SourceRig([Same()])
     patch(monkeypatch)
-    failure = rig.run()
-    assert isinstance(failure, LedgerError), failure
-    assert border in str(failure)
-    assert "topic numbers" in str(failure)
-    rig.banks.row.set(Word.STATE, State.FAILED)
-    rig.banks.row.reason = str(failure)
-    told = reported(rig.banks.memory)
-    assert told.ledger is not None
-    assert (told.ledger.lost, told.ledger.doubled) == (missing, doubled)
-    assert border in told.reason
+    assert_named(rig, border, missing, doubled, "topic numbers")
