@@ -113,8 +113,16 @@ class Millrace:
 
     def roles(self) -> dict[str, int]:
         """The pid of each living process of the run by its role: "orders/0 task", "orders/0 pump", "control"."""
-        titles = {pid: _title(pid) for pid in self._session()}
+        titles = {pid: _title(pid) for pid in self.pids()}
         return {title.removeprefix(TITLE): pid for pid, title in titles.items() if title.startswith(TITLE)}
+
+    def pids(self) -> list[int]:
+        """All processes of the run, with those that have ended and were not reaped.
+
+        By session, not by parent: what outlives a killed supervisor belongs to it as well.
+        """
+        pids = [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit()]
+        return [pid for pid in pids if _session_of(pid) == self._process.pid]
 
     def wait_for(self, role: str, *, other_than: int | None = None, timeout_s: float = WAIT_S) -> int:
         """The pid of the process in a role once there is one, or one with another pid than the given."""
@@ -147,7 +155,7 @@ class Millrace:
 
     def close(self) -> None:
         """End all that is left of the run."""
-        for pid in self._session():
+        for pid in self.pids():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self._process.wait(WAIT_S)
@@ -158,11 +166,6 @@ class Millrace:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _session(self) -> list[int]:
-        # By session, not by parent: what outlives a killed supervisor belongs to the run as well.
-        pids = [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit()]
-        return [pid for pid in pids if _session_of(pid) == self._process.pid]
 
 
 def _as_from_a_terminal(ignored: Sequence[signal.Signals]) -> None:

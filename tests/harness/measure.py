@@ -1,15 +1,16 @@
-"""What a tree of processes costs: CPU seconds and proportional memory, from /proc.
+"""What a tree of processes costs: CPU seconds, proportional memory, descriptors, threads; from /proc.
 
-Used by: bench.line, tests that hold a bound on memory.
+Used by: bench.line, tests.soak, tests that hold a bound on memory or look for leaks.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["cpu_seconds", "pss_bytes", "tree"]
+__all__ = ["cpu_seconds", "descriptors", "pss_bytes", "threads", "tree"]
 
 TICK_S = 1.0 / os.sysconf("SC_CLK_TCK")
 FIRST_FIELD = 3  # proc_pid_stat(5) counts from 1; the text after the name begins with field 3
@@ -54,3 +55,21 @@ def pss_bytes(pids: Iterable[int]) -> int:
             continue
         total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
     return total
+
+
+def descriptors(pid: int) -> dict[int, str]:
+    """What a process has open, by number; empty when it is gone."""
+    found: dict[int, str] = {}
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                found[int(name)] = str(Path(f"/proc/{pid}/fd/{name}").readlink())
+    return found
+
+
+def threads(pid: int) -> int:
+    """How many threads a process has; 0 when it is gone."""
+    try:
+        return len(os.listdir(f"/proc/{pid}/task"))
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
