@@ -77,7 +77,7 @@ def run(plan: Plan, options: RunOptions) -> tuple[ExitCode, Report]:
     try:
         board_path = Path(plan.store).with_suffix(".board")
         carried = _carry(plan, board_path)
-        descriptor = _board_file(board_path, board_bytes(worker.tasks_max))
+        descriptor = _board_file(board_path, worker.tasks_max, len(plan.lines))
         board = Board(descriptor)
         board.begin(clock.monotonic_ns())
         ledger = _ledger(worker)
@@ -124,13 +124,14 @@ def _ledger(worker: WorkerConfig) -> int:
     return segment.create("millrace-ledger", ledger_bytes(worker.tasks_max)) if worker.ledger_enable else -1
 
 
-def _board_file(path: Path, size_bytes: int) -> int:
-    """A fresh board's descriptor. Raises ConnectError."""
+def _board_file(path: Path, rows_max: int, rows: int) -> int:
+    """A fresh board's descriptor, with room on the disk for so many rows. Raises ConnectError."""
+    reserved_bytes = board_bytes(rows)
     try:
-        return segment.create_file(path, size_bytes)
+        return segment.create_file(path, board_bytes(rows_max), reserved_bytes)
     except OSError as error:
         raise ConnectError(
-            f"offset.storage.file.filename: cannot make the board {path} of {size_bytes} bytes: {error.strerror}"
+            f"offset.storage.file.filename: cannot make the board {path} of {reserved_bytes} bytes: {error.strerror}"
         ) from error
 
 

@@ -9,6 +9,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # Tests import `tests.harness` by this. At the end, so that the installed engine, if there is one, is the one tested.
 sys.path.append(str(Path(__file__).parent.parent))
@@ -18,6 +19,8 @@ from tests.harness.kafka import KafkaServer, UserKafka, bootstrap_of_user
 from tests.harness.server import UnavailableError
 
 TOPIC_NAME_LENGTH_MAX = 150
+settings.register_profile("millrace", deadline=None)  # how long an example takes is the machine's affair
+settings.load_profile("millrace")
 
 
 @pytest.fixture(scope="session")

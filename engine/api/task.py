@@ -16,7 +16,10 @@ from typing import Any, ClassVar, Protocol
 from engine.api.batch import SinkBatch, SourceBatch
 from engine.api.record import SourceRecord, TopicPartition
 
-__all__ = ["Polled", "RecordMetadata", "SinkContext", "SinkTask", "SourceContext", "SourceTask"]
+__all__ = ["UNKNOWN_OFFSET", "Polled", "RecordMetadata", "SinkContext", "SinkTask", "SourceContext", "SourceTask"]
+
+#: What `RecordMetadata.offset` is when Kafka did not say, as in Java's client.
+UNKNOWN_OFFSET = -1
 
 Polled = SourceBatch | Sequence[SourceBatch] | Sequence[SourceRecord] | None
 
@@ -73,7 +76,8 @@ class RecordMetadata(Protocol):
     @property
     def partition(self) -> int: ...
     @property
-    def offset(self) -> int: ...
+    def offset(self) -> int:
+        """`UNKNOWN_OFFSET` when Kafka did not say: it had the record already, from a request whose answer was lost."""
 
 
 class SinkContext(Protocol):

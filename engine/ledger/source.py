@@ -123,13 +123,23 @@ class PumpAccount:
         if indexes >= 0 and indexes != frame.count * (frame.count - 1) // 2:
             raise self._complaint.differs("between produced and acknowledged", _of(frame), 0, 0)
 
-    def placed(self, frame: SourceFrame, partition: int, count: int, last: int) -> None:
+    def placed(self, frame: SourceFrame, partition: int, count: int, last: int | None) -> None:
         """Kafka has the last of `count` records of a frame, which it got in one go, at offset `last`.
 
+        last: None when Kafka did not say: it had them already, from a request whose answer was lost.
         Raises LedgerError when it has fewer than these.
         """
         place = frame.topic, partition
         entry, tally = self._keep(place)
+        if last is None:
+            tally.high += count if tally.high else 0  # they lie behind the highest known one, no nearer than that
+        else:
+            self._grow(place, tally, count, last)
+        tally.records += count
+        entry.write(PUMP, tally)
+
+    def _grow(self, place: tuple[str, int], tally: Tally, count: int, last: int) -> None:
+        """Move the highest known offset of a partition to `last`, if `count` records fit in between."""
         grown = last + 1 - tally.high
         if grown <= 0:
             logger.warning(
@@ -140,9 +150,7 @@ class PumpAccount:
         elif tally.high and grown < count:
             where = described(place, tally.high, last)
             raise self._complaint.differs("between produced and acknowledged", where, count, grown)
-        tally.records += count
         tally.high = last + 1
-        entry.write(PUMP, tally)
 
     def acknowledged(self, frame: SourceFrame, *, is_placed: bool) -> None:
         """Kafka has all of a frame. is_placed: `placed` has told of its records."""

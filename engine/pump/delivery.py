@@ -29,6 +29,7 @@ from typing import Any, Protocol
 from confluent_kafka import KafkaError, Message
 
 from engine.api.errors import ConnectError, RetriableError
+from engine.api.task import UNKNOWN_OFFSET
 from engine.kafka.errors import as_ours
 from engine.kafka.producer import Refused
 from engine.ledger.source import PumpAccount
@@ -82,10 +83,9 @@ class Sent:
         """The answer for the last of `count` records of one partition is here."""
         account = self._delivery.account
         if error is None and account is not None:
-            partition, offset = message.partition(), message.offset()
+            partition = message.partition()
             assert partition is not None
-            assert offset is not None
-            account.placed(self.frame, partition, count, offset)
+            account.placed(self.frame, partition, count, message.offset())
             self.is_placed = True
         self.arrived(error, message)
 
@@ -106,8 +106,8 @@ class Sent:
         if self._delivery.wants_each:
             partition, offset = message.partition(), message.offset()
             assert partition is not None
-            assert offset is not None
-            self.places.append((self.frame.sequence + index, partition, offset))
+            # Kafka acknowledges a batch that it had already without saying where it lies.
+            self.places.append((self.frame.sequence + index, partition, UNKNOWN_OFFSET if offset is None else offset))
 
 
 class Delivery:

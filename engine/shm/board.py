@@ -308,6 +308,7 @@ class Board:
     """The whole board, mapped; any process may make one from the descriptor."""
 
     def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
         self._memory = segment.map_shared(descriptor)
         self._whole = memoryview(self._memory)
         self.header = segment.words(self._whole[:ROW_BYTES])
@@ -324,10 +325,14 @@ class Board:
         return self.header[HeaderWord.MAGIC] == MAGIC and self.header[HeaderWord.ROWS_USED] <= self.rows_max
 
     def add(self, identity: Identity) -> int:
-        """Give a task the next free row; returns its index (supervisor)."""
+        """Give a task the next free row; returns its index (supervisor).
+
+        Raises OSError when the board is a file and its disk has no room for the row.
+        """
         index = self.header[HeaderWord.ROWS_USED]
         if index >= self.rows_max:
             raise ValueError(f"{self.rows_max} tasks are all this worker takes: raise worker.tasks.max")
+        segment.reserve(self._descriptor, (index + 1) * ROW_BYTES, ROW_BYTES)
         self.row(index).claim(identity)
         self.header[HeaderWord.ROWS_USED] = index + 1
         return index

@@ -16,7 +16,7 @@ import platform
 import sys
 from pathlib import Path
 
-__all__ = ["Words", "create", "create_file", "map_shared", "require_supported_platform", "words"]
+__all__ = ["Words", "create", "create_file", "map_shared", "require_supported_platform", "reserve", "words"]
 
 #: Processors on which an aligned 64-bit store becomes visible after the stores before it.
 ORDERED_MACHINES = ("x86_64", "AMD64")
@@ -51,25 +51,34 @@ def create(name: str, size_bytes: int) -> int:
     return descriptor
 
 
-def create_file(path: Path, size_bytes: int) -> int:
+def create_file(path: Path, size_bytes: int, reserved_bytes: int) -> int:
     """Make a zeroed segment that outlives the machine's processes, in place of what was there; as `create` else.
 
+    reserved_bytes: how much of its beginning has room on the disk at once; `reserve` the rest before it is written.
     Its owner alone may read it: an error's text can hold what nobody else should see.
 
-    Raises OSError when there is no room for all of it; what was there stays then. A file with holes would take the
-    process's life (SIGBUS) when one of them is written on a disk that is full.
+    Raises OSError when there is no room for what is reserved; what was there stays then.
     """
     fresh = path.with_name(path.name + ".new")
     fresh.unlink(missing_ok=True)
     descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        os.posix_fallocate(descriptor, 0, size_bytes)
+        os.ftruncate(descriptor, size_bytes)
+        reserve(descriptor, 0, reserved_bytes)
         fresh.replace(path)
     except OSError:
         os.close(descriptor)
         fresh.unlink(missing_ok=True)
         raise
     return descriptor
+
+
+def reserve(descriptor: int, begin: int, size_bytes: int) -> None:
+    """Have room for a part of a segment. Raises OSError when there is none.
+
+    A hole in a file would take the process's life (SIGBUS) when it is written on a disk that is full.
+    """
+    os.posix_fallocate(descriptor, begin, size_bytes)
 
 
 def map_shared(descriptor: int) -> mmap.mmap:

@@ -125,21 +125,21 @@ class Answer(Struct):
     place: Place
     due_ns: int
     queued: list[Queued]
-    first_offset: int
+    first_offset: int | None  # None: the broker had the batch already, and does not say where
     error: KafkaError | None
 
 
 class Delivered:
     """What a callback is handed."""
 
-    def __init__(self, partition: int, offset: int) -> None:
+    def __init__(self, partition: int, offset: int | None) -> None:
         self._partition = partition
         self._offset = offset
 
     def partition(self) -> int:
         return self._partition
 
-    def offset(self) -> int:
+    def offset(self) -> int | None:
         return self._offset
 
 
@@ -255,9 +255,11 @@ class FakeProducer:
 
     def _say(self, place: Place, batch: list[Queued], first: int, error: KafkaError | None) -> None:
         late_ns = self._kafka.rng.choice((0, 0, 1_000_000, 20_000_000))
+        known: int | None = first
         if error is None and self._kafka.chance(self._kafka.unkind.lose):
             late_ns += 200_000_000  # asked again
-        self._answers.append(Answer(place, self._kafka.clock.now_ns + late_ns, batch, first, error))
+            known = None if self._is_idempotent else first
+        self._answers.append(Answer(place, self._kafka.clock.now_ns + late_ns, batch, known, error))
 
     def _answer(self) -> None:
         """Call the callbacks of the answers that have come, in order per partition."""
@@ -273,7 +275,8 @@ class FakeProducer:
                 continue
             for index, queued in enumerate(answer.queued):
                 if queued.callback is not None:
-                    queued.callback(answer.error, Delivered(answer.place[1], answer.first_offset + index))
+                    offset = None if answer.first_offset is None else answer.first_offset + index
+                    queued.callback(answer.error, Delivered(answer.place[1], offset))
 
     def _leave_behind(self) -> None:
         """The client is gone; what was on its way in other partitions is stored, or is not."""

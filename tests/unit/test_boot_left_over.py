@@ -28,7 +28,7 @@ class Store:
         left = left_over.find(self.board, self.kept)
         left_over.keep(self.kept, left)
         shares = left_over.share(left, [TaskName(*name) for name in tasks])
-        descriptor = segment.create_file(self.board, board_bytes(8))
+        descriptor = segment.create_file(self.board, board_bytes(8), board_bytes(8))
         board = Board(descriptor)
         board.begin(1)
         for (connector, task), produced in tasks.items():
