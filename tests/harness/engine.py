@@ -49,10 +49,12 @@ class Millrace:
         folder: Path,
         environment: Mapping[str, str] | None = None,
         ignored: Sequence[signal.Signals] = (),
+        command: Sequence[str] = (),
     ) -> None:
         """environment: variables beside those of the tests; its PYTHONPATH comes before the engine's place.
 
         ignored: signals that whoever starts it has ignored, as `nohup` does; the others are as a terminal has them.
+        command: what is started with the arguments instead of `millrace`.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -63,7 +65,7 @@ class Millrace:
         self._err = folder / f"millrace-{run}.err"
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self._process = subprocess.Popen(
-                [*_command(), *arguments],
+                [*(command or _command()), *arguments],
                 cwd=folder,
                 env={**os.environ, **given, "PYTHONPATH": path},
                 stdin=subprocess.DEVNULL,
