@@ -145,17 +145,17 @@ def test_ctrl_c_twice_ends_at_once_and_the_next_run_goes_on_from_what_was_commit
     group = f"slow-{topic}"
     (port,) = free_ports(1)
 
-    def write(delay_ms: int) -> None:
+    def write(delay_ms: int, rate: float) -> None:
         slow = {"connector.class": "NullSink", "topics": topic, "consumer.override.group.id": group}
         pipeline(
             tmp_path,
             worker(kafka, **{"offset.flush.interval.ms": 200}),
-            numbers=generator(topic, 20_000, rate=4000),
+            numbers=generator(topic, 20_000, rate=rate),
             copy=file_sink(topic, out),
             slow={**slow, "delay.ms": delay_ms},
         )
 
-    write(delay_ms=600_000)
+    write(delay_ms=600_000, rate=1000)
     with Millrace("run", "pipeline.toml", "--json", "--metrics-port", str(port), folder=tmp_path) as millrace:
         wait.until(lambda: counted(port, "copy", "commit") > 0 < counted(port, "slow", "put"), "a put that blocks")
         millrace.interrupt()
@@ -168,7 +168,7 @@ def test_ctrl_c_twice_ends_at_once_and_the_next_run_goes_on_from_what_was_commit
     committed = sum(topics.group_offsets(kafka.bootstrap, group_of(topic)).values())
     assert 0 < committed <= len(numbers(out)) < 20_000
     assert not any(topics.group_offsets(kafka.bootstrap, group).values()), "what was being put is committed"
-    write(delay_ms=0)
+    write(delay_ms=0, rate=0)
     report = run(tmp_path).report()
     seen = numbers(out)
     assert set(seen) == set(range(20_000))
