@@ -164,7 +164,11 @@ def end_offsets(bootstrap: str, topic: str) -> dict[int, int]:
 
 
 def group_offsets(bootstrap: str, group: str) -> dict[tuple[str, int], int]:
-    """The committed offset of each (topic, partition) of a group; empty when it has none."""
+    """The committed offset of each (topic, partition) of a group; empty when it has none.
+
+    Of a group that has begun: where the broker is still making the topic of offsets, librdkafka 2.16 ends the process
+    (SIGSEGV in rd_kafka_cgrp_op, called for an admin client that has no group).
+    """
     asked = ConsumerGroupTopicPartitions(group)
     admin = _admin(bootstrap)
     answer = admin.list_consumer_group_offsets([asked], request_timeout=ASK_S)[group].result(ANSWER_S)
