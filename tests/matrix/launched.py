@@ -7,7 +7,7 @@ at the first NTH of its life it writes the mark FOLDER/0 and kills itself, in th
 the mark FOLDER/1, and so on until no NTH is left. A mark is made by one process only, however many tasks there are. A
 cell whose marks are not all there at the end has failed.
 
-Used by: scene.py.
+Used by: cell.py.
 Not here: which points there are (points.py).
 """
 

@@ -56,7 +56,16 @@ def write(
         "restart.backoff.max.ms": 1000,
     }
     rate = records / seconds
-    source: dict[str, object] = {
+    connectors = {}
+    if cell.has_source:
+        connectors[NUMBERS] = _source(cell, topic, records, rate)
+    if cell.has_sink:
+        connectors[COPY] = _sink(cell, topic, group, rate, folder / OUT)
+    (folder / "pipeline.toml").write_text(pipeline_toml(worker, connectors))
+
+
+def _source(cell: Cell, topic: str, records: int, rate: float) -> dict[str, object]:
+    return {
         "connector.class": "Generator",
         "tasks.max": cell.tasks,
         "topic": topic,
@@ -65,11 +74,14 @@ def write(
         "partitions": PARTITIONS,
         **BODIES[cell.form],
     }
-    sink: dict[str, object] = {
+
+
+def _sink(cell: Cell, topic: str, group: str, rate: float, out: Path) -> dict[str, object]:
+    sink = {
         "connector.class": "FileStreamSink",
         "tasks.max": cell.tasks,
         "topics": topic,
-        "file": folder / OUT,
+        "file": out,
         "consumer.override.group.id": group,
     }
     if cell.fault == "frozen":
@@ -82,7 +94,4 @@ def write(
             "rate": rate / cell.tasks,
             "consumer.override.max.poll.records": PUT_RECORDS,
         }
-    connectors = {NUMBERS: source} if cell.has_source else {}
-    if cell.has_sink:
-        connectors[COPY] = sink
-    (folder / "pipeline.toml").write_text(pipeline_toml(worker, connectors))
+    return sink

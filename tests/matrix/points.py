@@ -31,11 +31,11 @@ class Point(Struct, frozen=True):
 
 #: Step, bank, method, and how many calls are sure to come in a second of a life.
 _SOURCE = (
-    ("poll", "task", "connectors.generator.source:GeneratorSourceTask.poll", 50),
-    ("publish", "task", "engine.shm.ring:RingWriter.write", 50),
-    ("produce", "pump", "engine.pump.delivery:Delivery.send", 50),
-    ("acknowledge", "pump", "engine.pump.delivery:Sent.arrived", 100),
-    ("release", "pump", "engine.shm.ring:RingReader.release", 30),
+    ("poll", "task", "connectors.generator.source:GeneratorSourceTask.poll", 20),
+    ("publish", "task", "engine.shm.ring:RingWriter.write", 20),
+    ("produce", "pump", "engine.pump.delivery:Delivery.send", 20),
+    ("acknowledge", "pump", "engine.pump.delivery:Sent.arrived", 40),
+    ("release", "pump", "engine.shm.ring:RingReader.release", 8),
     ("store", "pump", "engine.offsets.store:OffsetStore.write", 4),
     ("told", "task", "engine.task.source:SourceTaskBank._tell", 4),
 )
