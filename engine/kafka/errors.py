@@ -22,6 +22,8 @@ _MOVED = {
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.LEADER_NOT_AVAILABLE,
 }
+# A former life of this member may be who fenced it: what that had on its way can come after the new life has joined.
+_FENCED = KafkaError(KafkaError.FENCED_INSTANCE_ID)
 _WHAT_TO_DO = {
     KafkaError.UNKNOWN_TOPIC_OR_PART: "create the topic, or let the broker do it (auto.create.topics.enable)",
     KafkaError._UNKNOWN_TOPIC: "create the topic, or let the broker do it (auto.create.topics.enable)",
@@ -41,6 +43,8 @@ def as_ours(error: KafkaError, doing: str) -> ConnectError:
     doing: what was tried, with names, e.g. "produce to topic orders".
     """
     code = error.code()
+    if code == KafkaError._FATAL and _FENCED.str() in error.str():
+        code = _FENCED.code()  # a consumer tells it as a fatal error, and which one in words only
     advice = _WHAT_TO_DO.get(code)
     text = f"cannot {doing}: {error.str()} ({error.name()})" + (f"; {advice}" if advice else "")
     if code in _TOO_LARGE:
@@ -51,6 +55,6 @@ def as_ours(error: KafkaError, doing: str) -> ConnectError:
         return DeliveryTimeoutError(text)
     if code in _UNREACHABLE:
         return UnreachableError(text)
-    if error.retriable() or code in _MOVED:
+    if error.retriable() or code in _MOVED or code == _FENCED.code():
         return RetriableError(text)
     return ConnectError(text)

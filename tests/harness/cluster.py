@@ -38,8 +38,8 @@ __all__ = ["KafkaCluster"]
 HEAP = "256m"
 ASK_S = 10.0
 TOOL_S = 60.0
-READY_S = 60.0
-LEADER_MOVE_S = 30.0
+READY_S = 180.0
+LEADER_MOVE_S = 60.0
 
 
 class KafkaCluster:

@@ -43,7 +43,7 @@ class Server:
     """One server process over a folder; a subclass says the command and when it is ready."""
 
     name = "server"
-    ready_s = 60.0
+    ready_s = 180.0  # 3 s on an idle machine
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from engine.api.errors import ConnectError
+from engine.api.errors import ConnectError, RetriableError
 from engine.kafka.consumer import Found, GroupConsumer, Place, Start
 from tests.harness import topics, wait
 from tests.harness.kafka import KafkaServer, UserKafka
@@ -40,14 +40,15 @@ class Noting:
         pass
 
 
-def joined(bootstrap: str, group: str, topic: str, strategy: str) -> tuple[GroupConsumer, Noting]:
-    """A new member of the group."""
+def joined(bootstrap: str, group: str, topic: str, strategy: str, **more: str) -> tuple[GroupConsumer, Noting]:
+    """A new member of the group. more: settings, with underscores for dots."""
     member = Noting()
     settings = {
         "bootstrap.servers": bootstrap,
         "group.id": group,
         "heartbeat.interval.ms": 500,
         "partition.assignment.strategy": strategy,
+        **{key.replace("_", "."): value for key, value in more.items()},
     }
     consumer = GroupConsumer(settings, member, "earliest", BROKER_S)
     consumer.subscribe([topic])
@@ -77,3 +78,16 @@ def test_partitions_that_come_back_after_a_rebalance_are_not_paused(
 
     wait.until(look, "records of the partitions that came back")
     first.close()
+
+
+def test_a_member_that_another_of_its_name_has_fenced_may_come_back(kafka: KafkaServer | UserKafka, topic: str) -> None:
+    # What a killed pump has still on its way to the broker can reach it after the pump of the next life has joined.
+    group = f"connect-{uuid.uuid4().hex[:8]}"
+    first, own = joined(kafka.bootstrap, group, topic, "range", group_instance_id="one")
+    wait.until(lambda: first.fetch(LOOK_S, 1) or own.places, "partitions")
+    second, others = joined(kafka.bootstrap, group, topic, "range", group_instance_id="one")
+    wait.until(lambda: second.fetch(LOOK_S, 1) or others.places, "partitions of the second")
+    with pytest.raises(RetriableError, match="another process has joined with the same group.instance.id"):
+        wait.until(lambda: first.fetch(LOOK_S, 1), "the end of the first")
+    first.close()
+    second.leave(BROKER_S)
