@@ -14,6 +14,7 @@ import argparse
 import csv
 import fnmatch
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -34,11 +35,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.list or not cells:
         print("\n".join(cell.name for cell in cells) or f"no cell is called {' or '.join(options.cells)}")
         return 0 if cells else 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # brokers and runs are ended on the way out
     begun_at = time.monotonic()
     results: list[Result] = []
     with tempfile.TemporaryDirectory(prefix="millrace-matrix-") as name, Rig(Path(name) / "kafka") as rig:
         for number, cell in enumerate(cells, 1):
-            result = _run(cell, options.seed, rig, Path(name) / "cells" / str(number), options.keep)
+            result = _run(cell, options, rig, Path(name) / "cells" / str(number))
             results.append(result)
             print(f"{number}/{len(cells)} {_told(result)}", flush=True)
             if options.csv:
@@ -46,11 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _summary(results, time.monotonic() - begun_at)
 
 
-def _run(cell: Cell, seed: int, rig: Rig, folder: Path, keep: Path | None) -> Result:
+def _run(cell: Cell, options: argparse.Namespace, rig: Rig, folder: Path) -> Result:
     folder.mkdir(parents=True)
-    result = run_cell(cell, seed, rig, folder)
-    if result.error and keep is not None:
-        shutil.copytree(folder, keep / cell.name.replace("/", "_"), dirs_exist_ok=True)
+    result = run_cell(cell, options.seed, rig, folder, options.pace)
+    if result.error and options.keep is not None:
+        shutil.copytree(folder, options.keep / cell.name.replace("/", "_"), dirs_exist_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
     return result
 
@@ -77,7 +79,7 @@ def _summary(results: Sequence[Result], seconds: float) -> int:
         worst = max(done, key=lambda result: result.repeated)
         print(f"most repeated: {worst.repeated} of at most {worst.bound}, {worst.cell}")
     for result in failed:
-        print(f"{result.error.splitlines()[0][:200]}\n    {repeat_command(result.cell, result.seed)}")
+        print(f"{result.error.splitlines()[0][:200]}\n    {repeat_command(result)}")
     return 1 if failed else 0
 
 
@@ -91,6 +93,7 @@ def _write_csv(results: Sequence[Result], file: Path) -> None:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.matrix", description="Every fault on a real Kafka.")
     parser.add_argument("--seed", type=int, default=1, help="picks moments, victims and lengths")
+    parser.add_argument("--pace", type=float, default=1.0, help="a slow machine: runs last so many times longer")
     parser.add_argument("--cells", nargs="+", default=["*"], metavar="NAME", help="names, with * for any part of one")
     parser.add_argument("--list", action="store_true", help="only print the names")
     parser.add_argument("--csv", type=Path, help="write a line for each cell, as they come")

@@ -39,6 +39,7 @@ class Result(Struct, kw_only=True):
 
     cell: str
     seed: int
+    pace: float = 1.0
     strikes: int = 0
     kills: int = 0  # of these, kill -9 of processes of the engine
     runs: int = 0
@@ -51,14 +52,18 @@ class Result(Struct, kw_only=True):
     error: str = ""  # empty: as it should be
 
 
-def repeat_command(cell: str, seed: int) -> str:
+def repeat_command(result: Result) -> str:
     """What to type to have the same cell struck in the same way."""
-    return f"python -m tests.matrix --seed {seed} --cells {cell}"
+    pace = f" --pace {result.pace:g}" if result.pace != 1 else ""
+    return f"python -m tests.matrix --seed {result.seed}{pace} --cells {result.cell}"
 
 
-def run_cell(cell: Cell, seed: int, rig: Rig, folder: Path) -> Result:
-    """Run it in an empty folder, which keeps what the runs have left. The brokers are well afterwards."""
-    result = Result(cell=cell.name, seed=seed)
+def run_cell(cell: Cell, seed: int, rig: Rig, folder: Path, pace: float = 1.0) -> Result:
+    """Run it in an empty folder, which keeps what the runs have left. The brokers are well afterwards.
+
+    pace: so many times longer a run lasts than on an idle machine, where brokers start in seconds.
+    """
+    result = Result(cell=cell.name, seed=seed, pace=pace)
     begun_at = time.monotonic()
     place = rig.place(cell.door)
     try:
@@ -71,7 +76,7 @@ def run_cell(cell: Cell, seed: int, rig: Rig, folder: Path) -> Result:
             place.heal(topic)
     except Exception as error:  # whatever it is, the other cells are run
         trace = "".join(traceback.format_exception(error)[-2:])
-        result.error = f"{error}\n{trace}\nrepeat it: {repeat_command(cell.name, seed)}"
+        result.error = f"{error}\n{trace}\nrepeat it: {repeat_command(result)}"
     result.seconds = round(time.monotonic() - begun_at, 1)
     return result
 
@@ -81,7 +86,7 @@ def _run(cell: Cell, result: Result, place: Place, topic: str, folder: Path) -> 
     group = f"matrix-{uuid.uuid4().hex[:12]}"
     fault, point = FAULTS.get(cell.fault), POINTS.get(cell.fault)
     settings = place.worker(through_proxy=fault is not None and fault.is_of_network)
-    seconds = fault.seconds if fault else POINT_SECONDS
+    seconds = result.pace * (fault.seconds if fault else POINT_SECONDS)
     flush_ms = rng.choice(FLUSH_MS) if fault else POINT_FLUSH_MS
     pipeline.write(folder, cell, settings, topic, group, records=RECORDS, seconds=seconds, flush_ms=flush_ms)
     marks, command = folder / "marks", []
