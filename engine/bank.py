@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from engine.api.errors import ConnectError, DataError, RetriableError, UnreachableError
+from engine.descriptors import what_to_do
 from engine.exits import ExitCode
 from engine.shm.channel import Bell
 
@@ -136,5 +137,5 @@ def _tell(error: Exception, say: Say) -> ExitCode:
         say(str(error))
         return ExitCode.FAILED
     logger.error("unexpected %s", type(error).__name__, exc_info=error)
-    say(f"{type(error).__name__}: {error}")
+    say(f"{type(error).__name__}: {error}{what_to_do(error) if isinstance(error, OSError) else ''}")
     return ExitCode.FAILED

@@ -21,7 +21,7 @@ from random import Random
 from msgspec import Struct
 from msgspec.structs import replace
 
-from engine import both, display, logs
+from engine import both, descriptors, display, logs
 from engine.api.errors import ConnectError
 from engine.clock import SystemClock
 from engine.config.line import LineSpec
@@ -67,7 +67,8 @@ class RunOptions(Struct, frozen=True):
 
 
 def run(plan: Plan, options: RunOptions) -> tuple[ExitCode, Report]:
-    """Run all lines of a plan to their end. Raises ConnectError when the store or the port cannot be had."""
+    """Run all lines of a plan to their end. Raises ConnectError when the store, the port or descriptors are missing."""
+    descriptors.provide(descriptors.needed((spec.processes for spec in plan.lines), plan.brokers))
     clock = SystemClock()
     worker = plan.worker
     if worker.metrics_file is not None:

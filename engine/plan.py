@@ -51,6 +51,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     store: str  # absolute path of the SQLite store of source offsets
     lines: tuple[LineSpec, ...]
     files: Mapping[str, str]  # of each connector
+    brokers: int = 1  # of the largest cluster that a line connects to
     warnings: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()  # values that no log may show
 
@@ -88,7 +89,7 @@ def prepare(pipeline: Pipeline, options: PlanOptions, *, asks_kafka: bool) -> Pl
     if check.is_unreachable:
         raise UnreachableError("\n".join(map(str, problems)))
     raise_all(problems)
-    return replace(plan, warnings=(*plan.warnings, *check.warnings))
+    return replace(plan, brokers=check.brokers, warnings=(*plan.warnings, *check.warnings))
 
 
 def make_plan(pipeline: Pipeline, options: PlanOptions, tell: Tell = lambda *_: None) -> Plan:

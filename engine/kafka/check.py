@@ -54,6 +54,7 @@ class KafkaCheck(Struct, frozen=True):
 
     problems: tuple[Problem, ...] = ()
     warnings: tuple[str, ...] = ()
+    brokers: int = 1  # of the largest cluster that was asked
     is_unreachable: bool = False  # the problems are the cluster's, not the configuration's
 
 
@@ -77,6 +78,7 @@ def check_kafka(lines: Sequence[LineSpec], *, timeout_seconds: float, say: Say =
     if problems:
         return KafkaCheck(tuple(problems))
     warnings: list[str] = []
+    brokers = 1
     has_source = any(line.type == "source" for line in lines)
     for group in _sharing(connectors):
         names = ", ".join(connector.name for connector in group)
@@ -85,12 +87,13 @@ def check_kafka(lines: Sequence[LineSpec], *, timeout_seconds: float, say: Say =
         if cluster is None:
             problems += [Problem("bootstrap.servers", reason, connector.name) for connector in group]
             continue
+        brokers = max(brokers, len(cluster.brokers))
         for connector in group:
             say(f"looking for the topics of {connector.name}", 3 * ANSWER_SECONDS)
             found, told = _look_for_topics(connector, cluster, has_source=has_source)
             problems += found
             warnings += told
-    return KafkaCheck(tuple(problems), tuple(warnings), is_unreachable=bool(problems))
+    return KafkaCheck(tuple(problems), tuple(warnings), brokers, is_unreachable=bool(problems))
 
 
 def make_client(settings: Mapping[str, Any], *, is_sink: bool, **callbacks: Any) -> Consumer | Producer:

@@ -33,6 +33,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from engine.api.errors import ConnectError, RetriableError
+from engine.descriptors import what_to_do
 
 __all__ = [
     "APPLICATION",
@@ -130,7 +131,8 @@ def store_error(error: sqlite3.Error, what: str) -> ConnectError:
     """What SQLite says, as an error of ours: a StoreFullError where that is the disk's fault and not the file's."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     kind = StoreFullError if code in _OF_THE_DISK else ConnectError
-    return kind(f"{what}: {error}")
+    # SQLite does not say why a file cannot be opened.
+    return kind(f"{what}: {error}{what_to_do() if code == sqlite3.SQLITE_CANTOPEN else ''}")
 
 
 class OffsetStore:

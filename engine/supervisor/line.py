@@ -23,6 +23,7 @@ from collections.abc import Callable
 from engine import logs
 from engine.clock import Clock
 from engine.config.line import LineSpec
+from engine.descriptors import what_to_do
 from engine.exits import ExitCode
 from engine.shm.board import Measure, Phase, Row, Stage, State, Target, Word
 from engine.shm.channel import Channel
@@ -103,7 +104,7 @@ class Line:
         try:
             self._fork_banks()
         except OSError as error:  # no process, memory or descriptor is left for it; the other lines go on
-            self._cause = f"cannot fork: {error.strerror}"
+            self._cause = f"cannot fork: {error.strerror}{what_to_do(error)}"
             self._send(signal.SIGKILL)
         self._write_pids()
         if not self._children:

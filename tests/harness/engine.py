@@ -14,6 +14,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -50,11 +51,13 @@ class Millrace:
         environment: Mapping[str, str] | None = None,
         ignored: Sequence[signal.Signals] = (),
         command: Sequence[str] = (),
+        open_files: tuple[int, int] | None = None,
     ) -> None:
         """environment: variables beside those of the tests; its PYTHONPATH comes before the engine's place.
 
         ignored: signals that whoever starts it has ignored, as `nohup` does; the others are as a terminal has them.
         command: what is started with the arguments instead of `millrace`.
+        open_files: soft and hard limit, as `ulimit -n` sets them; None: those of the tests.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -72,7 +75,7 @@ class Millrace:
                 stdout=out,
                 stderr=err,
                 start_new_session=True,
-                preexec_fn=lambda: _as_from_a_terminal(ignored),  # noqa: PLW1509  tests have one thread
+                preexec_fn=lambda: _as_from_a_terminal(ignored, open_files),  # noqa: PLW1509  tests have one thread
             )
 
     @property
@@ -170,7 +173,9 @@ class Millrace:
         self.close()
 
 
-def _as_from_a_terminal(ignored: Sequence[signal.Signals]) -> None:
+def _as_from_a_terminal(ignored: Sequence[signal.Signals], open_files: tuple[int, int] | None) -> None:
+    if open_files is not None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, open_files)
     # The tests themselves may run in the background or under nohup, and a child inherits what they ignore.
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN if number in ignored else signal.SIG_DFL)
