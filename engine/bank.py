@@ -3,7 +3,7 @@
     start ──► step step (wait for the bell) step ... ──► is_over ──► stop
 
 An error of a bank ends it in order where the bank can do so (`fail`: what is done is kept), and the process with a
-code that says whether a restart may help.
+code that says whether a restart may help. One that has stood still beyond its lease ends as it is.
 
 Used by: engine.task.main, engine.pump.main, engine.both.
 Not here: what a step does (engine.task, engine.pump), who restarts (engine.supervisor).
@@ -21,6 +21,7 @@ from engine.api.errors import ConnectError, DataError, RetriableError, Unreachab
 from engine.descriptors import what_to_do
 from engine.exits import ExitCode
 from engine.shm.channel import Bell
+from engine.shm.lease import Fenced
 
 __all__ = ["Bank", "Say", "Stopper", "serve", "step"]
 
@@ -79,17 +80,25 @@ class Stopper:
         self.is_asked = True
 
 
-def serve(make_bank: Callable[[], Bank], bell: Bell, stopper: Stopper, say: Say) -> ExitCode:
-    """Make a bank and step it until it is over; returns how it went, having said why it went wrong."""
+def serve(make_bank: Callable[[], Bank], bell: Bell, stopper: Stopper, say: Say, fence: Callable[[], None]) -> ExitCode:
+    """Make a bank and step it until it is over; returns how it went, having said why it went wrong.
+
+    fence: called before each step; may raise Fenced.
+    """
     bank: Bank | None = None
+    is_fenced = False
     try:
         bank = make_bank()
         bank.start()
-        _step_to_end(bank, bell, stopper)
+        _step_to_end(bank, bell, stopper, fence)
+    except Fenced as fenced:
+        is_fenced = True  # nothing more is done, not even in order
+        say(str(fenced))
+        return ExitCode.FENCED
     except Exception as error:  # noqa: BLE001  a process's main: it becomes an exit code
         return _tell(error, say)
     finally:
-        if bank is not None:
+        if bank is not None and not is_fenced:
             _stop(bank)
     return ExitCode.OK if bank.failure is None else _tell(bank.failure, say)
 
@@ -108,9 +117,10 @@ def step(bank: Bank) -> float:
         return 0.0
 
 
-def _step_to_end(bank: Bank, bell: Bell, stopper: Stopper) -> None:
+def _step_to_end(bank: Bank, bell: Bell, stopper: Stopper, fence: Callable[[], None]) -> None:
     is_asked = False
     while not bank.is_over:
+        fence()
         if stopper.look() and not is_asked:
             is_asked = True
             bank.ask_to_stop()

@@ -18,6 +18,7 @@ from engine.exits import ExitCode
 from engine.pump.main import PATIENCE_SECONDS, PatientSinkPump, make_sink_bank, make_source_bank
 from engine.shm.board import Board
 from engine.shm.channel import Channel, PumpSide, TaskSide
+from engine.shm.lease import Lease
 from engine.task.main import make_bank
 
 __all__ = ["run"]
@@ -40,7 +41,8 @@ def run(
             return Pair(task, make_source_bank(spec, pump_side, board, index, clock))
         return Pair(task, make_sink_bank(spec, pump_side, board, index, clock, stopper, lambda _: step(task)))
 
-    return serve(make_pair, side.bell, stopper, say)
+    fence = Lease(board.row(index), spec.timing.lease, clock).check
+    return serve(make_pair, side.bell, stopper, say, fence)
 
 
 class Pair:

@@ -196,7 +196,7 @@ class ConnectorLines:
             record_bytes_max=record_bytes,
             processes=int(keys.task_processes or 2),
             given=(*client.given, *self._given_ring()),
-            timing=_timing(shared.worker, client),
+            timing=_timing(shared.worker, client, is_embedded=shared.options.is_embedded),
             restarts=_restarts(keys),
             passes_lost_ranges=isinstance(keys, SinkKeys) and keys.lost_range_policy == "continue",
         )
@@ -238,12 +238,18 @@ def _fetch_bytes(client: ClientSettings) -> int:
     return found if isinstance(found, int) else _RECORD_BYTES
 
 
-def _timing(worker: WorkerConfig, client: ClientSettings) -> Timing:
-    timing = worker.timing
-    interval_ms = client.settings.get("max.poll.interval.ms")
+def _timing(worker: WorkerConfig, client: ClientSettings, *, is_embedded: bool) -> Timing:
+    timing, settings = worker.timing, client.settings
+    interval_ms = settings.get("max.poll.interval.ms")
     if not isinstance(interval_ms, int):
         return timing
-    return replace(timing, revocation_timeout=min(timing.revocation_timeout, REVOCATION_PART * interval_ms / 1000))
+    timing = replace(timing, revocation_timeout=min(timing.revocation_timeout, REVOCATION_PART * interval_ms / 1000))
+    if is_embedded:
+        return timing  # nobody else can be in its groups, whose sessions are short
+    session_ms, heartbeat_ms = settings["session.timeout.ms"], settings["heartbeat.interval.ms"]
+    assert isinstance(session_ms, int) and isinstance(heartbeat_ms, int), "times are whole numbers"  # noqa: PT018
+    # Where the group has heard a member last is up to a heartbeat before it stood still.
+    return replace(timing, lease=min(timing.lease, (session_ms - heartbeat_ms) / 1000))
 
 
 def _restarts(keys: ConnectorConfig) -> Restarts:

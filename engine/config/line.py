@@ -39,6 +39,7 @@ class Timing(Struct, frozen=True):
     broker_timeout: float = 15.0  # to find a broker, a topic, a group's offsets
     stop_timeout: float = 5.0  # task.shutdown.graceful.timeout.ms
     retry_backoff: float = 3.0  # before a call that raised RetriableError is made again
+    lease: float = 45.0  # whoever stands still for longer does nothing more (task.lease.ms)
 
 
 class Restarts(Struct, frozen=True):

@@ -24,6 +24,8 @@ _RETRY_SECONDS = 3.0
 
 Milliseconds = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 SomeMilliseconds = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+#: Shorter than this a supervisor that forks many tasks would seem to stand still.
+Lease = Annotated[int, Meta(ge=1000, le=2**31 - 1)]
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Processes = Annotated[int, Meta(ge=1, le=2)]
 MemoryBytes = Annotated[int, Meta(ge=1)]
@@ -125,6 +127,14 @@ class WorkerConfig(Config, frozen=True, kw_only=True):
     probe_timeout_ms: Annotated[
         SomeMilliseconds, Meta(description="Ours. How long a connector may take to say what its tasks are.")
     ] = field(name="probe.timeout.ms", default=30_000)
+    task_lease_ms: Annotated[
+        Lease,
+        Meta(
+            description="Ours. A task whose processes have stood still for longer (stopped by a signal, frozen with "
+            "their container) does nothing more and is started again; a sink after its consumer's session.timeout.ms "
+            "less heartbeat.interval.ms, where that is shorter."
+        ),
+    ] = field(name="task.lease.ms", default=45_000)
     restart_max: Annotated[
         Milliseconds, Meta(description="Ours. Restarts of a task that makes no progress in between before it fails.")
     ] = field(name="restart.max", default=5)
@@ -189,4 +199,5 @@ class WorkerConfig(Config, frozen=True, kw_only=True):
             broker_timeout=self.startup_timeout_ms / 1000,
             stop_timeout=self.task_shutdown_graceful_timeout_ms / 1000,
             retry_backoff=_RETRY_SECONDS,
+            lease=self.task_lease_ms / 1000,
         )

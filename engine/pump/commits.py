@@ -11,7 +11,7 @@ Used by: engine.pump.sink.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from msgspec import Struct
@@ -55,10 +55,18 @@ class Commits:
     """One commit at a time; what fails is asked for again, with what has been flushed since."""
 
     def __init__(
-        self, port: CommitPort, parts: Partitions, row: Row, timing: Timing, account: PumpAccount | None = None
+        self,
+        port: CommitPort,
+        parts: Partitions,
+        row: Row,
+        timing: Timing,
+        account: PumpAccount | None,
+        fence: Callable[[], None],
     ) -> None:
+        """fence: called before each commit; may raise Fenced."""
         self._port = port
         self._account = account
+        self._fence = fence
         self._parts = parts
         self._row = row
         self._timeout_ns = int(timing.commit_timeout * 1e9)
@@ -90,6 +98,7 @@ class Commits:
             return
         offsets = self._due()
         if offsets:
+            self._fence()
             self._going = Going(offsets, self._parts.epochs(offsets), self._put, now_ns + self._timeout_ns)
             self._port.commit(offsets)
         else:
@@ -111,6 +120,7 @@ class Commits:
         """Commit all that is flushed, and wait for it; a failure costs repeats, and is told."""
         offsets = self._due()
         if offsets:
+            self._fence()
             try:
                 self._port.commit_now(offsets)
             except ConnectError as error:

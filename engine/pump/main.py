@@ -26,6 +26,7 @@ from engine.pump.sink import SinkPumpBank
 from engine.pump.source import SourcePumpBank
 from engine.shm.board import Board, Row, Target, Word
 from engine.shm.channel import Channel, PumpSide
+from engine.shm.lease import Lease
 
 __all__ = ["PatientSinkPump", "make_sink_bank", "make_source_bank", "run"]
 
@@ -50,7 +51,8 @@ def run(
             return make_source_bank(spec, side, board, index, clock)
         return make_sink_bank(spec, side, board, index, clock, stopper)
 
-    return serve(make_bank, side.bell, stopper, say)
+    fence = Lease(board.row(index), spec.timing.lease, clock).check
+    return serve(make_bank, side.bell, stopper, say, fence)
 
 
 def make_source_bank(spec: LineSpec, side: PumpSide, board: Board, index: int, clock: Clock) -> SourcePumpBank:

@@ -37,6 +37,7 @@ from engine.shm import frame
 from engine.shm.board import Phase, Row, Stage, Target, Word
 from engine.shm.channel import PumpSide
 from engine.shm.frame import Assigned, CommitNow, Flushed, Pause, Resume, Revoke, Revoked, Seek, Tail
+from engine.shm.lease import Lease
 
 __all__ = ["ConsumerPort", "SinkPumpBank"]
 
@@ -120,7 +121,8 @@ class SinkPumpBank:
         self._look_at_ns = clock.monotonic_ns() + REMADE_NS
         self._subscriber = Subscriber(spec.subscription, spec.kafka, self._consumer, spec.timing.broker_timeout)
         self._account = account
-        self._commits = Commits(self._consumer, self._parts, row, spec.timing, account)
+        fence = Lease(row, spec.timing.lease, clock).check
+        self._commits = Commits(self._consumer, self._parts, row, spec.timing, account, fence)
         self._held: deque[bytes] = deque()  # frames that wait for room, in order
         self._held_since_ns = 0
         self._notices: deque[bytes] = deque()

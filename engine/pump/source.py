@@ -29,6 +29,7 @@ from engine.shm import frame
 from engine.shm.board import Measure, Phase, Row, Stage, Target, Word
 from engine.shm.channel import PumpSide
 from engine.shm.frame import End, SourceFrame
+from engine.shm.lease import Lease
 
 __all__ = ["SourcePumpBank", "StorePort"]
 
@@ -77,6 +78,7 @@ class SourcePumpBank:
         self._clock = clock
         self._hold = hold
         self._account = account
+        self._fence = Lease(row, spec.timing.lease, clock).check
         self._next: SourceFrame | End | None = None
         self._offsets: dict[bytes, bytes] = {}  # acknowledged, not stored
         self._polled = self._dropped = 0  # as of the last frame that was acknowledged
@@ -148,6 +150,7 @@ class SourcePumpBank:
                 break
             if not self._may_send(self._next):
                 break
+            self._fence()
             self._count_sent(self._next)
             self._delivery.send(self._next)
             self._next = None
@@ -235,6 +238,7 @@ class SourcePumpBank:
 
     def _keep(self, *, is_end: bool = False) -> None:
         """Store the offsets of the acknowledged prefix."""
+        self._fence()
         self._store_at_ns = self._clock.monotonic_ns() + self._interval_ns()
         if self._offsets:
             self._store.write(self._spec.connector, self._offsets.items())

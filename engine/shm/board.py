@@ -61,6 +61,7 @@ class HeaderWord(IntEnum):
     ROWS_MAX = 4
     MEMORY_BOUND_BYTES = 5  # the most that the whole run can come to hold
     MEMORY_MAX_BYTES = 6  # worker.memory.max; 0: not set
+    LEASE_NS = 7  # monotonic; when the lease of all banks was renewed last (lease.py)
 
 
 class State(IntEnum):
@@ -198,7 +199,9 @@ def board_bytes(rows_max: int) -> int:
 class Row:
     """One task's row. Whoever holds it writes his own words only."""
 
-    def __init__(self, memory: memoryview) -> None:
+    def __init__(self, memory: memoryview, header: memoryview) -> None:
+        """header: the board's."""
+        self._header = header
         self._identity = memory[:IDENTITY_BYTES]
         self._reason = memory[IDENTITY_BYTES:LOST_AT]
         self._lost = memory[LOST_AT:WORDS_AT]
@@ -217,6 +220,11 @@ class Row:
             raise ValueError(f"the name of connector {identity.connector[:40]}... is too long for the board")
         self._identity[2 : 2 + len(text)] = text
         self._identity[:2] = len(text).to_bytes(2, "little")
+
+    @property
+    def lease_ns(self) -> int:
+        """When the lease of all banks was renewed last; 0: nobody gives leases."""
+        return self._header[HeaderWord.LEASE_NS]
 
     @property
     def reason(self) -> str:
@@ -340,7 +348,7 @@ class Board:
     def row(self, index: int) -> Row:
         """One row by its index."""
         begin = (index + 1) * ROW_BYTES
-        return Row(self._whole[begin : begin + ROW_BYTES])
+        return Row(self._whole[begin : begin + ROW_BYTES], self.header)
 
     def rows(self) -> Iterator[Row]:
         """Every row in use."""

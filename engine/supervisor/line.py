@@ -5,6 +5,9 @@
                     ▼                          STOPPED: it was asked to
               both reaped ──► RESTARTING ──► STARTING, with a new channel
 
+A child that a signal holds still (STOP) for longer than the lease is killed, and so are all that stood still together
+with the supervisor: whoever wakes later finds its lease over (engine/shm/lease.py). That a task is slow is no reason.
+
 A line restarts as a whole. When a source's task process is gone, its pump first delivers and stores what was
 published; when a sink's is gone, its pump closes without leaving the group, and the next one, a static member of the
 same id, takes its partitions over undisturbed (docs/decisions/membership.md).
@@ -68,6 +71,7 @@ class Line:
         self._step = 0  # of the ladder: 0 nothing sent, 1 TERM sent, 2 KILL sent
         self._start_at_ns = 0  # of the next life; 0: none is due
         self._has_turn = False  # that time is its turn among all lines, not only the end of its pause
+        self._held: dict[str, int] = {}  # banks that a signal holds still, since when (ns)
         self._fruitless = 0  # restarts in a row without progress
         self._progress = -1
         row.set(Word.RING_BYTES, spec.ring_bytes)
@@ -99,6 +103,7 @@ class Line:
         self._step = 0
         self._cause = ""
         self._is_final = self._is_killed = self._is_last = False
+        self._held.clear()
         self.close()
         self._become(State.STARTING)
         try:
@@ -138,6 +143,7 @@ class Line:
         """One of the children has ended with this wait status."""
         bank = self.pids()[pid]
         child = self._children.pop(bank)
+        self._held.pop(bank, None)
         self._write_pids()
         self._judge(bank, child, status)
         if not self._children:
@@ -158,6 +164,19 @@ class Line:
         # Once asked to stop, the line as a whole has the time that it was given then.
         self._deadline_ns = max(now_ns + grace_ns, self._deadline_ns if is_expected else 0)
 
+    def held(self, pid: int, *, is_held: bool) -> None:
+        """A signal has stopped one of the children, or let it go on."""
+        bank = self.pids()[pid]
+        if is_held:
+            self._held[bank] = self._clock.monotonic_ns()
+        else:
+            self._held.pop(bank, None)
+
+    def stood_still(self, still_ns: int) -> None:
+        """The supervisor, and who knows who else, did so for so long: ends what may be others' by now."""
+        if still_ns > self._lease_ns() and self._children:
+            self._end_still("the whole worker", still_ns, list(self._children))
+
     def tick(self) -> None:
         """Do what is due."""
         now_ns = self._clock.monotonic_ns()
@@ -166,6 +185,8 @@ class Line:
         elif self.state == State.STARTING and self._is_ready():
             draining = self.row.get(Word.TARGET) == Target.DRAIN
             self._become(State.DRAINING if draining else State.RUNNING)
+        if self._held:
+            self._judge_held(now_ns)
         if self._deadline_ns and now_ns >= self._deadline_ns:
             self._climb(now_ns)
 
@@ -189,6 +210,23 @@ class Line:
             self._has_turn = True
             self._start_at_ns = self._pacer.turn_ns(now_ns)
         return now_ns >= self._start_at_ns
+
+    def _judge_held(self, now_ns: int) -> None:
+        for bank, since_ns in list(self._held.items()):
+            if now_ns - since_ns > self._lease_ns():
+                self._end_still(f"{bank} process", now_ns - since_ns, [bank])
+
+    def _end_still(self, who: str, still_ns: int, banks: list[str]) -> None:
+        # KILL ends a stopped process as well: it does not wake, and has no moment to go on in.
+        lease_s = self._lease_ns() / 1e9
+        self._cause = self._cause or f"{who} stood still for {still_ns / 1e9:.1f} s, the lease is {lease_s:g} s"
+        self._is_killed = True
+        for bank in banks:
+            self._held.pop(bank, None)
+            os.kill(self._children[bank].pid, signal.SIGKILL)
+
+    def _lease_ns(self) -> int:
+        return int(self.spec.timing.lease * SECOND_NS)
 
     def _stop_ns(self) -> int:
         return int(self.spec.timing.stop_timeout * SECOND_NS)

@@ -1,8 +1,8 @@
 """The supervisor: fork, watch, restart, stop; one thread and one loop.
 
     signals ─► queue ─┐
-    SIGCHLD ──────────┴─► reap ─► lines tick ─► bulk: sources over? drain sinks; group complete? stop them
-                                                over: last snapshot, display off, answer
+    SIGCHLD ──────────┴─► renew the lease ─► reap ─► lines tick ─► bulk: sources over? drain sinks; complete? stop them
+                                                                   over: last snapshot, display off, answer
 
 It makes no client, runs no plugin code and waits for nobody: each wait has a deadline, each child a ladder
 (line.py). Signal handlers only enqueue.
@@ -33,6 +33,8 @@ logger = logging.getLogger("millrace.supervisor")
 
 #: The board is looked at so often; a child's end wakes the loop at once.
 TICK_MS = 20
+#: A turn of the loop that took no longer than this is no reason to look at the lines' leases, which are longer.
+STILL_NS = 500_000_000
 #: Control writes its last snapshot, the display its last frame, within this time.
 SERVICE_GRACE_NS = 3_000_000_000
 
@@ -57,6 +59,7 @@ class Supervisor:
     def run(self) -> ExitCode:
         """Returns when no line runs any more and no child lives."""
         waker = self._listen()
+        self._board.header[HeaderWord.LEASE_NS] = self._clock.monotonic_ns()
         for service in self._services:
             service.start()
         for line in self._lines:
@@ -66,6 +69,7 @@ class Supervisor:
         while not all(line.is_over for line in self._lines):
             if poll.poll(TICK_MS):
                 _drain(waker)
+            self._renew_lease()
             self._reap()
             while self._signals:
                 self._obey(signal.Signals(self._signals.popleft()))
@@ -89,11 +93,24 @@ class Supervisor:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         return reading
 
+    def _renew_lease(self) -> None:
+        """Let all banks go on, but for those that may have stood still with this process for too long."""
+        now_ns = self._clock.monotonic_ns()
+        still_ns = now_ns - self._board.header[HeaderWord.LEASE_NS]
+        if still_ns > STILL_NS:
+            for line in self._lines:
+                line.stood_still(still_ns)
+        self._board.header[HeaderWord.LEASE_NS] = now_ns
+
     def _reap(self) -> None:
         for line in self._lines:
             for pid in line.pids():
-                status = _ended(pid)
-                if status is not None:
+                status = _news(pid)
+                if status is None:
+                    continue
+                if os.WIFSTOPPED(status) or os.WIFCONTINUED(status):
+                    line.held(pid, is_held=os.WIFSTOPPED(status))
+                else:
                     line.reaped(pid, status)
         for service in self._services:
             if service.pid is not None and (status := _ended(service.pid)) is not None:
@@ -159,6 +176,12 @@ class Supervisor:
         if self._stopped_by is not None and any(line.state == State.STOPPED for line in self._lines):
             return _CODES[self._stopped_by]
         return ExitCode.OK
+
+
+def _news(pid: int) -> int | None:
+    """The wait status of a child that has ended, or that a signal has stopped or let go on, since the last look."""
+    found, status = os.waitpid(pid, os.WNOHANG | os.WUNTRACED | os.WCONTINUED)
+    return status if found else None
 
 
 def _ended(pid: int) -> int | None:

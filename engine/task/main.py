@@ -19,6 +19,7 @@ from engine.ledger import sink, source
 from engine.plugins.loading import load
 from engine.shm.board import Board
 from engine.shm.channel import Channel, TaskSide
+from engine.shm.lease import Lease
 from engine.stages.convert import Converters
 from engine.task.sink import SinkTaskBank
 from engine.task.source import SourceTaskBank
@@ -34,7 +35,9 @@ def run(
     logs.set_up(settings, process="task", connector=spec.connector, task=spec.task, secrets=spec.secrets)
     side = TaskSide(channel)
     board = Board(board_descriptor)
-    return serve(lambda: make_bank(spec, side, board, index, SystemClock()), side.bell, stopper, say)
+    clock = SystemClock()
+    fence = Lease(board.row(index), spec.timing.lease, clock).check
+    return serve(lambda: make_bank(spec, side, board, index, clock), side.bell, stopper, say, fence)
 
 
 def make_bank(spec: LineSpec, side: TaskSide, board: Board, index: int, clock: Clock) -> Bank:

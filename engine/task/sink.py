@@ -32,6 +32,7 @@ from engine.shm import frame
 from engine.shm.board import Measure, Phase, Row, Stage, Target, Word
 from engine.shm.channel import TaskSide
 from engine.shm.frame import ArrivedSinkFrame, Assigned, Flushed, Pause, Position, Resume, Revoke, Revoked, Tail
+from engine.shm.lease import Lease
 from engine.stages import convert
 from engine.stages.convert import Converters, TransformedBatch
 from engine.stages.transform import RecordError, close_all, transform
@@ -85,6 +86,7 @@ class SinkTaskBank:
     ) -> None:
         """account: None: the ledger is switched off."""
         self._spec = spec
+        self._fence = Lease(row, spec.timing.lease, clock).check
         self._account = account
         self._task = task
         self._chain = chain
@@ -184,6 +186,7 @@ class SinkTaskBank:
         if self._retry is not None:
             if now_ns < self._retry.at_ns:
                 return 0.01
+            self._fence()
             self._put(self._retry)
             return 0.0
         message = self._ring.read()
@@ -237,6 +240,7 @@ class SinkTaskBank:
                 self._account.transformed(going.done(), going.origins, len(records))
         if not self._row.measured(Stage.PUT, Measure.RECORDS):
             self._row.set(Word.FIRST_RECORD_NS, self._clock.monotonic_ns())
+        self._fence()
         # Records, not what is left of them after transforms: these are the ones that could be repeated.
         self._row.count(Stage.PUT, sum(run.count for run in going.done()))
         if self._account is not None:
@@ -362,6 +366,7 @@ class SinkTaskBank:
             self._row.reach(Stage.FLUSH, put)
             self._say(Flushed([], put))  # the pump may wait for an answer
             return
+        self._fence()
         try:
             safe = self._task.pre_commit(offsets)
         except RetriableError:

@@ -124,7 +124,7 @@ class SinkPair:
         assert channel is not None
         side = PumpSide(channel)
         pump = PatientSinkPump(self.banks.pump, side, self.banks.row, self.kafka.clock, self._stopper, 0.0)
-        return serve(lambda: Pair(self.banks.task, pump), side.bell, self._stopper, self.words.append)
+        return serve(lambda: Pair(self.banks.task, pump), side.bell, self._stopper, self.words.append, lambda: None)
 
 
 @pytest.mark.parametrize("place", ["at_start", "at_put"])
@@ -167,7 +167,7 @@ def test_a_pump_that_fails_stores_what_it_can_and_ends_the_pair(
     channel = banks.memory.channel
     assert channel is not None
     bell = PumpSide(channel).bell
-    assert serve(lambda: Pair(banks.task, banks.pump), bell, stopper, words.append) == code
+    assert serve(lambda: Pair(banks.task, banks.pump), bell, stopper, words.append, lambda: None) == code
     assert words == [str(error)]
     assert banks.pump.is_over
     assert list(store.stored.values()) == [b'{"at":%d}' % banks.row.measured(Stage.STORE, Measure.RECORDS)]

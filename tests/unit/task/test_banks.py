@@ -1,5 +1,7 @@
 """A task bank that is over has closed its transforms and stopped its task, each once, however it came to its end.
 
+But for one whose lease is over: it does not even that.
+
 The bank runs as in its process, by `serve`; its pump is a side of the channel that nobody is at.
 """
 
@@ -22,6 +24,7 @@ from engine.exits import ExitCode
 from engine.shm.board import Word
 from engine.shm.channel import PumpSide
 from engine.shm.frame import Assigned, encode
+from engine.shm.lease import Fenced
 from engine.task.sink import SinkTaskBank
 from engine.task.source import SourceTaskBank
 from tests.harness.banks import LineMemory, line_spec, plain_converters
@@ -91,7 +94,9 @@ class Once(Stopper):
         return self.looks > 2
 
 
-def serve_one(type: str, way: str, chain: Sequence[Transform]) -> tuple[ExitCode, Failing]:
+def serve_one(
+    type: str, way: str, chain: Sequence[Transform], fence: Callable[[], None] = lambda: None
+) -> tuple[ExitCode, Failing]:
     """One life of a task bank, to its end; returns how it went and what was served."""
     spec: LineSpec = line_spec(type)
     memory = LineMemory(spec)
@@ -107,7 +112,7 @@ def serve_one(type: str, way: str, chain: Sequence[Transform]) -> tuple[ExitCode
         task = Sink(way)
         make = partial(SinkTaskBank, spec, task, *given)
         assign(pump_side)
-    return serve(make, side.bell, Once(), lambda _: None), task
+    return serve(make, side.bell, Once(), lambda _: None, fence), task
 
 
 def assign(side: PumpSide) -> None:
@@ -131,3 +136,14 @@ def test_a_transform_that_does_not_close_keeps_no_other_from_it(type: str) -> No
     assert [step.closed for step in chain] == [1, 1, 1]
     assert task.stopped == 1
     assert code == ExitCode.OK
+
+
+@pytest.mark.parametrize("type", ["source", "sink"])
+def test_a_bank_whose_lease_is_over_ends_as_it_is(type: str) -> None:
+    def fence() -> None:
+        raise Fenced("stood still")
+
+    chain = [Calls()]
+    code, task = serve_one(type, "nothing", chain, fence)
+    assert code == ExitCode.FENCED
+    assert task.stopped == chain[0].closed == 0
