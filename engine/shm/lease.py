@@ -7,8 +7,8 @@ when it wakes, and ends at once: meanwhile others may have got what it had. The 
 lines before it renews the lease, so that it does not matter who wakes first. What stands still alone is ended by the
 supervisor, which the kernel tells of it.
 
-Used by: engine.supervisor (renews, judges), engine.task and engine.pump (ask), engine.bank (ends a fenced process).
-Not here: how long a lease is (engine.config.line, Timing.lease).
+Used by: engine.task, engine.pump and engine.both (ask), engine.bank (ends a fenced process).
+Not here: who renews it and kills (engine.supervisor), how long it is (engine.config.line, Timing.lease).
 """
 
 from __future__ import annotations
