@@ -49,6 +49,10 @@ class Restarts(Struct, frozen=True):
     backoff_ms: int = 200  # restart.backoff.ms
     backoff_ms_max: int = 10_000  # restart.backoff.max.ms
 
+    def allows(self, fruitless: int, *, has_progressed: bool) -> bool:
+        """Whether a line comes back whose life ends badly. fruitless: restarts in a row without progress before it."""
+        return (0 if has_progressed else fruitless) < self.count_max
+
 
 class LineSpec(Struct, frozen=True, kw_only=True):
     """One task, ready to be forked."""

@@ -24,7 +24,7 @@ from engine.pump.delivery import Delivery
 from engine.pump.hold import BoardHold
 from engine.pump.sink import SinkPumpBank
 from engine.pump.source import SourcePumpBank
-from engine.shm.board import Board, Row, Target, Word
+from engine.shm.board import Board, Measure, Row, Stage, Target, Word
 from engine.shm.channel import Channel, PumpSide
 from engine.shm.lease import Lease
 
@@ -99,22 +99,22 @@ def make_sink_bank(
         sink.PumpAccount.of(spec, board, index),
         OffsetStore(spec.store) if spec.store and not spec.is_embedded else None,
     )
-    return PatientSinkPump(bank, side, row, clock, stopper, spec.timing.stop_timeout)
+    return PatientSinkPump(bank, side, row, clock, stopper, spec)
 
 
 class PatientSinkPump:
     """A sink's pump as a `Bank`: it waits inside librdkafka, and knows whether to leave its group at the end."""
 
     def __init__(
-        self, bank: SinkPumpBank, side: PumpSide, row: Row, clock: Clock, stopper: Stopper, stop_timeout: float
+        self, bank: SinkPumpBank, side: PumpSide, row: Row, clock: Clock, stopper: Stopper, spec: LineSpec
     ) -> None:
-        """stop_timeout: seconds that the task has to stop in."""
         self.bank = bank
         self._side = side
         self._row = row
         self._clock = clock
         self._stopper = stopper
-        self._stop_timeout = stop_timeout
+        self._spec = spec
+        self._committed = row.measured(Stage.COMMIT, Measure.RECORDS)  # by earlier lives
         self.patience = PATIENCE_SECONDS
         self.cause: Exception | None = None  # why the line ends, where the bank itself has not failed
 
@@ -145,12 +145,17 @@ class PatientSinkPump:
     def stop(self) -> None:
         # Whoever comes back with the same member id finds its partitions; whoever does not must give them to others.
         cause = self.failure or self.cause
-        comes_back = isinstance(cause, RetriableError | UnreachableError)
+        comes_back = isinstance(cause, RetriableError | UnreachableError) and self._may_come_back()
         if cause is None:
             self._await_verdict()
         is_final = cause is not None and not comes_back
         is_last = is_final or self._is_told_to_stop() or self._stopper.is_orphan
         self.bank.stop(leave=is_last)
+
+    def _may_come_back(self) -> bool:
+        """What the supervisor will decide when it hears of the end: as `Line` counts it."""
+        has_progressed = self._row.measured(Stage.COMMIT, Measure.RECORDS) > self._committed
+        return self._spec.restarts.allows(self._row.get(Word.FRUITLESS), has_progressed=has_progressed)
 
     def _is_told_to_stop(self) -> bool:
         return self._row.get(Word.TARGET) == Target.STOP
@@ -160,6 +165,6 @@ class PatientSinkPump:
 
         A task that fails says its last before it is stopped, which takes a plugin's time.
         """
-        deadline_ns = self._clock.monotonic_ns() + int(self._stop_timeout * 1e9)
+        deadline_ns = self._clock.monotonic_ns() + int(self._spec.timing.stop_timeout * 1e9)
         while not self._is_told_to_stop() and not self._stopper.look() and self._clock.monotonic_ns() < deadline_ns:
             self._side.bell.wait(VERDICT_SECONDS)

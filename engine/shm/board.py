@@ -139,6 +139,7 @@ class Word(IntEnum):
     ENDED_DROPPED = 11
     AGAIN_POLLED = 12  # sources: records polled, and of these dropped, that were polled again after a restart
     AGAIN_DROPPED = 13
+    FRUITLESS = 14  # restarts in a row without progress, before this life of the line
     # by the task process
     TASK_PHASE = 16
     TASK_BEAT_NS = 17  # monotonic, set in every turn of its loop

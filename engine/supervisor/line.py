@@ -276,21 +276,24 @@ class Line:
 
     def _is_used_up(self) -> bool:
         """Whether a sink that ended now would not come back; a source may still make progress while its pump ends."""
-        return self.spec.type == "sink" and self._fruitless_now() > self.spec.restarts.count_max
+        return self.spec.type == "sink" and not self._may_come_back()
 
-    def _fruitless_now(self) -> int:
-        return 1 if self._made() > self._progress >= 0 else self._fruitless + 1
+    def _may_come_back(self) -> bool:
+        return self.spec.restarts.allows(self._fruitless, has_progressed=self._has_progressed())
+
+    def _has_progressed(self) -> bool:
+        return self._made() > self._progress >= 0
 
     def _made(self) -> int:
         return sum(self.row.measured(stage, Measure.RECORDS) for stage in (Stage.STORE, Stage.COMMIT))
 
     def _come_back(self, cause: str) -> None:
         policy = self.spec.restarts
-        fruitless = self._fruitless_now()
-        if self._is_last or fruitless > policy.count_max:
+        if self._is_last or not self._may_come_back():
             self._give_up(f"{cause} (after {policy.count_max} restarts without progress)")
             return
-        self._fruitless = fruitless
+        self._fruitless = 1 if self._has_progressed() else self._fruitless + 1
+        self.row.set(Word.FRUITLESS, self._fruitless)
         self._progress = self._made()
         pause_ms = self._pacer.pause_ms(policy, self._fruitless)
         self.row.write_off()

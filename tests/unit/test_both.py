@@ -15,7 +15,7 @@ from engine.api.record import SourceRecord
 from engine.api.task import SourceTask
 from engine.bank import Stopper, serve
 from engine.both import Pair
-from engine.config.line import Timing
+from engine.config.line import Restarts, Timing
 from engine.exits import ExitCode
 from engine.kafka.consumer import Member
 from engine.pump.delivery import Delivery
@@ -101,6 +101,10 @@ def stopper() -> Iterator[Stopper]:
     signal.signal(signal.SIGTERM, before)
 
 
+#: A sink whose pump waits for nobody's verdict.
+SPEC = line_spec("sink", timing=Timing(stop_timeout=0.0), restarts=Restarts(2))
+
+
 class SinkPair:
     """A sink's two banks as one, on a fake Kafka."""
 
@@ -108,7 +112,7 @@ class SinkPair:
         self.kafka = FakeKafka(random.Random(1), VirtualClock())
         for number in range(10):
             self.kafka.store(("numbers", 0), b"%d" % number)
-        self.banks = SinkBanks(line_spec("sink"), self._join, lambda: task, self.kafka.clock)
+        self.banks = SinkBanks(SPEC, self._join, lambda: task, self.kafka.clock)
         self._stopper = stopper
         self.words: list[str] = []
 
@@ -123,7 +127,7 @@ class SinkPair:
         channel = self.banks.memory.channel
         assert channel is not None
         side = PumpSide(channel)
-        pump = PatientSinkPump(self.banks.pump, side, self.banks.row, self.kafka.clock, self._stopper, 0.0)
+        pump = PatientSinkPump(self.banks.pump, side, self.banks.row, self.kafka.clock, self._stopper, SPEC)
         return serve(lambda: Pair(self.banks.task, pump), side.bell, self._stopper, self.words.append, lambda: None)
 
 
@@ -144,6 +148,24 @@ def test_a_sink_leaves_its_group_when_it_does_not_come_back(
     assert pair.consumer.is_closed
     assert pair.consumer.has_left == leaves
     assert str(error) in pair.words[0]
+
+
+@pytest.mark.parametrize(
+    ("fruitless", "commits", "leaves"), [(0, 0, False), (1, 0, False), (2, 0, True), (2, 5, False)]
+)
+def test_a_sink_whose_restarts_are_used_up_leaves_its_group_though_the_error_might_pass(
+    fruitless: int, commits: int, leaves: bool, stopper: Stopper
+) -> None:
+    class Progressing(FailingSink):
+        def put(self, batch: object) -> None:
+            row.count(Stage.COMMIT, commits)
+            super().put(batch)
+
+    pair = SinkPair(Progressing(at_put=UnreachableError("no server there")), stopper)
+    row = pair.banks.row
+    row.set(Word.FRUITLESS, fruitless)
+    assert pair.serve() == ExitCode.RETRY
+    assert pair.consumer.has_left == leaves
 
 
 @pytest.mark.parametrize(
@@ -198,7 +220,7 @@ def test_a_pump_whose_task_has_ended_hears_first_whether_its_line_comes_back(
     channel, row = pair.banks.memory.channel, pair.banks.row
     assert channel is not None
     pump = PatientSinkPump(
-        pair.banks.pump, PumpSide(channel), row, pair.kafka.clock, Verdict(row, target), stop_timeout=5.0
+        pair.banks.pump, PumpSide(channel), row, pair.kafka.clock, Verdict(row, target), line_spec("sink")
     )
     pump.stop()
     assert pair.consumer.is_closed

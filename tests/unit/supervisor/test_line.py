@@ -287,7 +287,9 @@ def test_a_sink_without_restarts_left_is_told_to_leave_its_group(run: Run) -> No
 
     def notes_what_it_is_told(row: Row) -> int:
         waits_for_term(row)
-        run.board.row(told).set(Word(Word.PARTITIONS + row.get(Word.RESTARTS)), row.get(Word.TARGET) + 1)
+        life = row.get(Word.RESTARTS)
+        run.board.row(told).set(Word(Word.PARTITIONS + life), row.get(Word.TARGET) + 1)
+        assert row.get(Word.FRUITLESS) == life, "by which a pump that fails itself knows it"
         return ExitCode.OK
 
     line = run.line("sink", retries, notes_what_it_is_told, restarts=2)
