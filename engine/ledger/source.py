@@ -164,10 +164,9 @@ class PumpAccount:
             tally.records += frame.count
             entry.write(PUMP, tally)
 
-    def stored(self, polled: int, dropped: int) -> None:
-        """The stored offsets cover so many records polled, and of these dropped, over all lives."""
-        self._row.set(Word.STORED_DROPPED, dropped)
-        self._row.set(Word.STORED_POLLED, polled)
+    def stored(self, polled: int, dropped: int, records: int) -> None:
+        """The stored offsets cover so many records polled, of these dropped, and in Kafka, over all lives."""
+        self._row.cover(polled, dropped, records)
 
     def _keep(self, place: tuple[str, int]) -> tuple[Entry, Tally]:
         kept = self._kept.get(place)

@@ -246,10 +246,10 @@ class SourcePumpBank:
         if self._polled_stored == self._polled_covered and not is_end:
             return
         self._polled_stored = self._polled_covered
+        total = self._stored_total()
         if self._account is not None:
-            self._account.stored(self._polled_covered, self._dropped_covered)
-        stored = self._row.measured(Stage.STORE, Measure.RECORDS)
-        self._row.count(Stage.STORE, self._stored_total() - stored)
+            self._account.stored(self._polled_covered, self._dropped_covered, total)
+        self._row.count(Stage.STORE, total - self._row.measured(Stage.STORE, Measure.RECORDS))
         self._unsent.append(frame.encode(frame.Stored(self._polled_stored, is_end)))
 
     def _stored_total(self) -> int:

@@ -161,8 +161,9 @@ class Word(IntEnum):
     LOST_RECORDS = 41  # sinks: records in those ranges, where both ends are known
     PUMP_MISSING = 44  # as TASK_MISSING
     PUMP_DOUBLED = 45
-    STORED_POLLED = 46  # sources: records polled, and of these dropped, that the stored offsets cover
-    STORED_DROPPED = 47
+    STORED = 46  # sources: records polled that the stored offsets cover, times 2; plus which pair of the next belongs
+    STORED_FIRST = 47  # a pair: of these, records dropped, and records that count as stored
+    STORED_SECOND = 49
 
 
 class Identity(Struct, frozen=True):
@@ -282,6 +283,20 @@ class Row:
         """Set a stage's record count, where it follows another's count (the stage's one writer)."""
         self.words[STAGE_WORDS_AT + 4 * stage] = records
 
+    def cover(self, polled: int, dropped: int, stored: int) -> None:
+        """Say what the stored offsets cover; a kill in the middle leaves what was said before (pump)."""
+        is_second = 1 - (self.get(Word.STORED) & 1)
+        at = Word.STORED_SECOND if is_second else Word.STORED_FIRST
+        self.words[at] = dropped
+        self.words[at + 1] = stored
+        self.set(Word.STORED, polled << 1 | is_second)
+
+    def covered(self) -> tuple[int, int, int]:
+        """What `cover` has said last: records polled, dropped, stored."""
+        word = self.get(Word.STORED)
+        at = Word.STORED_SECOND if word & 1 else Word.STORED_FIRST
+        return word >> 1, self.words[at], self.words[at + 1]
+
     def was_repeated(self) -> int:
         """Records that were done twice for sure: acknowledged before a restart and sent again, or put again."""
         if self.identity.type != "source":
@@ -295,14 +310,16 @@ class Row:
 
     def write_off(self) -> None:
         """The line died: what it did and did not make safe is done again (supervisor, when both banks are gone)."""
+        polled, dropped, stored = self.covered()
+        if stored > self.measured(Stage.STORE, Measure.RECORDS):
+            self.reach(Stage.STORE, stored)  # its pump was killed before it could count this
         self.set(Word.WRITTEN_OFF, self._lost_track())
-        polled = self.measured(Stage.POLL, Measure.RECORDS)
-        self._begin_again(polled, Word.STORED_POLLED, Word.ENDED_POLLED, Word.AGAIN_POLLED)
-        self._begin_again(self.get(Word.DROPPED), Word.STORED_DROPPED, Word.ENDED_DROPPED, Word.AGAIN_DROPPED)
+        self._begin_again(self.measured(Stage.POLL, Measure.RECORDS), polled, Word.ENDED_POLLED, Word.AGAIN_POLLED)
+        self._begin_again(self.get(Word.DROPPED), dropped, Word.ENDED_DROPPED, Word.AGAIN_DROPPED)
 
-    def _begin_again(self, count: int, stored: Word, ended: Word, again: Word) -> None:
+    def _begin_again(self, count: int, stored: int, ended: Word, again: Word) -> None:
         """Count as to be polled again what came after the stored offsets, in this life."""
-        kept = max(self.get(stored), self.get(ended))
+        kept = max(stored, self.get(ended))
         self.set(again, self.get(again) + count - kept)
         self.set(ended, count)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
@@ -37,10 +37,13 @@ from engine.shm.channel import Channel, PumpSide, TaskSide
 from engine.stages.convert import Converters
 from engine.task.sink import SinkTaskBank
 from engine.task.source import SourceTaskBank
+from tests.harness.steps import Steps
+from tests.harness.watched import WatchedBoard, WatchedPage, WatchedPumpSide, WatchedTaskSide
 
 __all__ = ["CollectingSink", "LineMemory", "SinkBanks", "SourceBanks", "VirtualClock", "line_spec"]
 
 Place = tuple[str, int]
+Account = TypeVar("Account", sink.TaskAccount, sink.PumpAccount, source.PumpAccount)
 NOTHING = PluginSpec("none:None")
 PID = 1  # any process id: the banks only look whether there is one
 
@@ -85,15 +88,19 @@ def line_spec(type: str, **more: Any) -> LineSpec:
 class LineMemory:
     """A line's row of a board of its own, and its channel, which is made anew for each life."""
 
-    def __init__(self, spec: LineSpec) -> None:
+    def __init__(self, spec: LineSpec, steps: Steps | None = None, *, is_in_ledger: bool = True) -> None:
+        """steps: of the banks, which are watched then in all that they store; None: they are not."""
         self._spec = spec
+        self.is_in_ledger = is_in_ledger and has_ledger()
+        self._steps = steps
         descriptor = segment.create("board", board_bytes(1))
-        self.board = Board(descriptor)
-        os.close(descriptor)  # mapped, it lives on
+        self.board = Board(descriptor) if steps is None else WatchedBoard(descriptor, steps, spec.type)
         self.board.begin(1)
-        self.ledger = segment.create("ledger", ledger_bytes(1))
         self.row: Row = self.board.row(self.board.add(Identity(spec.connector, spec.task, spec.type, spec.plugin)))
+        os.close(descriptor)  # mapped, it lives on
+        self.ledger = segment.create("ledger", ledger_bytes(1))
         self.channel: Channel | None = None
+        self._ledger_writers: dict[int, str] = {}
 
     def begin(self) -> tuple[TaskSide, PumpSide]:
         """A fresh channel's two sides, for a new life."""
@@ -103,11 +110,19 @@ class LineMemory:
             self.row.set(word, Phase.FORKED)
         for word in (Word.TASK_PID, Word.PUMP_PID):
             self.row.set(word, PID)
+        if self._steps is not None:
+            return WatchedTaskSide(self.channel, self._steps), WatchedPumpSide(self.channel, self._steps)
         return TaskSide(self.channel), PumpSide(self.channel)
+
+    def watched(self, account: Account | None) -> Account | None:
+        """The account, its page of the ledger watched."""
+        if account is not None and self._steps is not None:
+            account._page = WatchedPage(account._page, self._steps, self._ledger_writers)
+        return account
 
     def with_ledger(self, spec: LineSpec) -> LineSpec:
         """The specification with this line's ledger, unless it is to have none."""
-        return replace(spec, ledger=self.ledger) if has_ledger() else spec
+        return replace(spec, ledger=self.ledger) if self.is_in_ledger else spec
 
     def end(self) -> None:
         """Give the channel back."""
@@ -144,6 +159,7 @@ class SinkBanks:
         wait: Callable[[float], object] | None = None,
         chain: Sequence[Transform] = (),
         notes: Notes | None = None,
+        memory: LineMemory | None = None,
     ) -> None:
         """wait: what happens while a revocation waits for the task; None: the task steps."""
         self._notes = notes
@@ -155,7 +171,7 @@ class SinkBanks:
         self._wait = wait or (lambda _: self.task.step())
         self.task: SinkTaskBank
         self.pump: SinkPumpBank
-        self.memory = LineMemory(spec)
+        self.memory = memory or LineMemory(spec)
         self._spec = self.memory.with_ledger(spec)
         self.row = self.memory.row
 
@@ -177,7 +193,7 @@ class SinkBanks:
             task_side,
             self.row,
             self._clock,
-            sink.TaskAccount.of(self._spec, board, 0),
+            self.memory.watched(sink.TaskAccount.of(self._spec, board, 0)),
         )
         self.pump = SinkPumpBank(
             self._spec,
@@ -186,7 +202,7 @@ class SinkBanks:
             self.row,
             self._clock,
             self._wait,
-            sink.PumpAccount.of(self._spec, board, 0),
+            self.memory.watched(sink.PumpAccount.of(self._spec, board, 0)),
             self._notes,
         )
 
@@ -225,6 +241,7 @@ class SourceBanks:
         make_task: Callable[[], SourceTask],
         clock: Clock,
         chain: Sequence[Transform] = (),
+        memory: LineMemory | None = None,
     ) -> None:
         self._spec = spec
         self._chain = chain
@@ -232,7 +249,7 @@ class SourceBanks:
         self._store = store
         self._make_task = make_task
         self._clock = clock
-        self.memory = LineMemory(spec)
+        self.memory = memory or LineMemory(spec)
         self._spec = self.memory.with_ledger(spec)
         self.row = self.memory.row
 
@@ -255,7 +272,7 @@ class SourceBanks:
             self._clock,
             source.TaskAccount.of(self._spec, self.row),
         )
-        account = source.PumpAccount.of(self._spec, self.memory.board, 0)
+        account = self.memory.watched(source.PumpAccount.of(self._spec, self.memory.board, 0))
         delivery = self._make_delivery()
         delivery.account = account
         self.pump = SourcePumpBank(self._spec, delivery, self._store, pump_side, self.row, self._clock, account=account)

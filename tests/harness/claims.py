@@ -1,6 +1,6 @@
 """What a simulation claims. A failed claim is no `Exception`: the engine keeps what a plugin raises, and would keep it.
 
-Used by: tests.harness.fake_kafka and fake_consumer.py.
+Used by: tests.harness, tests.simulation.
 """
 
 from __future__ import annotations

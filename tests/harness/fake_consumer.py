@@ -26,7 +26,18 @@ Place = tuple[str, int]
 class FakeConsumer:
     """A `ConsumerPort`; `decide` says which partitions its group gives it, and takes them away again."""
 
-    def __init__(self, kafka: FakeKafka, member: Member, topics: Collection[str]) -> None:
+    def __init__(
+        self,
+        kafka: FakeKafka,
+        member: Member,
+        topics: Collection[str],
+        *,
+        is_cooperative: bool = False,
+        revocation_seconds: float | None = None,
+    ) -> None:
+        """is_cooperative: what stays in an assignment is not taken. revocation_seconds: it takes no longer."""
+        self._is_cooperative = is_cooperative
+        self._revocation_seconds = revocation_seconds
         self._kafka = kafka
         self._member = member
         self._topics = topics
@@ -66,8 +77,10 @@ class FakeConsumer:
 
     def fetch(self, seconds: float, records_max: int) -> Fetched | None:
         kafka = self._kafka
-        kafka.crash_perhaps()
+        kafka.steps.at("fetch")
         kafka.clock.advance(seconds * kafka.rng.random())
+        if not self._meet():
+            return None
         self._serve_commits()
         is_torn = self._wanted is not None and kafka.chance(kafka.unkind.torn)
         if self._wanted is not None and not is_torn:
@@ -122,33 +135,37 @@ class FakeConsumer:
     def commit(self, offsets: Mapping[Place, int]) -> None:
         kafka = self._kafka
         claim(set(offsets) <= set(self._positions), "commits what it does not have")
-        is_applied = not kafka.chance(kafka.unkind.refuse)
+        kafka.steps.at("before commit")
+        is_applied = not kafka.is_down and not kafka.chance(kafka.unkind.refuse)
         is_heard = is_applied and not kafka.chance(kafka.unkind.lose)
         if is_applied:
             kafka.commit(offsets)
-            kafka.crash_perhaps()
+        kafka.steps.at("after commit")
         due_ns = kafka.clock.now_ns + kafka.rng.choice((0, 1_000_000, 300_000_000))
         self._answers.append((due_ns, dict(offsets), None if is_heard else RetriableError("the commit failed")))
 
     def commit_now(self, offsets: Mapping[Place, int]) -> None:
         kafka = self._kafka
-        kafka.crash_perhaps()
         claim(set(offsets) <= set(self._positions), "commits what it does not have")
-        if kafka.chance(kafka.unkind.refuse):
+        kafka.steps.at("before commit")
+        if kafka.is_down or kafka.chance(kafka.unkind.refuse):
             raise RetriableError("the commit was refused")
         kafka.commit(offsets)
         if kafka.chance(kafka.unkind.lose):
             raise RetriableError("the answer to a commit was lost")
-        kafka.crash_perhaps()
+        kafka.steps.at("after commit")
 
     def group_offsets(self, places: Collection[Place], timeout_seconds: float) -> dict[Place, int]:
+        self._kafka.ask(timeout_seconds)
         return {place: self._kafka.group[place] for place in places if place in self._kafka.group}
 
     def partitions(self, topics: Sequence[str], timeout_seconds: float) -> list[Place]:
+        self._kafka.ask(timeout_seconds)
         places = [(topic, partition) for topic in topics for partition in range(self._kafka.partition_count)]
         return [place for place in places if place not in self._kafka.gone]
 
     def topic_names(self, timeout_seconds: float) -> list[str]:
+        self._kafka.ask(timeout_seconds)
         if self._kafka.deaf:
             self._kafka.deaf -= 1
             raise UnreachableError("no answer to a question for all topics")
@@ -161,6 +178,7 @@ class FakeConsumer:
         self.refreshed += 1
 
     def borders(self, places: Collection[Place], timeout_seconds: float) -> dict[Place, tuple[int, int]]:
+        self._kafka.ask(timeout_seconds)
         return {place: (self._kafka.firsts.get(place, 0), self._kafka.ends.get(place, 0)) for place in places}
 
     def lag(self, positions: Mapping[Place, int]) -> int:
@@ -180,26 +198,45 @@ class FakeConsumer:
         if self._error is not None:
             raise self._error
 
+    def _meet(self) -> bool:
+        """Whether a broker answers; where one has just come back, the coordinator may have forgotten this member."""
+        kafka = self._kafka
+        before = kafka.outages
+        is_up = kafka.meet()
+        if kafka.outages != before and self._positions and kafka.chance(kafka.unkind.outage_is_loss):
+            self.decide(self._positions if self._wanted is None else self._wanted, is_loss=True)
+        return is_up
+
     def _rebalance(self) -> None:
-        """Tell the member what the group has decided, eagerly: all goes, then what is wanted comes."""
+        """Tell the member what the group has decided: what is taken goes, then what is wanted comes."""
         wanted, self._wanted = self._wanted, None
         assert wanted is not None
-        if self._positions:
-            held = list(self._positions)
-            if self._is_loss:
-                self._member.lost(held)
-            else:
-                self._member.revoked(held)
-            self._positions.clear()
-            self._paused.clear()
-            self._told_ends.clear()
-        starts = {place: Start(self._kafka.group.get(place, 0), place in self._kafka.group) for place in sorted(wanted)}
+        stays = set(self._positions) & wanted if self._is_cooperative and not self._is_loss else set()
+        gone = [place for place in self._positions if place not in stays]
+        if gone:
+            self._take(gone)
+        come = sorted(wanted - stays)
+        starts = {place: Start(self._kafka.group.get(place, 0), place in self._kafka.group) for place in come}
         self._kafka.starts.update((place, start.offset) for place, start in starts.items())
         try:
             self._member.assigned(starts)
         except ConnectError as error:
             self._error = error
-        self._positions = {place: start.offset for place, start in starts.items()}
+        self._positions.update((place, start.offset) for place, start in starts.items())
+
+    def _take(self, gone: list[Place]) -> None:
+        begin_ns = self._kafka.clock.now_ns
+        if self._is_loss:
+            self._member.lost(gone)
+        else:
+            self._member.revoked(gone)
+        seconds = (self._kafka.clock.now_ns - begin_ns) / 1e9
+        limit = self._revocation_seconds
+        claim(limit is None or seconds <= limit, f"a revocation took {seconds} s, of {limit}")
+        for place in gone:
+            del self._positions[place]
+            self._paused.discard(place)
+            self._told_ends.pop(place, None)
 
     def _serve_commits(self) -> None:
         while self._answers and self._answers[0][0] <= self._kafka.clock.now_ns:

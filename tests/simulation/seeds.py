@@ -1,22 +1,33 @@
-"""Which seeds a simulation runs: some 200 in every run, more where MILLRACE_SEEDS says so, one where it names it.
+"""Which seeds a simulation runs: 500 in every run, more where MILLRACE_SIMULATION_SEEDS says so, one where it names it.
 
-MILLRACE_SEEDS=5000          the first 5000
-MILLRACE_SEEDS=137-137       only 137: how a failing one is repeated
+    MILLRACE_SIMULATION_SEEDS=10000      the first 10,000
+    MILLRACE_SIMULATION_SEEDS=137-137    only 137: how a failing one is repeated
+    MILLRACE_SIMULATION_ACT=52           where a bank dies at each of its acts in turn, only at this one
+
+Used by: tests.simulation.
 """
 
 from __future__ import annotations
 
 import os
 
-__all__ = ["seeds"]
+__all__ = ["ACT_KEY", "SEEDS_KEY", "acts", "seeds"]
 
-SEEDS = 200
+SEEDS_KEY = "MILLRACE_SIMULATION_SEEDS"
+ACT_KEY = "MILLRACE_SIMULATION_ACT"
+SEEDS = 500
 
 
 def seeds() -> range:
     """The seeds of this run."""
-    given = os.environ.get("MILLRACE_SEEDS", "")
+    given = os.environ.get(SEEDS_KEY, "")
     if "-" in given:
         first, last = given.split("-")
         return range(int(first), int(last) + 1)
     return range(int(given) if given else SEEDS)
+
+
+def acts(count: int) -> range:
+    """Of so many acts, those at which a bank is to die."""
+    given = os.environ.get(ACT_KEY, "")
+    return range(int(given), int(given) + 1) if given else range(count)

@@ -1,6 +1,6 @@
-"""The ledger adds up whoever dies, tells what is repeated, and names a record deleted or doubled at any border.
+"""The ledger names a record deleted or doubled at any border.
 
-The schedules are those of test_sink_line.py and test_source_line.py.
+That it adds up over all seeds is claimed where the lines are (sink_world.py, source_world.py).
 """
 
 from __future__ import annotations
@@ -19,23 +19,22 @@ from engine.api.transform import Transform
 from engine.bank import step
 from engine.config.line import Subscription, Timing
 from engine.kafka.consumer import Member
-from engine.ledger.entries import Ledger
 from engine.ledger.errors import LedgerError
-from engine.ledger.reckoning import findings
 from engine.pump import delivery as pump_delivery
 from engine.pump import framing
 from engine.pump.delivery import Delivery, Sent
 from engine.pump.partitions import Partitions
-from engine.report import TaskReport, make_report
 from engine.shm import frame
 from engine.shm.board import Phase, State, Target, Word
 from engine.shm.ring import RingWriter
 from engine.stages import convert, outgoing
 from engine.task import sink as task_sink
 from engine.task import source as task_source
-from tests.harness.banks import CollectingSink, LineMemory, SinkBanks, SourceBanks, VirtualClock, has_ledger, line_spec
+from tests.harness.banks import CollectingSink, SinkBanks, SourceBanks, VirtualClock, has_ledger, line_spec
 from tests.harness.fake_consumer import FakeConsumer
-from tests.harness.fake_kafka import Delivered, FakeKafka, FakeProducer
+from tests.harness.fake_kafka import FakeKafka
+from tests.harness.fake_producer import Delivered, FakeProducer
+from tests.simulation.accounts import reported
 
 pytestmark = pytest.mark.skipif(not has_ledger(), reason="MILLRACE_LEDGER=off")
 
@@ -43,15 +42,6 @@ RECORDS = 40
 STEPS_MAX = 2_000
 #: The frame that the ring loses or doubles: neither the first nor the last.
 NUMBER = 17
-
-
-def reported(memory: LineMemory) -> TaskReport:
-    """The report of the line's one task, which is done."""
-    if memory.row.get(Word.STATE) != State.FAILED:
-        memory.row.set(Word.STATE, State.DONE)
-    ledger = Ledger(memory.ledger, memory.board)
-    assert findings(memory.board, ledger) == []
-    return make_report(memory.board, ledger=ledger).connectors[0].tasks[0]
 
 
 # A record that is deleted or doubled

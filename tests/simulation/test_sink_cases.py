@@ -1,6 +1,6 @@
 """A sink is at its end when all was read and committed, and else tells why it is not; what it counts is true.
 
-Single cases, made by hand; test_sink_line.py makes schedules of them by seed.
+Single cases, made by hand; sink_world.py makes schedules of them by seed.
 """
 
 from __future__ import annotations

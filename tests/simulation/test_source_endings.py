@@ -25,7 +25,8 @@ from engine.pump.delivery import Delivery
 from engine.shm.board import Measure, Phase, Stage, Target, Word
 from engine.shm.frame import SourceFrame
 from tests.harness.banks import SourceBanks, VirtualClock, line_spec
-from tests.harness.fake_kafka import FakeKafka, FakeProducer
+from tests.harness.fake_kafka import FakeKafka
+from tests.harness.fake_producer import FakeProducer
 
 STEPS_MAX = 20_000
 #: More than a frame of the rings here takes.

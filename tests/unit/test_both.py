@@ -24,7 +24,8 @@ from engine.shm.board import Measure, Row, Stage, Target, Word
 from engine.shm.channel import PumpSide
 from tests.harness.banks import CollectingSink, SinkBanks, SourceBanks, VirtualClock, line_spec
 from tests.harness.fake_consumer import FakeConsumer
-from tests.harness.fake_kafka import FakeKafka, FakeProducer
+from tests.harness.fake_kafka import FakeKafka
+from tests.harness.fake_producer import FakeProducer
 
 TOPICS = ["numbers"]
 

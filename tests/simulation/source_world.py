@@ -1,0 +1,257 @@
+"""A source line with everything around it, run on one seed: what is polled, what is stored, and what must be true.
+
+Used by: tests.simulation.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterable
+from functools import partial
+
+from engine.api.batch import SourceBatch
+from engine.api.errors import RetriableError, UnreachableError
+from engine.api.record import SourceRecord
+from engine.api.task import UNKNOWN_OFFSET, Polled, RecordMetadata, SourceTask
+from engine.api.transform import AnyRecord, Transform
+from engine.config.line import Timing
+from engine.offsets.store import encode_part
+from engine.pump.delivery import Delivery
+from engine.shm.board import Measure, Stage
+from tests.harness.banks import LineMemory, SourceBanks, VirtualClock, line_spec
+from tests.harness.claims import claim
+from tests.harness.fake_kafka import FakeKafka
+from tests.harness.fake_producer import FakeProducer
+from tests.harness.lives import BOTH, Lives
+from tests.harness.steps import Steps
+from tests.simulation.accounts import reported
+
+__all__ = ["SourceLine"]
+
+PARTITIONS = 4
+STEPS_MAX = 30_000
+#: From then on nothing goes wrong any more, but for what Kafka always refuses.
+CALM_AFTER = 3_000
+SOURCE = {"source": "numbers"}
+KINDS = ("columns", "columns with partitions", "columns with keys", "records", "several batches")
+
+
+class Store:
+    """The offset store; looks, whenever it is written, whether all before the offset is in Kafka."""
+
+    def __init__(self, kafka: FakeKafka, is_dropped: set[int]) -> None:
+        self._kafka = kafka
+        self._arrived: set[int] = set(is_dropped)
+        self._prefix = 0
+        self.next = 0
+        kafka.on_store = lambda _, value: self._arrived.add(int(value))
+
+    def write(self, connector: str, offsets: Iterable[tuple[bytes, bytes]]) -> None:
+        self._kafka.steps.at("before store")
+        ((source, offset),) = offsets
+        claim(source == encode_part(SOURCE), source)
+        wanted = json.loads(offset)["next"]
+        while self._prefix in self._arrived:
+            self._prefix += 1
+        claim(wanted <= self._prefix, f"{wanted} is stored, {self._prefix} is not in Kafka")
+        claim(wanted >= self.next, f"the stored offset goes back from {self.next} to {wanted}")
+        self.next = wanted
+        self._kafka.steps.at("after store")
+
+
+class Numbers(SourceTask):
+    """0, 1, 2, ... in batches of all kinds."""
+
+    def __init__(self, line: SourceLine) -> None:
+        self._line = line
+        self._rng = line.rng
+        self._next = line.store.next
+        self.answered: list[int] = []
+
+    def start(self, config: object) -> None:
+        pass
+
+    def poll(self) -> Polled:
+        self._line.steps.at("poll the connector")
+        if self._rng.random() < 0.05:
+            raise RetriableError("later")
+        if self._rng.random() < 0.1:
+            return None
+        begin = self._next
+        self._next = min(self._line.total, begin + self._rng.randint(1, 60))
+        if self._next == self._line.total:
+            self.context.end()
+        if begin == self._next:
+            return None
+        if self._line.kind == "records":
+            return [self._record(number) for number in range(begin, self._next)]
+        if self._line.kind == "several batches":
+            middle = (begin + self._next) // 2
+            return [self._batch(first, end) for first, end in ((begin, middle), (middle, self._next)) if first < end]
+        return self._batch(begin, self._next)
+
+    def commit_record(self, record: SourceRecord, metadata: RecordMetadata | None) -> None:
+        number = int(record.value)
+        self.answered.append(number)
+        if metadata is None:
+            claim(number in self._line.dropped, f"{number} is said to be dropped")
+            return
+        log = self._line.kafka.logs[metadata.topic, metadata.partition]
+        offsets = [offset for offset, value in log if value == record.value]
+        is_there = metadata.offset in offsets or (metadata.offset == UNKNOWN_OFFSET and offsets)
+        claim(is_there, f"{number} is not at offset {metadata.offset}")
+
+    def _record(self, number: int) -> SourceRecord:
+        return SourceRecord(
+            topic="even" if number % 2 == 0 else "odd",
+            value=b"%d" % number,
+            partition=number % PARTITIONS,
+            source_partition=SOURCE,
+            source_offset={"next": number + 1},
+        )
+
+    def _batch(self, begin: int, end: int) -> SourceBatch:
+        numbers = range(begin, end)
+        return SourceBatch(
+            topic="all",
+            values=[b"%d" % number for number in numbers],
+            keys=[b"%d" % (number % 11) for number in numbers] if self._line.kind == "columns with keys" else None,
+            partitions=[number % PARTITIONS for number in numbers] if "partitions" in self._line.kind else None,
+            source_partition=SOURCE,
+            source_offsets=[{"next": number + 1} for number in numbers],
+        )
+
+
+class DropSome(Transform):
+    """Drops the numbers it is told."""
+
+    def __init__(self, dropped: set[int]) -> None:
+        self._dropped = dropped
+
+    def apply(self, record: AnyRecord) -> AnyRecord | None:
+        return None if int(record.value) in self._dropped else record
+
+
+class SourceLine:
+    """A source line with everything around it."""
+
+    def __init__(self, seed: int, *, total: int = 400, kind: str = "", wants_each: bool | None = None) -> None:
+        """total: records of the source, at most. kind, wants_each: else the seed decides."""
+        self.rng = rng = random.Random(seed)
+        self.clock = VirtualClock()
+        self.steps = Steps(rng)
+        self.kafka = FakeKafka(rng, self.clock, partitions=PARTITIONS, steps=self.steps)
+        self.total = rng.randint(1, total)
+        self.kind = kind or rng.choice(KINDS)
+        self.dropped = {n for n in range(self.total) if rng.random() < 0.2} if rng.random() < 0.3 else set()
+        self.store = Store(self.kafka, self.dropped)
+        self.wants_each = rng.random() < 0.3 if wants_each is None else wants_each
+        self.is_idempotent = rng.random() < 0.8  # else the user has switched it off
+        self.ends = 0.002  # how often something ends the line
+        self.producers: list[FakeProducer] = []
+        spec = line_spec(
+            "source",
+            wants_commit_record=self.wants_each,
+            is_bulk=True,
+            ring_bytes=rng.choice((32, 64, 256)) * 1024,
+            timing=Timing(commit_interval=0.05, retry_backoff=0.02),
+        )
+        delivery = partial(
+            Delivery,
+            self._producer,
+            {"enable.idempotence": self.is_idempotent},
+            wants_each=self.wants_each,
+            timeout_seconds=1.0,
+            now_ns=self.clock.monotonic_ns,
+        )
+        chain = [DropSome(self.dropped)] if self.dropped else []
+        memory = LineMemory(spec, self.steps, is_in_ledger=rng.random() < 0.8)
+        self.banks = SourceBanks(spec, delivery, self.store, lambda: Numbers(self), self.clock, chain, memory)
+        self.lives = Lives(self.banks, self.steps, rng, self.clock)
+        self.lives.on_death = self._bury_producers
+
+    @property
+    def failure(self) -> Exception | None:
+        """Why it has ended; None: it has not failed for good."""
+        return self.lives.failure
+
+    def run(self) -> None:
+        """All lives of the line, until it has ended in order or a restart would not help."""
+        self.steps.draw()
+        self.lives.start()
+        for step in range(STEPS_MAX):
+            if step == CALM_AFTER:
+                self.steps.calm()
+                self.ends = 0.0
+            if not self.lives.dead and all(map(self.lives.is_over, BOTH)) and self.failure is None:
+                return
+            self.clock.advance(self.rng.choice((0.0, 0.0, 0.001, 0.02)))
+            self.lives.turn()
+            if self.failure is None and self.rng.random() < self.ends:
+                self.lives.end_somehow()
+                if self._is_final():
+                    return
+                self.lives.start()
+            elif self.lives.see():
+                if self._is_final():
+                    return
+                self.lives.start()
+            self.check()
+        raise AssertionError(f"not at the end after {STEPS_MAX} steps")
+
+    def _is_final(self) -> bool:
+        """Whether the failure of the last life is one after which the supervisor does not start it again."""
+        if isinstance(self.failure, RetriableError | UnreachableError):
+            self.lives.failure = None
+        return self.failure is not None
+
+    def _producer(self, settings: object) -> FakeProducer:
+        self.producers.append(FakeProducer(self.kafka, settings))  # type: ignore[arg-type]
+        return self.producers[-1]
+
+    def _bury_producers(self, name: str) -> None:
+        if name == "pump":
+            for producer in self.producers:
+                producer.die()
+            self.producers.clear()
+
+    def check(self) -> None:
+        """What holds after every step; what holds at every store stands in tests/harness/watched.py."""
+        row = self.banks.row
+        produced = row.measured(Stage.PRODUCE, Measure.RECORDS)
+        claim(
+            produced <= row.measured(Stage.CONVERT, Measure.RECORDS) + row.may_be_repeated(), "produced out of nothing"
+        )
+
+    def check_end(self) -> None:
+        """What holds once it is over."""
+        values = [int(value) for value in self.kafka.values()]
+        wanted = set(range(self.total)) - self.dropped
+        claim(set(values) == wanted, f"missing: {sorted(wanted - set(values))[:10]}")
+        claim(self.store.next == self.total, f"{self.store.next} of {self.total} is stored")
+        if self.is_idempotent or not self.kafka.unkind.lose:
+            bound = self.banks.row.may_be_repeated()
+            claim(len(values) - len(wanted) <= bound, f"{len(values) - len(wanted)} repeats, at most {bound} were told")
+        if not self.lives.deaths and len(values) == len(wanted):
+            stored = self.banks.row.measured(Stage.STORE, Measure.RECORDS)
+            claim(stored == len(wanted), f"{stored} of {len(wanted)} records count as stored")
+        # Without idempotence nothing keeps the requests after a refused one from being stored before it.
+        is_refused = bool(self.kafka.unkind.refuse or self.kafka.batch_max)
+        has_order = "keys" in self.kind or "partitions" in self.kind or self.kind == "records"
+        if has_order and (self.is_idempotent or not is_refused):
+            for log in self.kafka.logs.values():
+                firsts = list(dict.fromkeys(int(value) for _, value in log))
+                claim(firsts == sorted(firsts), "first occurrences are out of order")
+        self._check_ledger()
+
+    def _check_ledger(self) -> None:
+        told = reported(self.banks.memory).ledger
+        if told is None:
+            return
+        claim(told.records_in == told.records_out + told.dropped, told)
+        claim((told.lost, told.doubled, told.left) == (0, 0, 0), told)
+        # A kill after offsets were stored and before that is counted makes `repeated` of what was `in`.
+        claim(told.records_in <= self.total, told)
+        if not self.lives.deaths:
+            claim((told.records_in, told.dropped) == (self.total, len(self.dropped)), told)
