@@ -64,6 +64,7 @@ class Supervisor:
             service.start()
         for line in self._lines:
             line.start()
+            self._renew_lease()  # forking hundreds takes seconds
         poll = select.poll()
         poll.register(waker, select.POLLIN)
         while not all(line.is_over for line in self._lines):

@@ -20,7 +20,8 @@ from engine.shm.board import HeaderWord, Measure, Stage
 from engine.shm.lease import Fenced
 from tests.harness.banks import CollectingSink, SinkBanks, SourceBanks, VirtualClock, line_spec
 from tests.harness.fake_consumer import FakeConsumer
-from tests.harness.fake_kafka import FakeKafka, FakeProducer
+from tests.harness.fake_kafka import FakeKafka
+from tests.harness.fake_producer import FakeProducer
 
 LEASE_S = 6.0
 BEYOND_S = 7.0

@@ -55,7 +55,7 @@ class Run:
         self.board.begin(1)
         self.clock = JumpingClock()
         self.lines: list[Line] = []
-        self.forked = 0
+        self.fork_ns = 0  # how long it takes to fork a process
 
     def line(self, task: Script, pump: Script, lease_s: float = LEASE_S) -> Line:
         scripts = {"task": task, "pump": pump}
@@ -63,7 +63,7 @@ class Run:
         row = self.board.row(index)
 
         def fork_bank(_: LineSpec, index: int, channel: Channel, bank: str) -> Child:
-            self.forked += 1
+            self.clock.later_ns += self.fork_ns
             return fork(bank, lambda _: scripts[bank](row), [self.descriptor, *channel.descriptors()])
 
         timing = Timing(stop_timeout=0.2, lease=lease_s)
@@ -146,6 +146,14 @@ def test_all_lines_that_stood_still_with_the_supervisor_beyond_their_lease_start
     assert run.supervise() == ExitCode.OK
     assert (short.row.get(Word.RESTARTS), long.row.get(Word.RESTARTS)) == (1, 0)
     assert re.search(r"the whole worker stood still for 10\.\d s, the lease is 6 s", short.row.reason)
+
+
+def test_a_start_of_many_lines_is_no_stillness(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    lines = [run.line(sees_end, ends, lease_s=9.0) for _ in range(3)]
+    run.fork_ns = 4 * SECOND_NS
+    assert run.supervise() == ExitCode.OK
+    assert [line.row.reason for line in lines] == ["", "", ""]
+    assert "stood still" not in caplog.text
 
 
 def test_the_lease_is_renewed_in_every_turn_of_the_loop(run: Run) -> None:
