@@ -22,6 +22,9 @@ __all__ = ["FakeConsumer"]
 
 Place = tuple[str, int]
 
+#: Of the commits that go wrong, so many are never answered.
+NEVER_ANSWERED = 0.3
+
 
 class FakeConsumer:
     """A `ConsumerPort`; `decide` says which partitions its group gives it, and takes them away again."""
@@ -46,6 +49,7 @@ class FakeConsumer:
         self._ends: dict[Place, int] = {}
         self._paused: set[Place] = set()
         self._answers: deque[tuple[int, dict[Place, int], ConnectError | None]] = deque()
+        self._taking_since_ns = 0  # a revocation; 0: there is none now
         self._wanted: set[Place] | None = None  # the assignment that the group has decided on
         self._is_loss = False
         self._is_subscribed = False
@@ -141,6 +145,8 @@ class FakeConsumer:
         if is_applied:
             kafka.commit(offsets)
         kafka.steps.at("after commit")
+        if not is_heard and kafka.chance(NEVER_ANSWERED):
+            return
         due_ns = kafka.clock.now_ns + kafka.rng.choice((0, 1_000_000, 300_000_000))
         self._answers.append((due_ns, dict(offsets), None if is_heard else RetriableError("the commit failed")))
 
@@ -224,15 +230,20 @@ class FakeConsumer:
             self._error = error
         self._positions.update((place, start.offset) for place, start in starts.items())
 
+    def check_revocation(self) -> None:
+        """What a member does with partitions that go has taken no longer than it may."""
+        seconds = (self._kafka.clock.now_ns - self._taking_since_ns) / 1e9 if self._taking_since_ns else 0.0
+        limit = self._revocation_seconds
+        claim(limit is None or seconds <= limit, f"a revocation takes {seconds} s, of {limit}")
+
     def _take(self, gone: list[Place]) -> None:
-        begin_ns = self._kafka.clock.now_ns
+        self._taking_since_ns = self._kafka.clock.now_ns
         if self._is_loss:
             self._member.lost(gone)
         else:
             self._member.revoked(gone)
-        seconds = (self._kafka.clock.now_ns - begin_ns) / 1e9
-        limit = self._revocation_seconds
-        claim(limit is None or seconds <= limit, f"a revocation took {seconds} s, of {limit}")
+        self.check_revocation()
+        self._taking_since_ns = 0
         for place in gone:
             del self._positions[place]
             self._paused.discard(place)

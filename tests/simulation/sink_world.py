@@ -276,6 +276,7 @@ class SinkLine:
     def _wait(self, seconds: float) -> None:
         """What the task does while a revocation waits for it: perhaps nothing."""
         self.clock.advance(seconds)
+        self.consumer.check_revocation()
         if self.rng.random() < self.diligence:
             self.lives.tend("task")
         if "task" in self.lives.dead and self.rng.random() < 0.3:

@@ -38,3 +38,12 @@ def test_partitions_that_move_while_nothing_fails_have_nothing_done_twice(seed: 
     line.diligence = 1.0
     line.run()
     assert len(line.outside.put) == len(set(line.outside.put))
+
+
+@pytest.mark.parametrize("seed", seeds()[:40])
+def test_a_revocation_ends_at_its_deadline_whatever_the_task_does(seed: int) -> None:
+    line = SinkLine(seed)
+    line.kafka.unkind = Unkindness(rebalance=0.05, rebalance_is_loss=0.0, torn=0.4)
+    line.ends = 0.0
+    line.diligence = 0.0
+    line.run()

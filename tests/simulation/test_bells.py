@@ -1,0 +1,89 @@
+"""A task that sleeps until its bell rings is woken by what its pump has to say."""
+
+from __future__ import annotations
+
+import random
+from functools import partial
+
+from engine.api.record import SourceRecord
+from engine.api.task import SourceTask
+from engine.config.line import Subscription, Timing
+from engine.kafka.consumer import Member
+from engine.pump.delivery import Delivery
+from tests.harness.banks import CollectingSink, SinkBanks, SourceBanks, VirtualClock, line_spec
+from tests.harness.fake_consumer import FakeConsumer
+from tests.harness.fake_kafka import FakeKafka
+from tests.harness.fake_producer import FakeProducer
+
+STEPS_MAX = 1_000
+PLACE = ("t", 0)
+
+
+class One(SourceTask):
+    """Has one record."""
+
+    def start(self, config: object) -> None:
+        pass
+
+    def poll(self) -> list[SourceRecord]:
+        self.context.end()
+        return [SourceRecord(topic="t", value=b"1", source_partition={"s": 1}, source_offset={"next": 1})]
+
+
+class Forgetful:
+    """A store that nobody reads."""
+
+    def write(self, connector: str, offsets: object) -> None:
+        pass
+
+
+def test_a_task_is_woken_by_the_last_word_of_its_pump() -> None:
+    clock = VirtualClock()
+    kafka = FakeKafka(random.Random(1), clock)
+    make = partial(
+        Delivery, partial(FakeProducer, kafka), {}, wants_each=False, timeout_seconds=1.0, now_ns=clock.monotonic_ns
+    )
+    banks = SourceBanks(line_spec("source", is_bulk=True), make, Forgetful(), One, clock)
+    banks.start()
+    while banks.task.step() == 0:
+        pass  # until it has said all and waits for the answer
+    bell = banks.task._side.bell
+    for _ in range(STEPS_MAX):
+        bell.wait(0)
+        clock.advance(0.001)
+        banks.pump.step()
+        if banks.pump.is_over:
+            break
+    assert bell.wait(0)
+    banks.task.step()
+    assert banks.task.is_over
+
+
+def test_a_sleeping_task_is_woken_to_let_go_of_its_partitions() -> None:
+    clock = VirtualClock()
+    kafka = FakeKafka(random.Random(1), clock, partitions=1)
+    rung: list[bool] = []
+
+    def make_consumer(member: Member) -> FakeConsumer:
+        consumer = FakeConsumer(kafka, member, ("t",))
+        consumer.decide([PLACE])
+        return consumer
+
+    def wait(seconds: float) -> None:
+        clock.advance(seconds)
+        rung.append(banks.task._side.bell.wait(0))
+        banks.task.step()
+
+    spec = line_spec("sink", subscription=Subscription(topics=("t",)), timing=Timing(revocation_timeout=1.0))
+    banks = SinkBanks(spec, make_consumer, lambda: CollectingSink([]), clock, wait)
+    banks.start()
+    for _ in range(STEPS_MAX):
+        banks.step()
+        if banks.task.assignment():
+            break
+    while banks.task.step() == 0:
+        pass  # until it has nothing to do
+    banks.task._side.bell.wait(0)
+    banks.pump.revoked([PLACE])
+    assert rung[0]
+    assert not banks.task.assignment()

@@ -1,0 +1,51 @@
+"""What a pump believes of its commits is what the group has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from engine.config.line import Timing
+from engine.kafka.consumer import Start
+from engine.pump.commits import Commits
+from engine.pump.partitions import Partitions
+from engine.shm.frame import Flushed, Position
+from tests.harness.banks import LineMemory, line_spec
+
+PLACE = ("t", 0)
+
+
+class Port:
+    """Takes commits, and answers nothing by itself."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[tuple[str, int], int]] = []
+
+    def commit(self, offsets: Mapping[tuple[str, int], int]) -> None:
+        self.asked.append(dict(offsets))
+
+    def commit_now(self, offsets: Mapping[tuple[str, int], int]) -> None:
+        raise AssertionError("nobody waits here")
+
+
+def flushed(parts: Partitions, offset: int) -> Flushed:
+    part = parts.get(PLACE)
+    assert part is not None
+    return Flushed([Position(*PLACE, part.epoch, offset)], offset)
+
+
+def test_an_answer_of_an_assignment_that_is_over_counts_for_nothing() -> None:
+    port, parts = Port(), Partitions()
+    memory = LineMemory(line_spec("sink"))
+    commits = Commits(port, parts, memory.row, Timing(), None, lambda: None)
+    parts.assign({PLACE: Start(0, is_committed=True)})
+    commits.heard(flushed(parts, 10))
+    commits.step(0)
+    commits.give_up([PLACE], is_flushed=True)
+    parts.assign({PLACE: Start(3, is_committed=True)})  # others have gone back to there
+    commits.answered(port.asked[0], None, 1)
+    part = parts.get(PLACE)
+    assert part is not None
+    assert part.committed == 3
+    commits.heard(flushed(parts, 10))
+    commits.step(2)
+    assert port.asked[1:] == [{PLACE: 10}]

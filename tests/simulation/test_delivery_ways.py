@@ -1,0 +1,84 @@
+"""After an error a producer sends one frame at a time, until all that failed together is delivered; then fast again."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from engine.pump.delivery import Delivery
+from engine.shm.frame import SourceFrame
+from tests.harness.banks import VirtualClock
+from tests.harness.fake_kafka import FakeKafka
+from tests.harness.fake_producer import FakeProducer
+
+FRAMES = 6
+RECORDS = 8
+POLLS_MAX = 10_000
+
+
+class Rig:
+    """A delivery of FRAMES frames to a Kafka that refuses requests of more than one record."""
+
+    def __init__(self) -> None:
+        self.clock = VirtualClock()
+        self.kafka = FakeKafka(random.Random(3), self.clock, partitions=1)
+        self.settings: list[dict[str, Any]] = []
+        self.delivery = Delivery(self._make, {}, wants_each=False, timeout_seconds=1.0, now_ns=self.clock.monotonic_ns)
+        self.frames = [
+            SourceFrame(
+                "t", RECORDS, RECORDS, 0, [b"%d" % (frame * RECORDS + at) for at in range(RECORDS)], None, [0] * 8
+            )
+            for frame in range(FRAMES)
+        ]
+
+    def _make(self, settings: Mapping[str, Any]) -> FakeProducer:
+        self.settings.append(dict(settings))
+        return FakeProducer(self.kafka, settings)
+
+    def fail(self) -> None:
+        """Send all, meet an error, mend it."""
+        self.kafka.batch_max = 1
+        self.delivery.send(self.frames[0])
+        for frame in self.frames[1:]:
+            if self.delivery.has_room(frame):
+                self.delivery.send(frame)
+        for _ in range(POLLS_MAX):
+            self.clock.advance(0.001)
+            self.delivery.poll()
+            if self.delivery.error is not None:
+                break
+        assert self.delivery.mend() == FRAMES
+
+    def deliver(self) -> list[int]:
+        """Send all again; returns how many frames were on their way at each look."""
+        going: list[int] = []
+        rest = list(self.frames)
+        done = 0
+        for _ in range(POLLS_MAX):
+            while rest and self.delivery.has_room(rest[0]):
+                self.delivery.send(rest.pop(0))
+            going.append(FRAMES - len(rest) - done)
+            self.clock.advance(0.001)
+            self.delivery.poll()
+            while self.delivery.acknowledged() is not None:
+                done += 1
+            if done == FRAMES:
+                return going
+        raise AssertionError("not delivered")
+
+
+def test_the_slow_way_has_one_frame_on_its_way() -> None:
+    rig = Rig()
+    rig.fail()
+    assert max(rig.deliver()) == 1
+
+
+def test_full_speed_comes_back_after_the_slow_way() -> None:
+    rig = Rig()
+    rig.fail()
+    assert rig.settings[-1]["batch.num.messages"] == 1
+    rig.deliver()
+    assert "batch.num.messages" not in rig.settings[-1]
+    rig.kafka.batch_max = None
+    assert max(rig.deliver()) == FRAMES
