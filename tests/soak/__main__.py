@@ -8,6 +8,7 @@ python -m tests.soak --minutes 60 --json soak.json     all samples as well
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import tempfile
 from pathlib import Path
@@ -29,7 +30,8 @@ def main() -> int:
         load=options.load,
         rate_max=options.rate_max,
     )
-    with tempfile.TemporaryDirectory(prefix="millrace-soak-") as folder:
+    with contextlib.ExitStack() as stack:
+        folder = options.folder or stack.enter_context(tempfile.TemporaryDirectory(prefix="millrace-soak-"))
         seen = soak(Path(folder), settings, lambda text: print(text, file=sys.stderr, flush=True))
     if options.json is not None:
         options.json.write_bytes(msgspec.json.format(msgspec.json.encode(seen)))
@@ -67,6 +69,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--look-every", type=float, default=10.0, metavar="S", help="seconds between samples")
     parser.add_argument("--load", type=float, default=0.7, help="part of the most that was found")
     parser.add_argument("--rate-max", type=float, help="records a second at most, whatever that part is")
+    parser.add_argument("--folder", type=Path, help="work here, and leave it: logs, store, topic")
     parser.add_argument("--json", type=Path, help="write all samples and slopes here")
     return parser.parse_args()
 
