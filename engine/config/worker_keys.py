@@ -90,7 +90,10 @@ class WorkerConfig(Config, frozen=True, kw_only=True):
     )
     task_processes: Annotated[
         Processes,
-        Meta(description="Ours. Processes of a task: 2, or 1 for small tasks, which share one with Kafka's client."),
+        Meta(
+            description="Ours. Processes of a task: 2, or 1 for small tasks, which share one with Kafka's client. With "
+            "1 a sink's `put` must take less than its consumer's max.poll.interval.ms."
+        ),
     ] = field(name="task.processes", default=2)
     ledger_enable: Annotated[
         bool,
