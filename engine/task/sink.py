@@ -201,6 +201,7 @@ class SinkTaskBank:
             return
         self._release()
         if isinstance(message, Assigned):
+            self._hear()  # partitions that come again were taken first, which may have been said since the last look
             self._open(message)
         else:
             self._flush()

@@ -23,12 +23,17 @@ from engine.kafka.producer import Refused
 from tests.harness.claims import claim
 from tests.harness.fake_kafka import FakeKafka, Queued
 
-__all__ = ["Delivered", "FakeProducer"]
+__all__ = ["Delivered", "FakeProducer", "partition_of"]
 
 Place = tuple[str, int]
 QUEUE_MAX = 100_000
 #: Of the requests that Kafka had already, so many are answered without an offset.
 WITHOUT_OFFSET = 0.5
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """Where this client puts records of a key."""
+    return crc32(key) % partitions
 
 
 class Answer(Struct):
@@ -125,7 +130,7 @@ class FakeProducer:
     def _partition_of(self, key: bytes | None) -> int:
         if key is None:
             return self._kafka.rng.randrange(self._kafka.partition_count)
-        return crc32(key) % self._kafka.partition_count
+        return partition_of(key, self._kafka.partition_count)
 
     def _put(self, topic: str, partition: int, queued: Queued) -> None:
         claim(not self._is_closed, "a producer that was given up is used")

@@ -24,7 +24,7 @@ from engine.shm.channel import Bell, PumpSide
 from engine.task.sink import SinkTaskBank
 from engine.task.source import SourceTaskBank
 from tests.harness.banks import SinkBanks, SourceBanks, VirtualClock
-from tests.harness.claims import claim
+from tests.harness.claims import Wrong, claim
 from tests.harness.steps import Crash, Steps
 
 __all__ = ["BOTH", "Lives"]
@@ -105,6 +105,8 @@ class Lives:
             self._is_dead(name)
         except ConnectError:  # it has failed while it ended: its process ends with its first reason
             self._is_dead(name)
+        except Exception as error:
+            raise Wrong(f"the {name} ends by {type(error).__name__}: {error}") from error
         finally:
             self._busy.remove(name)
 

@@ -65,6 +65,7 @@ class Sink(SinkTask):
     def open(self, partitions: Collection[TopicPartition]) -> None:
         self._line.steps.at("open")
         for place in partitions:
+            claim(place not in self._open, f"{place} is opened twice")
             self._kept[place] = []
             self._paused.discard(place)
             self._open.add(place)

@@ -22,7 +22,7 @@ from engine.shm.board import Measure, Stage
 from tests.harness.banks import LineMemory, SourceBanks, VirtualClock, line_spec
 from tests.harness.claims import claim
 from tests.harness.fake_kafka import FakeKafka
-from tests.harness.fake_producer import FakeProducer
+from tests.harness.fake_producer import FakeProducer, partition_of
 from tests.harness.lives import BOTH, Lives
 from tests.harness.steps import Steps
 from tests.simulation.accounts import reported
@@ -33,6 +33,7 @@ PARTITIONS = 4
 STEPS_MAX = 30_000
 #: From then on nothing goes wrong any more, but for what Kafka always refuses.
 CALM_AFTER = 3_000
+KEYS = 11
 SOURCE = {"source": "numbers"}
 KINDS = ("columns", "columns with partitions", "columns with keys", "records", "several batches")
 
@@ -116,7 +117,7 @@ class Numbers(SourceTask):
         return SourceBatch(
             topic="all",
             values=[b"%d" % number for number in numbers],
-            keys=[b"%d" % (number % 11) for number in numbers] if self._line.kind == "columns with keys" else None,
+            keys=[b"%d" % (number % KEYS) for number in numbers] if self._line.kind == "columns with keys" else None,
             partitions=[number % PARTITIONS for number in numbers] if "partitions" in self._line.kind else None,
             source_partition=SOURCE,
             source_offsets=[{"next": number + 1} for number in numbers],
@@ -236,6 +237,11 @@ class SourceLine:
         if not self.lives.deaths and len(values) == len(wanted):
             stored = self.banks.row.measured(Stage.STORE, Measure.RECORDS)
             claim(stored == len(wanted), f"{stored} of {len(wanted)} records count as stored")
+        if "keys" in self.kind:
+            for (_, partition), log in self.kafka.logs.items():
+                keys = {b"%d" % (int(value) % KEYS) for _, value in log}
+                strays = {key for key in keys if partition_of(key, PARTITIONS) != partition}
+                claim(not strays, f"{strays} do not belong into partition {partition}")
         # Without idempotence nothing keeps the requests after a refused one from being stored before it.
         is_refused = bool(self.kafka.unkind.refuse or self.kafka.batch_max)
         has_order = "keys" in self.kind or "partitions" in self.kind or self.kind == "records"

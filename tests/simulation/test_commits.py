@@ -8,6 +8,7 @@ from engine.config.line import Timing
 from engine.kafka.consumer import Start
 from engine.pump.commits import Commits
 from engine.pump.partitions import Partitions
+from engine.shm.board import Measure, Stage
 from engine.shm.frame import Flushed, Position
 from tests.harness.banks import LineMemory, line_spec
 
@@ -49,3 +50,21 @@ def test_an_answer_of_an_assignment_that_is_over_counts_for_nothing() -> None:
     commits.heard(flushed(parts, 10))
     commits.step(2)
     assert port.asked[1:] == [{PLACE: 10}]
+
+
+def test_a_late_answer_to_a_commit_that_was_given_up_counts_for_nothing() -> None:
+    port, parts = Port(), Partitions()
+    memory = LineMemory(line_spec("sink"))
+    timing = Timing(commit_timeout=1.0)
+    commits = Commits(port, parts, memory.row, timing, None, lambda: None)
+    parts.assign({PLACE: Start(0, is_committed=True)})
+    commits.heard(flushed(parts, 10))
+    commits.step(0)
+    commits.heard(flushed(parts, 20))
+    commits.step(2_000_000_000)
+    commits.step(4_000_000_000)
+    assert port.asked == [{PLACE: 10}, {PLACE: 20}]
+    commits.answered({PLACE: 10}, None, 4_000_000_001)
+    assert memory.row.measured(Stage.COMMIT, Measure.RECORDS) == 0
+    commits.answered({PLACE: 20}, None, 4_000_000_002)
+    assert memory.row.measured(Stage.COMMIT, Measure.RECORDS) == 20

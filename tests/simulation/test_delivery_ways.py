@@ -1,16 +1,20 @@
-"""After an error a producer sends one frame at a time, until all that failed together is delivered; then fast again."""
+"""After an error no answer is believed, and a producer sends one frame at a time until all that failed is delivered."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
+from confluent_kafka import KafkaError
+
+from engine.kafka.producer import Refused
 from engine.pump.delivery import Delivery
 from engine.shm.frame import SourceFrame
 from tests.harness.banks import VirtualClock
 from tests.harness.fake_kafka import FakeKafka
-from tests.harness.fake_producer import FakeProducer
+from tests.harness.fake_producer import Delivered, FakeProducer
 
 FRAMES = 6
 RECORDS = 8
@@ -82,3 +86,32 @@ def test_full_speed_comes_back_after_the_slow_way() -> None:
     assert "batch.num.messages" not in rig.settings[-1]
     rig.kafka.batch_max = None
     assert max(rig.deliver()) == FRAMES
+
+
+class Liar(FakeProducer):
+    """Says that it has stopped, and after that, that all went well."""
+
+    def poll(self) -> None:
+        queued = [one for queue in self._queues.values() for one in queue]
+        if queued:
+            self._queues.clear()
+            for one in queued:
+                if one.callback is not None:
+                    self._last = one.callback
+            raise Refused(KafkaError(KafkaError._FATAL))
+        if self._last is not None:
+            self._last(None, Delivered(0, RECORDS - 1))
+            self._last = None
+
+    _last: Any = None
+
+
+def test_after_an_error_no_answer_is_believed() -> None:
+    clock = VirtualClock()
+    kafka = FakeKafka(random.Random(3), clock, partitions=1)
+    delivery = Delivery(partial(Liar, kafka), {}, wants_each=False, timeout_seconds=1.0, now_ns=clock.monotonic_ns)
+    delivery.send(Rig().frames[0])
+    delivery.poll()
+    assert delivery.error is not None
+    delivery.poll()
+    assert delivery.acknowledged() is None
