@@ -165,7 +165,9 @@ class _Planner:
                 opened.close()
         except (OSError, ConnectError) as error:
             key = "offset.storage.file.filename"
-            self._problems.append(Problem(key, f"{key}: {error}; name a place that can be written"))
+            # What is wrong with a file says by itself what to do.
+            what_to_do = "; name a place that can be written" if isinstance(error, OSError) else ""
+            self._problems.append(Problem(key, f"{key}: {error}{what_to_do}"))
             return "UNKNOWN"
 
     def _resolve(self) -> list[ConnectorFile]:
