@@ -21,7 +21,7 @@ from engine.api.errors import ConnectError, DataError, RetriableError, Unreachab
 from engine.descriptors import what_to_do
 from engine.exits import ExitCode
 from engine.shm.channel import Bell
-from engine.shm.lease import Fenced
+from engine.shm.lease import Fenced, RivalError
 
 __all__ = ["Bank", "Say", "Stopper", "serve", "step"]
 
@@ -137,9 +137,9 @@ def _stop(bank: Bank) -> None:
 
 
 def _tell(error: Exception, say: Say) -> ExitCode:
-    if isinstance(error, RetriableError | UnreachableError):
+    if isinstance(error, RetriableError | UnreachableError | RivalError):
         say(str(error))
-        return ExitCode.RETRY
+        return ExitCode.FENCED if isinstance(error, RivalError) else ExitCode.RETRY
     if isinstance(error, ConnectError):
         # What went wrong with a record may be a plugin's fault; what is full or away speaks for itself.
         wants_trace = isinstance(error, DataError) or logger.isEnabledFor(logging.DEBUG)

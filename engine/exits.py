@@ -22,7 +22,7 @@ class ExitCode(IntEnum):
     INCOMPLETE = 6  # the report's count does not come out even: records are missing
     BUG = 70  # an error of Millrace itself
     RETRY = 75  # of a child only: the outside world may recover; start it again
-    FENCED = 76  # of a child only: it has stood still beyond its lease, and did nothing more; start it again
+    FENCED = 76  # of a child only: others may have its place, as it has stood still for too long or they say so; again
     INTERRUPTED = 130  # stopped cleanly by Ctrl-C (INT); work is left for the next run
     KILLED_NOW = 137  # stopped at once by a second signal, nothing was flushed
     TERMINATED = 143  # stopped cleanly by TERM; work is left for the next run

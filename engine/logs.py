@@ -3,7 +3,8 @@
     2026-03-01 12:00:00,123 INFO  [orders|task-0|pump] produced again ... (millrace.pump)
 
 The place in brackets is Kafka Connect's (`connector.context`), with the process behind it. Secrets that the
-configuration named are replaced wherever they turn up, in messages and in tracebacks.
+configuration named are replaced wherever they turn up, in messages and in tracebacks. Where a line cannot be written,
+because a disk is full or a reader is gone, it is lost and the run is not; the next that can be tells how many were.
 
 Used by: engine.launch (the command), each process's main; engine.supervisor (masks what a child says at its end).
 """
@@ -12,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import time
 from collections.abc import Iterable
 
@@ -22,6 +22,7 @@ from engine.api.config import HIDDEN
 
 __all__ = ["LogSettings", "masked", "set_up"]
 
+STANDARD_ERROR = 2
 #: Secrets shorter than this would black out half of a log.
 SECRET_LENGTH_MIN = 3
 #: Takes the display's last picture away from where the line goes; the next one is drawn below it.
@@ -48,7 +49,7 @@ def set_up(
 ) -> None:
     """Write this process's log to standard error, every line with its place."""
     place = Place(process, connector, task, tuple(secrets))
-    handler = logging.StreamHandler(sys.stderr)
+    handler = LineHandler()
     before = CLEAR_BELOW if settings.is_above_display else ""
     handler.setFormatter(JsonFormatter(place) if settings.form == "json" else TextFormatter(place, before))
     root = logging.getLogger()
@@ -62,6 +63,41 @@ def masked(text: str, secrets: Iterable[str]) -> str:
         if len(secret) >= SECRET_LENGTH_MIN:
             text = text.replace(secret, HIDDEN)
     return text
+
+
+class LineHandler(logging.Handler):
+    """Writes each line to standard error in one piece and keeps nothing: what cannot be written now is counted."""
+
+    def __init__(self, descriptor: int = STANDARD_ERROR) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._lost = 0  # lines, since the last that was written
+        self._reason = ""
+        self._is_torn = False  # a line was written in part
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            lines = [self.format(record)]
+            if self._lost:
+                lines.insert(0, self.format(_lost_record(self._lost, self._reason)))
+        except Exception:  # noqa: BLE001  a mistake in a log call costs its line
+            self.handleError(record)
+            return
+        start = "\n" if self._is_torn else ""
+        left = (start + "\n".join(lines) + "\n").encode(errors="backslashreplace")
+        try:
+            while left:
+                left = left[os.write(self._descriptor, left) :]
+                self._is_torn = bool(left)
+            self._lost = 0
+        except OSError as error:
+            self._lost += 1
+            self._reason = error.strerror or str(error)
+
+
+def _lost_record(count: int, reason: str) -> logging.LogRecord:
+    text = "%d log lines could not be written: %s"
+    return logging.LogRecord("millrace.logs", logging.WARNING, "", 0, text, (count, reason), None)
 
 
 class Place:

@@ -22,6 +22,7 @@ from engine.ledger.entries import Ledger
 from engine.ledger.reckoning import PartitionReckoning, Reckoning, add, findings, reckon
 from engine.quantities import bytes_text, count_text, seconds_text
 from engine.shm.board import Board, HeaderWord, LostRange, Measure, Row, Stage, State, Word
+from engine.shm.waits import Cause, gravest
 
 __all__ = ["ConnectorReport", "Report", "TaskReport", "Totals", "as_json", "as_text", "make_report"]
 
@@ -67,6 +68,8 @@ class TaskReport(Struct, frozen=True):
     partitions: tuple[PartitionReckoning, ...] = ()
     lost_ranges: tuple[LostReport, ...] = ()  # the first of them
     lost_ranges_count: int = 0  # all of them
+    waits_for: str = ""  # the cause outside that it waits or waited for at its end; empty: none
+    waits_seconds: float = 0.0  # since then, to its end
 
 
 class ConnectorReport(Struct, frozen=True):
@@ -162,8 +165,14 @@ def as_text(report: Report) -> str:
         for task in of.tasks
         if task.reason
     ]
+    reasons += [_wait_line(of, task) for of in report.connectors for task in of.tasks if task.waits_for]
     gone = [line for of in report.connectors for task in of.tasks for line in _lost_lines(of, task)]
     return "\n".join([*lines, *([""] if reasons else []), *reasons, *([""] if gone else []), *gone])
+
+
+def _wait_line(of: ConnectorReport, task: TaskReport) -> str:
+    sentence = Cause[task.waits_for.upper()].sentence
+    return f"{of.name}/{task.task} waited at its end, for {seconds_text(task.waits_seconds)}: {sentence}"
 
 
 def _lost_lines(of: ConnectorReport, task: TaskReport) -> list[str]:
@@ -212,6 +221,7 @@ def _task(row: Row, ended_ns: int, ledger: Reckoning | None, partitions: Sequenc
     began_ns = row.get(Word.FIRST_RECORD_NS) or ended_ns
     if state in OVER:
         ended_ns = row.get(Word.STATE_SINCE_NS)
+    wait = gravest(row)
     # A sink's task does not see bytes where it puts, but where it converts.
     safe, sized = (Stage.ACKNOWLEDGE,) * 2 if identity.type == "source" else (Stage.COMMIT, Stage.CONVERT)
     return TaskReport(
@@ -228,6 +238,8 @@ def _task(row: Row, ended_ns: int, ledger: Reckoning | None, partitions: Sequenc
         partitions=tuple(partitions),
         lost_ranges=tuple(_lost(lost) for lost in row.lost_ranges),
         lost_ranges_count=row.get(Word.LOST_RANGES),
+        waits_for="" if wait is None else wait.cause.label,
+        waits_seconds=0.0 if wait is None else round(wait.seconds(ended_ns), 3),
     )
 
 

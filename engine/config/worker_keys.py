@@ -139,7 +139,11 @@ class WorkerConfig(Config, frozen=True, kw_only=True):
         ),
     ] = field(name="task.lease.ms", default=45_000)
     restart_max: Annotated[
-        Milliseconds, Meta(description="Ours. Restarts of a task that makes no progress in between before it fails.")
+        Milliseconds,
+        Meta(
+            description="Ours. Restarts of a task that makes no progress in between before it fails; those for what is "
+            "away outside do not count."
+        ),
     ] = field(name="restart.max", default=5)
     restart_backoff_ms: Annotated[
         Milliseconds,

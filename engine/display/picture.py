@@ -48,6 +48,7 @@ STYLES = {
     State.STOPPED: "yellow",
 }
 HELD_STYLE = "yellow"
+GOING = (State.STARTING, State.RUNNING, State.DRAINING, State.RESTARTING)
 
 
 class Column(Struct, frozen=True):
@@ -124,17 +125,21 @@ def _together(title: str, tasks: Sequence[TaskLook]) -> TaskLook:
         restarts=sum(task.restarts for task in tasks),
         history=tuple(map(sum, zip(*(history[len(history) - length :] for history in histories), strict=True))),
         reason="",
+        wait=None,
     )
 
 
 def _reasons(tasks: Iterable[TaskLook]) -> list[Text]:
-    """Why tasks have failed or were started again, the failed ones first."""
-    told = [task for task in tasks if task.reason]
-    told.sort(key=lambda task: State.FAILED not in task.states)
-    return [
-        Text.assemble((task.title, STYLES[task.states[0]]), f": {task.reason.partition(NEW_LINE)[0]}")
-        for task in told[:REASONS_MAX]
-    ]
+    """Why tasks have failed, what they wait for, or why they were started again; in this order."""
+    told = [task for task in tasks if task.reason or task.wait]
+    told.sort(key=lambda task: (State.FAILED not in task.states, task.wait is None))
+    return [Text.assemble((task.title, STYLES[task.states[0]]), f": {_why(task)}") for task in told[:REASONS_MAX]]
+
+
+def _why(task: TaskLook) -> str:
+    if task.wait is not None and State.FAILED not in task.states:
+        return f"waits for {seconds_text(task.wait_seconds)}: {task.wait.cause.sentence}"
+    return task.reason.partition(NEW_LINE)[0]
 
 
 def _table(rows: Sequence[TaskLook], sums: Sequence[TaskLook], width: int) -> Table:
@@ -174,6 +179,13 @@ def _state(states: Sequence[State], *, counts: bool = False, is_held: bool = Fal
     return Text(", ").join(words)
 
 
+def _task_state(task: TaskLook) -> Text:
+    """Its state, or what it waits for."""
+    if task.wait is not None and task.states[0] in GOING:
+        return Text(f"waits: {task.wait.cause.label}", style=HELD_STYLE)
+    return _state(task.states, is_held=task.is_held)
+
+
 def _lag(task: TaskLook) -> Text:
     return Text("" if task.lag is None else count_text(task.lag))
 
@@ -194,7 +206,7 @@ def _history(task: TaskLook) -> Text:
 COLUMNS = (
     Column("task", lambda task: Text(_short(task.title)), 0, 4, is_number=False),
     Column("type", lambda task: Text(task.type, style="dim"), 7, 6, is_number=False),
-    Column("state", lambda task: _state(task.states, is_held=task.is_held), 3, 8, is_number=False),
+    Column("state", _task_state, 3, 8, is_number=False),
     Column("records", lambda task: Text(count_text(task.records)), 0, 9),
     Column("records/s", lambda task: Text(count_text(round(task.record_rate)), style="bold"), 0, 9),
     Column("MB/s", lambda task: Text(f"{task.byte_rate / MEGABYTE:.1f}"), 5, 5),

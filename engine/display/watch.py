@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from engine.clock import Clock
 from engine.shm.board import Board, HeaderWord, Measure, Row, Stage, State, Word
+from engine.shm.waits import Wait, gravest
 
 __all__ = ["Look", "Meter", "TaskLook", "Watch"]
 
@@ -41,6 +42,8 @@ class TaskLook(Struct, frozen=True):
     restarts: int
     history: tuple[float, ...]  # record rates of the last seconds, oldest first
     reason: str
+    wait: Wait | None = None  # for what is outside
+    wait_seconds: float = 0.0
 
 
 class Look(Struct, frozen=True):
@@ -117,7 +120,7 @@ class _Task:
         records = self._row.measured(self._moved, Measure.RECORDS)
         size = self._row.measured(self._sized, Measure.BYTES)
         self._note(now_ns, records)
-        return self._seen(records, self._records.rate(now_ns, records), self._bytes.rate(now_ns, size))
+        return self._seen(now_ns, records, self._records.rate(now_ns, records), self._bytes.rate(now_ns, size))
 
     def last_look(self, now_ns: int) -> TaskLook:
         records = self._row.measured(self._moved, Measure.RECORDS)
@@ -126,8 +129,8 @@ class _Task:
         ended_ns = self._row.get(Word.STATE_SINCE_NS) if self._row.get(Word.STATE) in OVER else now_ns
         seconds = (ended_ns - began_ns) / SECOND_NS
         if not began_ns or seconds <= 0:
-            return self._seen(records, 0.0, 0.0)
-        return self._seen(records, records / seconds, size / seconds)
+            return self._seen(now_ns, records, 0.0, 0.0)
+        return self._seen(now_ns, records, records / seconds, size / seconds)
 
     def _note(self, now_ns: int, records: int) -> None:
         noted_ns, noted = self._noted
@@ -137,8 +140,9 @@ class _Task:
             self._history.append(max(0, records - noted) * SECOND_NS / (now_ns - noted_ns))
         self._noted = (now_ns, records)
 
-    def _seen(self, records: int, record_rate: float, byte_rate: float) -> TaskLook:
+    def _seen(self, now_ns: int, records: int, record_rate: float, byte_rate: float) -> TaskLook:
         row, identity = self._row, self._identity
+        wait = gravest(row)
         return TaskLook(
             connector=identity.connector,
             title=f"{identity.connector}/{identity.task}",
@@ -153,4 +157,6 @@ class _Task:
             restarts=row.get(Word.RESTARTS),
             history=tuple(self._history),
             reason=row.reason,
+            wait=wait,
+            wait_seconds=0.0 if wait is None else wait.seconds(now_ns),
         )

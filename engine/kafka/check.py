@@ -22,7 +22,7 @@ from msgspec import Struct
 
 from engine.api.errors import ConnectError, Problem
 from engine.config.line import LineSpec
-from engine.kafka.consumer import client_settings
+from engine.kafka.access import client_settings
 
 __all__ = ["KafkaCheck", "check_kafka", "make_client"]
 

@@ -2,10 +2,12 @@
 
     its log lines    a failed connection is told by its error as well, and left out here
     its errors       librdkafka goes on trying by itself; a person should know what is away
+    its troubles     all brokers away, credentials refused, throttled: kept for the bank, which says that it waits
 
 A client whose broker is away says so twenty times a second.
 
 Used by: engine.kafka.producer, engine.kafka.consumer.
+Not here: when a bank's wait is told, and ends (engine.patience).
 """
 
 from __future__ import annotations
@@ -16,14 +18,17 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, ThrottleEvent
+
+from engine.kafka.errors import CREDENTIALS, DENIED
+from engine.shm.waits import Cause, Trouble
 
 __all__ = ["ClientLog"]
 
 logger = logging.getLogger("millrace.kafka")
 
 #: The same is told again after so long.
-REPEAT_SECONDS = 30.0
+REPEAT_SECONDS = 60.0
 #: Different things remembered at most; a client has a few dozen.
 KINDS_MAX = 1000
 _AWAY = {
@@ -31,6 +36,8 @@ _AWAY = {
     KafkaError._RESOLVE,
     KafkaError._TIMED_OUT,
 }
+#: A login that was cut short is told as a refused one.
+_CUT_SHORT = re.compile(r"transport failure|timed out|disconnected", re.IGNORECASE)
 # A failed connection; of the gapless guarantee: that it is experimental, which we know, and prove (tests/kafka), and
 # that it was broken, which the pump mends and tells in its own words.
 _LEFT_OUT = re.compile(r"^(FAIL|ERROR) |gap-?less", re.IGNORECASE)
@@ -43,10 +50,19 @@ class ClientLog:
         """now: seconds on a clock that never goes back."""
         self._now = now
         self._told: dict[object, float] = {}
+        self._troubles: dict[Cause, str] = {}  # since they were taken last
+        self._last = ""  # why a broker was lost, most lately
 
     def settings(self) -> dict[str, Any]:
         """What the client is made with so that it is heard."""
-        return {"logger": self, "error_cb": self.error}
+        return {"logger": self, "error_cb": self.error, "throttle_cb": self.throttled}
+
+    def take_troubles(self) -> list[Trouble]:
+        """What was heard of since the last call and may pass."""
+        if not self._troubles:
+            return []
+        troubles, self._troubles = self._troubles, {}
+        return [Trouble(cause, why) for cause, why in troubles.items()]
 
     def log(self, level: int, text: str, *arguments: object) -> None:
         """Hear a log line (librdkafka calls it as it would a logger's `log`)."""
@@ -56,10 +72,23 @@ class ClientLog:
 
     def error(self, error: KafkaError) -> None:
         """Hear an error."""
-        # That all brokers are down is told with each of them, and why.
-        if error.code() != KafkaError._ALL_BROKERS_DOWN and self._is_news(error.code()):
-            waits = "; waiting for it to come back" if error.code() in _AWAY else ""
+        code = error.code()
+        if code == KafkaError._ALL_BROKERS_DOWN:
+            self._troubles[Cause.BROKER] = self._last or error.str()
+            return  # it is told with each of them, and why
+        if code in CREDENTIALS and not _CUT_SHORT.search(error.str()):
+            self._troubles[Cause.CREDENTIALS] = error.str()
+        elif code in DENIED:
+            self._troubles[Cause.DENIED] = error.str()
+        self._last = error.str()
+        if self._is_news(code):
+            waits = "; waiting for it to come back" if code in _AWAY else ""
             logger.warning("kafka: %s (%s)%s", error.str(), error.name(), waits)
+
+    def throttled(self, event: ThrottleEvent) -> None:
+        """Hear that a broker holds this client back."""
+        if event.throttle_time > 0:
+            self._troubles[Cause.QUOTA] = f"{event.broker_name} answers {event.throttle_time:g} s later"
 
     def _is_news(self, kind: object) -> bool:
         now = self._now()

@@ -22,15 +22,18 @@ from confluent_kafka import (
     Message,
     TopicPartition,
 )
+from confluent_kafka.admin import AclOperation  # type: ignore[attr-defined]  # exported unsaid
 
 from engine.api.errors import ConnectError
+from engine.kafka.access import CredentialFiles, client_settings, is_allowed
 from engine.kafka.client_log import ClientLog
-from engine.kafka.errors import as_ours
+from engine.kafka.errors import DENIED, as_ours
 from engine.kafka.fetched import TORN, Fetched, columns_of
 from engine.kafka.questions import border, list_topics, offsets_in, patiently
 from engine.kafka.topics import topic_ids
+from engine.shm.waits import Trouble
 
-__all__ = ["Found", "GroupConsumer", "Member", "Start", "client_settings"]
+__all__ = ["Found", "GroupConsumer", "Member", "Start"]
 
 logger = logging.getLogger("millrace.kafka")
 
@@ -115,7 +118,9 @@ class GroupConsumer:
             "cooperative" in str(settings.get("partition.assignment.strategy", ""))
             or settings.get("group.protocol") == "consumer"
         )
-        own = {"on_commit": self._on_commit, "enable.partition.eof": wants_ends, **ClientLog().settings()}
+        self._log = ClientLog()
+        self._files = CredentialFiles(settings)
+        own = {"on_commit": self._on_commit, "enable.partition.eof": wants_ends, **self._log.settings()}
         try:
             self._client = Consumer({**settings, **NEEDED, **own})
         except KafkaException as error:
@@ -185,6 +190,31 @@ class GroupConsumer:
         """Offsets that were to be fetched since the last call and are not there; `place` alone goes on with them."""
         gone, self._gone = self._gone, {}
         return gone
+
+    def take_troubles(self) -> list[Trouble]:
+        """What was heard of since the last call and may pass; librdkafka goes on trying."""
+        return self._log.take_troubles()
+
+    def is_answering(self, seconds: float) -> bool:
+        """Whether any broker answers this client within so long."""
+        try:
+            list_topics(self._client, seconds)
+        except ConnectError:
+            return False
+        return True
+
+    def is_allowed(self, topics: Collection[str], seconds: float) -> bool:
+        """Whether a new client could log in now and read these topics in this group."""
+        group = str(self._settings.get("group.id", ""))
+        return is_allowed(client_settings(self._settings), AclOperation.READ, topics, group, seconds)
+
+    def shortage(self, topics: Collection[str], seconds: float) -> Trouble | None:
+        """None: what a group commits goes to a topic of Kafka's own, of which it tells nothing."""
+        return None
+
+    def has_new_files(self) -> bool:
+        """Whether certificates or keys have been replaced since this client was made, which has read the old ones."""
+        return self._files.have_changed()
 
     def place(self, places: Collection[Place], offsets: Mapping[Place, int]) -> None:
         """Go on at other offsets; nothing is paused then, and what was fetched is dropped. Raises ConnectError.
@@ -336,7 +366,7 @@ class GroupConsumer:
 
         The member's own questions would wait behind its fetch, half a second each while nothing comes (measured).
         """
-        client = Consumer({**self._settings, **NEEDED, **ClientLog().settings(), **(settings or {})})
+        client = Consumer({**self._settings, **NEEDED, **self._log.settings(), **(settings or {})})
         try:
             yield client
         finally:
@@ -446,19 +476,11 @@ class GroupConsumer:
                 self._ends[message.topic(), message.partition()] = message.offset()  # type: ignore[index, assignment]
             elif error.code() == KafkaError._AUTO_OFFSET_RESET:
                 self._gone[message.topic(), message.partition()] = message.offset()  # type: ignore[index, assignment]
+            elif error.code() in DENIED:
+                self._log.error(error)  # told once, and tried on
             elif error.fatal() or not (error.retriable() or error.code() in _PASSING):
                 raise as_ours(error, f"read topic {message.topic()}")
         return kept
-
-
-def client_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a client's settings, those that say how to reach the cluster."""
-    prefixes = ("bootstrap.", "sasl.", "ssl.", "security.", "client.", "broker.", "socket.", "metadata.", "reconnect.")
-    return {
-        key: value
-        for key, value in settings.items()
-        if key.startswith(prefixes) or key == "enable.ssl.certificate.verification"
-    }
 
 
 _PASSING = {

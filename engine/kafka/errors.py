@@ -7,10 +7,23 @@ from __future__ import annotations
 
 from confluent_kafka import KafkaError
 
-from engine.api.errors import ConnectError, DeliveryTimeoutError, RecordTooLargeError, RetriableError, UnreachableError
+from engine.api.errors import ConnectError, DeliveryTimeoutError, RecordTooLargeError, UnreachableError
+from engine.shm.lease import RivalError
+from engine.shm.waits import Cause, OutsideError
 
-__all__ = ["as_ours"]
+__all__ = ["CREDENTIALS", "DENIED", "as_ours"]
 
+#: A person mends these, at the brokers or in files: worth waiting for once a line has begun.
+CREDENTIALS = {
+    KafkaError._AUTHENTICATION,
+    KafkaError.SASL_AUTHENTICATION_FAILED,
+    KafkaError._SSL,  # noqa: SLF001  its public name
+}
+DENIED = {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+}
 _TOO_LARGE = {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE, KafkaError.INVALID_MSG_SIZE}
 _TIMED_OUT = {KafkaError._MSG_TIMED_OUT}
 _UNREACHABLE = {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT, KafkaError._RESOLVE}
@@ -24,6 +37,7 @@ _MOVED = {
 }
 # A former life of this member may be who fenced it: what that had on its way can come after the new life has joined.
 _FENCED = KafkaError(KafkaError.FENCED_INSTANCE_ID)
+_TOO_FEW_REPLICAS = {KafkaError.NOT_ENOUGH_REPLICAS, KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND}
 _WHAT_TO_DO = {
     KafkaError.UNKNOWN_TOPIC_OR_PART: "create the topic, or let the broker do it (auto.create.topics.enable)",
     KafkaError._UNKNOWN_TOPIC: "create the topic, or let the broker do it (auto.create.topics.enable)",
@@ -55,6 +69,14 @@ def as_ours(error: KafkaError, doing: str) -> ConnectError:
         return DeliveryTimeoutError(text)
     if code in _UNREACHABLE:
         return UnreachableError(text)
-    if error.retriable() or code in _MOVED or code == _FENCED.code():
-        return RetriableError(text)
+    if code in CREDENTIALS:
+        return OutsideError(text, Cause.CREDENTIALS)
+    if code in DENIED:
+        return OutsideError(text, Cause.DENIED)
+    if code in _TOO_FEW_REPLICAS:
+        return OutsideError(text, Cause.REPLICAS)
+    if code == _FENCED.code():
+        return RivalError(text)
+    if error.retriable() or code in _MOVED:
+        return OutsideError(text, Cause.LEADER)
     return ConnectError(text)

@@ -11,16 +11,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
-from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined]  # not in its __all__
+from confluent_kafka.admin import AclOperation, AdminClient, ConfigResource  # type: ignore[attr-defined]  # not in its __all__
 
 from engine.api.errors import ConnectError, UnreachableError
+from engine.kafka.access import CredentialFiles, client_settings, is_allowed
 from engine.kafka.client_log import ClientLog
-from engine.kafka.consumer import client_settings
 from engine.kafka.errors import as_ours
+from engine.shm.waits import Cause, Trouble
 
 __all__ = ["BatchProducer", "Refused"]
 
@@ -44,7 +45,10 @@ class BatchProducer:
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self._settings = dict(settings)
-        self._client = Producer({**self._settings, **ClientLog().settings()})
+        self._log = ClientLog()
+        self._files = CredentialFiles(settings)
+        self._in_sync_min: dict[str, int] = {}  # of topics whose configuration was read
+        self._client = Producer({**self._settings, **self._log.settings()})
 
     def __len__(self) -> int:
         """Records handed over that are not answered yet."""
@@ -64,6 +68,42 @@ class BatchProducer:
             self._client.poll(0)
         except KafkaException as error:
             raise Refused(error.args[0]) from error
+
+    def take_troubles(self) -> list[Trouble]:
+        """What was heard of since the last call and may pass; librdkafka goes on trying."""
+        return self._log.take_troubles()
+
+    def is_answering(self, seconds: float) -> bool:
+        """Whether any broker answers this client within so long."""
+        try:
+            self._client.list_topics(timeout=seconds)
+        except KafkaException:
+            return False
+        return True
+
+    def is_allowed(self, topics: Collection[str], seconds: float) -> bool:
+        """Whether a new client could log in now and write to these topics."""
+        return is_allowed(client_settings(self._settings), AclOperation.WRITE, topics, "", seconds)
+
+    def shortage(self, topics: Collection[str], seconds: float) -> Trouble | None:
+        """Why Kafka cannot acknowledge what is sent to these topics, if it knows: librdkafka tells of neither."""
+        for topic in topics:
+            try:
+                partitions = self._client.list_topics(topic, timeout=seconds).topics[topic].partitions
+            except KafkaException:
+                return None
+            wanted = self._in_sync_min.get(topic, 1)
+            for number, partition in sorted(partitions.items()):
+                place, in_sync = f"topic {topic} partition {number}", len(partition.isrs)
+                if partition.leader < 0:
+                    return Trouble(Cause.REPLICAS, f"{place} has no leader")
+                if in_sync < wanted:
+                    return Trouble(Cause.REPLICAS, f"{place} has {in_sync} in sync of {wanted} that it needs")
+        return None
+
+    def has_new_files(self) -> bool:
+        """Whether certificates or keys have been replaced since this client was made, which has read the old ones."""
+        return self._files.have_changed()
 
     def send_batch(
         self,
@@ -135,6 +175,7 @@ class BatchProducer:
         resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
         try:
             answer = admin.describe_configs([resource], request_timeout=timeout_seconds)[resource].result()
+            self._in_sync_min[topic] = int(answer["min.insync.replicas"].value)
             return int(answer["max.message.bytes"].value)
         except (KafkaException, KeyError, TypeError, ValueError) as error:
             logger.info("topic %s: its max.message.bytes cannot be read (%s); assuming the client's", topic, error)

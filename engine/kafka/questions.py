@@ -11,8 +11,8 @@ from collections.abc import Callable, Collection, Sequence
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import TopicMetadata  # type: ignore[attr-defined]  # exported unsaid
 
-from engine.api.errors import RetriableError
 from engine.kafka.errors import as_ours
+from engine.shm.waits import Cause, OutsideError
 
 __all__ = ["border", "list_topics", "offsets_in", "patiently"]
 
@@ -52,7 +52,8 @@ def patiently(ask: Callable[[float], dict[Place, int]], what: str, timeout_secon
             return ask(left)
         except KafkaException as error:
             ours = as_ours(error.args[0], f"read {what}")
-            if not isinstance(ours, RetriableError) or left <= RETRY_SECONDS:
+            is_moving = isinstance(ours, OutsideError) and ours.cause == Cause.LEADER
+            if not is_moving or left <= RETRY_SECONDS:
                 raise ours from error
         time.sleep(RETRY_SECONDS)
 

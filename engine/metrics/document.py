@@ -53,6 +53,7 @@ QUERIES = (
     ("how far sinks are behind", "sum by (connector) (millrace_task_lag_records)"),
     ("tasks that have failed or are started again", 'millrace_task_state{state=~"failed|restarting"} == 1'),
     ("tasks whose processes come and go", "increase(millrace_task_restarts_total[10m]) > 0"),
+    ("tasks that wait for what is outside, for a minute now", "min_over_time(millrace_task_waits_for[1m]) == 1"),
     ("tasks whose loop is stuck, for a minute now", "millrace_task_heartbeat_age_seconds > 60"),
     ("who waits: a source for Kafka, Kafka for a sink", "millrace_task_ring_fill_ratio > 0.9"),
     ("memory of the whole worker", "sum(millrace_process_proportional_memory_bytes)"),

@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from engine.metrics.views import ProcessFacts, RunView, TaskView
 from engine.shm.board import SINK_STAGES, SOURCE_STAGES, HeaderWord, Measure, Stage, State, Word
+from engine.shm.waits import Cause
 
 __all__ = ["PROCESS_LABELS", "PROCESS_METRICS", "RUN_METRICS", "TASK_LABELS", "TASK_METRICS", "Metric", "Samples"]
 
@@ -83,6 +84,15 @@ def _fill(task: TaskView) -> Samples:
 def _state(task: TaskView) -> Samples:
     now = task.get(Word.STATE)
     return [((state.name.lower(),), float(state == now)) for state in State]
+
+
+def _waits(task: TaskView) -> Samples:
+    now = {wait.cause for wait in task.waits()}
+    return [((cause.label,), float(cause in now)) for cause in Cause if cause != Cause.NOTHING]
+
+
+def _wait_seconds(task: TaskView) -> Samples:
+    return _plain(max((wait.seconds(task.now_ns) for wait in task.waits()), default=0.0))
 
 
 def _beats(task: TaskView) -> Samples:
@@ -170,6 +180,19 @@ TASK_METRICS = (
     ),
     Metric("millrace_task_info", "info", "Always 1; the connector's class is its label.", _plugin, ("plugin",)),
     Metric("millrace_task_state", "gauge", "1 for the state the task is in, 0 for each other one.", _state, ("state",)),
+    Metric(
+        "millrace_task_waits_for",
+        "gauge",
+        "1 for each cause outside that keeps the task waiting, 0 for each other one.",
+        _waits,
+        ("cause",),
+    ),
+    Metric(
+        "millrace_task_wait_seconds",
+        "gauge",
+        "How long the task has been waiting for what is outside; 0 while it does not.",
+        _wait_seconds,
+    ),
     Metric(
         "millrace_task_restarts_total",
         "counter",

@@ -15,7 +15,8 @@ from pathlib import Path
 import psutil
 from msgspec import Struct
 
-from engine.shm.board import Board, HeaderWord, Identity, Measure, Row, Stage, Word
+from engine.shm.board import Board, HeaderWord, Identity, Measure, Row, Stage, State, Word
+from engine.shm.waits import Wait, waits_of
 
 __all__ = ["ProcessFacts", "RunView", "TaskView", "facts_of", "workers_seen_from_control"]
 
@@ -70,6 +71,11 @@ class TaskView(Struct, frozen=True):
     def get(self, word: Word) -> int:
         """The value of a word."""
         return self.row.get(word)
+
+    def waits(self) -> tuple[Wait, ...]:
+        """What its banks wait for outside; nothing once it is over."""
+        is_over = self.get(Word.STATE) in (State.DONE, State.FAILED, State.STOPPED)
+        return () if is_over else tuple(waits_of(self.row))
 
     def processes(self) -> dict[str, int]:
         """The pid of each living process by its role: "task" and "pump", or "both"."""

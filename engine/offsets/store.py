@@ -32,8 +32,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from engine.api.errors import ConnectError, RetriableError
+from engine.api.errors import ConnectError
 from engine.descriptors import what_to_do
+from engine.shm.waits import Cause, OutsideError
 
 __all__ = [
     "APPLICATION",
@@ -41,7 +42,6 @@ __all__ = [
     "LockedError",
     "OffsetStore",
     "SinkPosition",
-    "StoreFullError",
     "encode_part",
     "lock",
     "store_error",
@@ -79,10 +79,6 @@ class SinkPosition(NamedTuple):
 
 class LockedError(ConnectError):
     """Another worker has the store."""
-
-
-class StoreFullError(RetriableError):
-    """The store's disk is full, or may not be written for now."""
 
 
 def store_path(offset_file: str) -> Path:
@@ -128,11 +124,11 @@ def lock(path: Path, wait_seconds: float) -> int:
 
 
 def store_error(error: sqlite3.Error, what: str) -> ConnectError:
-    """What SQLite says, as an error of ours: a StoreFullError where that is the disk's fault and not the file's."""
+    """What SQLite says, as an error of ours: an OutsideError where that is the disk's fault and not the file's."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    kind = StoreFullError if code in _OF_THE_DISK else ConnectError
     # SQLite does not say why a file cannot be opened.
-    return kind(f"{what}: {error}{what_to_do() if code == sqlite3.SQLITE_CANTOPEN else ''}")
+    text = f"{what}: {error}{what_to_do() if code == sqlite3.SQLITE_CANTOPEN else ''}"
+    return OutsideError(text, Cause.STORE) if code in _OF_THE_DISK else ConnectError(text)
 
 
 class OffsetStore:
@@ -165,7 +161,7 @@ class OffsetStore:
     def write(self, connector: str, offsets: Iterable[tuple[bytes, bytes]]) -> None:
         """Store offsets by encoded partition, all of them or none.
 
-        Raises StoreFullError when the same call may help later, else ConnectError.
+        Raises OutsideError when the same call may help later, else ConnectError.
         """
         try:
             with self._database:

@@ -19,9 +19,12 @@ from msgspec import Struct
 from engine.api.errors import ConnectError
 from engine.config.line import Timing
 from engine.ledger.sink import PumpAccount
+from engine.patience import Patience
+from engine.pump.outside import MOVING
 from engine.pump.partitions import Partitions
 from engine.shm.board import Measure, Row, Stage, Word
 from engine.shm.frame import Flushed
+from engine.shm.waits import Cause, OutsideError
 
 __all__ = ["CommitPort", "Commits"]
 
@@ -60,11 +63,13 @@ class Commits:
         parts: Partitions,
         row: Row,
         timing: Timing,
+        patience: Patience,
         account: PumpAccount | None,
         fence: Callable[[], None],
     ) -> None:
         """fence: called before each commit; may raise Fenced."""
         self._port = port
+        self._patience = patience
         self._account = account
         self._fence = fence
         self._parts = parts
@@ -93,7 +98,8 @@ class Commits:
         """Commit what is due, if nothing is on its way."""
         going = self._going
         if going is not None and now_ns >= going.late_at_ns:
-            self._fail(f"no answer to a commit for {self._timeout_ns / 1e9:g} s", now_ns)
+            text = f"no answer to a commit for {self._timeout_ns / 1e9:g} s"
+            self._fail(OutsideError(text, Cause.ACKNOWLEDGEMENTS), now_ns)
         if self._going is not None or now_ns < self._not_before_ns:
             return
         offsets = self._due()
@@ -102,6 +108,7 @@ class Commits:
             self._going = Going(offsets, self._parts.epochs(offsets), self._put, now_ns + self._timeout_ns)
             self._port.commit(offsets)
         else:
+            self._patience.end(Cause.ACKNOWLEDGEMENTS)
             self._count(self._put)
 
     def answered(self, offsets: Mapping[Place, int], error: ConnectError | None, now_ns: int) -> None:
@@ -110,8 +117,9 @@ class Commits:
         if going is None or going.offsets != offsets:
             return  # of one that was given up
         if error is not None:
-            self._fail(str(error), now_ns)
+            self._fail(error, now_ns)
             return
+        self._patience.end(*MOVING)
         self._going = None
         self._done(offsets, going.epochs)
         self._count(going.put)
@@ -155,13 +163,15 @@ class Commits:
             for place, offset in offsets.items():
                 self._account.committed(place, offset)
 
-    def _fail(self, reason: str, now_ns: int) -> None:
+    def _fail(self, error: ConnectError, now_ns: int) -> None:
         self._going = None
         self._not_before_ns = now_ns + RETRY_NS
         self._row.count(Stage.COMMIT, 0, batches=0, errors=1)
+        if self._patience.note_error(error, Cause.ACKNOWLEDGEMENTS):
+            return  # which is told there
         if now_ns >= self._tell_at_ns:
             self._tell_at_ns = now_ns + TELL_NS
-            logger.warning("%s; trying again", reason)
+            logger.warning("%s; trying again", error)
 
     def _count(self, put: int) -> None:
         safe = put - self._row.get(Word.WRITTEN_OFF) - self._given_up

@@ -28,12 +28,14 @@ from typing import Any, Protocol
 
 from confluent_kafka import KafkaError, Message
 
-from engine.api.errors import ConnectError, RetriableError
+from engine.api.errors import ConnectError, RetriableError, UnreachableError
 from engine.api.task import UNKNOWN_OFFSET
 from engine.kafka.errors import as_ours
 from engine.kafka.producer import Refused
 from engine.ledger.source import PumpAccount
+from engine.pump.outside import ClientPort
 from engine.shm.frame import SourceFrame
+from engine.shm.waits import Cause, OutsideError
 
 __all__ = ["Delivery", "ProducerPort", "Sent"]
 
@@ -42,8 +44,8 @@ logger = logging.getLogger("millrace.pump")
 #: Records in librdkafka's queue at most, and as a part of its own limit, which is never run into.
 QUEUE_RECORDS_MAX = 90_000
 QUEUE_PART = 0.9
-#: A Kafka that answers nothing for so long is named in the log, and again after as long.
-SILENCE_NS = 10 * 10**9
+#: How long a count of partitions that is known is waited for when it is asked for again.
+RECOUNT_SECONDS = 1.0
 #: How long a topic's partition count is believed.
 PARTITIONS_FRESH_NS = 300 * 10**9
 
@@ -52,7 +54,7 @@ SLOW_SETTINGS: Mapping[str, Any] = {"max.in.flight.requests.per.connection": 1, 
 _BYSTANDERS = {KafkaError._FATAL, KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT}  # noqa: SLF001
 
 
-class ProducerPort(Protocol):
+class ProducerPort(ClientPort, Protocol):
     """What delivery needs of a producer (`engine.kafka.producer.BatchProducer`; a fake in the simulation)."""
 
     def __len__(self) -> int: ...
@@ -133,13 +135,12 @@ class Delivery:
         self.account = account
         self._timeout_seconds = timeout_seconds
         self._now_ns = now_ns
-        self._producer = make_producer(self._settings)
+        self.producer = make_producer(self._settings)  # the present one
         self._in_flight: deque[Sent] = deque()
         self._topics: dict[str, tuple[int, int]] = {}  # partitions, when they were counted
         self._fitted: set[str] = set()  # topics whose largest batch is known to be no smaller than ours
         self._turn = 0
         self._silent_since_ns = now_ns()  # when something was acknowledged last, or nothing was on its way
-        self._silence_told_ns = 0
         self._slow_left = -1  # frames still to be sent the slow way; -1: not slow
         self._queue_bytes = 0
         self._queue_bytes_max = int(settings.get("queue.buffering.max.kbytes", 1_048_576)) * 1024
@@ -153,7 +154,7 @@ class Delivery:
 
     def __len__(self) -> int:
         """Records handed over that are not answered yet."""
-        return len(self._producer)
+        return len(self.producer)
 
     @property
     def is_idle(self) -> bool:
@@ -162,7 +163,7 @@ class Delivery:
 
     def close(self) -> None:
         """Drop what is queued."""
-        self._producer.close()
+        self.producer.close()
 
     def has_room(self, frame: SourceFrame) -> bool:
         """Whether a frame can be sent now without running into a limit of the client."""
@@ -173,17 +174,21 @@ class Delivery:
         if frame.count and frame.topic not in self._fitted:
             return False  # it may need a producer with smaller batches
         return (
-            len(self._producer) + frame.count <= self._records_max
+            len(self.producer) + frame.count <= self._records_max
             and self._queue_bytes + frame.size_bytes <= self._queue_bytes_max // 2
         )
 
-    def send(self, frame: SourceFrame) -> None:
-        """Hand a frame over. Raises ConnectError when its topic cannot be found; then it is as if never sent."""
-        partitions = 0
+    def learn(self, frame: SourceFrame) -> None:
+        """Find out what must be known of a frame's topic to send it. Raises ConnectError when that cannot be."""
         if frame.count:
-            partitions = self._partitions(frame.topic)
+            self._partitions(frame.topic)
             if frame.topic not in self._fitted:
                 self._fit_batches(frame.topic)
+
+    def send(self, frame: SourceFrame) -> None:
+        """Hand a frame over. Raises ConnectError when its topic cannot be found; then it is as if never sent."""
+        self.learn(frame)
+        partitions = self._topics[frame.topic][0] if frame.count else 0
         sent = Sent(frame, self)
         self._in_flight.append(sent)
         self._queue_bytes += frame.size_bytes
@@ -204,12 +209,14 @@ class Delivery:
     def poll(self) -> None:
         """Hear what Kafka answered."""
         try:
-            self._producer.poll()
+            self.producer.poll()
         except Refused as refused:
             self.fail(None, None, refused.error)
-        self._watch()
-        if self._fatal is not None and self.refusal is None and not len(self._producer):
-            self.refusal = RetriableError(f"the producer stopped without a word on any record: {self._fatal.str()}")
+        if not self._in_flight:
+            self._silent_since_ns = self._now_ns()
+        if self._fatal is not None and self.refusal is None and not len(self.producer):
+            text = f"the producer stopped without a word on any record: {self._fatal.str()}"
+            self.refusal = OutsideError(text, Cause.ACKNOWLEDGEMENTS)
 
     def acknowledged(self) -> Sent | None:
         """The oldest frame, if Kafka has all of it; taken off the list."""
@@ -243,35 +250,38 @@ class Delivery:
             self.refusal = as_ours(error, f"produce {_described(sent.frame, index)}")
 
     def mend(self) -> int:
-        """After an error: make a new producer; all frames in flight are to be sent again, the slow way.
+        """After an error or a refusal: make a new producer; all frames in flight are to be sent again.
 
+        After an error the slow way, to find its record; what the world outside refused is no record's fault.
         Returns how many they are.
         """
-        assert self.error is not None
         count = len(self._in_flight)
-        logger.warning("kafka: %s; sending the last %d batches again, record by record", self.error.str(), count)
         self._in_flight.clear()
         self._queue_bytes = 0
-        self.error = None
         self._fitted.clear()
         self._topics.clear()  # one that was made anew may have fewer partitions
-        self._slow_left = count
-        self._renew({**self._settings, **SLOW_SETTINGS})
+        if self.refusal is not None:
+            self._slow_left = -1
+            self._renew(self._settings)
+        else:
+            assert self.error is not None
+            logger.warning("kafka: %s; sending the last %d batches again, record by record", self.error.str(), count)
+            self._slow_left = count
+            self._renew({**self._settings, **SLOW_SETTINGS})
+        self.error = self.refusal = self._fatal = None
         return count
 
-    def _watch(self) -> None:
-        """Tell a person that Kafka does not answer: a broker that hangs is no error to the client."""
-        now_ns = self._now_ns()
-        if not self._in_flight:
-            self._silent_since_ns = now_ns
-        elif now_ns - max(self._silent_since_ns, self._silence_told_ns) >= SILENCE_NS:
-            self._silence_told_ns = now_ns
-            silent_s = (now_ns - self._silent_since_ns) // 10**9
-            logger.warning("Kafka has acknowledged nothing for %d s; %d records wait", silent_s, len(self._producer))
+    def topics(self) -> set[str]:
+        """Those of what is on its way."""
+        return {sent.frame.topic for sent in self._in_flight if sent.frame.count}
+
+    def silent_seconds(self) -> float:
+        """How long nothing was acknowledged while something was on its way: a broker that hangs is no error."""
+        return (self._now_ns() - self._silent_since_ns) / 1e9
 
     def _renew(self, settings: Mapping[str, Any]) -> None:
-        self._producer.close()
-        self._producer = self._make_producer(settings)
+        self.producer.close()
+        self.producer = self._make_producer(settings)
 
     def _is_fast(self, frame: SourceFrame) -> bool:
         if not self._is_idempotent or self.wants_each:
@@ -284,7 +294,13 @@ class Delivery:
         known = self._topics.get(topic)
         if known is not None and self._now_ns() - known[1] < PARTITIONS_FRESH_NS:
             return known[0]
-        count = self._producer.partition_count(topic, self._timeout_seconds)
+        try:
+            wait_seconds = self._timeout_seconds if known is None else RECOUNT_SECONDS
+            count = self.producer.partition_count(topic, wait_seconds)
+        except (RetriableError, UnreachableError):
+            if known is None:
+                raise
+            count = known[0]  # it cannot have become less
         self._topics[topic] = (count, self._now_ns())
         return count
 
@@ -293,7 +309,7 @@ class Delivery:
 
         Nothing else is on its way then. The smallest of all topics counts, as a producer has one size for all.
         """
-        limit = self._producer.largest_batch_bytes(topic, self._timeout_seconds)
+        limit = self.producer.largest_batch_bytes(topic, self._timeout_seconds)
         self._fitted.add(topic)
         if limit is not None and limit < int(self._settings.get("batch.size", 1_000_000)):
             self._settings["batch.size"] = limit
@@ -318,7 +334,7 @@ class Delivery:
         self._count(sent, sum(map(len, groups.values())))
         for partition, messages in groups.items():
             messages[-1]["callback"] = partial(sent.group_arrived, len(messages))
-            self._producer.send_batch(frame.topic, partition, messages)
+            self.producer.send_batch(frame.topic, partition, messages)
 
     def _send_plain(self, sent: Sent, partitions: int) -> None:
         frame = sent.frame
@@ -333,9 +349,9 @@ class Delivery:
             sent.answered = 0
             for index, message in enumerate(messages):
                 message["callback"] = partial(sent.record_arrived, index)
-            self._producer.send_batch(frame.topic, partition, messages)
+            self.producer.send_batch(frame.topic, partition, messages)
         else:
-            self._producer.send_batch(frame.topic, partition, messages, sent.arrived)
+            self.producer.send_batch(frame.topic, partition, messages, sent.arrived)
 
     def _count(self, sent: Sent, records: int) -> None:
         if self.account is not None:
@@ -367,7 +383,7 @@ class Delivery:
                 is_last = last[partition] == index
                 on_delivery = partial(sent.group_arrived, counts[partition]) if is_last else None
             try:
-                self._producer.send_each(
+                self.producer.send_each(
                     frame.topic,
                     frame.values[index],
                     keys[index],

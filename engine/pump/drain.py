@@ -15,11 +15,12 @@ Used by: engine.pump.sink.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from engine.api.errors import ConnectError, RetriableError, UnreachableError
 from engine.pump.partitions import Partitions
+from engine.shm.waits import Cause, OutsideError
 
 __all__ = ["Drain", "OffsetsPort"]
 
@@ -54,8 +55,17 @@ class Drain:
     """
 
     def __init__(
-        self, offsets: OffsetsPort, parts: Partitions, topics: Sequence[str], timeout_seconds: float, *, waits: bool
+        self,
+        offsets: OffsetsPort,
+        parts: Partitions,
+        topics: Sequence[str],
+        timeout_seconds: float,
+        note: Callable[[Exception], object],
+        *,
+        waits: bool,
     ) -> None:
+        """note: told what keeps it from looking, for now."""
+        self._note = note
         self._waits = waits
         self._offsets = offsets
         self._parts = parts
@@ -129,7 +139,7 @@ class Drain:
             if any(self._parts.get(place) is None for place in self._ends):
                 self._offsets.refresh_topics(self._timeout_seconds)  # it joins anew when there are more partitions
         except (RetriableError, UnreachableError) as error:
-            logger.warning("looking for what keeps the sink from its end: %s", error)
+            self._note(error)
             return
         self._gone, before = gone, self._gone
         for topic, partition in sorted(gone & before):
@@ -149,11 +159,12 @@ class Drain:
         for topic, partition in beyond:
             offset, (_, end) = committed[topic, partition], borders[topic, partition]
             if offset > end:
-                raise (RetriableError if self._waits else ConnectError)(
+                text = (
                     f"topic {topic} partition {partition}: the offset to go on at is gone (the group has committed "
                     f"{offset}, the partition ends at {end}); the topic was truncated or made anew. "
                     "Reset the group's offsets to read what it has now"
                 )
+                raise OutsideError(text, Cause.LEADER) if self._waits else ConnectError(text)
         # Where it is emptied before what is committed, the owner's fetch fails, unless it has read it all by then.
         return {place: end for place, (first, end) in borders.items() if first < end or committed.get(place, end) < end}
 
@@ -168,5 +179,5 @@ class Drain:
         try:
             return self._offsets.group_offsets(list(ends), self._timeout_seconds)
         except (RetriableError, UnreachableError) as error:
-            logger.warning("at the end, waiting for the rest of the group: %s", error)
+            self._note(error)
             return {}

@@ -20,13 +20,14 @@ from engine.kafka.embedded import EmbeddedProducer
 from engine.kafka.producer import BatchProducer
 from engine.ledger import sink, source
 from engine.offsets.store import OffsetStore
+from engine.patience import Patience
 from engine.pump.delivery import Delivery
 from engine.pump.hold import BoardHold
 from engine.pump.sink import SinkPumpBank
 from engine.pump.source import SourcePumpBank
 from engine.shm.board import Board, Measure, Row, Stage, Target, Word
 from engine.shm.channel import Channel, PumpSide
-from engine.shm.lease import Lease
+from engine.shm.lease import Lease, RivalError
 
 __all__ = ["PatientSinkPump", "make_sink_bank", "make_source_bank", "run"]
 
@@ -59,6 +60,8 @@ def make_source_bank(spec: LineSpec, side: PumpSide, board: Board, index: int, c
     """The pump's bank of a source, its clients made. Raises ConnectError."""
     row = board.row(index)
     account = source.PumpAccount.of(spec, board, index)
+    with Patience(row, Word.PUMP_WAIT, clock).leaving():
+        store = OffsetStore(spec.store)
     delivery = Delivery(
         EmbeddedProducer if spec.is_embedded else BatchProducer,
         spec.kafka,
@@ -68,7 +71,7 @@ def make_source_bank(spec: LineSpec, side: PumpSide, board: Board, index: int, c
         account=account,
     )
     hold = BoardHold(board, clock) if spec.is_embedded else None
-    return SourcePumpBank(spec, delivery, OffsetStore(spec.store), side, row, clock, hold, account)
+    return SourcePumpBank(spec, delivery, store, side, row, clock, hold, account)
 
 
 def make_sink_bank(
@@ -145,7 +148,8 @@ class PatientSinkPump:
     def stop(self) -> None:
         # Whoever comes back with the same member id finds its partitions; whoever does not must give them to others.
         cause = self.failure or self.cause
-        comes_back = isinstance(cause, RetriableError | UnreachableError) and self._may_come_back()
+        may_pass = isinstance(cause, RetriableError | UnreachableError)
+        comes_back = self._may_come_back() if isinstance(cause, RivalError) else may_pass
         if cause is None:
             self._await_verdict()
         is_final = cause is not None and not comes_back

@@ -18,8 +18,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
 
 from engine.api.errors import ConnectError, RetriableError, UnreachableError
 from engine.clock import Clock
@@ -27,10 +26,13 @@ from engine.config.line import LineSpec
 from engine.kafka.consumer import Found, Member, Start
 from engine.kafka.fetched import Fetched
 from engine.ledger.sink import PumpAccount
+from engine.patience import Patience
 from engine.pump import framing
 from engine.pump.commits import Commits
+from engine.pump.consumer_port import ConsumerPort
 from engine.pump.drain import Drain
 from engine.pump.lost import LostRanges, Notes
+from engine.pump.outside import MOVING, Outside
 from engine.pump.partitions import Partitions
 from engine.pump.subscription import Subscriber
 from engine.shm import frame
@@ -38,8 +40,9 @@ from engine.shm.board import Phase, Row, Stage, Target, Word
 from engine.shm.channel import PumpSide
 from engine.shm.frame import Assigned, CommitNow, Flushed, Pause, Resume, Revoke, Revoked, Seek, Tail
 from engine.shm.lease import Lease
+from engine.shm.waits import Cause
 
-__all__ = ["ConsumerPort", "SinkPumpBank"]
+__all__ = ["SinkPumpBank"]
 
 logger = logging.getLogger("millrace.pump")
 
@@ -57,37 +60,13 @@ BELL_SECONDS = 0.01
 LAG_NS = 500_000_000
 #: How often it is looked whether a topic is still the same one.
 REMADE_NS = 10_000_000_000
+#: What is over when records come. A commit's answer may still be missing then (commits.py).
+READING = tuple(cause for cause in MOVING if cause != Cause.ACKNOWLEDGEMENTS)
 #: Partitions in one message of a small ring, which takes 64 KiB with topic names of up to 249 bytes.
 PLACES_MAX = 200
 #: At the drain, a topic that is not there is looked for again, so often, so long: the news of it may be on its way.
 ABSENT_NS = 500_000_000
 ABSENT_NS_MAX = 3_000_000_000
-
-
-class ConsumerPort(Protocol):
-    """What the pump needs of a group's member (`engine.kafka.consumer.GroupConsumer`; a fake in the simulation)."""
-
-    def subscribe(self, topics: Sequence[str]) -> None: ...
-    def fetch(self, seconds: float, records_max: int) -> Fetched | None: ...
-    def take_ends(self) -> dict[Place, int]: ...
-    def take_gone(self) -> dict[Place, int]: ...
-    def find(self, offsets: Mapping[Place, int]) -> dict[Place, Found]: ...
-    def topic_ids(self, topics: Collection[str]) -> dict[str, str]: ...
-    def place(self, places: Collection[Place], offsets: Mapping[Place, int]) -> None: ...
-    def pause(self, places: Iterable[Place]) -> None: ...
-    def resume(self, places: Iterable[Place]) -> None: ...
-    def seek(self, place: Place, offset: int) -> bool: ...
-    def commit(self, offsets: Mapping[Place, int]) -> None: ...
-    def commit_now(self, offsets: Mapping[Place, int]) -> None: ...
-    def group_offsets(self, places: Collection[Place], timeout_seconds: float) -> dict[Place, int]: ...
-    def partitions(self, topics: Sequence[str], timeout_seconds: float) -> list[Place]: ...
-    def topic_names(self, timeout_seconds: float) -> list[str]: ...
-    def learn_topics(self, topics: Collection[str], timeout_seconds: float) -> bool: ...
-    def refresh_topics(self, timeout_seconds: float) -> None: ...
-    def borders(self, places: Collection[Place], timeout_seconds: float) -> dict[Place, tuple[int, int]]: ...
-    def lag(self, positions: Mapping[Place, int]) -> int: ...
-    def leave(self, timeout_seconds: float) -> None: ...
-    def close(self) -> None: ...
 
 
 class SinkPumpBank:
@@ -119,10 +98,12 @@ class SinkPumpBank:
         group = str(spec.kafka.get("group.id", ""))
         self._lost = LostRanges(group, row, notes, passes=spec.passes_lost_ranges)
         self._look_at_ns = clock.monotonic_ns() + REMADE_NS
-        self._subscriber = Subscriber(spec.subscription, spec.kafka, self._consumer, spec.timing.broker_timeout)
+        self._patience = Patience(row, Word.PUMP_WAIT, clock)
+        self._outside = Outside(self._patience)
+        self._subscriber = Subscriber(spec, self._consumer, self._patience.note_error)
         self._account = account
         fence = Lease(row, spec.timing.lease, clock).check
-        self._commits = Commits(self._consumer, self._parts, row, spec.timing, account, fence)
+        self._commits = Commits(self._consumer, self._parts, row, spec.timing, self._patience, account, fence)
         self._held: deque[bytes] = deque()  # frames that wait for room, in order
         self._held_since_ns = 0
         self._notices: deque[bytes] = deque()
@@ -145,7 +126,8 @@ class SinkPumpBank:
 
     def start(self) -> None:
         """Join the group. Raises ConnectError."""
-        self._subscriber.start(self._clock.monotonic_ns())
+        with self._patience.leaving():
+            self._subscriber.start(self._clock.monotonic_ns())
         self._row.set(Word.PUMP_PHASE, Phase.READY)
 
     def ask_to_stop(self) -> None:
@@ -155,6 +137,7 @@ class SinkPumpBank:
     def fail(self, error: Exception) -> None:
         """Commit what the task can flush, then end with this reason."""
         self.failure = error
+        self._patience.note_error(error)
         self._say(CommitNow())
         self._flushes_at_end = self._commits.flushes + 1
         self._begin_end(self._spec.timing.commit_timeout)
@@ -187,6 +170,8 @@ class SinkPumpBank:
         if self._is_ending or self._task_is_over or self._row.get(Word.TARGET) == Target.STOP:
             return self._finish(now_ns)
         self._seek()
+        self._outside.hear(self._consumer, now_ns)
+        self._outside.ask(self._consumer, self._subscriber.topics, now_ns)
         idle = self._turn(now_ns, patience)
         self._commits.step(now_ns)
         self._drain_step(now_ns)
@@ -271,6 +256,7 @@ class SinkPumpBank:
         if fetched is not None and fetched.is_torn:
             self._parts.read_again()
         elif fetched is not None:
+            self._patience.end(*READING)
             self._frame(fetched)
         self._parts.end(self._consumer.take_ends())
         gone = self._consumer.take_gone()
@@ -420,9 +406,16 @@ class SinkPumpBank:
         topics = self._subscriber.topics
         try:
             timeout_seconds = self._spec.timing.broker_timeout
-            drain = Drain(self._consumer, self._parts, topics, timeout_seconds, waits=self._spec.passes_lost_ranges)
+            drain = Drain(
+                self._consumer,
+                self._parts,
+                topics,
+                timeout_seconds,
+                self._patience.note_error,
+                waits=self._spec.passes_lost_ranges,
+            )
         except (RetriableError, UnreachableError) as error:
-            logger.warning("looking for the end of all partitions: %s", error)
+            self._patience.note_error(error)  # asked again later
             return None
         if drain.missing or not topics:
             self._absent_until_ns = self._absent_until_ns or now_ns + ABSENT_NS_MAX

@@ -20,16 +20,19 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Protocol
 
-from engine.api.errors import ConnectError
+from engine.api.errors import ConnectError, RetriableError, UnreachableError
 from engine.clock import Clock
 from engine.config.line import LineSpec
 from engine.ledger.source import PumpAccount
+from engine.patience import Patience
 from engine.pump.delivery import Delivery
+from engine.pump.outside import MOVING, Outside
 from engine.shm import frame
 from engine.shm.board import Measure, Phase, Row, Stage, Target, Word
 from engine.shm.channel import PumpSide
 from engine.shm.frame import End, SourceFrame
 from engine.shm.lease import Lease
+from engine.shm.waits import Cause, OutsideError, Trouble
 
 __all__ = ["SourcePumpBank", "StorePort"]
 
@@ -38,8 +41,16 @@ logger = logging.getLogger("millrace.pump")
 #: While answers are awaited librdkafka must be asked for them; no bell rings for one.
 IN_FLIGHT_SECONDS = 0.002
 IDLE_SECONDS = 0.1
+#: While it waits for what is outside, no bell and no answer is missed for longer.
+HELD_SECONDS = 0.02
 #: Records told of in one notice; it must fit the small ring.
 ACKNOWLEDGED_MAX = 1000
+#: A Kafka that acknowledges nothing for so long is waited for: a broker that hangs is no error to its client.
+SILENCE_SECONDS = 5.0
+#: While one of these is waited for, nothing more is sent.
+HOLDING = (Cause.STORE, Cause.CREDENTIALS, Cause.DENIED, Cause.LEADER, Cause.BROKER)
+#: These do not pass within the time to stop.
+FOR_A_PERSON = (Cause.STORE, Cause.CREDENTIALS, Cause.DENIED)
 
 
 class StorePort(Protocol):
@@ -91,6 +102,11 @@ class SourcePumpBank:
         self._unsent: deque[bytes] = deque()
         self._store_at_ns = clock.monotonic_ns() + self._interval_ns()
         self._end: End | None = None
+        self._patience = Patience(row, Word.PUMP_WAIT, clock)
+        self._outside = Outside(self._patience)
+        self._is_refused = False  # something that may pass was refused by Kafka, and is to be sent again
+        self._has_ended = False  # the task has said its last
+        self._is_complete = False  # and that the connector has no more
         self._is_stopping = False
         self.failure: Exception | None = None
         self.is_over = False
@@ -106,7 +122,9 @@ class SourcePumpBank:
     def fail(self, error: Exception) -> None:
         """Store what was acknowledged, then end with this reason."""
         self.failure = error
-        self._keep()
+        self._patience.note_error(error)
+        if not self._keep():
+            logger.warning("the offsets of what Kafka has are not stored; it will be sent again")
         self.is_over = True
 
     def stop(self) -> None:
@@ -119,21 +137,53 @@ class SourcePumpBank:
         self._row.set(Word.PUMP_BEAT_NS, now_ns)
         self._delivery.poll()
         self._acknowledge()
+        self._look_outside(now_ns)
         if self._delivery.refusal is not None:
-            self._refuse(self._delivery.refusal)
+            self._refuse(self._delivery.refusal, now_ns)
         if self._delivery.error is not None:
             self._mend()
-        has_sent = self._send()
+        may_go_on = self._may_go_on()
+        has_sent = may_go_on and self._send()
         self._row.set(Word.QUEUED, len(self._delivery))
         self._row.set(Word.RING_USED_BYTES, self._ring.used_bytes())
-        if self._delivery.is_idle and self._next is None and self._is_finished():
+        if self._patience.cause == Cause.STORE:
+            pass  # tried again when it is due
+        elif self._delivery.is_idle and self._next is None and self._is_finished():
             self._finish()
-        elif now_ns >= self._store_at_ns or self._row.get(Word.TARGET) == Target.STOP:
+        elif now_ns >= self._store_at_ns or self._is_asked_to_stop():
             self._keep()
         self._notify()
         if has_sent:
             return 0.0
+        if not may_go_on:
+            return HELD_SECONDS
         return IDLE_SECONDS if self._delivery.is_idle and self._next is None else IN_FLIGHT_SECONDS
+
+    def _look_outside(self, now_ns: int) -> None:
+        """Note what Kafka and the disk do not let it do, and try again what is due. Raises OutsideError."""
+        self._outside.hear(self._delivery.producer, now_ns)
+        silent_seconds = self._delivery.silent_seconds()
+        if silent_seconds >= SILENCE_SECONDS:
+            why = f"for {silent_seconds:.0f} s; {len(self._delivery)} records wait"
+            self._patience.note(Trouble(Cause.ACKNOWLEDGEMENTS, why))
+        cause = self._patience.cause
+        if cause == Cause.NOTHING:
+            return
+        if self._is_asked_to_stop() and cause in FOR_A_PERSON:
+            raise OutsideError(f"stopped while it waited: {cause.sentence}", cause)
+        if self._delivery.is_idle:
+            self._patience.end(Cause.ACKNOWLEDGEMENTS, Cause.REPLICAS)
+        if cause == Cause.STORE and self._patience.is_due(now_ns):
+            self._keep()
+        topics = {self._next.topic} if isinstance(self._next, SourceFrame) else self._delivery.topics()
+        self._outside.ask(self._delivery.producer, topics, now_ns)
+
+    def _may_go_on(self) -> bool:
+        """Whether more may be sent: what waits is kept in the ring, whose writer waits when it is full."""
+        return self._patience.cause not in HOLDING and not self._is_refused
+
+    def _is_asked_to_stop(self) -> bool:
+        return self._is_stopping or self._row.get(Word.TARGET) == Target.STOP
 
     def _send(self) -> bool:
         has_sent = False
@@ -148,7 +198,7 @@ class SourcePumpBank:
             if isinstance(self._next, End):
                 self._end, self._next = self._next, None
                 break
-            if not self._may_send(self._next):
+            if not self._may_send(self._next) or not self._is_known(self._next):
                 break
             self._fence()
             self._count_sent(self._next)
@@ -168,6 +218,15 @@ class SourcePumpBank:
                 return False
         return self._delivery.has_room(going)
 
+    def _is_known(self, going: SourceFrame) -> bool:
+        """Whether all is known that is needed to send a frame; Kafka may not say so now."""
+        try:
+            self._delivery.learn(going)
+        except (RetriableError, UnreachableError) as error:
+            self._patience.bear(error)
+            return False
+        return True
+
     def _count_sent(self, going: SourceFrame) -> None:
         self._row.count(Stage.PRODUCE, going.count, going.size_bytes)
 
@@ -185,6 +244,7 @@ class SourcePumpBank:
                 places = sent.places[begin : begin + ACKNOWLEDGED_MAX]
                 self._unsent.append(frame.encode(frame.Acknowledged(done.topic, places)))
         if released:
+            self._patience.end(*MOVING)
             self._ring.release(released)
             self._side.task_bell.ring()
 
@@ -212,13 +272,20 @@ class SourcePumpBank:
             self._account.rewound()
         self._delivery.mend()
 
-    def _refuse(self, refusal: ConnectError) -> None:
-        """Store what was acknowledged before, then end with the reason."""
-        self._keep()
-        raise refusal
+    def _refuse(self, refusal: ConnectError, now_ns: int) -> None:
+        """Wait and send it again, where that may help; else store what was acknowledged before, and end with it."""
+        if not isinstance(refusal, RetriableError | UnreachableError):
+            self._keep()
+            raise refusal
+        if not self._is_refused:
+            self._is_refused = True
+            self._patience.bear(refusal)
+        elif self._patience.cause not in HOLDING and self._patience.is_due(now_ns):
+            self._is_refused = False
+            self._mend()
 
     def _is_finished(self) -> bool:
-        return self._end is not None or (self._is_stopping and self._ring.is_drained())
+        return self._end is not None or ((self._has_ended or self._is_stopping) and self._ring.is_drained())
 
     def _finish(self) -> None:
         """Store what is left; ENDED only when the connector said so: whoever was told to stop comes back."""
@@ -229,28 +296,36 @@ class SourcePumpBank:
             if not self._has_offsets and (not end.is_failed or end.polled != self._polled):
                 self._covered = self._acknowledged  # else the last poll is there in part, and is done again
             self._ring.release()
-            self._is_stopping = True
-        self._keep(is_end=True)
-        if end is not None and end.is_complete:
+            self._has_ended = True
+            self._is_complete = end.is_complete
+        if not self._keep(is_end=True):
+            return
+        if self._is_complete:
             self._row.set(Word.PUMP_PHASE, Phase.ENDED)
         self._notify()
         self.is_over = not self._unsent
 
-    def _keep(self, *, is_end: bool = False) -> None:
-        """Store the offsets of the acknowledged prefix."""
+    def _keep(self, *, is_end: bool = False) -> bool:
+        """Store the offsets of the acknowledged prefix; returns whether that could be done."""
         self._fence()
         self._store_at_ns = self._clock.monotonic_ns() + self._interval_ns()
         if self._offsets:
-            self._store.write(self._spec.connector, self._offsets.items())
+            try:
+                self._store.write(self._spec.connector, self._offsets.items())
+            except OutsideError as error:
+                self._patience.bear(error)
+                return False
             self._offsets = {}
+        self._patience.end(Cause.STORE)
         if self._polled_stored == self._polled_covered and not is_end:
-            return
+            return True
         self._polled_stored = self._polled_covered
         total = self._stored_total()
         if self._account is not None:
             self._account.stored(self._polled_covered, self._dropped_covered, total)
         self._row.count(Stage.STORE, total - self._row.measured(Stage.STORE, Measure.RECORDS))
         self._unsent.append(frame.encode(frame.Stored(self._polled_stored, is_end)))
+        return True
 
     def _stored_total(self) -> int:
         # What earlier lives sent and did not store was written off at the restart, and stays a difference.

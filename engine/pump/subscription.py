@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from engine.api.errors import ConnectError, RetriableError, UnreachableError
-from engine.config.line import Subscription
+from engine.config.line import LineSpec
 
 __all__ = ["Subscriber", "TopicsPort"]
 
@@ -45,18 +45,15 @@ class TopicsPort(Protocol):
 class Subscriber:
     """Keeps a member subscribed to what its sink should read. Raises ConnectError for a pattern that is none."""
 
-    def __init__(
-        self,
-        subscription: Subscription,
-        settings: Mapping[str, object],
-        port: TopicsPort,
-        timeout_seconds: float,
-    ) -> None:
-        self._listed = subscription.topics
-        self._pattern = _compiled(subscription.pattern) if subscription.pattern else None
+    def __init__(self, spec: LineSpec, port: TopicsPort, note: Callable[[Exception], object]) -> None:
+        """note: told what keeps it from looking, for now."""
+        self._listed = spec.subscription.topics
+        pattern = spec.subscription.pattern
+        self._pattern = _compiled(pattern) if pattern else None
         self._port = port
-        self._timeout_seconds = timeout_seconds
-        self._refresh_ns = _refresh_ms(settings) * 1_000_000
+        self._note = note
+        self._timeout_seconds = spec.timing.broker_timeout
+        self._refresh_ns = _refresh_ms(spec.kafka) * 1_000_000
         self._pause_ns = MISSING_NS
         self._look_at_ns = 0
         self._learnings = 0
@@ -89,7 +86,7 @@ class Subscriber:
                 has_all = self._port.learn_topics(self._listed, self._timeout_seconds)
                 self._is_known = has_all or self._learnings >= LEARNINGS_MAX
         except (RetriableError, UnreachableError) as error:
-            logger.warning("looking for topics: %s", error)
+            self._note(error)
             self._look_at_ns = now_ns + MISSING_NS_MAX
             return False
         if self._pattern is None:

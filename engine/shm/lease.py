@@ -7,20 +7,26 @@ when it wakes, and ends at once: meanwhile others may have got what it had. The 
 lines before it renews the lease, so that it does not matter who wakes first. What stands still alone is ended by the
 supervisor, which the kernel tells of it.
 
-Used by: engine.task, engine.pump and engine.both (ask), engine.bank (ends a fenced process).
+Used by: engine.task, engine.pump and engine.both (ask), engine.bank (ends a fenced process), engine.kafka
+(knows a rival).
 Not here: who renews it and kills (engine.supervisor), how long it is (engine.config.line, Timing.lease).
 """
 
 from __future__ import annotations
 
+from engine.api.errors import ConnectError
 from engine.clock import Clock
 from engine.shm.board import Row
 
-__all__ = ["Fenced", "Lease", "is_over"]
+__all__ = ["Fenced", "Lease", "RivalError", "is_over"]
 
 
 class Fenced(BaseException):
     """This process has stood still beyond its lease. No `Exception`: nobody, a plugin least of all, handles it."""
+
+
+class RivalError(ConnectError):
+    """Somebody else has this one's place in Kafka's eyes: worth another try, but not without end."""
 
 
 class Lease:

@@ -8,6 +8,9 @@
 A child that a signal holds still (STOP) for longer than the lease is killed, and so are all that stood still together
 with the supervisor: whoever wakes later finds its lease over (engine/shm/lease.py). That a task is slow is no reason.
 
+A bank that ends with ExitCode.RETRY was kept from its work by the world outside: however often that happens, the line
+comes back, and its restarts are not used up by it.
+
 A line restarts as a whole. When a source's task process is gone, its pump first delivers and stores what was
 published; when a sink's is gone, its pump closes without leaving the group, and the next one, a static member of the
 same id, takes its partitions over undisturbed (docs/decisions/membership.md).
@@ -41,6 +44,8 @@ SECOND_NS = 1_000_000_000
 #: After the other bank is gone or TERM was sent, so long until the next, harder step.
 TASK_GRACE_NS = 1 * SECOND_NS
 PUMP_GRACE_NS = 4 * SECOND_NS
+#: The same trouble outside is logged again after so long.
+TELL_NS = 60 * SECOND_NS
 
 OVER = (State.DONE, State.FAILED, State.STOPPED)
 UNASKED = "ended without being asked to"
@@ -65,6 +70,7 @@ class Line:
         self._children: dict[str, Child] = {}  # by bank
         self._cause = ""  # why this life ended; empty: it ended well
         self._is_final = False  # a restart would not help
+        self._is_outside = False  # the world outside is the cause, and may recover
         self._is_killed = False  # the cause is a signal
         self._is_last = False  # its restarts are used up: it was told to leave its group
         self._deadline_ns = 0  # of the next, harder step; 0: none
@@ -72,7 +78,9 @@ class Line:
         self._start_at_ns = 0  # of the next life; 0: none is due
         self._has_turn = False  # that time is its turn among all lines, not only the end of its pause
         self._held: dict[str, int] = {}  # banks that a signal holds still, since when (ns)
-        self._fruitless = 0  # restarts in a row without progress
+        self._fruitless = 0  # restarts in a row without progress, by what is no fault of the world outside
+        self._pauses = 0  # restarts in a row without progress, for whatever cause
+        self._told = ("", 0)  # the cause of a restart that was logged last, and when
         self._progress = -1
         row.set(Word.RING_BYTES, spec.ring_bytes)
         self._become(State.STARTING)
@@ -102,7 +110,7 @@ class Line:
         self._deadline_ns = 0
         self._step = 0
         self._cause = ""
-        self._is_final = self._is_killed = self._is_last = False
+        self._is_final = self._is_outside = self._is_killed = self._is_last = False
         self._held.clear()
         self.close()
         self._become(State.STARTING)
@@ -252,6 +260,7 @@ class Line:
         else:
             self._cause = words or f"{bank} process ended with exit code {code}"
         self._is_final = code == ExitCode.FAILED
+        self._is_outside = code == ExitCode.RETRY
         self._is_killed = code < 0
 
     def _end(self) -> None:
@@ -279,7 +288,8 @@ class Line:
         return self.spec.type == "sink" and not self._may_come_back()
 
     def _may_come_back(self) -> bool:
-        return self.spec.restarts.allows(self._fruitless, has_progressed=self._has_progressed())
+        has_progressed = self._has_progressed()
+        return self._is_outside or self.spec.restarts.allows(self._fruitless, has_progressed=has_progressed)
 
     def _has_progressed(self) -> bool:
         return self._made() > self._progress >= 0
@@ -292,19 +302,31 @@ class Line:
         if self._is_last or not self._may_come_back():
             self._give_up(f"{cause} (after {policy.count_max} restarts without progress)")
             return
-        self._fruitless = 1 if self._has_progressed() else self._fruitless + 1
+        before = 0 if self._has_progressed() else self._fruitless
+        self._fruitless = before + (not self._is_outside)
         self.row.set(Word.FRUITLESS, self._fruitless)
+        self._pauses = 1 if self._has_progressed() else self._pauses + 1
         self._progress = self._made()
-        pause_ms = self._pacer.pause_ms(policy, self._fruitless)
+        pause_ms = self._pacer.pause_ms(policy, self._pauses)
         self.row.write_off()
         self.row.set(Word.RESTARTS, self.row.get(Word.RESTARTS) + 1)
         self.row.set(Word.TASK_PHASE, Phase.FORKED)
         self.row.set(Word.PUMP_PHASE, Phase.FORKED)
         self.row.reason = cause
-        logger.warning("%s: %s; starting it again in %d ms", self.spec.title, cause, pause_ms)
+        now_ns = self._clock.monotonic_ns()
+        if self._is_news(cause, now_ns):
+            logger.warning("%s: %s; starting it again in %d ms", self.spec.title, cause, pause_ms)
         self._become(State.RESTARTING)
-        self._start_at_ns = self._clock.monotonic_ns() + pause_ms * 1_000_000
+        self._start_at_ns = now_ns + pause_ms * 1_000_000
         self._has_turn = False
+
+    def _is_news(self, cause: str, now_ns: int) -> bool:
+        """Whether a restart is to be logged: an outage of hours is told every minute."""
+        told, at_ns = self._told
+        if self._is_outside and cause == told and now_ns - at_ns < TELL_NS:
+            return False
+        self._told = (cause, now_ns)
+        return True
 
     def _give_up(self, cause: str) -> None:
         self.row.reason = cause

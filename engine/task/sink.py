@@ -28,11 +28,13 @@ from engine.api.transform import Transform
 from engine.clock import Clock
 from engine.config.line import LineSpec
 from engine.ledger.sink import TaskAccount
+from engine.patience import Patience
 from engine.shm import frame
 from engine.shm.board import Measure, Phase, Row, Stage, Target, Word
 from engine.shm.channel import TaskSide
 from engine.shm.frame import ArrivedSinkFrame, Assigned, Flushed, Pause, Position, Resume, Revoke, Revoked, Tail
 from engine.shm.lease import Lease
+from engine.shm.waits import Cause, Trouble
 from engine.stages import convert
 from engine.stages.convert import Converters, TransformedBatch
 from engine.stages.transform import RecordError, close_all, transform
@@ -104,6 +106,7 @@ class SinkTaskBank:
         self._flush_is_wanted = False
         # Records whose put has returned. The counter is ahead by those that were handed over: a put may be cut short.
         self._put_done = row.measured(Stage.PUT, Measure.RECORDS)
+        self._patience = Patience(row, Word.TASK_WAIT, clock)
         self._is_stopping = False
         self._is_closed = False
         self.failure: Exception | None = None
@@ -153,8 +156,10 @@ class SinkTaskBank:
 
     def start(self) -> None:
         """Start the connector's task."""
-        self._task.initialize(self)
-        self._task.start(self._spec.task_config)
+        with self._patience.leaving():
+            self._task.initialize(self)
+            self._task.start(self._spec.task_config)
+        self._patience.end(Cause.START)
         self._row.set(Word.TASK_PHASE, Phase.READY)
 
     def stop(self) -> None:
@@ -170,6 +175,7 @@ class SinkTaskBank:
         """Do a piece of work; returns how long (seconds) nothing but the bell can give it more."""
         now_ns = self._clock.monotonic_ns()
         self._row.set(Word.TASK_BEAT_NS, now_ns)
+        self._patience.tick(now_ns)
         self._hear()
         if not self._send():
             # Where the pump is gone there will never be room.
@@ -252,13 +258,15 @@ class SinkTaskBank:
         try:
             if len(going.batch):
                 self._task.put(going.batch)
-        except RetriableError:
+        except RetriableError as error:
             self._row.count(Stage.PUT, 0, batches=0, errors=1)
+            self._patience.note(Trouble(Cause.PUT, describe(error)))
             going.at_ns = self._clock.monotonic_ns() + int(self._retry_backoff * 1e9)
             self._retry = going
             self._retry_backoff = self._spec.timing.retry_backoff
             return
         self._retry = None
+        self._patience.end(Cause.PUT)
         if self._account is not None:
             self._account.handled(going.done())
         for run in going.done():
@@ -355,6 +363,7 @@ class SinkTaskBank:
     def _forget_retry(self) -> None:
         """What waits to be put again may be of partitions that went; the frame is read anew, without them."""
         self._retry = None
+        self._patience.end(Cause.PUT)
         self._ring.rewind()
 
     def _flush(self) -> None:
@@ -365,16 +374,19 @@ class SinkTaskBank:
         offsets = {place: part.next_offset for place, part in self._parts.items() if part.next_offset >= 0}
         if not offsets:
             self._row.reach(Stage.FLUSH, put)
+            self._patience.end(Cause.FLUSH)
             self._say(Flushed([], put))  # the pump may wait for an answer
             return
         self._fence()
         try:
             safe = self._task.pre_commit(offsets)
-        except RetriableError:
+        except RetriableError as error:
             self._row.count(Stage.FLUSH, 0, errors=1)
+            self._patience.note(Trouble(Cause.FLUSH, describe(error)))
             self._flush_at_ns = self._clock.monotonic_ns() + int(self._spec.timing.retry_backoff * 1e9)
             self._say(Flushed([], -1))
             return
+        self._patience.end(Cause.FLUSH)
         positions = []
         for place, offset in safe.items():
             part = self._parts.get(TopicPartition(*place))

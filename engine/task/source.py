@@ -30,10 +30,12 @@ from engine.clock import Clock
 from engine.config.line import LineSpec
 from engine.ledger.source import TaskAccount
 from engine.offsets.store import OffsetStore, encode_part
+from engine.patience import Patience
 from engine.shm import frame
 from engine.shm.board import Measure, Phase, Row, Stage, Target, Word
 from engine.shm.channel import TaskSide
 from engine.shm.frame import End, Headers, Payloads, SourceFrame, SourceOffset
+from engine.shm.waits import Cause, Trouble
 from engine.stages import convert, outgoing
 from engine.stages.convert import Converters
 from engine.stages.outgoing import Outgoing
@@ -92,6 +94,7 @@ class SourceTaskBank:
         self._has_ended = False
         self._end_is_sent = False
         self._retry_at_ns = 0
+        self._patience = Patience(row, Word.TASK_WAIT, clock)
         self.failure: Exception | None = None
         self.is_over = False
 
@@ -128,12 +131,14 @@ class SourceTaskBank:
 
     def start(self) -> None:
         """Read the stored offsets and start the connector's task."""
-        if self._spec.store:
-            store = OffsetStore(self._spec.store)
-            self._stored_offsets = store.offsets(self._spec.connector)
-            store.close()
-        self._task.initialize(self)
-        self._task.start(self._spec.task_config)
+        with self._patience.leaving():
+            if self._spec.store:
+                store = OffsetStore(self._spec.store)
+                self._stored_offsets = store.offsets(self._spec.connector)
+                store.close()
+            self._task.initialize(self)
+            self._task.start(self._spec.task_config)
+        self._patience.end(Cause.START, Cause.STORE)
         self._row.set(Word.TASK_PHASE, Phase.READY)
 
     def stop(self) -> None:
@@ -165,7 +170,8 @@ class SourceTaskBank:
             self._end_is_sent = True
             self._row.set(Word.TASK_PHASE, Phase.ENDED)
             return 0.0
-        if self._clock.monotonic_ns() < self._retry_at_ns:
+        if (now_ns := self._clock.monotonic_ns()) < self._retry_at_ns:
+            self._patience.tick(now_ns)
             return FULL_SECONDS
         return self._poll()
 
@@ -175,10 +181,12 @@ class SourceTaskBank:
     def _poll(self) -> float:
         try:
             polled = self._task.poll()
-        except RetriableError:
+        except RetriableError as error:
             self._row.count(Stage.POLL, 0, errors=1)
+            self._patience.note(Trouble(Cause.POLL, describe(error)))
             self._retry_at_ns = self._clock.monotonic_ns() + int(self._spec.timing.retry_backoff * 1e9)
             return FULL_SECONDS
+        self._patience.end(Cause.POLL)
         if not polled:
             return 0.0 if self._has_ended else FULL_SECONDS
         if isinstance(polled, SourceBatch) or isinstance(polled[0], SourceRecord):

@@ -1,4 +1,4 @@
-"""A disk that is full or may not be written stops the task that needs it, says so, and loses nothing.
+"""A disk that is full or may not be written is named and loses nothing: a sink fails by it, a store is waited for.
 
 The small filesystem is a tmpfs that is mounted for a test, which takes root; without it the tests are skipped.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ TEXT = "org.apache.kafka.connect.storage.StringConverter"
 DISK_BYTES = 4 * 1024 * 1024
 RECORDS = 20_000
 SIZE = 500
+WAITS = "the offset store cannot be written"
 
 
 @pytest.fixture
@@ -112,7 +114,7 @@ def test_a_sink_whose_disk_is_full_fails_with_whole_lines_and_goes_on_when_there
     check_lines(lines(out), second.report()["totals"]["repeated_at_most"])
 
 
-def test_a_store_that_cannot_be_written_any_more_fails_its_source_and_nothing_is_lost(
+def test_a_store_that_cannot_be_written_any_more_holds_its_source_back_until_there_is_room(
     kafka: Kafka, topic: str, tmp_path: Path, small_disk: Path
 ) -> None:
     out = tmp_path / "out.txt"
@@ -120,17 +122,32 @@ def test_a_store_that_cannot_be_written_any_more_fails_its_source_and_nothing_is
     with Millrace("run", "pipeline.toml", "--json", folder=tmp_path) as millrace:
         wait.until(lambda: len(lines(out)) > 100, "lines")
         hog = fill(small_disk)
-        assert millrace.wait() == 1, millrace.stderr
-        first = millrace.report()
-    (task,) = first["connectors"][0]["tasks"]
-    assert task["state"] == "FAILED"
-    for word in ("offset store", str(small_disk / "offsets"), "full"):
-        assert word in task["reason"], task["reason"]
+        wait.until(lambda: WAITS in millrace.stderr, "a word on what is waited for")
+        hog.unlink()
+        assert millrace.wait() == 0, millrace.stderr
+    report = millrace.report()
+    assert report["totals"]["restarts"] == 0
+    assert report["totals"]["records_in"] == RECORDS
     assert millrace.stderr.count("Traceback") == 0, millrace.stderr
+    check_lines(lines(out), report["totals"]["repeated_at_most"])
+
+
+def test_a_run_that_is_stopped_while_its_store_is_full_says_so_and_the_next_does_the_rest(
+    kafka: Kafka, topic: str, tmp_path: Path, small_disk: Path
+) -> None:
+    out = tmp_path / "out.txt"
+    pipeline(kafka, topic, tmp_path, out, rate=RECORDS / 4, store=small_disk / "offsets")
+    with Millrace("run", "pipeline.toml", "--json", folder=tmp_path) as millrace:
+        wait.until(lambda: len(lines(out)) > 100, "lines")
+        hog = fill(small_disk)
+        wait.until(lambda: WAITS in millrace.stderr, "a word on what is waited for")
+        millrace.signal(signal.SIGTERM)
+        assert millrace.wait() == 143, millrace.stderr
+    (task,) = millrace.report()["connectors"][0]["tasks"]
+    assert (task["state"], task["waits_for"]) == ("STOPPED", "store")
     hog.unlink()
     second = run(tmp_path, code=0)
-    bound = sum(report["totals"]["repeated_at_most"] for report in (first, second.report()))
-    check_lines(lines(out), bound)
+    check_lines(lines(out), second.report()["totals"]["repeated_at_most"])
 
 
 def test_a_run_on_a_full_disk_says_so_before_anything_starts(

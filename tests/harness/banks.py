@@ -27,9 +27,10 @@ from engine.config.line import LineSpec, PluginSpec
 from engine.kafka.consumer import Member
 from engine.ledger import sink, source
 from engine.ledger.entries import ledger_bytes
+from engine.pump.consumer_port import ConsumerPort
 from engine.pump.delivery import Delivery
 from engine.pump.lost import Notes
-from engine.pump.sink import ConsumerPort, SinkPumpBank
+from engine.pump.sink import SinkPumpBank
 from engine.pump.source import SourcePumpBank, StorePort
 from engine.shm import segment
 from engine.shm.board import Board, Identity, Phase, Row, Target, Word, board_bytes

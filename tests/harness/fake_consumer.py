@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from engine.api.errors import ConnectError, RetriableError, UnreachableError
 from engine.kafka.consumer import Found, Member, Start
 from engine.kafka.fetched import TORN, Fetched, Slice
+from engine.shm.waits import Trouble
 from tests.harness.claims import claim
 from tests.harness.fake_kafka import FakeKafka, Headers
 
@@ -106,6 +107,21 @@ class FakeConsumer:
 
     def take_gone(self) -> dict[Place, int]:
         return {}
+
+    def take_troubles(self) -> list[Trouble]:
+        return []
+
+    def is_answering(self, seconds: float) -> bool:
+        return not self._kafka.is_down
+
+    def is_allowed(self, topics: Collection[str], seconds: float) -> bool:
+        return True
+
+    def shortage(self, topics: Collection[str], seconds: float) -> Trouble | None:
+        return None
+
+    def has_new_files(self) -> bool:
+        return False
 
     def find(self, offsets: Mapping[Place, int]) -> dict[Place, Found]:
         raise AssertionError("nothing is gone that would not have been an error")

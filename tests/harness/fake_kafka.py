@@ -57,6 +57,7 @@ class FakeKafka:
         self.firsts: dict[Place, int] = {}  # of what retention has left
         self.ends: dict[Place, int] = {}
         self.gone: set[Place] = set()  # partitions that are not there, or not yet
+        self.is_denied = False  # this user may write nothing
         self.deaf = 0  # so many questions for all topics find no answer
         self.group: dict[Place, int] = {}
         self.poison: set[bytes] = set()  # values that are always refused

@@ -12,7 +12,7 @@ Not here: what lies in partitions (fake_kafka.py), a sink's side (fake_consumer.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 from zlib import crc32
 
@@ -20,6 +20,7 @@ from confluent_kafka import KafkaError
 from msgspec import Struct
 
 from engine.kafka.producer import Refused
+from engine.shm.waits import Trouble
 from tests.harness.claims import claim
 from tests.harness.fake_kafka import FakeKafka, Queued
 
@@ -124,6 +125,21 @@ class FakeProducer:
         self._kafka.ask(timeout_seconds)
         return self._kafka.partition_count
 
+    def take_troubles(self) -> list[Trouble]:
+        return []
+
+    def is_answering(self, seconds: float) -> bool:
+        return not self._kafka.is_down
+
+    def is_allowed(self, topics: Collection[str], seconds: float) -> bool:
+        return not self._kafka.is_down and not self._kafka.is_denied
+
+    def shortage(self, topics: Collection[str], seconds: float) -> Trouble | None:
+        return None
+
+    def has_new_files(self) -> bool:
+        return False
+
     def largest_batch_bytes(self, topic: str, timeout_seconds: float) -> int | None:
         return None
 
@@ -161,11 +177,11 @@ class FakeProducer:
         batch = [queue.popleft() for _ in range(count)]
         is_bad = any(queued.value in kafka.poison for queued in batch)
         is_too_large = kafka.batch_max is not None and count > kafka.batch_max
-        if is_bad or is_too_large or kafka.chance(kafka.unkind.refuse):
+        if is_bad or is_too_large or kafka.is_denied or kafka.chance(kafka.unkind.refuse):
             if self._is_gapless:
                 self._fatal = KafkaError(KafkaError._FATAL)
             code = KafkaError.MSG_SIZE_TOO_LARGE if is_bad or is_too_large else KafkaError.POLICY_VIOLATION
-            self._say(place, batch, -1, KafkaError(code))
+            self._say(place, batch, -1, KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED if kafka.is_denied else code))
             return
         first: int | None = self._store(place, batch)
         is_lost = kafka.chance(kafka.unkind.lose)  # the answer: the client sends the request again

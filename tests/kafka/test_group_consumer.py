@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from engine.api.errors import ConnectError, RetriableError
+from engine.api.errors import ConnectError
 from engine.kafka.consumer import Found, GroupConsumer, Place, Start
+from engine.shm.lease import RivalError
 from tests.harness import topics, wait
 from tests.harness.kafka import KafkaServer, UserKafka
 
@@ -87,7 +88,7 @@ def test_a_member_that_another_of_its_name_has_fenced_may_come_back(kafka: Kafka
     wait.until(lambda: first.fetch(LOOK_S, 1) or own.places, "partitions")
     second, others = joined(kafka.bootstrap, group, topic, "range", group_instance_id="one")
     wait.until(lambda: second.fetch(LOOK_S, 1) or others.places, "partitions of the second")
-    with pytest.raises(RetriableError, match="another process has joined with the same group.instance.id"):
+    with pytest.raises(RivalError, match="another process has joined with the same group.instance.id"):
         wait.until(lambda: first.fetch(LOOK_S, 1), "the end of the first")
     first.close()
     second.leave(BROKER_S)

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 
 from engine.config.line import Timing
 from engine.kafka.consumer import Start
+from engine.patience import Patience
 from engine.pump.commits import Commits
 from engine.pump.partitions import Partitions
-from engine.shm.board import Measure, Stage
+from engine.shm.board import Measure, Stage, Word
 from engine.shm.frame import Flushed, Position
-from tests.harness.banks import LineMemory, line_spec
+from tests.harness.banks import LineMemory, VirtualClock, line_spec
 
 PLACE = ("t", 0)
 
@@ -28,6 +29,11 @@ class Port:
         raise AssertionError("nobody waits here")
 
 
+def commits_of(port: Port, parts: Partitions, memory: LineMemory, timing: Timing) -> Commits:
+    patience = Patience(memory.row, Word.PUMP_WAIT, VirtualClock())
+    return Commits(port, parts, memory.row, timing, patience, None, lambda: None)
+
+
 def flushed(parts: Partitions, offset: int) -> Flushed:
     part = parts.get(PLACE)
     assert part is not None
@@ -37,7 +43,7 @@ def flushed(parts: Partitions, offset: int) -> Flushed:
 def test_an_answer_of_an_assignment_that_is_over_counts_for_nothing() -> None:
     port, parts = Port(), Partitions()
     memory = LineMemory(line_spec("sink"))
-    commits = Commits(port, parts, memory.row, Timing(), None, lambda: None)
+    commits = commits_of(port, parts, memory, Timing())
     parts.assign({PLACE: Start(0, is_committed=True)})
     commits.heard(flushed(parts, 10))
     commits.step(0)
@@ -56,7 +62,7 @@ def test_a_late_answer_to_a_commit_that_was_given_up_counts_for_nothing() -> Non
     port, parts = Port(), Partitions()
     memory = LineMemory(line_spec("sink"))
     timing = Timing(commit_timeout=1.0)
-    commits = Commits(port, parts, memory.row, timing, None, lambda: None)
+    commits = commits_of(port, parts, memory, timing)
     parts.assign({PLACE: Start(0, is_committed=True)})
     commits.heard(flushed(parts, 10))
     commits.step(0)

@@ -16,6 +16,7 @@ from engine.api.record import TopicPartition
 from engine.config.line import Subscription, Timing
 from engine.kafka.consumer import Member
 from engine.shm.board import Measure, Phase, Stage, Target, Word
+from engine.shm.waits import Cause, gravest
 from tests.harness.banks import CollectingSink, SinkBanks, VirtualClock, line_spec
 from tests.harness.fake_consumer import FakeConsumer
 from tests.harness.fake_kafka import FakeKafka
@@ -177,8 +178,10 @@ def test_a_commit_that_is_refused_for_long_is_told_now_and_then(caplog: pytest.L
         line.banks.pump.committed(offsets, RetriableError("the commit was refused"))
 
     line.consumer.commit = refuse  # type: ignore[method-assign]
-    line.until(lambda: len(refusals) >= 200)
-    assert 2 <= len(caplog.records) <= 3
+    line.until(lambda: len(refusals) >= 400)
+    assert 1 <= len(caplog.records) <= 2
+    wait = gravest(line.banks.row)
+    assert wait is not None and wait.cause == Cause.ACKNOWLEDGEMENTS
 
 
 class SaysWhatChanged(CollectingSink):

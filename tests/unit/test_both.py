@@ -22,6 +22,7 @@ from engine.pump.delivery import Delivery
 from engine.pump.main import PatientSinkPump
 from engine.shm.board import Measure, Row, Stage, Target, Word
 from engine.shm.channel import PumpSide
+from engine.shm.lease import RivalError
 from tests.harness.banks import CollectingSink, SinkBanks, SourceBanks, VirtualClock, line_spec
 from tests.harness.fake_consumer import FakeConsumer
 from tests.harness.fake_kafka import FakeKafka
@@ -154,7 +155,7 @@ def test_a_sink_leaves_its_group_when_it_does_not_come_back(
 @pytest.mark.parametrize(
     ("fruitless", "commits", "leaves"), [(0, 0, False), (1, 0, False), (2, 0, True), (2, 5, False)]
 )
-def test_a_sink_whose_restarts_are_used_up_leaves_its_group_though_the_error_might_pass(
+def test_a_sink_whose_member_was_fenced_leaves_its_group_when_its_restarts_are_used_up(
     fruitless: int, commits: int, leaves: bool, stopper: Stopper
 ) -> None:
     class Progressing(FailingSink):
@@ -162,10 +163,10 @@ def test_a_sink_whose_restarts_are_used_up_leaves_its_group_though_the_error_mig
             row.count(Stage.COMMIT, commits)
             super().put(batch)
 
-    pair = SinkPair(Progressing(at_put=UnreachableError("no server there")), stopper)
+    pair = SinkPair(Progressing(at_put=RivalError("another process has joined as this one")), stopper)
     row = pair.banks.row
     row.set(Word.FRUITLESS, fruitless)
-    assert pair.serve() == ExitCode.RETRY
+    assert pair.serve() == ExitCode.FENCED
     assert pair.consumer.has_left == leaves
 
 

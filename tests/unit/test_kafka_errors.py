@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from confluent_kafka import KafkaError
 
-from engine.api.errors import ConnectError, RetriableError
+from engine.api.errors import ConnectError
 from engine.kafka.errors import as_ours
+from engine.shm.lease import RivalError
 
 FENCED = KafkaError(KafkaError.FENCED_INSTANCE_ID)
 # As the consumer says it: a fatal error, and the broker's own in words.
@@ -16,7 +17,7 @@ FATAL_OF_FENCED = KafkaError(KafkaError._FATAL, f"Fatal error: {FENCED.str()}: F
 @pytest.mark.parametrize("error", [FENCED, FATAL_OF_FENCED])
 def test_a_member_that_was_fenced_comes_back_and_says_what_may_be_wrong(error: KafkaError) -> None:
     ours = as_ours(error, "read topic orders")
-    assert isinstance(ours, RetriableError)
+    assert isinstance(ours, RivalError)
     assert "another process has joined with the same group.instance.id" in str(ours)
 
 

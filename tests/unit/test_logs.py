@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,10 +46,10 @@ def log_failure(text: str) -> None:
         logger.exception("it failed")
 
 
-def test_a_json_line_has_its_place_its_process_and_its_message(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_json_line_has_its_place_its_process_and_its_message(capfd: pytest.CaptureFixture[str]) -> None:
     with logging_as("json", connector="orders", task=3, process="pump"):
         logger.warning("%d records of %s", 5, "a\nb")
-    (line,) = capsys.readouterr().err.splitlines()
+    (line,) = capfd.readouterr().err.splitlines()
     said = json.loads(line)
     time = said.pop("time")
     assert said == {
@@ -63,10 +64,10 @@ def test_a_json_line_has_its_place_its_process_and_its_message(capsys: pytest.Ca
     assert time.endswith("Z") and len(time) == len("2026-03-01T12:00:00.123Z")
 
 
-def test_a_json_line_of_no_connector_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_json_line_of_no_connector_says_so(capfd: pytest.CaptureFixture[str]) -> None:
     with logging_as("json", process="supervisor"):
         logger.info("stopping")
-    said = json.loads(capsys.readouterr().err)
+    said = json.loads(capfd.readouterr().err)
     assert (said["connector"], said["task"], said["process"]) == (None, None, "supervisor")
 
 
@@ -80,46 +81,83 @@ def test_a_json_line_of_no_connector_says_so(capsys: pytest.CaptureFixture[str])
     ],
 )
 def test_a_text_line_begins_with_its_place(
-    place: dict[str, Any], shown: str, capsys: pytest.CaptureFixture[str]
+    place: dict[str, Any], shown: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with logging_as("text", **place):
         logger.info("ready after %d ms", 20)
-    (line,) = capsys.readouterr().err.splitlines()
+    (line,) = capfd.readouterr().err.splitlines()
     assert line.endswith(f" INFO  {shown} ready after 20 ms (millrace.tests)")
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_secrets_are_hidden_in_message_arguments_and_traceback(form: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_secrets_are_hidden_in_message_arguments_and_traceback(form: str, capfd: pytest.CaptureFixture[str]) -> None:
     with logging_as(form, secrets=[SECRET, LONGER]):
         logger.info(f"written out: {SECRET}")  # noqa: G004  as a plugin might
         logger.info("handed over: %s, %r", SECRET, {"password": SECRET})
         log_failure(f"refused: {SECRET}")
-    said = capsys.readouterr().err
+    said = capfd.readouterr().err
     assert SECRET not in said
     assert said.count("[hidden]") >= 4
     assert "Traceback" in said and "refused: [hidden]" in said
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_of_a_secret_that_begins_like_another_nothing_is_left(form: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_of_a_secret_that_begins_like_another_nothing_is_left(form: str, capfd: pytest.CaptureFixture[str]) -> None:
     with logging_as(form, secrets=[SECRET, LONGER]):
         logger.info("it is %s", LONGER)
-    said = capsys.readouterr().err
+    said = capfd.readouterr().err
     assert "it is [hidden]" in said
     assert "battery" not in said
 
 
-def test_what_is_too_short_to_be_a_secret_leaves_the_log_readable(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_too_short_to_be_a_secret_leaves_the_log_readable(capfd: pytest.CaptureFixture[str]) -> None:
     with logging_as("text", secrets=["a", ""]):
         logger.info("an arm and a leg")
-    assert "an arm and a leg" in capsys.readouterr().err
+    assert "an arm and a leg" in capfd.readouterr().err
 
 
-def test_a_level_leaves_out_what_is_less_grave(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_level_leaves_out_what_is_less_grave(capfd: pytest.CaptureFixture[str]) -> None:
     with logging_as("text", "WARNING"):
         logger.info("all is well")
         logger.warning("look at this")
-    assert [line.split("] ")[1] for line in capsys.readouterr().err.splitlines()] == ["look at this (millrace.tests)"]
+    assert [line.split("] ")[1] for line in capfd.readouterr().err.splitlines()] == ["look at this (millrace.tests)"]
+
+
+def test_lines_that_cannot_be_written_cost_nothing_and_are_counted_afterwards(tmp_path: Path) -> None:
+    """A limit on the file's size stands for a full disk: it can be set and lifted for one process."""
+    path = tmp_path / "log"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    handler = logs.LineHandler(descriptor)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def say(text: str) -> None:
+        handler.handle(logging.LogRecord("x", logging.INFO, "", 0, text, (), None))
+
+    say("first")
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+        for number in range(1000):
+            say(f"lost {number}")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    say("there is room")
+    say("last")
+    os.close(descriptor)
+    assert path.read_text().splitlines() == [
+        "first",
+        "lost",
+        "1000 log lines could not be written: File too large",
+        "there is room",
+        "last",
+    ]
+
+
+def test_a_reader_that_is_gone_costs_the_lines_and_nothing_else() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    handler = logs.LineHandler(writing)
+    handler.handle(logging.LogRecord("x", logging.INFO, "", 0, "nobody reads", (), None))
+    os.close(writing)
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from engine.exits import ExitCode
 from engine.quantities import bytes_text, seconds_text
 from engine.report import as_json, as_text, make_report
 from engine.shm.board import Board, HeaderWord, Identity, LostRange, Stage, State, Word
+from engine.shm.waits import Cause, Wait, pack
 from tests.unit.metrics.boards import STARTED_NS, filled_board, new_board
 
 PAGE = Path(__file__).parents[2] / "docs" / "report.md"
@@ -150,6 +151,19 @@ def test_bytes_are_told_in_the_unit_that_fits(size: float, text: str) -> None:
 )
 def test_lengths_of_time_are_told_in_two_units(seconds: float, text: str) -> None:
     assert seconds_text(seconds) == text
+
+
+def test_what_a_stopped_task_waited_for_is_told() -> None:
+    _, board = filled_board()
+    row = board.row(1)
+    row.set(Word.STATE, State.STOPPED)
+    row.set(Word.STATE_SINCE_NS, STARTED_NS + 90_000_000_000)
+    row.set(Word.PUMP_WAIT, pack(Wait(Cause.CREDENTIALS, STARTED_NS)))
+    report = make_report(ended(board), ExitCode.TERMINATED)
+    (task,) = report.connectors[1].tasks
+    assert (task.waits_for, task.waits_seconds) == ("credentials", 90.0)
+    assert "copy/0 waited at its end, for 1 min 30 s: Kafka refuses who this client says it is" in as_text(report)
+    assert report.connectors[0].tasks[0].waits_for == ""
 
 
 def test_lost_ranges_are_named_until_the_row_is_full_and_all_are_counted() -> None:

@@ -157,6 +157,10 @@ def is_stuck(row: Row) -> int:
         signal.pause()
 
 
+def is_told_to_end_until(restarts: int, then: Script) -> Script:
+    return lambda row: (then if row.get(Word.RESTARTS) >= restarts else waits_for_term)(row)
+
+
 def dies_once(counter: int, then: Script) -> Script:
     def bank(row: Row) -> int:
         if row.get(Word.RESTARTS) < counter:
@@ -281,9 +285,9 @@ def test_a_channel_for_which_too_few_descriptors_are_left_takes_none(left: int) 
 def test_a_sink_without_restarts_left_is_told_to_leave_its_group(run: Run) -> None:
     told = run.board.add(Identity("told", 0, "sink", "none"))
 
-    def retries(row: Row) -> int:
+    def crashes(row: Row) -> int:
         wait.until(lambda: row.get(Word.PUMP_PHASE) == Phase.READY, "the pump", look_every_s=0.005)
-        raise RetriableError("the database is away")
+        return ExitCode.BUG
 
     def notes_what_it_is_told(row: Row) -> int:
         waits_for_term(row)
@@ -292,11 +296,39 @@ def test_a_sink_without_restarts_left_is_told_to_leave_its_group(run: Run) -> No
         assert row.get(Word.FRUITLESS) == life, "by which a pump that fails itself knows it"
         return ExitCode.OK
 
-    line = run.line("sink", retries, notes_what_it_is_told, restarts=2)
+    line = run.line("sink", crashes, notes_what_it_is_told, restarts=2)
     assert run.supervise(is_bulk=False) == ExitCode.FAILED
-    assert line.row.reason == "the database is away (after 2 restarts without progress)"
+    assert line.row.reason == "task process ended with exit code 70 (after 2 restarts without progress)"
     targets = [run.board.row(told).get(Word(Word.PARTITIONS + life)) - 1 for life in range(3)]
     assert targets == [Target.RUN, Target.RUN, Target.STOP]
+
+
+@pytest.mark.parametrize("kind", ["source", "sink"])
+def test_what_is_away_outside_uses_up_no_restarts(kind: str, run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    def retries(row: Row) -> int:
+        if row.get(Word.RESTARTS) < 12:
+            raise RetriableError("the database is away")
+        return sees_end(row) if kind == "source" else completes_when_drained(row)
+
+    pump = ends if kind == "source" else completes_when_drained
+    line = run.line(kind, retries, is_told_to_end_until(12, pump), restarts=2)
+    assert run.supervise() == ExitCode.OK
+    assert line.state == State.DONE
+    assert line.row.get(Word.RESTARTS) == 12
+    assert caplog.text.count("the database is away") == 1, "an outage is told once a minute"
+
+
+def test_deaths_are_counted_though_an_outage_lies_between_them(run: Run) -> None:
+    def retries_or_dies(row: Row) -> int:
+        if row.get(Word.RESTARTS) % 2:
+            raise RetriableError("the database is away")
+        os.kill(os.getpid(), signal.SIGKILL)
+        return ExitCode.OK
+
+    line = run.line("source", retries_or_dies, waits_for_term, restarts=2)
+    assert run.supervise() == ExitCode.FAILED
+    assert line.row.get(Word.RESTARTS) == 4
+    assert "2 restarts without progress" in line.row.reason
 
 
 def test_a_signal_stops_all_lines_in_order(run: Run) -> None:
