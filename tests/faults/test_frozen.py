@@ -40,8 +40,7 @@ SESSION = {"consumer.override.session.timeout.ms": 8000, "consumer.override.hear
 INTERVAL_MS = 8_000
 VICTIMS = [
     "numbers/0 pump",
-    "copy pump",
-    *(pytest.param(victim, marks=pytest.mark.long) for victim in ("numbers/0 task", "copy task")),
+    *(pytest.param(victim, marks=pytest.mark.long) for victim in ("numbers/0 task", "copy pump", "copy task")),
 ]
 
 
