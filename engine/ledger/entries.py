@@ -38,7 +38,7 @@ TALLY_WORDS = 5
 #: Sums are kept as the shared words are.
 MASK = (1 << 64) - 1
 
-PARTITION, PUMP, TASK, FLUSHED, COMMITTED, ELSEWHERE = 32, 33, 44, 55, 56, 57
+PARTITION, PUMP, TASK, FLUSHED, COMMITTED, ELSEWHERE, HELD = 32, 33, 44, 55, 56, 57, 58
 #: What the last entry of a full page is called.
 REST: Place = ("(other partitions)", 0)
 
@@ -125,7 +125,10 @@ class Entry:
         words[side] = turn
 
     def get(self, word: int) -> int:
-        """FLUSHED, COMMITTED (an offset; 0: none yet) or ELSEWHERE (1: others have gone on here meanwhile)."""
+        """FLUSHED, COMMITTED (an offset; 0: none yet), ELSEWHERE (1: others have gone on here meanwhile), or HELD.
+
+        HELD is 1 from an assignment until the task has let go: if another task has the partition then, both may put.
+        """
         return self._words[word]
 
     def set(self, word: int, value: int) -> None:

@@ -26,6 +26,7 @@ from engine.ledger.entries import (
     COMMITTED,
     ELSEWHERE,
     FLUSHED,
+    HELD,
     MASK,
     PUMP,
     TASK,
@@ -136,10 +137,22 @@ class PumpAccount(_Account):
             entry = self._page.open(place)
             pages = [self._page, *self._siblings]
             handled, consumed = (highest(pages, place, side) for side in (TASK, PUMP))
-            if entry.is_rest or handled < min(start, consumed):
-                entry.set(ELSEWHERE, 1)  # what was consumed here is put by others
+            if entry.is_rest or handled < min(start, consumed) or self._is_held_by_others(place):
+                entry.set(ELSEWHERE, 1)  # what was consumed here is put by others, or put by them as well
+            entry.set(HELD, 1)
             self._keep(place, entry)
             self._courses.pop(place, None)
+
+    def let_go(self, places: Iterable[Place]) -> None:
+        """The task has flushed what it had put of these, and puts no more of them."""
+        for place in places:
+            if place in self._kept:
+                self._kept[place].entry.set(HELD, 0)
+
+    def _is_held_by_others(self, place: Place) -> bool:
+        """Whether another task, frozen or late, may still put what it was given of a partition."""
+        found = (page.find(place) for page in self._siblings)
+        return any(entry is not None and entry.get(HELD) for entry in found)
 
     def fetched(self, place: Place, run: Run) -> None:
         """A slice of what was fetched, without what is in frames already."""

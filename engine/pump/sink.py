@@ -376,6 +376,8 @@ class SinkPumpBank:
     def _give_up(self, places: Sequence[Place], *, is_flushed: bool) -> None:
         self._lost.give_up(self._parts, places)
         self._commits.give_up(places, is_flushed=is_flushed)
+        if is_flushed and self._account is not None:
+            self._account.let_go(places)
         self._paused.difference_update(places)
 
     # Ends
