@@ -18,32 +18,39 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from random import Random
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from engine import both, descriptors, display, logs
 from engine.api.errors import ConnectError
 from engine.clock import SystemClock
+from engine.config.files import Pipeline
 from engine.config.line import LineSpec
+from engine.config.listeners import KEY, read_listeners
 from engine.config.worker import WorkerConfig
 from engine.control import main as control
 from engine.control.listen import open_listener
 from engine.exits import ExitCode
+from engine.herder.model import Kept, TargetState
+from engine.herder.model import Plan as PlanOrder
 from engine.ledger.entries import Ledger, ledger_bytes
 from engine.memory import line_bound, total_bytes
 from engine.metrics.place import check_snapshot_path
 from engine.offsets import left_over
 from engine.offsets.left_over import TaskName
 from engine.offsets.store import lock
-from engine.plan import Plan
+from engine.plan import Plan, PlanOptions, plan_one
 from engine.pump import main as pump
 from engine.report import Report, make_report
 from engine.shm import segment
-from engine.shm.board import Board, HeaderWord, Identity, Word, board_bytes
+from engine.shm.board import Board, HeaderWord, Word, board_bytes
 from engine.shm.channel import Channel
+from engine.supervisor.fleet import Fleet
 from engine.supervisor.fork import Child, fork
 from engine.supervisor.line import Line
 from engine.supervisor.loop import Supervisor
+from engine.supervisor.orders import Orders
 from engine.supervisor.pacer import Pacer
 from engine.supervisor.service import Service
 from engine.task import main as task
@@ -64,6 +71,14 @@ class RunOptions(Struct, frozen=True):
     is_bulk: bool
     shows_progress: bool
     logs: logs.LogSettings
+    rest: RestOptions | None = None  # None: what runs is settled
+
+
+class RestOptions(Struct, frozen=True):
+    """For a worker whose connectors come and go over REST."""
+
+    pipeline: Pipeline  # whose worker all connectors share
+    planning: PlanOptions
 
 
 def run(plan: Plan, options: RunOptions) -> tuple[ExitCode, Report]:
@@ -86,16 +101,19 @@ def run(plan: Plan, options: RunOptions) -> tuple[ExitCode, Report]:
         board.header[HeaderWord.MEMORY_MAX_BYTES] = worker.memory_max or 0
         forks = _Forks(descriptor, store_lock, options.logs)
         pacer = Pacer(Random())
-        lines = []
-        for spec in plan.lines:
-            index = board.add(Identity(spec.connector, spec.task, spec.type, spec.plugin))
+
+        def make_line(spec: LineSpec, index: int) -> Line:
             row = board.row(index)
             row.set(Word.MEMORY_BOUND_BYTES, line_bound(spec).total)
-            row.set(Word.CARRIED, carried.get(TaskName(spec.connector, spec.task), 0))
+            row.set(Word.CARRIED, carried.pop(TaskName(spec.connector, spec.task), row.get(Word.CARRIED)))
             going = replace(spec, store_lock=store_lock, ledger=ledger)
-            lines.append(Line(going, index, row, forks.bank, clock, pacer))
-        services = _services(forks, listener, worker.metrics_file, options, clock)
-        code = Supervisor(board, lines, services, clock, is_bulk=options.is_bulk).run()
+            return Line(going, index, row, forks.bank, clock, pacer)
+
+        fleet = Fleet(board, make_line, lambda index: _forget(ledger, board, index))
+        fleet.add(plan.lines)
+        orders = None if options.rest is None else Orders(fleet, forks.planner(options.rest), clock)
+        services = _services(forks, listener, plan, options, clock, orders)
+        code = Supervisor(board, fleet, services, clock, is_bulk=options.is_bulk, orders=orders).run()
         report = make_report(board, code, ledger=None if ledger < 0 else Ledger(ledger, board))
         for finding in report.findings:
             logger.error("the ledger does not add up: %s", finding)
@@ -118,6 +136,12 @@ def _carry(plan: Plan, board_path: Path) -> dict[TaskName, int]:
     except OSError as error:
         raise ConnectError(f"offset.storage.file.filename: cannot write {path}: {error.strerror}") from error
     return left_over.share(left, [TaskName(spec.connector, spec.task) for spec in plan.lines])
+
+
+def _forget(ledger: int, board: Board, index: int) -> None:
+    """Let the row's page of the ledger be as if nobody had had it."""
+    if ledger >= 0:
+        Ledger(ledger, board).clear(index)
 
 
 def _ledger(worker: WorkerConfig) -> int:
@@ -161,6 +185,21 @@ class _Forks:
             death_signal,
         )
 
+    def planner(self, rest: RestOptions) -> Callable[[PlanOrder, int], Child]:
+        """Forks children that look at configurations."""
+
+        def fork_planner(order: PlanOrder, answer: int) -> Child:
+            def body(_: object) -> ExitCode:
+                logs.set_up(self.settings, process="planner", connector=order.name)
+                planned = plan_one(rest.pipeline, rest.planning, order)
+                with os.fdopen(answer, "wb", closefd=False) as file:
+                    file.write(msgspec.msgpack.encode(planned))
+                return ExitCode.OK
+
+            return fork("planner", body, [answer])
+
+        return fork_planner
+
     def service(self, title: str, keep: Collection[int], main: Callable[[], ExitCode]) -> Child:
         """A child beside the lines."""
 
@@ -172,15 +211,29 @@ class _Forks:
 
 
 def _services(
-    forks: _Forks, listener: socket.socket | None, metrics_file: str | None, options: RunOptions, clock: SystemClock
+    forks: _Forks,
+    listener: socket.socket | None,
+    plan: Plan,
+    options: RunOptions,
+    clock: SystemClock,
+    orders: Orders | None,
 ) -> list[Service]:
     services = []
-    if listener is not None or metrics_file is not None:
+    metrics_file = plan.worker.metrics_file
+    if listener is not None or metrics_file is not None or orders is not None:
         listeners = [] if listener is None else [listener]
+        rest_listeners = () if orders is None else tuple(_rest_listeners(plan))
+        begun: list[int] = []
 
         def fork_control() -> Child:
-            keep = [open_socket.fileno() for open_socket in listeners]
-            return forks.service("control", keep, lambda: control.run(forks.board, listeners, metrics_file))
+            rest = _rest(plan, options.rest, orders, rest_listeners, is_first=not begun)
+            begun.append(1)
+            keep = [one.fileno() for one in (*listeners, *rest_listeners, *((rest.link,) if rest else ()))]
+            try:
+                return forks.service("control", keep, lambda: control.run(forks.board, listeners, metrics_file, rest))
+            finally:
+                if rest is not None:
+                    rest.link.close()
 
         services.append(Service("control", fork_control, clock))
     if options.shows_progress:
@@ -190,3 +243,45 @@ def _services(
 
         services.append(Service("display", fork_display, clock, restarts_max=0))
     return services
+
+
+def _rest_listeners(plan: Plan) -> list[socket.socket]:
+    """Sockets that listen where `listeners` says. Raises ConfigError."""
+    return [open_listener(place.port, place.host, KEY) for place in read_listeners(plan.worker.listeners)]
+
+
+def _rest(
+    plan: Plan,
+    options: RestOptions | None,
+    orders: Orders | None,
+    listeners: tuple[socket.socket, ...],
+    *,
+    is_first: bool,
+) -> control.Rest | None:
+    """What a control process that is about to be forked needs for REST, with a link of its own."""
+    if options is None or orders is None:
+        return None
+    targets = {"RUNNING": TargetState.STARTED, "PAUSED": TargetState.PAUSED, "STOPPED": TargetState.STOPPED}
+    files = tuple(
+        Kept(one.name, {**one.properties, "name": one.name}, targets[one.initial_state])
+        for one in options.pipeline.connectors
+    )
+    return control.Rest(
+        listeners=listeners,
+        link=orders.connect(),
+        store=plan.store,
+        files=files,
+        advertised=_advertised(plan.worker, listeners),
+        cluster_id=plan.cluster_id,
+        plugins=plan.plugins,
+        keeps=plan.worker.connectors_keep,
+        is_first=is_first,
+    )
+
+
+def _advertised(worker: WorkerConfig, listeners: tuple[socket.socket, ...]) -> str:
+    """Where others are to reach the worker: HOST:PORT."""
+    first = read_listeners(worker.listeners)[0]
+    host = worker.rest_advertised_host_name or first.host or socket.gethostname()
+    port = worker.rest_advertised_port or first.port or listeners[0].getsockname()[1]
+    return f"{host}:{port}"

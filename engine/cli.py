@@ -140,6 +140,7 @@ def standalone(
             connectors or [],
             launch.Options(
                 is_bulk=False,
+                serves_rest=True,
                 metrics_port=metrics_port,
                 metrics_file=metrics_file,
                 log_format=log_format,

@@ -48,6 +48,7 @@ class PlanOptions(Struct, frozen=True, kw_only=True):
     is_embedded: bool = False  # Kafka is the mock cluster of the demo
     worker_id: str = ""  # tells apart workers on the same brokers; empty: the one that the store keeps
     is_run: bool = False  # the plan will be run: the store may be made
+    serves_rest: bool = False  # connectors may come and go, and plugins are listed
     overrides: Mapping[str, str] = {}  # keys of the worker that the command line gives
 
 
@@ -72,11 +73,14 @@ class ConnectorLines:
         self._shared = shared
         self._asked = asked
         self._is_strict = connector.file.endswith(".toml")
+        self.found: type[Connector] | None = None  # the connector's class
+        self.task_configs: list[dict[str, str]] = []
+        self.is_good = False  # its configuration is: what went wrong from then on is the connector's own failure
 
     def lines(self) -> list[LineSpec]:
         """A line for each task; none when anything is wrong, or the connector is not to run."""
         asked, properties = self._asked, self._properties
-        found = self._connector_class()
+        self.found = found = self._connector_class()
         converters = [self._converter(key) for key in _CONVERTERS]
         aliases = [alias.strip() for alias in properties.get("transforms", "").split(",")]
         transforms = [asked.transform(alias, properties) for alias in dict.fromkeys(filter(None, aliases))]
@@ -91,12 +95,14 @@ class ConnectorLines:
             return []
         if len(plugins) < len(converters) + len(transforms):
             return []  # the worker's converter is at fault, which is told as the worker's
+        self.is_good = True
         if self._connector.initial_state != "RUNNING":
             asked.warnings.append(f"initial_state is {self._connector.initial_state}: it is checked and not started")
             return []
         configs = asked.task_configs(found, properties, keys.tasks_max, is_enforced=keys.is_tasks_max_enforced)
         if asked.problems:
             return []
+        self.task_configs = configs
         if not configs:
             asked.warnings.append("it has no tasks: there is nothing to do")
         first = self._line(keys, task, client, plugins)

@@ -42,6 +42,7 @@ class Options(Struct, frozen=True, kw_only=True):
     log_format: str = "text"
     log_level: str = "INFO"
     progress: bool | None = None  # None: on a terminal
+    serves_rest: bool = False
 
     @property
     def shows_progress(self) -> bool:
@@ -110,13 +111,20 @@ def _run(pipeline: Pipeline, options: Options, *, is_embedded: bool = False, mus
         overrides["metrics.port"] = str(options.metrics_port)
     if options.metrics_file is not None:
         overrides["metrics.file"] = str(options.metrics_file)
-    wanted = plan.PlanOptions(is_bulk=options.is_bulk, is_embedded=is_embedded, is_run=True, overrides=overrides)
+    wanted = plan.PlanOptions(
+        is_bulk=options.is_bulk,
+        is_embedded=is_embedded,
+        is_run=True,
+        serves_rest=options.serves_rest,
+        overrides=overrides,
+    )
     made = plan.prepare(pipeline, wanted, asks_kafka=True)
     settings = logs.LogSettings(options.log_level, options.log_format, is_above_display=options.shows_progress)
     logs.set_up(settings, process="supervisor", secrets=made.secrets)
     for warning in made.warnings:
         logger.warning("%s", warning)
-    code, report = boot.run(made, boot.RunOptions(options.is_bulk, options.shows_progress, settings))
+    rest = boot.RestOptions(pipeline, wanted) if options.serves_rest else None
+    code, report = boot.run(made, boot.RunOptions(options.is_bulk, options.shows_progress, settings, rest))
     totals = report.totals
     # What a killed process had done and not counted is within what the report says may be repeated.
     if must_match and code == ExitCode.OK and abs(totals.records_in - totals.records_out) > totals.repeated_at_most:

@@ -14,12 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from engine import memory
+from engine.api.connector import SinkConnector
 from engine.api.errors import ConfigError, ConnectError, Problem, UnreachableError
 from engine.api.provider import ConfigProvider
 from engine.config.files import ConnectorFile, Pipeline
@@ -29,6 +31,8 @@ from engine.config.problems import did_you_mean, place, raise_all
 from engine.config.providers import make_providers, resolve
 from engine.config.worker import WorkerConfig, read_worker, worker_warnings
 from engine.connector_lines import ConnectorLines, PlanOptions, Shared
+from engine.herder.model import Plan as PlanOrder
+from engine.herder.model import Planned
 from engine.kafka.check import KafkaCheck, check_kafka
 from engine.offsets.check import check_store
 from engine.offsets.store import OffsetStore, store_path
@@ -36,7 +40,7 @@ from engine.plugins.asking import Interview
 from engine.plugins.catalog import Catalog, discover
 from engine.plugins.probe import DEADLINE_KEY, Tell, in_probe
 
-__all__ = ["Plan", "PlanOptions", "make_plan", "prepare"]
+__all__ = ["Plan", "PlanOptions", "make_plan", "plan_one", "prepare"]
 
 PROBE_SECONDS = 30.0
 
@@ -54,6 +58,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     brokers: int = 1  # of the largest cluster that a line connects to
     warnings: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()  # values that no log may show
+    cluster_id: str = ""  # of Kafka; empty: it was not asked
+    plugins: tuple[Mapping[str, Any], ...] = ()  # as REST lists them; empty: nobody asks
 
 
 class _Prepared(Struct, frozen=True):
@@ -89,12 +95,32 @@ def prepare(pipeline: Pipeline, options: PlanOptions, *, asks_kafka: bool) -> Pl
     if check.is_unreachable:
         raise UnreachableError("\n".join(map(str, problems)))
     raise_all(problems)
-    return replace(plan, brokers=check.brokers, warnings=(*plan.warnings, *check.warnings))
+    warnings = (*plan.warnings, *check.warnings)
+    return replace(plan, brokers=check.brokers, warnings=warnings, cluster_id=check.cluster_id)
 
 
 def make_plan(pipeline: Pipeline, options: PlanOptions, tell: Tell = lambda *_: None) -> Plan:
     """The plan of these files. Runs plugin code: call it in a probe only. Raises ConfigError with every problem."""
     return _Planner(pipeline, options, discover(), tell).plan()
+
+
+def plan_one(worker: Pipeline, options: PlanOptions, order: PlanOrder) -> Planned:
+    """What is to be known of one connector, in a probe child as `prepare`; its Kafka is not asked.
+
+    worker: a pipeline whose connectors do not matter here.
+    """
+    state = "RUNNING" if order.wants_tasks else "STOPPED"
+    connector = ConnectorFile(order.name, {**order.config, "name": order.name}, "", state)
+    pipeline = replace(worker, connectors=(connector,))
+
+    def question(tell: Tell) -> bytes:
+        return _encode(_Planner(pipeline, options, discover(), tell).planned(order.attempt))
+
+    try:
+        answer = in_probe(question, timeout_seconds=_probe_seconds(pipeline, options))
+    except ConfigError as error:
+        return Planned(order.attempt, problems=tuple(problem.message for problem in error.problems))
+    return msgspec.msgpack.decode(answer, type=Planned)
 
 
 class _Planner:
@@ -116,16 +142,8 @@ class _Planner:
         """All connectors' lines. Raises ConfigError with every problem."""
         connectors = self._resolve()
         self._read_worker()
-        store = str(store_path(self._worker.offset_storage_file_filename).absolute())
-        shared = Shared(
-            self._worker,
-            self._properties,
-            self._pipeline.worker_file,
-            store,
-            replace(self._options, worker_id=self._options.worker_id or self._identity(store)),
-            self._secrets,
-            self._worker_converter,
-        )
+        shared = self._shared()
+        store = shared.store
         lines = [line for connector in connectors for line in self._lines(connector, shared)]
         if len(lines) > self._worker.tasks_max:
             text = f"{len(lines)} tasks in all; expected at most worker.tasks.max={self._worker.tasks_max}"
@@ -140,6 +158,49 @@ class _Planner:
             files={connector.name: connector.file for connector in connectors},
             warnings=tuple(dict.fromkeys(self._warnings)),
             secrets=secrets,
+            plugins=tuple(self._catalog.for_rest()) if self._options.serves_rest else (),
+        )
+
+    def planned(self, attempt: int) -> Planned:
+        """What is to be known of the one connector of the pipeline."""
+        try:
+            (connector,) = self._resolve()
+        except ConfigError as error:
+            return Planned(attempt, problems=tuple(problem.message for problem in error.problems))
+        self._read_worker()
+        asked = Interview(f"connector {connector.name}", self._catalog, self._tell)
+        made = ConnectorLines(connector, self._shared(), asked)
+        lines = self._fitted(made.lines())
+        self._keep_secret(asked.secret_keys, connector.properties)
+        secrets = tuple(sorted(self._secrets))
+        told = [problem.message for problem in masked([*self._problems, *asked.problems], secrets)]
+        found = made.found
+        kind = "unknown" if found is None else "sink" if issubclass(found, SinkConnector) else "source"
+        return Planned(
+            attempt,
+            problems=() if made.is_good else tuple(told),
+            failure="\n".join(told) if made.is_good else "",
+            type=kind,
+            version=None if found is None else self._catalog.version(found),
+            task_configs=tuple(self._as_given(config) for config in made.task_configs),
+            lines=tuple(replace(line, secrets=secrets) for line in lines),
+        )
+
+    def _as_given(self, config: Mapping[str, str]) -> Mapping[str, str]:
+        """A task's configuration for readers: where the connector's has a variable, the variable."""
+        given = self._pipeline.connectors[0].properties
+        return {key: given[key] if "${" in given.get(key, "") else value for key, value in config.items()}
+
+    def _shared(self) -> Shared:
+        store = str(store_path(self._worker.offset_storage_file_filename).absolute())
+        return Shared(
+            self._worker,
+            self._properties,
+            self._pipeline.worker_file,
+            store,
+            replace(self._options, worker_id=self._options.worker_id or self._identity(store)),
+            self._secrets,
+            self._worker_converter,
         )
 
     def _fitted(self, lines: list[LineSpec]) -> list[LineSpec]:

@@ -33,6 +33,7 @@ GRAVEST_FIRST = (
     State.STARTING,
     State.RUNNING,
     State.DRAINING,
+    State.PAUSED,
     State.STOPPED,
     State.DONE,
 )
@@ -119,8 +120,8 @@ def make_report(
     ended_ns = board.header[HeaderWord.FINISHED_NS] or (clock or SystemClock()).monotonic_ns()
     figures = None if ledger is None else reckon(board, ledger)
     plugins: dict[str, str] = {}
-    for index, row in enumerate(board.rows()):
-        reckoned = (None, []) if figures is None else figures[index]
+    for row in board.rows():
+        reckoned = (None, []) if figures is None else figures[row.index]
         plugins[row.identity.connector] = row.identity.plugin
         rows.setdefault(row.identity.connector, []).append(_task(row, ended_ns, *reckoned))
     connectors = tuple(_connector(name, plugins[name], tasks) for name, tasks in rows.items())

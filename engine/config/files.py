@@ -80,10 +80,10 @@ def load_standalone(worker_file: str | Path, connector_files: Sequence[str | Pat
             _read(found, path)
         else:
             _read_properties(found, path, "connector")
-    return _joined(found)
+    return _joined(found, needs_connectors=False)
 
 
-def _joined(found: _Found) -> Pipeline:
+def _joined(found: _Found, *, needs_connectors: bool = True) -> Pipeline:
     for file, _ in found.workers[1:]:
         found.blame(file, f"a second definition of the worker; the first is in {found.workers[0][0]}. Expected one")
     first_files: dict[str, str] = {}
@@ -95,7 +95,7 @@ def _joined(found: _Found) -> Pipeline:
             found.blame(file, message, "name", name)
         else:
             first_files[name] = file
-    if not found.connectors and not found.problems:
+    if needs_connectors and not found.connectors and not found.problems:
         found.blame("", "no connectors: expected a [connectors.NAME] table, or a file with connector.class")
     raise_all(found.problems)
     worker_file, worker = found.workers[0] if found.workers else ("", {})

@@ -43,9 +43,6 @@ WITHOUT_EFFECT: Mapping[str, str] = {
     **dict.fromkeys(("topic.tracking.enable", "topic.tracking.allow.reset"), "topics in use are not kept track of yet"),
     **dict.fromkeys(
         (
-            "listeners",
-            "rest.advertised.host.name",
-            "rest.advertised.port",
             "rest.advertised.listener",
             "access.control.allow.origin",
             "access.control.allow.methods",
@@ -54,7 +51,7 @@ WITHOUT_EFFECT: Mapping[str, str] = {
             "response.http.headers.config",
             "ssl.client.auth",
         ),
-        "the REST interface is not built yet",
+        "this part of the REST interface is not built yet",
     ),
 }
 
@@ -93,8 +90,8 @@ WORKER_PREFIXES = (
     "metrics.context.",
 )
 _PREFIXES_WITHOUT_EFFECT: Mapping[str, str] = {
-    "listeners.https.": "the REST interface is not built yet",
-    "admin.listeners.https.": "the REST interface is not built yet",
+    "listeners.https.": "HTTPS is not built yet",
+    "admin.listeners.https.": "HTTPS is not built yet",
     "metrics.context.": "metrics carry connector and task only",
     "admin.": "this worker makes no admin client of its own",
 }

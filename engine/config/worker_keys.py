@@ -83,8 +83,30 @@ class WorkerConfig(Config, frozen=True, kw_only=True):
     topic_creation_enable: Annotated[
         bool, Meta(description="Whether `topic.creation.*` of source connectors counts. Not built yet: see there.")
     ] = field(name="topic.creation.enable", default=True)
+    listeners: Annotated[
+        list[str],
+        Meta(
+            min_length=1,
+            description="Where `millrace standalone` serves REST: http://HOST:PORT, separated by commas; without host "
+            "on all interfaces, with port 0 on one that is free. HTTPS is not built yet.",
+        ),
+    ] = field(default_factory=lambda: ["http://:8083"])
+    rest_advertised_host_name: Annotated[
+        str | None,
+        Meta(description="The host in the worker's id. Absent: the first listener's or the machine's."),
+    ] = field(name="rest.advertised.host.name", default=None)
+    rest_advertised_port: Annotated[
+        int | None, Meta(description="The port in the worker's id. Absent: that of the first listener.")
+    ] = field(name="rest.advertised.port", default=None)
 
     # Ours
+    connectors_keep: Annotated[
+        bool,
+        Meta(
+            description="Ours. Whether connectors that were made over REST, and their target states, come back when a "
+            "standalone worker is started again. Kafka Connect's do not."
+        ),
+    ] = field(name="standalone.connectors.keep", default=True)
     tasks_max: Annotated[int, Meta(ge=1, le=10_000, description="Ours. The most tasks of all connectors together.")] = (
         field(name="worker.tasks.max", default=256)
     )
@@ -180,9 +202,6 @@ class WorkerConfig(Config, frozen=True, kw_only=True):
     )
     topic_tracking_enable: bool = field(name="topic.tracking.enable", default=True)
     topic_tracking_allow_reset: bool = field(name="topic.tracking.allow.reset", default=True)
-    listeners: Annotated[list[str], Meta(min_length=1)] = field(default_factory=lambda: ["http://:8083"])
-    rest_advertised_host_name: str | None = field(name="rest.advertised.host.name", default=None)
-    rest_advertised_port: int | None = field(name="rest.advertised.port", default=None)
     rest_advertised_listener: str | None = field(name="rest.advertised.listener", default=None)
     access_control_allow_origin: str = field(name="access.control.allow.origin", default="")
     access_control_allow_methods: str = field(name="access.control.allow.methods", default="")

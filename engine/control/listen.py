@@ -22,18 +22,18 @@ _REASONS = {
 }
 
 
-def open_listener(port: int, host: str = "") -> socket.socket:
+def open_listener(port: int, host: str = "", key: str = KEY) -> socket.socket:
     """Listen on a port; what connects from now on waits until somebody accepts.
 
-    port: 0: one that is free. host: empty: all interfaces, as Prometheus' exporters do.
+    port: 0: one that is free. host: empty: all interfaces, as Prometheus' exporters do. key: that names the port.
     Raises ConfigError that says why it cannot be had.
     """
     try:
         return _listen(port, host)
     except OSError as error:
         reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
-        message = f"Invalid value {port} for configuration {KEY}: {reason}"
-        raise ConfigError([Problem(KEY, message)]) from error
+        message = f"Invalid value {port} for configuration {key}: {reason}"
+        raise ConfigError([Problem(key, message)]) from error
 
 
 def _listen(port: int, host: str) -> socket.socket:

@@ -20,28 +20,39 @@ from pathlib import Path
 
 import uvicorn
 import uvloop
+from starlette.applications import Starlette
 
+from engine import __version__ as engine_version
 from engine.api.errors import ConfigError
 from engine.control.app import make_app
+from engine.control.herding import Herding, merged
+from engine.control.kept import KeptConnectors
+from engine.control.main import Rest
+from engine.control.rest.worker import Worker
 from engine.exits import ExitCode
 from engine.metrics.collector import BoardCollector
 from engine.metrics.place import check_snapshot_path
 from engine.metrics.snapshot import write_snapshot
 from engine.metrics.views import workers_seen_from_control
 from engine.shm.board import Board
+from engine.shm.link import Link
 
 __all__ = ["serve"]
 
 logger = logging.getLogger("millrace.control")
 
 SNAPSHOT_SECONDS = 5.0
+#: Of the interface that is spoken: clients look at it to know what a worker understands.
+KAFKA_CONNECT_VERSION = "4.3.1"
 #: Longer than the usual interval of scrapes, so that a scraper keeps its connection.
 KEEP_ALIVE_SECONDS = 75
 #: More than any scraper opens; what connects beyond it is told to come back later.
 CONNECTIONS_MAX = 100
 
 
-def serve(board_descriptor: int, listeners: Sequence[socket.socket], metrics_file: str | None) -> ExitCode:
+def serve(
+    board_descriptor: int, listeners: Sequence[socket.socket], metrics_file: str | None, rest: Rest | None = None
+) -> ExitCode:
     """As engine.control.main.run."""
     snapshots = None
     board = Board(board_descriptor)
@@ -50,7 +61,7 @@ def serve(board_descriptor: int, listeners: Sequence[socket.socket], metrics_fil
         snapshots = Snapshots(board, check_snapshot_path(metrics_file), workers)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_until_term(BoardCollector(board, workers=workers), listeners, snapshots))
+        runner.run(_until_term(board, BoardCollector(board, workers=workers), listeners, snapshots, rest))
     return ExitCode.OK
 
 
@@ -91,25 +102,27 @@ class Server(uvicorn.Server):
 
 
 async def _until_term(
-    collector: BoardCollector, listeners: Sequence[socket.socket], snapshots: Snapshots | None
+    board: Board,
+    collector: BoardCollector,
+    listeners: Sequence[socket.socket],
+    snapshots: Snapshots | None,
+    rest: Rest | None,
 ) -> None:
     asked = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asked.set)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # held back since `engine.control.main.run`
     running = []
     if listeners:
-        config = uvicorn.Config(
-            make_app(collector),
-            access_log=False,
-            log_config=None,
-            lifespan="off",
-            server_header=False,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            limit_concurrency=CONNECTIONS_MAX,
-        )
-        running.append(asyncio.create_task(Server(config).serve(sockets=list(listeners)), name="server"))
+        running.append(asyncio.create_task(_server(make_app(collector)).serve(sockets=list(listeners)), name="server"))
         for listener in listeners:
             logger.info("metrics at http://%s:%d/metrics", *_address(listener))
+    if rest is not None:
+        worker = _worker(board, rest)
+        app = make_app(collector, worker)
+        running.append(asyncio.create_task(_server(app).serve(sockets=list(rest.listeners)), name="rest"))
+        running.append(asyncio.create_task(worker.herding.until_closed(), name="link"))
+        for listener in rest.listeners:
+            logger.info("REST at http://%s:%d/", *_address(listener))
     if snapshots is not None:
         running.append(asyncio.create_task(snapshots.keep(), name="snapshots"))
     term = asyncio.create_task(asked.wait())
@@ -121,6 +134,41 @@ async def _until_term(
                 task.result()
     if snapshots is not None:
         snapshots.write()
+
+
+def _server(app: Starlette) -> Server:
+    return Server(
+        uvicorn.Config(
+            app,
+            access_log=False,
+            log_config=None,
+            lifespan="off",
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            limit_concurrency=CONNECTIONS_MAX,
+        )
+    )
+
+
+def _worker(board: Board, rest: Rest) -> Worker:
+    """The worker that REST speaks for, its herder at work."""
+    kept = KeptConnectors(rest.store)
+    if rest.is_first and not rest.keeps:
+        kept.only(())
+    begin_with = merged(kept.all(), rest.files) if rest.is_first else kept.all()
+    for one in begin_with if rest.is_first else ():
+        kept.keep(one)
+    herding = Herding(Link(rest.link), kept)
+    herding.begin(begin_with, are_running=not rest.is_first)
+    return Worker(
+        herding=herding,
+        board=board,
+        worker_id=rest.advertised,
+        version=KAFKA_CONNECT_VERSION,
+        commit=engine_version,
+        cluster_id=rest.cluster_id,
+        plugins=rest.plugins,
+    )
 
 
 def _address(listener: socket.socket) -> tuple[str, int]:

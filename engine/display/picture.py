@@ -46,6 +46,7 @@ STYLES = {
     State.FAILED: "bold red",
     State.RESTARTING: "yellow",
     State.STOPPED: "yellow",
+    State.PAUSED: "yellow",
 }
 HELD_STYLE = "yellow"
 GOING = (State.STARTING, State.RUNNING, State.DRAINING, State.RESTARTING)

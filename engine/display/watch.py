@@ -79,7 +79,7 @@ class Watch:
     def __init__(self, board: Board, clock: Clock) -> None:
         self._board = board
         self._clock = clock
-        self._tasks: list[_Task] = []
+        self._tasks: dict[int, _Task] = {}  # by index of their rows
 
     def look(self) -> Look:
         """What is so now."""
@@ -96,9 +96,13 @@ class Watch:
         return ((header[HeaderWord.FINISHED_NS] or now_ns) - header[HeaderWord.STARTED_NS]) / SECOND_NS
 
     def _all(self) -> Sequence[_Task]:
-        for index in range(len(self._tasks), self._board.header[HeaderWord.ROWS_USED]):
-            self._tasks.append(_Task(self._board.row(index)))
-        return self._tasks
+        rows = {row.index: row for row in self._board.rows()}
+        for index in self._tasks.keys() - rows.keys():
+            del self._tasks[index]
+        for index, row in rows.items():
+            if index not in self._tasks or self._tasks[index].identity != row.identity:
+                self._tasks[index] = _Task(row)
+        return [self._tasks[index] for index in sorted(self._tasks)]
 
 
 class _Task:
@@ -106,8 +110,8 @@ class _Task:
 
     def __init__(self, row: Row) -> None:
         self._row = row
-        self._identity = row.identity
-        is_source = self._identity.type == "source"
+        self.identity = row.identity
+        is_source = self.identity.type == "source"
         self._moved = Stage.ACKNOWLEDGE if is_source else Stage.PUT
         # A sink's task does not see bytes where it puts, but where it converts.
         self._sized = Stage.ACKNOWLEDGE if is_source else Stage.CONVERT
@@ -141,7 +145,7 @@ class _Task:
         self._noted = (now_ns, records)
 
     def _seen(self, now_ns: int, records: int, record_rate: float, byte_rate: float) -> TaskLook:
-        row, identity = self._row, self._identity
+        row, identity = self._row, self.identity
         wait = gravest(row)
         return TaskLook(
             connector=identity.connector,

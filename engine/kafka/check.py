@@ -56,6 +56,7 @@ class KafkaCheck(Struct, frozen=True):
     warnings: tuple[str, ...] = ()
     brokers: int = 1  # of the largest cluster that was asked
     is_unreachable: bool = False  # the problems are the cluster's, not the configuration's
+    cluster_id: str = ""  # of the last cluster that answered
 
 
 class _Connector(Struct, frozen=True):
@@ -79,6 +80,7 @@ def check_kafka(lines: Sequence[LineSpec], *, timeout_seconds: float, say: Say =
         return KafkaCheck(tuple(problems))
     warnings: list[str] = []
     brokers = 1
+    cluster_id = ""
     has_source = any(line.type == "source" for line in lines)
     for group in _sharing(connectors):
         names = ", ".join(connector.name for connector in group)
@@ -88,12 +90,14 @@ def check_kafka(lines: Sequence[LineSpec], *, timeout_seconds: float, say: Say =
             problems += [Problem("bootstrap.servers", reason, connector.name) for connector in group]
             continue
         brokers = max(brokers, len(cluster.brokers))
+        cluster_id = getattr(cluster, "cluster_id", "") or cluster_id
         for connector in group:
             say(f"looking for the topics of {connector.name}", 3 * ANSWER_SECONDS)
             found, told = _look_for_topics(connector, cluster, has_source=has_source)
             problems += found
             warnings += told
-    return KafkaCheck(tuple(problems), tuple(warnings), brokers, is_unreachable=bool(problems))
+    is_unreachable = bool(problems)
+    return KafkaCheck(tuple(problems), tuple(warnings), brokers, is_unreachable=is_unreachable, cluster_id=cluster_id)
 
 
 def make_client(settings: Mapping[str, Any], *, is_sink: bool, **callbacks: Any) -> Consumer | Producer:

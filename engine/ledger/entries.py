@@ -192,11 +192,15 @@ class Ledger:
         """The page of the task that has this row of the board."""
         return Page(self._memory[index * PAGE_BYTES : (index + 1) * PAGE_BYTES])
 
+    def clear(self, index: int) -> None:
+        """Forget all of a page, whose row another task may have (supervisor)."""
+        self._memory[index * PAGE_BYTES : (index + 1) * PAGE_BYTES] = bytes(PAGE_BYTES)
+
     def siblings(self, index: int) -> list[Page]:
         """The pages of the connector's other tasks."""
         connector = self._board.row(index).identity.connector
         return [
-            self.page(other)
-            for other, row in enumerate(self._board.rows())
-            if other != index and row.identity.connector == connector
+            self.page(row.index)
+            for row in self._board.rows()
+            if row.index != index and row.identity.connector == connector
         ]

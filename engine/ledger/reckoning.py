@@ -58,24 +58,24 @@ def add(reckonings: Iterable[Reckoning]) -> Reckoning:
     return Reckoning(*map(sum, zip(*rows, strict=True))) if rows else Reckoning()
 
 
-def reckon(board: Board, ledger: Ledger) -> list[tuple[Reckoning, list[PartitionReckoning]]]:
-    """For each row of the board, its task's figures and those of its partitions."""
-    return [_of_task(row, ledger, index) for index, row in enumerate(board.rows())]
+def reckon(board: Board, ledger: Ledger) -> dict[int, tuple[Reckoning, list[PartitionReckoning]]]:
+    """By each index of a row of the board, its task's figures and those of its partitions."""
+    return {row.index: _of_task(row, ledger, row.index) for row in board.rows()}
 
 
 def findings(board: Board, ledger: Ledger) -> list[str]:
     """What does not add up where a whole connector is done, in sentences."""
-    rows: dict[str, list[tuple[int, Row]]] = {}
-    for index, row in enumerate(board.rows()):
-        rows.setdefault(row.identity.connector, []).append((index, row))
+    rows: dict[str, list[Row]] = {}
+    for row in board.rows():
+        rows.setdefault(row.identity.connector, []).append(row)
     found = []
     for connector, tasks in rows.items():
-        if any(State(row.get(Word.STATE)) != State.DONE for _, row in tasks):
+        if any(State(row.get(Word.STATE)) != State.DONE for row in tasks):
             continue
-        if tasks[0][1].identity.type == "source":
-            found += [text for _, row in tasks if (text := _source_finding(row, connector))]
+        if tasks[0].identity.type == "source":
+            found += [text for row in tasks if (text := _source_finding(row, connector))]
         else:
-            found += _sink_findings(connector, [index for index, _ in tasks], ledger)
+            found += _sink_findings(connector, [row.index for row in tasks], ledger)
     return found
 
 

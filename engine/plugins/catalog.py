@@ -63,6 +63,17 @@ _KINDS: Mapping[Kind, _KindFacts] = {
 }
 
 
+#: Kafka Connect's word for each type it lists, in its order.
+_REST_TYPES: Mapping[str, str] = {
+    "sink": "sink",
+    "source": "source",
+    "transform": "transformation",
+    "predicate": "predicate",
+    "converter": "converter",
+    "header_converter": "header_converter",
+}
+
+
 class PluginInfo(Struct, frozen=True, kw_only=True):
     """One installed plugin, as `millrace plugins` shows it."""
 
@@ -129,12 +140,35 @@ class Catalog:
         _check(kind, found)
         return found
 
+    def version(self, found: type[Any]) -> str | None:
+        """The version of a plugin's class: its own, or its distribution's; None: neither is known."""
+        own = getattr(found, "version", "null")
+        if isinstance(own, str) and own != "null":
+            return own
+        for entries in self._entries.values():
+            entry = entries.get(path_of(found))
+            if entry is not None and entry.distribution_version:
+                return entry.distribution_version
+        return None
+
     def listing(self) -> list[PluginInfo]:
         """Every registered plugin, by kind and path. Imports them all: one that fails says so in its `problem`."""
         return [
             _info(kind, self._entries[kind][path], self._own_aliases(kind, path))
             for kind in _KINDS
             for path in sorted(self._entries[kind])
+        ]
+
+    def for_rest(self) -> list[dict[str, Any]]:
+        """Every plugin that can be used, as Kafka Connect lists them: class, type, version; in its order of types.
+
+        The class is Java's name where it is one of Kafka Connect's, so that clients find what they look for.
+        """
+        found = [plugin for plugin in self.listing() if not plugin.problem and plugin.type in _REST_TYPES]
+        found.sort(key=lambda plugin: list(_REST_TYPES).index(plugin.type))
+        return [
+            {"class": _rest_name(plugin), "type": _REST_TYPES[plugin.type], "version": plugin.version}
+            for plugin in found
         ]
 
     def names(self, kind: Kind) -> list[str]:
@@ -208,6 +242,11 @@ def _check(kind: Kind, found: type[Any]) -> None:
     missing = sorted(getattr(found, "__abstractmethods__", ()))
     if missing or inspect.isabstract(found):
         raise ConfigError(f"class {path_of(found)} is abstract: it lacks {', '.join(missing)}")
+
+
+def _rest_name(plugin: PluginInfo) -> str:
+    java = next((alias for alias in plugin.aliases if java_names.is_kafka_class(alias)), "")
+    return java or plugin.path.replace(":", ".")
 
 
 def _info(kind: Kind, entry: _Entry, aliases: tuple[str, ...]) -> PluginInfo:

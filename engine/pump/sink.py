@@ -251,7 +251,8 @@ class SinkPumpBank:
         is_too_long = is_full and now_ns - self._held_since_ns >= ROOM_NS
         if is_full and not is_too_long:
             return BELL_SECONDS
-        self._pause_as_needed(is_all=is_too_long)
+        is_held = self._row.get(Word.TARGET) == Target.PAUSE
+        self._pause_as_needed(is_all=is_too_long or is_held)
         fetched = self._consumer.fetch(0.0 if is_full else patience, self._records_max)
         if fetched is not None and fetched.is_torn:
             self._parts.read_again()

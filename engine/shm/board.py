@@ -74,6 +74,7 @@ class State(IntEnum):
     FAILED = 4
     RESTARTING = 5
     STOPPED = 6
+    PAUSED = 7
 
 
 class Target(IntEnum):
@@ -82,6 +83,7 @@ class Target(IntEnum):
     RUN = 0
     DRAIN = 1  # sinks: go to the end of what there is, then say so
     STOP = 2  # keep what is done, leave the rest for the next run
+    PAUSE = 3  # take nothing new; go on with what is under way
 
 
 class Phase(IntEnum):
@@ -203,9 +205,10 @@ def board_bytes(rows_max: int) -> int:
 class Row:
     """One task's row. Whoever holds it writes his own words only."""
 
-    def __init__(self, memory: memoryview, header: memoryview) -> None:
-        """header: the board's."""
+    def __init__(self, memory: memoryview, header: memoryview, index: int) -> None:
+        """header: the board's. index: among all rows of the board."""
         self._header = header
+        self.index = index
         self._identity = memory[:IDENTITY_BYTES]
         self._reason = memory[IDENTITY_BYTES:LOST_AT]
         self._lost = memory[LOST_AT:WORDS_AT]
@@ -216,6 +219,25 @@ class Row:
         """Whose row it is; written once, before any other process sees the row."""
         size = int.from_bytes(self._identity[:2], "little")
         return msgspec.msgpack.decode(self._identity[2 : 2 + size], type=Identity)
+
+    @property
+    def is_free(self) -> bool:
+        """Whether it is nobody's, or not any more."""
+        return not int.from_bytes(self._identity[:2], "little")
+
+    def free(self) -> None:
+        """Give it up, for another task to have (supervisor)."""
+        self._identity[:2] = b"\0\0"
+        self._reason[:2] = self._lost[:2] = b"\0\0"
+        for at in range(len(self.words)):
+            self.words[at] = 0
+
+    def renew(self) -> None:
+        """Another line of the same task takes it over, and counts on (supervisor, when both banks are gone)."""
+        self.write_off()
+        self.reason = ""
+        for word in (Word.TARGET, Word.TASK_PHASE, Word.PUMP_PHASE):
+            self.set(word, 0)
 
     def claim(self, identity: Identity) -> None:
         """Write whose row it is (supervisor)."""
@@ -357,20 +379,27 @@ class Board:
 
         Raises OSError when the board is a file and its disk has no room for the row.
         """
-        index = self.header[HeaderWord.ROWS_USED]
+        used = self.header[HeaderWord.ROWS_USED]
+        index = next((index for index in range(used) if self.row(index).is_free), used)
         if index >= self.rows_max:
             raise ValueError(f"{self.rows_max} tasks are all this worker takes: raise worker.tasks.max")
         segment.reserve(self._descriptor, (index + 1) * ROW_BYTES, ROW_BYTES)
         self.row(index).claim(identity)
-        self.header[HeaderWord.ROWS_USED] = index + 1
+        self.header[HeaderWord.ROWS_USED] = max(used, index + 1)
         return index
+
+    def free(self, index: int) -> None:
+        """Give a row back (supervisor, when the task is no more)."""
+        self.row(index).free()
 
     def row(self, index: int) -> Row:
         """One row by its index."""
         begin = (index + 1) * ROW_BYTES
-        return Row(self._whole[begin : begin + ROW_BYTES], self.header)
+        return Row(self._whole[begin : begin + ROW_BYTES], self.header, index)
 
     def rows(self) -> Iterator[Row]:
         """Every row in use."""
         for index in range(self.header[HeaderWord.ROWS_USED]):
-            yield self.row(index)
+            row = self.row(index)
+            if not row.is_free:
+                yield row

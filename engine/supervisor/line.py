@@ -49,6 +49,8 @@ TELL_NS = 60 * SECOND_NS
 
 OVER = (State.DONE, State.FAILED, State.STOPPED)
 UNASKED = "ended without being asked to"
+#: What a line is that has started, by what it is asked to be.
+_GOING = {Target.RUN: State.RUNNING, Target.DRAIN: State.DRAINING, Target.PAUSE: State.PAUSED}
 
 
 #: Forks one bank ("task", "pump" or "both") of a line over its present channel.
@@ -130,6 +132,14 @@ class Line:
             if self.state == State.RUNNING:
                 self._become(State.DRAINING)
 
+    def hold(self, *, is_held: bool) -> None:
+        """Pause, or go on."""
+        wanted, other = (Target.PAUSE, Target.RUN) if is_held else (Target.RUN, Target.PAUSE)
+        if self.row.get(Word.TARGET) == other and not self.is_over:
+            self._aim(wanted)
+            if self.state in (State.RUNNING, State.PAUSED):
+                self._become(_GOING[wanted])
+
     def stop(self) -> None:
         """Ask to keep what is done and leave the rest; by force when the time is over."""
         if self.is_over or self.row.get(Word.TARGET) == Target.STOP:
@@ -191,8 +201,7 @@ class Line:
         if self._is_due(now_ns):
             self.start()
         elif self.state == State.STARTING and self._is_ready():
-            draining = self.row.get(Word.TARGET) == Target.DRAIN
-            self._become(State.DRAINING if draining else State.RUNNING)
+            self._become(_GOING.get(Target(self.row.get(Word.TARGET)), State.RUNNING))
         if self._held:
             self._judge_held(now_ns)
         if self._deadline_ns and now_ns >= self._deadline_ns:

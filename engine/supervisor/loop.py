@@ -20,11 +20,13 @@ import select
 import signal
 from collections import deque
 from collections.abc import Sequence
+from typing import Protocol
 
 from engine.clock import Clock
 from engine.exits import ExitCode
 from engine.shm.board import Board, HeaderWord, State, Target, Word
 from engine.supervisor.line import Line
+from engine.supervisor.orders import Orders
 from engine.supervisor.service import Service
 
 __all__ = ["Supervisor"]
@@ -41,17 +43,34 @@ SERVICE_GRACE_NS = 3_000_000_000
 _CODES = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED, signal.SIGHUP: ExitCode.TERMINATED}
 
 
+class Lines(Protocol):
+    """Who knows the lines (`engine.supervisor.fleet.Fleet`)."""
+
+    @property
+    def lines(self) -> list[Line]:
+        """All of them, now."""
+
+
 class Supervisor:
     """Runs lines to their end, or until it is told to stop."""
 
     def __init__(
-        self, board: Board, lines: Sequence[Line], services: Sequence[Service], clock: Clock, *, is_bulk: bool
+        self,
+        board: Board,
+        fleet: Lines,
+        services: Sequence[Service],
+        clock: Clock,
+        *,
+        is_bulk: bool,
+        orders: Orders | None = None,
     ) -> None:
+        """orders: control's; with them the run goes on without lines, until it is told to stop."""
         self._board = board
-        self._lines = lines
+        self._fleet = fleet
         self._services = services
         self._clock = clock
         self._is_bulk = is_bulk
+        self._orders = orders
         self._signals: deque[int] = deque()
         self._stopped_by: signal.Signals | None = None
         self._is_killed = False
@@ -67,7 +86,7 @@ class Supervisor:
             self._renew_lease()  # forking hundreds takes seconds
         poll = select.poll()
         poll.register(waker, select.POLLIN)
-        while not all(line.is_over for line in self._lines):
+        while not self._is_over():
             if poll.poll(TICK_MS):
                 _drain(waker)
             self._renew_lease()
@@ -78,10 +97,21 @@ class Supervisor:
                 line.tick()
             for service in self._services:
                 service.tick()
+            if self._orders is not None and self._stopped_by is None:
+                self._orders.tick()
             if self._is_bulk:
                 self._lead()
         self._finish(poll, waker)
         return self._answer()
+
+    @property
+    def _lines(self) -> list[Line]:
+        return self._fleet.lines
+
+    def _is_over(self) -> bool:
+        if self._orders is not None and self._stopped_by is None:
+            return False
+        return all(line.is_over for line in self._lines)
 
     def _listen(self) -> int:
         reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -116,6 +146,10 @@ class Supervisor:
         for service in self._services:
             if service.pid is not None and (status := _ended(service.pid)) is not None:
                 service.reaped(status)
+        orders = self._orders
+        for pid in orders.pids() if orders is not None else ():
+            if orders is not None and (status := _ended(pid)) is not None:
+                orders.reaped(pid, status)
 
     def _obey(self, number: signal.Signals) -> None:
         if self._stopped_by is None:
@@ -152,6 +186,8 @@ class Supervisor:
         self._board.header[HeaderWord.FINISHED_NS] = self._clock.monotonic_ns()
         for line in self._lines:
             line.close()
+        if self._orders is not None:
+            self._orders.close()
         self._await_services(poll, waker, signal.SIGTERM)
         self._await_services(poll, waker, signal.SIGKILL)
         signal.set_wakeup_fd(-1)

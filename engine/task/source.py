@@ -110,7 +110,7 @@ class SourceTaskBank:
 
     def wait(self, seconds: float) -> None:
         deadline = self._clock.monotonic_ns() + int(seconds * 1e9)
-        while self._row.get(Word.TARGET) != Target.STOP and not self._is_stopping:
+        while self._row.get(Word.TARGET) == Target.RUN and not self._is_stopping:
             left = (deadline - self._clock.monotonic_ns()) / 1e9
             if left <= 0:
                 return
@@ -170,6 +170,8 @@ class SourceTaskBank:
             self._end_is_sent = True
             self._row.set(Word.TASK_PHASE, Phase.ENDED)
             return 0.0
+        if self._row.get(Word.TARGET) == Target.PAUSE:
+            return IDLE_SECONDS
         if (now_ns := self._clock.monotonic_ns()) < self._retry_at_ns:
             self._patience.tick(now_ns)
             return FULL_SECONDS

@@ -206,6 +206,7 @@ def test_kafka_connects_own_files_run_unmodified(kafka: Kafka, topic: str, tmp_p
         f"key.converter={JSON}\nvalue.converter={JSON}\n"
         "key.converter.schemas.enable=true\nvalue.converter.schemas.enable=true\n"
         f"offset.storage.file.filename={tmp_path}/connect.offsets\noffset.flush.interval.ms=10000\n"
+        "listeners=http://127.0.0.1:0\n"
         "#plugin.path=/usr/share/java\n"
     )
     (tmp_path / "source.properties").write_text(

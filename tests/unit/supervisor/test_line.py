@@ -85,7 +85,7 @@ class Run:
             return ExitCode.RETRY if isinstance(error, RetriableError) else ExitCode.FAILED
 
     def supervise(self, *, is_bulk: bool = True) -> ExitCode:
-        return Supervisor(self.board, self.lines, (), SystemClock(), is_bulk=is_bulk).run()
+        return Supervisor(self.board, self, (), SystemClock(), is_bulk=is_bulk).run()
 
 
 @pytest.fixture

@@ -73,7 +73,7 @@ class Run:
         return line
 
     def supervise(self) -> ExitCode:
-        return Supervisor(self.board, self.lines, (), self.clock, is_bulk=True).run()
+        return Supervisor(self.board, self, (), self.clock, is_bulk=True).run()
 
 
 @pytest.fixture

@@ -1,0 +1,173 @@
+"""The herder, driven: commands from REST, orders to the supervisor, what comes of them, and what is kept.
+
+    REST ──► do(command) ──► Herder ──► Plan, Run, Hold, Again ──► link ──► supervisor
+                               ▲  │ ──► Keep, Drop ──────────────► store
+                               │  └───► Reply ──► do's answer
+                               └─ Planned, Settled ◄────────────── link
+
+Used by: engine.control.serving, engine.control.rest.
+Not here: what is intended when (engine.herder), paths and bodies (engine.control.rest).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from engine.api.errors import ConnectError
+from engine.control.kept import KeptConnectors
+from engine.herder.herder import Herder
+from engine.herder.model import (
+    Again,
+    Command,
+    ConnectorView,
+    Drop,
+    Hold,
+    Info,
+    Intention,
+    Keep,
+    Kept,
+    Plan,
+    Planned,
+    Refusal,
+    Remind,
+    Reply,
+    Restarting,
+    Run,
+    Settled,
+)
+from engine.shm.link import Link, LinkClosedError
+
+__all__ = ["Answer", "Herding", "merged"]
+
+logger = logging.getLogger("millrace.control")
+
+#: As long as Kafka Connect lets a client wait; then the answer is an error, and what was asked goes on.
+ANSWER_SECONDS = 90.0
+#: Between two tries to send what the supervisor's end had no room for.
+RETRY_SECONDS = 0.01
+
+Answer = Info | Restarting | Refusal | None
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Planned | Settled).decode
+
+
+class Herding:
+    """One herder, on this process's event loop."""
+
+    def __init__(self, link: Link, kept: KeptConnectors) -> None:
+        self._herder = Herder()
+        self._link = link
+        self._kept = kept
+        self._tickets = 0
+        self._answers: dict[int, asyncio.Future[Answer]] = {}
+        self._outbox: deque[bytes] = deque()
+        self._closed = asyncio.Event()
+
+    def begin(self, kept: Iterable[Kept], *, are_running: bool) -> None:
+        """Take up what was kept, and listen. Call it on the loop. are_running: as Herder.adopt."""
+        asyncio.get_running_loop().add_reader(self._link.fileno(), self._hear)
+        self._carry_out(self._herder.adopt(kept, are_running=are_running))
+
+    def names(self) -> list[str]:
+        """Of all connectors."""
+        return self._herder.names()
+
+    def view(self, name: str) -> ConnectorView | None:
+        """One of them, as it is now."""
+        return self._herder.view(name)
+
+    async def do(self, command: Command) -> Answer:
+        """Carry out a command; the answer may be a Refusal."""
+        self._tickets += 1
+        ticket = self._tickets
+        answer = self._answers[ticket] = asyncio.get_running_loop().create_future()
+        try:
+            self._carry_out(self._herder.ask(ticket, command))
+            return await asyncio.wait_for(answer, ANSWER_SECONDS)
+        except TimeoutError:
+            return Refusal(500, "Request timed out.")
+        finally:
+            del self._answers[ticket]
+
+    async def until_closed(self) -> None:
+        """Until the supervisor is gone."""
+        await self._closed.wait()
+
+    def _hear(self) -> None:
+        try:
+            while (message := self._link.receive()) is not None:
+                self._carry_out(self._herder.hear(_decode(message)))
+        except LinkClosedError:
+            asyncio.get_running_loop().remove_reader(self._link.fileno())
+            self._closed.set()
+
+    def _carry_out(self, intentions: Sequence[Intention]) -> None:
+        failure = ""
+        for intention in intentions:
+            if isinstance(intention, Reply):
+                self._answer(intention, failure)
+            elif isinstance(intention, Keep | Drop):
+                failure = self._store(intention) or failure
+            elif isinstance(intention, Remind):
+                loop = asyncio.get_running_loop()
+                loop.call_later(intention.after_ms / 1000, self._remind, intention)
+            else:
+                self._send(intention)
+
+    def _answer(self, reply: Reply, failure: str) -> None:
+        future = self._answers.get(reply.ticket)
+        if future is not None and not future.done():
+            future.set_result(Refusal(500, failure) if failure else reply.answer)
+
+    def _store(self, intention: Keep | Drop) -> str:
+        """Returns why it could not be stored; then it is so until the worker ends."""
+        try:
+            if isinstance(intention, Keep):
+                self._kept.keep(intention.kept)
+            else:
+                self._kept.drop(intention.name)
+        except ConnectError as error:
+            logger.warning("%s", error)
+            return str(error)
+        return ""
+
+    def _remind(self, remind: Remind) -> None:
+        self._carry_out(self._herder.hear(remind.due))
+
+    def _send(self, order: Plan | Run | Hold | Again) -> None:
+        self._outbox.append(_encode(order))
+        self._flush()
+
+    def _flush(self) -> None:
+        try:
+            while self._outbox:
+                if not self._link.send(self._outbox[0]):
+                    asyncio.get_running_loop().call_later(RETRY_SECONDS, self._flush)
+                    return
+                self._outbox.popleft()
+        except LinkClosedError:
+            self._closed.set()
+
+
+def merged(stored: Iterable[Kept], files: Iterable[Kept]) -> list[Kept]:
+    """What a worker begins with: a file wins over what is stored of its connector, and the difference is logged."""
+    found = {one.name: one for one in stored}
+    for one in files:
+        known = found.get(one.name)
+        if known is not None and known.config != one.config:
+            keys = sorted(key for key in {**known.config, **one.config} if known.config.get(key) != one.config.get(key))
+            logger.warning(
+                "connector %s: its file wins over what was stored of it; these keys differ: %s",
+                one.name,
+                ", ".join(keys),
+            )
+            found[one.name] = Kept(one.name, one.config, known.target, known.has_tasks)
+        elif known is None:
+            found[one.name] = one
+    return list(found.values())

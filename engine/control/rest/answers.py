@@ -1,0 +1,100 @@
+"""Answers as Kafka Connect writes them: JSON without spaces, and one shape for every error.
+
+Used by: engine.control.rest.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import orjson
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+__all__ = [
+    "BODY_BYTES_MAX",
+    "RestError",
+    "answer",
+    "body_of",
+    "error_answer",
+    "nothing",
+    "on_http_error",
+    "on_other_error",
+    "on_rest_error",
+]
+
+logger = logging.getLogger("millrace.control.rest")
+
+JSON = "application/json"
+#: A body beyond this is refused unread; configurations of hundreds of keys are far smaller.
+BODY_BYTES_MAX = 1024 * 1024
+UNPROCESSABLE = 413
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class RestError(Exception):
+    """Becomes an error's body."""
+
+    def __init__(self, status: int, message: str | None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A value as JSON."""
+    return Response(orjson.dumps(value), status, dict(headers or {}), media_type=JSON)
+
+
+def nothing(status: int) -> Response:
+    """An answer without a body."""
+    return Response(status_code=status)
+
+
+def error_answer(status: int, message: str | None, *, has_type: bool = True) -> Response:
+    """The one shape. has_type: a path, method or media type that is not served has no Content-Type (reference, R11)."""
+    body = orjson.dumps({"error_code": status, "message": message})
+    return Response(body, status, media_type=JSON if has_type else None)
+
+
+async def on_rest_error(_: Request, error: Exception) -> Response:
+    """Answer what a handler raised on purpose."""
+    assert isinstance(error, RestError)
+    return error_answer(error.status, error.message)
+
+
+async def on_http_error(_: Request, error: Exception) -> Response:
+    """Answer what routing found: no such path, or not by this method."""
+    assert isinstance(error, HTTPException)
+    return error_answer(error.status_code, f"HTTP {error.status_code} {error.detail}", has_type=False)
+
+
+async def on_other_error(_: Request, error: Exception) -> Response:
+    """Answer a mistake of ours, and say where it is in the log."""
+    logger.error("unexpected %s", type(error).__name__, exc_info=error)
+    return error_answer(500, f"{type(error).__name__}: {error}")
+
+
+async def body_of(request: Request) -> Any:
+    """The body as JSON. Raises RestError: 413 for one too large, 415 for another media type, 500 as Kafka Connect."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in (JSON, ""):
+        raise HTTPException(415, "Unsupported Media Type")
+    size = 0
+    chunks = []
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > BODY_BYTES_MAX:
+            raise RestError(UNPROCESSABLE, f"a body of more than {BODY_BYTES_MAX} bytes is not taken")
+        chunks.append(chunk)
+    body = b"".join(chunks)
+    if not body.strip():
+        raise RestError(500, "No content to map due to end-of-input: a JSON body is expected")
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise RestError(500, f"Unexpected content in the body, no JSON: {error}") from error

@@ -1,0 +1,55 @@
+"""docs/rest.md out of the routes: `python -m engine.control.rest.document > docs/rest.md`.
+
+Used by: whoever changes a route; a test holds the page fresh.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+from starlette.routing import Route
+
+from engine.control.rest import connectors, root
+
+__all__ = ["page"]
+
+HEAD = """# REST
+
+Printed by `python -m engine.control.rest.document` from the routes; do not edit it by hand.
+
+`millrace standalone` serves Kafka Connect's REST interface where `listeners` says, http://:8083 by default, so that clients and tools of
+Kafka Connect go on working. Bodies are JSON; an error is `{"error_code": 404, "message": "..."}`.
+
+What a connector is asked to be, and what it was made of, comes back when the worker is started again
+(`standalone.connectors.keep`); a connector's file on the command line wins over what was kept, and the log names the keys that differ.
+
+| method | path | what it does |
+|---|---|---|
+"""
+TAIL = """
+`/livez`, `/readyz` and `/metrics` are not Kafka Connect's. Beside its members a task's status has `restarts`, how often
+its processes were started again, and `reason`, why they were last.
+
+Not built yet: offsets, topics, validation and configuration of plugins, loggers, HTTPS, CORS, authentication.
+"""
+_OURS = ("HEAD",)
+
+
+def page() -> str:
+    """The page."""
+    return HEAD + "".join(_rows()) + TAIL
+
+
+def _rows() -> Iterator[str]:
+    for route in (*root.ROUTES, *connectors.ROUTES):
+        assert isinstance(route, Route)
+        if route.path.endswith("/") and route.path != "/":
+            continue
+        (method,) = (name for name in sorted(route.methods or ()) if name not in _OURS)
+        told = (route.endpoint.__doc__ or "").partition("\n")[0]
+        yield f"| {method} | `{route.path}` | {told} |\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

@@ -1,0 +1,89 @@
+"""What REST shows of connectors and tasks, out of the herder's views and the board.
+
+A task's state is what the board says of its line: see STATES. Members that Kafka Connect does not have stand behind
+its own, where clients ignore them.
+
+Used by: engine.control.rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from engine.herder.model import ConnectorView, Restarting, State
+from engine.shm import board
+from engine.shm.board import Board, Row, Word
+
+__all__ = ["failed_tasks", "info", "status", "task_infos", "task_status"]
+
+STATES: Mapping[board.State, str] = {
+    board.State.STARTING: "UNASSIGNED",
+    board.State.RUNNING: "RUNNING",
+    board.State.DRAINING: "RUNNING",
+    board.State.PAUSED: "PAUSED",
+    board.State.RESTARTING: "RESTARTING",
+    board.State.FAILED: "FAILED",
+    board.State.DONE: "UNASSIGNED",
+    board.State.STOPPED: "UNASSIGNED",
+}
+
+
+def info(view: ConnectorView) -> dict[str, Any]:
+    """ConnectorInfo."""
+    tasks = [{"connector": view.name, "task": number} for number in range(len(view.task_configs))]
+    return {"name": view.name, "config": dict(view.config), "tasks": tasks, "type": view.type}
+
+
+def task_infos(view: ConnectorView) -> list[dict[str, Any]]:
+    """A TaskInfo for each task."""
+    return [
+        {"id": {"connector": view.name, "task": number}, "config": dict(config)}
+        for number, config in enumerate(view.task_configs)
+    ]
+
+
+def status(view: ConnectorView, rows: Board, worker_id: str, restarting: Restarting | None = None) -> dict[str, Any]:
+    """ConnectorStateInfo. restarting: what is shown as such, whatever it is just now."""
+    state = "RESTARTING" if restarting is not None and restarting.has_connector else view.state.value
+    own: dict[str, Any] = {"state": state, "worker_id": worker_id}
+    if view.state == State.FAILED and state == "FAILED":
+        own["trace"] = view.trace
+    own["version"] = view.version
+    again = frozenset[int]() if restarting is None else restarting.tasks
+    tasks = [
+        _task(row, number, view, worker_id, is_restarting=number in again)
+        for number, row in sorted(_rows_of(view, rows).items())
+    ]
+    return {"name": view.name, "connector": own, "tasks": tasks, "type": view.type}
+
+
+def task_status(view: ConnectorView, number: int, rows: Board, worker_id: str) -> dict[str, Any] | None:
+    """One element of `tasks` of the status; None: there is no such task."""
+    row = _rows_of(view, rows).get(number)
+    return None if row is None else _task(row, number, view, worker_id, is_restarting=False)
+
+
+def failed_tasks(view: ConnectorView, rows: Board) -> frozenset[int]:
+    """Tasks that have failed."""
+    return frozenset(
+        number for number, row in _rows_of(view, rows).items() if row.get(Word.STATE) == board.State.FAILED
+    )
+
+
+def _rows_of(view: ConnectorView, rows: Board) -> dict[int, Row]:
+    """Of the tasks that the connector has now, by number."""
+    there = {row.identity.task: row for row in rows.rows() if row.identity.connector == view.name}
+    return {number: there[number] for number in range(len(view.task_configs)) if number in there}
+
+
+def _task(row: Row, number: int, view: ConnectorView, worker_id: str, *, is_restarting: bool) -> dict[str, Any]:
+    state = "RESTARTING" if is_restarting else STATES[board.State(row.get(Word.STATE))]
+    told: dict[str, Any] = {"id": number, "state": state, "worker_id": worker_id}
+    if state == "FAILED":
+        told["trace"] = row.reason
+    told["version"] = view.version
+    told["restarts"] = row.get(Word.RESTARTS)
+    if row.reason:
+        told["reason"] = row.reason
+    return told

@@ -1,0 +1,51 @@
+"""What a worker says of itself, and which plugins it has.
+
+Used by: engine.control.app.
+"""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from engine.control.rest.answers import answer
+from engine.control.rest.worker import worker_of
+
+__all__ = ["ROUTES"]
+
+_CONNECTORS = ("sink", "source")
+HEALTHY = "Worker has completed startup and is ready to handle requests."
+
+
+async def root(request: Request) -> Response:
+    """Version, commit and cluster."""
+    worker = worker_of(request)
+    return answer({"version": worker.version, "commit": worker.commit, "kafka_cluster_id": worker.cluster_id})
+
+
+async def health(_: Request) -> Response:
+    """Whether requests are answered: this one is."""
+    return answer({"status": "healthy", "message": HEALTHY})
+
+
+async def plugins(request: Request) -> Response:
+    """Those that are installed; by default connectors alone."""
+    only = request.query_params.get("connectorsOnly", "true").strip().lower() == "true"
+    found = worker_of(request).plugins
+    return answer([plugin for plugin in found if not only or plugin["type"] in _CONNECTORS])
+
+
+async def alive(_: Request) -> Response:
+    """For a liveness probe: this process answers."""
+    return answer({"status": "alive"})
+
+
+ROUTES = (
+    Route("/", root, methods=["GET"]),
+    Route("/health", health, methods=["GET"]),
+    Route("/livez", alive, methods=["GET"]),
+    Route("/readyz", health, methods=["GET"]),
+    Route("/connector-plugins", plugins, methods=["GET"]),
+    Route("/connector-plugins/", plugins, methods=["GET"]),
+)

@@ -1,0 +1,52 @@
+"""What all handlers know of their worker.
+
+Used by: engine.control.rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+from starlette.requests import Request
+
+from engine.control.herding import Herding
+from engine.control.rest.answers import RestError
+from engine.herder.model import Command, ConnectorView, Info, Refusal, Restarting
+from engine.shm.board import Board
+
+__all__ = ["Worker", "worker_of"]
+
+
+class Worker(Struct):
+    """One worker."""
+
+    herding: Herding
+    board: Board
+    worker_id: str  # advertised HOST:PORT
+    version: str
+    commit: str
+    cluster_id: str
+    plugins: Sequence[Mapping[str, Any]]  # as `/connector-plugins` tells them
+
+    def view(self, name: str, missing: str) -> ConnectorView:
+        """A connector. missing: the message of the 404 if there is none. Raises RestError."""
+        view = self.herding.view(name)
+        if view is None:
+            raise RestError(404, missing)
+        return view
+
+    async def do(self, command: Command) -> Info | Restarting | None:
+        """Carry out a command. Raises RestError when it is refused."""
+        answer = await self.herding.do(command)
+        if isinstance(answer, Refusal):
+            raise RestError(answer.status, answer.message)
+        return answer
+
+
+def worker_of(request: Request) -> Worker:
+    """The worker that a request has come to."""
+    found = request.app.state.worker
+    assert isinstance(found, Worker)
+    return found

@@ -1,0 +1,174 @@
+"""`millrace standalone` takes connectors over REST as Kafka Connect does, and its data flows on without its control.
+
+The worker, its processes and the broker are real; only this file talks to them.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.harness import topics, wait
+from tests.harness.engine import Millrace
+from tests.harness.kafka import KafkaServer, UserKafka
+from tests.harness.server import free_ports
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+Kafka = KafkaServer | UserKafka
+TEXT = "org.apache.kafka.connect.storage.StringConverter"
+RECORDS = 5_000
+ANSWER_S = 60.0
+
+
+class Worker:
+    """One worker over all its lives, in one folder."""
+
+    def __init__(self, kafka: Kafka, folder: Path) -> None:
+        self.folder = folder
+        (port,) = free_ports(1)
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=ANSWER_S)
+        (folder / "worker.properties").write_text(
+            f"bootstrap.servers={kafka.bootstrap}\nkey.converter={TEXT}\nvalue.converter={TEXT}\n"
+            f"offset.storage.file.filename={folder}/offsets\noffset.flush.interval.ms=200\n"
+            f"listeners=http://127.0.0.1:{port}\n"
+        )
+        self._life: Millrace | None = None
+
+    @property
+    def life(self) -> Millrace:
+        assert self._life is not None
+        return self._life
+
+    def start(self, *files: str) -> None:
+        self._life = Millrace("standalone", "worker.properties", *files, folder=self.folder)
+        wait.until(self.is_serving, "REST")
+
+    def is_serving(self) -> bool:
+        assert self.life.is_running, self.life.stderr
+        try:
+            return self.client.get("/").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def end(self) -> None:
+        self.life.signal(signal.SIGTERM)
+        assert self.life.wait() in (0, 143), self.life.stderr  # 0: no task had anything left to do
+
+    def close(self) -> None:
+        self.client.close()
+        if self._life is not None:
+            self._life.close()
+
+    def make(self, name: str, config: Mapping[str, Any], **more: str) -> None:
+        answer = self.client.post("/connectors", json={"name": name, "config": config, **more})
+        assert answer.status_code == 201, answer.text
+
+    def states(self, name: str) -> list[str]:
+        """The connector's, then its tasks'."""
+        status = self.client.get(f"/connectors/{name}/status").json()
+        return [status["connector"]["state"], *(task["state"] for task in status["tasks"])]
+
+    def wait_for(self, name: str, *states: str) -> None:
+        wait.until(lambda: self.states(name) == list(states), f"{name} {states}")
+
+
+@pytest.fixture
+def worker(kafka: Kafka, tmp_path: Path) -> Iterator[Worker]:
+    made = Worker(kafka, tmp_path)
+    yield made
+    made.close()
+
+
+def source(topic: str, **more: object) -> dict[str, object]:
+    fixed = {"connector.class": "Generator", "topic": topic, "format": "sequence", "partitions": 4}
+    return {**fixed, "records": RECORDS, **more}
+
+
+def sink(topic: str, file: Path, **more: object) -> dict[str, object]:
+    group = {"consumer.override.group.id": f"connect-{topic}"}
+    return {"connector.class": "FileStreamSink", "topics": topic, "file": str(file), **group, **more}
+
+
+def numbers(file: Path) -> list[int]:
+    return [int(line) for line in file.read_bytes().splitlines()] if file.exists() else []
+
+
+def test_connectors_are_made_changed_paused_and_deleted_and_every_record_arrives(
+    kafka: Kafka, topic: str, worker: Worker, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.txt"
+    worker.start()
+    worker.make("numbers", source(topic), initial_state="STOPPED")
+    assert worker.states("numbers") == ["STOPPED"]
+    worker.make("copy", sink(topic, out, **{"tasks.max": 2}))
+    worker.wait_for("copy", "RUNNING", "RUNNING", "RUNNING")
+    assert worker.client.put("/connectors/copy/pause").status_code == 202
+    worker.wait_for("copy", "PAUSED", "PAUSED", "PAUSED")
+    assert worker.client.put("/connectors/numbers/resume").status_code == 202
+    wait.until(lambda: sum(topics.end_offsets(kafka.bootstrap, topic).values()) == RECORDS, "all records in Kafka")
+    assert numbers(out) == []
+    assert worker.client.put("/connectors/copy/resume").status_code == 202
+    wait.until(lambda: len(numbers(out)) >= RECORDS, "all records in the file")
+    answer = worker.client.patch("/connectors/copy/config", json={"tasks.max": 1})
+    assert (answer.status_code, len(answer.json()["tasks"])) == (200, 1)
+    worker.wait_for("copy", "RUNNING", "RUNNING")
+    assert sorted(numbers(out)) == list(range(RECORDS))
+    assert worker.client.delete("/connectors/copy").status_code == 204
+    assert worker.client.get("/connectors").json() == ["numbers"]
+    assert not [role for role in worker.life.roles() if role.startswith("copy/")]
+    committed = topics.group_offsets(kafka.bootstrap, f"connect-{topic}")
+    assert sum(committed.values()) == RECORDS
+    worker.end()
+
+
+def test_records_flow_on_while_control_is_gone_and_no_client_is_refused(
+    topic: str, worker: Worker, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.txt"
+    worker.start()
+    worker.make("numbers", source(topic, records=1_000_000, rate=1000))
+    worker.make("copy", sink(topic, out))
+    wait.until(lambda: len(numbers(out)) > 100, "records in the file")
+    before = {role: pid for role, pid in worker.life.roles().items() if "/" in role}
+    worker.life.kill9("control")
+    # A connection that was open is gone with it; a new one waits to be accepted.
+    assert httpx.get(worker.client.base_url.join("/connectors"), timeout=ANSWER_S).json() == ["copy", "numbers"]
+    seen = len(numbers(out))
+    wait.until(lambda: len(numbers(out)) > seen, "more records in the file")
+    worker.wait_for("copy", "RUNNING", "RUNNING")
+    answer = worker.client.patch("/connectors/numbers/config", json={"rate": 2000})
+    assert answer.status_code == 200, answer.text
+    after = {role: pid for role, pid in worker.life.roles().items() if "/" in role}
+    assert {role: pid for role, pid in after.items() if role.startswith("copy/")} == {
+        role: pid for role, pid in before.items() if role.startswith("copy/")
+    }, "a sink that nobody has changed was started again"
+    worker.end()
+
+
+def test_what_was_made_comes_back_with_the_worker_and_a_file_wins(topic: str, worker: Worker, tmp_path: Path) -> None:
+    out = tmp_path / "out.txt"
+    worker.start()
+    worker.make("numbers", source(topic))
+    worker.make("copy", sink(topic, out))
+    worker.make("idle", sink(topic, tmp_path / "other.txt", **{"consumer.override.group.id": f"other-{topic}"}))
+    assert worker.client.put("/connectors/idle/stop").status_code == 204
+    wait.until(lambda: len(numbers(out)) >= RECORDS, "all records in the file")
+    worker.end()
+    (tmp_path / "copy.properties").write_text(
+        "".join(f"{key}={value}\n" for key, value in {"name": "copy", **sink(topic, tmp_path / "new.txt")}.items())
+    )
+    worker.start("copy.properties")
+    assert sorted(worker.client.get("/connectors").json()) == ["copy", "idle", "numbers"]
+    worker.wait_for("copy", "RUNNING", "RUNNING")
+    assert worker.states("idle") == ["STOPPED"]
+    assert worker.client.get("/connectors/copy/config").json()["file"].endswith("new.txt")
+    assert "connector copy: its file wins" in worker.life.stderr
+    assert numbers(tmp_path / "new.txt") == []
+    worker.end()
+    assert sorted(numbers(out)) == list(range(RECORDS))
