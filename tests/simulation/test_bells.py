@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from functools import partial
 
-from engine.api.record import SourceRecord
 from engine.api.task import SourceTask
 from engine.config.line import Subscription, Timing
 from engine.kafka.consumer import Member
@@ -19,15 +18,14 @@ STEPS_MAX = 1_000
 PLACE = ("t", 0)
 
 
-class One(SourceTask):
-    """Has one record."""
+class Empty(SourceTask):
+    """Has nothing: no answer of Kafka's wakes anybody."""
 
     def start(self, config: object) -> None:
         pass
 
-    def poll(self) -> list[SourceRecord]:
+    def poll(self) -> None:
         self.context.end()
-        return [SourceRecord(topic="t", value=b"1", source_partition={"s": 1}, source_offset={"next": 1})]
 
 
 class Forgetful:
@@ -43,7 +41,7 @@ def test_a_task_is_woken_by_the_last_word_of_its_pump() -> None:
     make = partial(
         Delivery, partial(FakeProducer, kafka), {}, wants_each=False, timeout_seconds=1.0, now_ns=clock.monotonic_ns
     )
-    banks = SourceBanks(line_spec("source", is_bulk=True), make, Forgetful(), One, clock)
+    banks = SourceBanks(line_spec("source", is_bulk=True), make, Forgetful(), Empty, clock)
     banks.start()
     while banks.task.step() == 0:
         pass  # until it has said all and waits for the answer

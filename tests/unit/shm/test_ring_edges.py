@@ -19,11 +19,13 @@ def test_a_frame_that_lacks_one_word_of_room_is_not_written() -> None:
     writer, reader, _ = fresh()
     while writer.write(FRAME):
         pass
-    left = CAPACITY_BYTES - writer.used_bytes()
-    assert not writer.write(b"y" * left)  # its header is what is too much
-    assert writer.write(b"y" * (left - ring.HEADER_BYTES))
+    assert writer.write(b"y" * (CAPACITY_BYTES - writer.used_bytes() - ring.HEADER_BYTES))
     assert writer.used_bytes() == CAPACITY_BYTES
     assert reader.read() == FRAME
+    reader.release()  # as much room as one of these takes
+    assert not writer.write(FRAME + b"and one more word"[:8])
+    assert writer.write(FRAME)
+    assert writer.used_bytes() == CAPACITY_BYTES
 
 
 def test_frames_stay_what_they_are_lap_after_lap() -> None:

@@ -1,0 +1,19 @@
+"""All planted mistakes, by name.
+
+Used by: tests.mistakes, tests/shape/test_mistakes.py.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from tests.mistakes.in_memory import IN_MEMORY
+from tests.mistakes.in_sinks import IN_SINKS
+from tests.mistakes.in_sources import IN_SOURCES
+from tests.mistakes.mistake import Mistake
+
+__all__ = ["MISTAKES"]
+
+_ALL = (*IN_SOURCES, *IN_SINKS, *IN_MEMORY)
+assert max(Counter(mistake.name for mistake in _ALL).values()) == 1, "two mistakes have one name"
+MISTAKES: dict[str, Mistake] = {mistake.name: mistake for mistake in _ALL}

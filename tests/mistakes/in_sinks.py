@@ -1,0 +1,358 @@
+"""Mistakes on a sink's way: task bank, pump bank, commits, partitions, framing, drain.
+
+Used by: tests.mistakes.
+"""
+
+from __future__ import annotations
+
+from tests.mistakes.mistake import SINK_SEEDS, Change, Mistake
+
+__all__ = ["IN_SINKS"]
+
+TASK = "engine/task/sink.py"
+PUMP = "engine/pump/sink.py"
+COMMITS = "engine/pump/commits.py"
+PARTS = "engine/pump/partitions.py"
+FRAMING = "engine/pump/framing.py"
+DRAIN = "engine/pump/drain.py"
+LINE = "tests/simulation/test_sink_line.py"
+NOTHING_TWICE = f"{LINE}::test_partitions_that_move_while_nothing_fails_have_nothing_done_twice"
+
+IN_SINKS = (
+    Mistake(
+        "commit-before-flush",
+        "what was read is committed, whether it is flushed or not",
+        SINK_SEEDS,
+        (
+            Change(
+                PARTS,
+                "            place: part.flushed\n",
+                "            place: part.position\n",
+            ),
+        ),
+    ),
+    Mistake(
+        "flush-left-out",
+        "positions are sent without the connector having been asked to flush",
+        SINK_SEEDS,
+        (Change(TASK, "safe = self._task.pre_commit(offsets)", "safe = dict(offsets)"),),
+    ),
+    Mistake(
+        "position-beyond-what-is-safe",
+        "where the connector holds something back, the position moves past it all the same",
+        SINK_SEEDS,
+        (
+            Change(
+                TASK,
+                "positions.append(Position(place[0], place[1], part.epoch, offset))",
+                "positions.append(Position(place[0], place[1], part.epoch, offsets[TopicPartition(*place)]))",
+            ),
+        ),
+    ),
+    Mistake(
+        "count-before-put",
+        "a position moves before put has returned",
+        SINK_SEEDS,
+        (
+            Change(
+                TASK,
+                "        try:\n            if len(going.batch):\n",
+                "        for run in going.done():\n"
+                "            part = self._parts.get(TopicPartition(run.topic, run.partition))\n"
+                "            if part is not None and part.epoch == run.epoch:\n"
+                "                part.next_offset = run.last_offset + 1\n"
+                "        try:\n            if len(going.batch):\n",
+            ),
+        ),
+    ),
+    Mistake(
+        "put-not-tried-again",
+        "a batch whose put asked to be called again is dropped",
+        SINK_SEEDS,
+        (Change(TASK, "            self._retry = going\n", "            self._release()\n"),),
+    ),
+    Mistake(
+        "release-before-put",
+        "a frame's memory goes back to the pump before put has returned",
+        SINK_SEEDS,
+        (
+            Change(
+                TASK,
+                "        self._put(going)\n\n    def _put(",
+                "        self._release()\n        self._put(going)\n\n    def _put(",
+            ),
+            Change(
+                TASK,
+                "            self._refuse(going.runs, going.bad, going.act)\n        self._release()\n",
+                "            self._refuse(going.runs, going.bad, going.act)\n",
+            ),
+        ),
+    ),
+    Mistake(
+        "resume-one-too-far",
+        "a position moves one record past what was put",
+        SINK_SEEDS,
+        (Change(TASK, "part.next_offset = run.last_offset + 1", "part.next_offset = run.last_offset + 2"),),
+    ),
+    Mistake(
+        "resume-one-too-near",
+        "a position stands at the last record that was put, not behind it",
+        SINK_SEEDS,
+        (Change(TASK, "part.next_offset = run.last_offset + 1", "part.next_offset = run.last_offset"),),
+    ),
+    Mistake(
+        "torn-fetch-kept",
+        "after a fetch that a rebalance tore, reading goes on where the client is",
+        SINK_SEEDS,
+        (Change(PUMP, "            self._parts.read_again()\n", "            pass\n"),),
+    ),
+    Mistake(
+        "read-again-off-by-one",
+        "after a fetch that a rebalance tore, reading goes on one offset too far",
+        SINK_SEEDS,
+        (Change(PARTS, "part.seek_to = part.position\n", "part.seek_to = part.position + 1\n"),),
+    ),
+    Mistake(
+        "already-in-a-frame-dropped",
+        "records that a fetch brings again are put into frames again",
+        "tests/simulation/test_framing.py::test_what_a_fetch_brings_again_is_in_no_second_frame",
+        (
+            Change(
+                FRAMING, "            begin = at + _known_already(slice_, part.position)\n", "            begin = at\n"
+            ),
+        ),
+    ),
+    Mistake(
+        "old-records-after-a-seek",
+        "what was fetched before a seek is delivered as if it came after it",
+        SINK_SEEDS,
+        (
+            Change(
+                FRAMING,
+                "        if part is not None and part.seek_to < 0:\n            begin",
+                "        if part is not None:\n            begin",
+            ),
+        ),
+    ),
+    Mistake(
+        "swapped-sink-frames",
+        "a frame overtakes the one before it",
+        SINK_SEEDS,
+        (Change(PUMP, "                self._held.append(raw)\n", "                self._held.appendleft(raw)\n"),),
+    ),
+    Mistake(
+        "epoch-of-positions-ignored",
+        "positions of an assignment or seek that is over are taken for those of the next",
+        SINK_SEEDS,
+        (Change(PARTS, "if part is None or part.epoch != position.epoch:", "if part is None:"),),
+    ),
+    Mistake(
+        "epoch-of-records-ignored",
+        "records from before a seek or an assignment are put after it",
+        SINK_SEEDS,
+        (
+            Change(
+                TASK,
+                "        if part is None or part.epoch != run.epoch:\n            return False\n",
+                "        if part is None:\n            return False\n",
+            ),
+        ),
+    ),
+    Mistake(
+        "epoch-of-commits-ignored",
+        "the answer to a commit of an assignment that is over is taken for one of the next",
+        "tests/simulation/test_commits.py::test_an_answer_of_an_assignment_that_is_over_counts_for_nothing",
+        (Change(PARTS, "part is not None and part.epoch == epochs.get(place)", "part is not None"),),
+    ),
+    Mistake(
+        "answer-of-another-commit-believed",
+        "a late answer to a commit that was given up is taken for the present one's",
+        "tests/simulation/test_commits.py::test_a_late_answer_to_a_commit_that_was_given_up_counts_for_nothing",
+        (Change(COMMITS, "if going is None or going.offsets != offsets:", "if going is None:"),),
+    ),
+    Mistake(
+        "failed-commit-believed",
+        "a commit that failed counts as done",
+        SINK_SEEDS,
+        (
+            Change(
+                COMMITS,
+                "            self._fail(str(error), now_ns)\n            return\n",
+                "            self._fail(str(error), now_ns)\n",
+            ),
+            Change(COMMITS, "        self._going = None\n        self._done(offsets", "        self._done(offsets"),
+        ),
+    ),
+    Mistake(
+        "commit-deadline-never-reached",
+        "a commit that is never answered is waited for without end",
+        SINK_SEEDS,
+        (
+            Change(
+                COMMITS, "if going is not None and now_ns >= going.late_at_ns:", "if going is not None and now_ns < 0:"
+            ),
+        ),
+    ),
+    Mistake(
+        "flush-that-failed-believed",
+        "where the connector could not flush, all that was put counts as flushed",
+        SINK_SEEDS,
+        (
+            Change(
+                TASK,
+                "            self._say(Flushed([], -1))\n            return\n        positions",
+                "            self._say(Flushed([], put))\n            return\n        positions",
+            ),
+        ),
+    ),
+    Mistake(
+        "revoke-skipped",
+        "partitions are given up without the task having been asked to let go",
+        NOTHING_TWICE,
+        (
+            Change(
+                PUMP, "        has_let_go = self._ask_back(epochs)\n        if", "        has_let_go = True\n        if"
+            ),
+        ),
+    ),
+    Mistake(
+        "no-flush-at-a-revoke",
+        "the task lets go of partitions without flushing them",
+        NOTHING_TWICE,
+        (Change(TASK, "            if not message.is_lost:\n                self._flush()\n", ""),),
+    ),
+    Mistake(
+        "no-commit-at-a-revoke",
+        "what the task has flushed when partitions go is not committed",
+        NOTHING_TWICE,
+        (
+            Change(
+                PUMP,
+                "        if has_let_go:\n            self._commits.commit_now()\n",
+                "        if has_let_go:\n            pass\n",
+            ),
+        ),
+    ),
+    Mistake(
+        "answer-to-an-earlier-revoke-believed",
+        "any answer to any revocation counts as the one that is waited for",
+        SINK_SEEDS,
+        (Change(PUMP, "self._revocation_done >= self._revocation", "self._revocation_done > 0"),),
+    ),
+    Mistake(
+        "back-ring-not-drained",
+        "while a revocation waits, what the task says is not heard",
+        NOTHING_TWICE,
+        (
+            Change(
+                PUMP,
+                "            self._wait(BELL_SECONDS)\n            self._hear()\n",
+                "            self._wait(BELL_SECONDS)\n",
+            ),
+        ),
+    ),
+    Mistake(
+        "revocation-deadline-never-reached",
+        "a revocation waits for a task that does not answer, without end",
+        f"{LINE}::test_a_revocation_ends_at_its_deadline_whatever_the_task_does",
+        (
+            Change(
+                PUMP,
+                "if now_ns >= deadline_ns or not self._row.get(Word.TASK_PID):",
+                "if not self._row.get(Word.TASK_PID):",
+            ),
+        ),
+    ),
+    Mistake(
+        "revoked-before-it-came-ignored",
+        "partitions that were revoked before the news of them came are taken all the same",
+        SINK_SEEDS,
+        (Change(TASK, "            if epoch > self._gone.get(place, -1):\n", "            if epoch > -1:\n"),),
+    ),
+    Mistake(
+        "opened-before-it-is-closed",
+        "partitions that come again are opened before the news is heard that they were taken",
+        SINK_SEEDS,
+        (
+            Change(
+                TASK,
+                "            self._hear()  # partitions that come again were",
+                "            # partitions that come again were",
+            ),
+        ),
+    ),
+    Mistake(
+        "retry-of-what-went",
+        "a batch that waits to be put again is put though its partitions went meanwhile",
+        SINK_SEEDS,
+        (Change(TASK, "                self._forget_retry()\n", "                pass\n"),),
+    ),
+    Mistake(
+        "paused-not-sought-again",
+        "what was read of a paused partition is not read again when it is resumed",
+        SINK_SEEDS,
+        (
+            Change(
+                TASK,
+                "                self.seek({place: part.skipped_from})\n",
+                "                part.skipped_from = -1\n",
+            ),
+        ),
+    ),
+    Mistake(
+        "pause-ignored",
+        "records of a paused partition are put",
+        SINK_SEEDS,
+        (Change(TASK, "        return not part.is_paused\n", "        return True\n"),),
+    ),
+    Mistake(
+        "given-up-not-counted",
+        "what is given up without a commit is not counted as what may be repeated",
+        SINK_SEEDS,
+        (Change(COMMITS, "            self._given_up += lost\n", ""),),
+    ),
+    Mistake(
+        "complete-before-commit",
+        "a sink is complete when all was read, not when all is committed",
+        SINK_SEEDS,
+        (
+            Change(
+                DRAIN,
+                "if part.committed >= self._ends.get(place, part.committed + 1):",
+                "if part.reached >= self._ends.get(place, part.reached + 1):",
+            ),
+        ),
+    ),
+    Mistake(
+        "end-taken-for-flushed",
+        "the end of a partition is committed though records before it are not flushed",
+        SINK_SEEDS,
+        (Change(DRAIN, "if part.is_flushed and part.reached >= end >", "if part.reached >= end >"),),
+    ),
+    Mistake(
+        "lost-wake-up-of-a-sink",
+        "the pump publishes frames without ringing the task's bell",
+        SINK_SEEDS,
+        (
+            Change(
+                PUMP,
+                "            self._held.popleft()\n            wrote = True\n        if wrote:\n"
+                "            self._side.task_bell.ring()\n",
+                "            self._held.popleft()\n            wrote = True\n",
+            ),
+        ),
+    ),
+    Mistake(
+        "lost-wake-up-for-a-notice",
+        "the pump asks the task to let go without ringing its bell",
+        "tests/simulation/test_bells.py::test_a_sleeping_task_is_woken_to_let_go_of_its_partitions",
+        (
+            Change(
+                PUMP,
+                "            self._notices.popleft()\n            wrote = True\n        if wrote:\n"
+                "            self._side.task_bell.ring()\n",
+                "            self._notices.popleft()\n            wrote = True\n",
+            ),
+        ),
+    ),
+)

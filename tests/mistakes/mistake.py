@@ -1,0 +1,36 @@
+"""What a planted mistake is: a text of the code, what stands there instead, and what must notice.
+
+Used by: tests.mistakes.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+__all__ = ["SINK_SEEDS", "SOURCE_SEEDS", "Change", "Mistake", "is_by_seeds"]
+
+#: Seeds of the simulation, up to SEEDS_MAX; whatever else stands in `caught_by` names one test.
+SOURCE_SEEDS = "tests/simulation/test_source_line.py::test_nothing_is_lost_and_nothing_stored_too_early_whoever_dies"
+SINK_SEEDS = "tests/simulation/test_sink_line.py::test_nothing_is_lost_and_nothing_committed_too_early_whoever_dies"
+
+
+class Change(Struct, frozen=True):
+    """One place; `old` stands there exactly once."""
+
+    file: str
+    old: str
+    new: str
+
+
+class Mistake(Struct, frozen=True):
+    """A mistake somebody could make."""
+
+    name: str
+    breaks: str  # what is not so any more
+    caught_by: str  # a test's node
+    changes: tuple[Change, ...]
+
+
+def is_by_seeds(mistake: Mistake) -> bool:
+    """Whether seeds of the simulation must catch it."""
+    return mistake.caught_by in (SOURCE_SEEDS, SINK_SEEDS)
