@@ -96,30 +96,6 @@ IN_MEMORY = (
         (Change(BOARD, "is_second = 1 - (self.get(Word.STORED) & 1)", "is_second = self.get(Word.STORED) & 1"),),
     ),
     Mistake(
-        "stored-not-caught-up",
-        "what a pump had stored and not counted when it died is never counted",
-        SOURCE_SEEDS,
-        (
-            Change(
-                BOARD,
-                "            self.reach(Stage.STORE, stored)  # its pump was killed before it could count this\n",
-                "            pass\n",
-            ),
-        ),
-    ),
-    Mistake(
-        "nothing-written-off",
-        "what a line that died had not made safe is not counted as done again",
-        SOURCE_SEEDS,
-        (Change(BOARD, "        self.set(Word.WRITTEN_OFF, self._lost_track())\n", ""),),
-    ),
-    Mistake(
-        "repeats-taken-for-new",
-        "records below the highest offset of all lives count as met for the first time",
-        SINK_SEEDS,
-        (Change(ENTRIES, "        if first < self.high:\n", "        if first < 0:\n"),),
-    ),
-    Mistake(
         "all-lines-in-step",
         "lines that failed together come back together",
         "tests/unit/supervisor/test_pacer.py::test_pauses_double_up_to_their_bound_and_are_spread",
@@ -148,16 +124,6 @@ IN_MEMORY = (
         "a line that makes no progress is started again for ever",
         "tests/unit/supervisor/test_line.py::test_restarts_without_progress_come_to_an_end",
         (Change(LINE, "if self._is_last or not self._may_come_back():", "if self._is_last:"),),
-    ),
-    Mistake(
-        "stuck-bank-left-alone",
-        "a task process that does not end is never killed",
-        "tests/unit/supervisor/test_line.py::test_a_stuck_task_process_is_killed_after_its_deadline",
-        (
-            Change(
-                LINE, "if self._deadline_ns and now_ns >= self._deadline_ns:", "if self._deadline_ns and now_ns < 0:"
-            ),
-        ),
     ),
     Mistake(
         "torn-line-not-mended",

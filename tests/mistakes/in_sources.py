@@ -70,12 +70,6 @@ IN_SOURCES = (
         (Change(DELIVERY, "if is_known or (sent is not None and sent not in self._in_flight):", "if is_known:"),),
     ),
     Mistake(
-        "believed-after-error",
-        "frames count as acknowledged after an error of their producer, before they are sent again",
-        "tests/simulation/test_delivery_ways.py::test_after_an_error_no_answer_is_believed",
-        (Change(DELIVERY, "if self.error is not None or not self._in_flight", "if not self._in_flight"),),
-    ),
-    Mistake(
         "not-sent-again",
         "after an error what is in flight is not sent again",
         SOURCE_SEEDS,
@@ -189,11 +183,5 @@ IN_SOURCES = (
                 "            wrote = True\n",
             ),
         ),
-    ),
-    Mistake(
-        "complete-though-told-to-stop",
-        "a source that was told to stop counts as one that has no more",
-        f"{ENDINGS}::test_a_source_that_was_told_to_stop_is_not_ended",
-        (Change(PUMP, "if end is not None and end.is_complete:", "if end is not None:"),),
     ),
 )
