@@ -96,6 +96,12 @@ IN_MEMORY = (
         (Change(BOARD, "is_second = 1 - (self.get(Word.STORED) & 1)", "is_second = self.get(Word.STORED) & 1"),),
     ),
     Mistake(
+        "nothing-written-off",
+        "what a line that died had not made safe is not counted as done again",
+        SOURCE_SEEDS,
+        (Change(BOARD, "        self.set(Word.WRITTEN_OFF, self._lost_track())\n", ""),),
+    ),
+    Mistake(
         "all-lines-in-step",
         "lines that failed together come back together",
         "tests/unit/supervisor/test_pacer.py::test_pauses_double_up_to_their_bound_and_are_spread",

@@ -171,6 +171,16 @@ IN_SINKS = (
         (Change(COMMITS, "if going is None or going.offsets != offsets:", "if going is None:"),),
     ),
     Mistake(
+        "commit-deadline-never-reached",
+        "a commit that is never answered is waited for without end",
+        SINK_SEEDS,
+        (
+            Change(
+                COMMITS, "if going is not None and now_ns >= going.late_at_ns:", "if going is not None and now_ns < 0:"
+            ),
+        ),
+    ),
+    Mistake(
         "revoke-skipped",
         "partitions are given up without the task having been asked to let go",
         NOTHING_TWICE,
@@ -179,6 +189,72 @@ IN_SINKS = (
                 PUMP, "        has_let_go = self._ask_back(epochs)\n        if", "        has_let_go = True\n        if"
             ),
         ),
+    ),
+    Mistake(
+        "no-flush-at-a-revoke",
+        "the task lets go of partitions without flushing them",
+        NOTHING_TWICE,
+        (Change(TASK, "            if not message.is_lost:\n                self._flush()\n", ""),),
+    ),
+    Mistake(
+        "no-commit-at-a-revoke",
+        "what the task has flushed when partitions go is not committed",
+        NOTHING_TWICE,
+        (
+            Change(
+                PUMP,
+                "        if has_let_go:\n            self._commits.commit_now()\n",
+                "        if has_let_go:\n            pass\n",
+            ),
+        ),
+    ),
+    Mistake(
+        "back-ring-not-drained",
+        "while a revocation waits, what the task says is not heard",
+        NOTHING_TWICE,
+        (
+            Change(
+                PUMP,
+                "            self._wait(BELL_SECONDS)\n            self._hear()\n",
+                "            self._wait(BELL_SECONDS)\n",
+            ),
+        ),
+    ),
+    Mistake(
+        "revocation-deadline-never-reached",
+        "a revocation waits for a task that does not answer, without end",
+        f"{LINE}::test_a_revocation_ends_at_its_deadline_whatever_the_task_does",
+        (
+            Change(
+                PUMP,
+                "if now_ns >= deadline_ns or not self._row.get(Word.TASK_PID):",
+                "if not self._row.get(Word.TASK_PID):",
+            ),
+        ),
+    ),
+    Mistake(
+        "revoked-before-it-came-ignored",
+        "partitions that were revoked before the news of them came are taken all the same",
+        SINK_SEEDS,
+        (Change(TASK, "            if epoch > self._gone.get(place, -1):\n", "            if epoch > -1:\n"),),
+    ),
+    Mistake(
+        "opened-before-it-is-closed",
+        "partitions that come again are opened before the news is heard that they were taken",
+        SINK_SEEDS,
+        (
+            Change(
+                TASK,
+                "            self._hear()  # partitions that come again were",
+                "            # partitions that come again were",
+            ),
+        ),
+    ),
+    Mistake(
+        "retry-of-what-went",
+        "a batch that waits to be put again is put though its partitions went meanwhile",
+        SINK_SEEDS,
+        (Change(TASK, "                self._forget_retry()\n", "                pass\n"),),
     ),
     Mistake(
         "paused-not-sought-again",
@@ -197,6 +273,12 @@ IN_SINKS = (
         "records of a paused partition are put",
         SINK_SEEDS,
         (Change(TASK, "        return not part.is_paused\n", "        return True\n"),),
+    ),
+    Mistake(
+        "given-up-not-counted",
+        "what is given up without a commit is not counted as what may be repeated",
+        SINK_SEEDS,
+        (Change(COMMITS, "            self._given_up += lost\n", ""),),
     ),
     Mistake(
         "complete-before-commit",

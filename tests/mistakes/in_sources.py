@@ -70,6 +70,12 @@ IN_SOURCES = (
         (Change(DELIVERY, "if is_known or (sent is not None and sent not in self._in_flight):", "if is_known:"),),
     ),
     Mistake(
+        "believed-after-error",
+        "frames count as acknowledged after an error of their producer, before they are sent again",
+        "tests/simulation/test_delivery_ways.py::test_after_an_error_no_answer_is_believed",
+        (Change(DELIVERY, "if self.error is not None or not self._in_flight", "if not self._in_flight"),),
+    ),
+    Mistake(
         "not-sent-again",
         "after an error what is in flight is not sent again",
         SOURCE_SEEDS,
