@@ -54,8 +54,15 @@ logger = logging.getLogger("millrace.offsets")
 FORMAT = 1
 #: Says in the file's header whose it is.
 APPLICATION = int.from_bytes(b"Mill", "big")
-#: What SQLite says of a disk, and not of a file: it may have room, or be writable, again. By the low byte.
-_OF_THE_DISK = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+#: What SQLite says of a disk or of other writers, and not of a file: there may be room again, or a turn to write. By
+#: the low byte. Fifty sources on a slow disk have been seen to wait for longer than BUSY_SECONDS.
+_FOR_NOW = (
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_BUSY,
+)
 #: How long one process waits for another's write.
 BUSY_SECONDS = 30.0
 _SCHEMA = """
@@ -124,11 +131,11 @@ def lock(path: Path, wait_seconds: float) -> int:
 
 
 def store_error(error: sqlite3.Error, what: str) -> ConnectError:
-    """What SQLite says, as an error of ours: an OutsideError where that is the disk's fault and not the file's."""
+    """What SQLite says, as an error of ours: an OutsideError where that is not the file's fault."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     # SQLite does not say why a file cannot be opened.
     text = f"{what}: {error}{what_to_do() if code == sqlite3.SQLITE_CANTOPEN else ''}"
-    return OutsideError(text, Cause.STORE) if code in _OF_THE_DISK else ConnectError(text)
+    return OutsideError(text, Cause.STORE) if code in _FOR_NOW else ConnectError(text)
 
 
 class OffsetStore:
