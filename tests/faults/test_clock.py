@@ -27,7 +27,7 @@ HOUR_S = 3600
 #: What the clock is set by, one after the other, against what it was at first.
 SETTINGS_S = (5 * HOUR_S, -7 * HOUR_S, 26 * HOUR_S, -1 * HOUR_S)
 RATE = 2_000
-PAUSE_S = 2.0
+PAUSE_S = 1.0
 RECORDS = int(RATE * PAUSE_S * (len(SETTINGS_S) + 1))
 END_S = 90.0
 #: The time that a stop has by default, and the last two steps of the ladder.

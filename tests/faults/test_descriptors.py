@@ -32,7 +32,7 @@ def pipeline(bootstrap: str, topic: str, folder: Path, sink: str = "NullSink", t
         "offset.flush.interval.ms": 200,
         "ring.bytes": 65536 * 4,
     }
-    source = {"connector.class": "Generator", "topic": topic, "format": "sequence", "records": 5_000, "rate": 1_000}
+    source = {"connector.class": "Generator", "topic": topic, "format": "sequence", "records": 2_000, "rate": 1_000}
     takes = {"connector.class": sink, "topics": topic, "consumer.override.group.id": f"connect-{topic}"}
     connectors = {"numbers": {**source, "tasks.max": tasks}, "copy": {**takes, "tasks.max": tasks}}
     (folder / "pipeline.toml").write_text(pipeline_toml(worker, connectors))

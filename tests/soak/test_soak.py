@@ -14,7 +14,7 @@ from tests.soak.run import Settings, soak
 pytestmark = [pytest.mark.kafka, pytest.mark.faults, pytest.mark.slow]
 
 FORMS = [
-    pytest.param(Settings(0.5, strike_every_s=1.5, look_every_s=0.5, rate_max=5_000, measure_s=2), id="short"),
+    pytest.param(Settings(0.35, strike_every_s=1.5, look_every_s=0.5, rate_max=5_000, measure_s=2), id="short"),
     pytest.param(Settings(3, strike_every_s=5, look_every_s=1, rate_max=20_000), id="minutes", marks=pytest.mark.long),
 ]
 #: On however slow a machine: each process that is struck was struck once.
