@@ -85,7 +85,9 @@ def all_topics(bootstrap: str) -> set[str]:
 
 
 def test_brokers_that_answer_and_topics_that_exist_raise_no_complaint(guarded: Guarded) -> None:
-    assert check(line(guarded.bootstrap), line(guarded.bootstrap, "sink", "there")) == KafkaCheck()
+    found = check(line(guarded.bootstrap), line(guarded.bootstrap, "sink", "there"))
+    assert found.cluster_id
+    assert found == KafkaCheck(cluster_id=found.cluster_id)
 
 
 def test_a_missing_topic_of_a_sink_is_told_where_brokers_create_none(guarded: Guarded) -> None:
@@ -102,7 +104,8 @@ def test_a_missing_topic_is_only_mentioned_where_brokers_create_it(kafka: KafkaS
         pytest.skip("whether the user's brokers create topics is not known")
     before = all_topics(kafka.bootstrap)
     found = check(line(kafka.bootstrap, "sink", "not-made-yet"))
-    assert found == KafkaCheck(warnings=("connector archive: topic not-made-yet does not exist yet",))
+    warnings = ("connector archive: topic not-made-yet does not exist yet",)
+    assert found == KafkaCheck(warnings=warnings, cluster_id=found.cluster_id)
     assert check(line(kafka.bootstrap), line(kafka.bootstrap, "sink", "not-made-yet")) == KafkaCheck()
     assert all_topics(kafka.bootstrap) == before
 
@@ -118,7 +121,8 @@ def test_a_refused_login_is_told_as_such_and_at_once(guarded: Guarded, user: str
 
 def test_the_right_login_is_let_in(guarded: Guarded) -> None:
     login = {"security_protocol": "sasl_plaintext", "sasl_mechanism": "PLAIN", "sasl_username": "ann"}
-    assert check(line(guarded.door, sasl_password="right", **login)) == KafkaCheck()
+    found = check(line(guarded.door, sasl_password="right", **login))
+    assert found == KafkaCheck(cluster_id=found.cluster_id)
 
 
 def test_settings_that_librdkafka_does_not_take_are_told_without_asking_a_broker() -> None:
