@@ -18,7 +18,6 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from random import Random
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -32,7 +31,7 @@ from engine.config.worker import WorkerConfig
 from engine.control import main as control
 from engine.control.listen import open_listener
 from engine.exits import ExitCode
-from engine.herder.model import Kept, TargetState
+from engine.herder.model import INITIAL_STATES, Kept
 from engine.herder.model import Plan as PlanOrder
 from engine.ledger.entries import Ledger, ledger_bytes
 from engine.memory import line_bound, total_bytes
@@ -191,9 +190,8 @@ class _Forks:
         def fork_planner(order: PlanOrder, answer: int) -> Child:
             def body(_: object) -> ExitCode:
                 logs.set_up(self.settings, process="planner", connector=order.name)
-                planned = plan_one(rest.pipeline, rest.planning, order)
                 with os.fdopen(answer, "wb", closefd=False) as file:
-                    file.write(msgspec.msgpack.encode(planned))
+                    file.write(plan_one(rest.pipeline, rest.planning, order))
                 return ExitCode.OK
 
             return fork("planner", body, [answer])
@@ -261,9 +259,8 @@ def _rest(
     """What a control process that is about to be forked needs for REST, with a link of its own."""
     if options is None or orders is None:
         return None
-    targets = {"RUNNING": TargetState.STARTED, "PAUSED": TargetState.PAUSED, "STOPPED": TargetState.STOPPED}
     files = tuple(
-        Kept(one.name, {**one.properties, "name": one.name}, targets[one.initial_state])
+        Kept(one.name, {**one.properties, "name": one.name}, INITIAL_STATES[one.initial_state])
         for one in options.pipeline.connectors
     )
     return control.Rest(

@@ -104,10 +104,10 @@ def make_plan(pipeline: Pipeline, options: PlanOptions, tell: Tell = lambda *_: 
     return _Planner(pipeline, options, discover(), tell).plan()
 
 
-def plan_one(worker: Pipeline, options: PlanOptions, order: PlanOrder) -> Planned:
-    """What is to be known of one connector, in a probe child as `prepare`; its Kafka is not asked.
+def plan_one(worker: Pipeline, options: PlanOptions, order: PlanOrder) -> bytes:
+    """What is to be known of one connector, as a Planned in msgpack, in a probe child as `prepare`.
 
-    worker: a pipeline whose connectors do not matter here.
+    worker: a pipeline whose connectors do not matter here. Kafka is not asked.
     """
     state = "RUNNING" if order.wants_tasks else "STOPPED"
     connector = ConnectorFile(order.name, {**order.config, "name": order.name}, "", state)
@@ -117,10 +117,9 @@ def plan_one(worker: Pipeline, options: PlanOptions, order: PlanOrder) -> Planne
         return _encode(_Planner(pipeline, options, discover(), tell).planned(order.attempt))
 
     try:
-        answer = in_probe(question, timeout_seconds=_probe_seconds(pipeline, options))
+        return in_probe(question, timeout_seconds=_probe_seconds(pipeline, options))
     except ConfigError as error:
-        return Planned(order.attempt, problems=tuple(problem.message for problem in error.problems))
-    return msgspec.msgpack.decode(answer, type=Planned)
+        return _encode(Planned(order.attempt, problems=tuple(problem.message for problem in error.problems)))
 
 
 class _Planner:

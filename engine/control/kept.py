@@ -9,7 +9,6 @@ Not here: source offsets (engine.offsets.store).
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
 
 import msgspec
 
@@ -53,11 +52,9 @@ class KeptConnectors:
         """Forget one. Raises ConnectError."""
         self._write("DELETE FROM connectors WHERE name = ?", (name,))
 
-    def only(self, names: Iterable[str]) -> None:
-        """Forget all others. Raises ConnectError."""
-        for kept in self.all():
-            if kept.name not in set(names):
-                self.drop(kept.name)
+    def clear(self) -> None:
+        """Forget all. Raises ConnectError."""
+        self._write("DELETE FROM connectors", ())
 
     def _write(self, statement: str, values: tuple[object, ...]) -> None:
         try:

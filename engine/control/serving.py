@@ -154,7 +154,7 @@ def _worker(board: Board, rest: Rest) -> Worker:
     """The worker that REST speaks for, its herder at work."""
     kept = KeptConnectors(rest.store)
     if rest.is_first and not rest.keeps:
-        kept.only(())
+        kept.clear()
     begin_with = merged(kept.all(), rest.files) if rest.is_first else kept.all()
     for one in begin_with if rest.is_first else ():
         kept.keep(one)

@@ -314,7 +314,7 @@ class Herder:
             there = frozenset(range(len(connector.planned.task_configs)))
             tasks = command.failed_tasks & there if command.only_failed else there
         if not command.is_plain:
-            self._reply_with(work, Restarting(connector.name, has_connector, tasks))
+            self._reply(work, Restarting(connector.name, has_connector, tasks))
             work.ticket = NO_TICKET
         if tasks:
             self._intended.append(Again(connector.name, tasks))
@@ -338,12 +338,9 @@ class Herder:
         self._intended.append(Keep(kept))
 
     def _refuse(self, work: _Work, status: int, message: str) -> None:
-        self._reply_with(work, Refusal(status, message))
+        self._reply(work, Refusal(status, message))
 
-    def _reply(self, work: _Work, answer: Info | None) -> None:
-        self._reply_with(work, answer)
-
-    def _reply_with(self, work: _Work, answer: Info | Restarting | Refusal | None) -> None:
+    def _reply(self, work: _Work, answer: Info | Restarting | Refusal | None) -> None:
         if work.ticket != NO_TICKET:
             self._intended.append(Reply(work.ticket, answer))
 

@@ -20,6 +20,7 @@ from msgspec import Struct
 from engine.config.line import LineSpec
 
 __all__ = [
+    "INITIAL_STATES",
     "Again",
     "Command",
     "Configure",
@@ -59,6 +60,14 @@ class TargetState(StrEnum):
     STARTED = "STARTED"
     PAUSED = "PAUSED"
     STOPPED = "STOPPED"
+
+
+#: What a file or a request names as `initial_state`.
+INITIAL_STATES = {
+    "RUNNING": TargetState.STARTED,
+    "PAUSED": TargetState.PAUSED,
+    "STOPPED": TargetState.STOPPED,
+}
 
 
 class State(StrEnum):

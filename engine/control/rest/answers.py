@@ -6,7 +6,7 @@ Used by: engine.control.rest.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -31,9 +31,6 @@ logger = logging.getLogger("millrace.control.rest")
 JSON = "application/json"
 #: A body beyond this is refused unread; configurations of hundreds of keys are far smaller.
 BODY_BYTES_MAX = 1024 * 1024
-UNPROCESSABLE = 413
-
-Handler = Callable[[Request], Awaitable[Response]]
 
 
 class RestError(Exception):
@@ -89,7 +86,7 @@ async def body_of(request: Request) -> Any:
     async for chunk in request.stream():
         size += len(chunk)
         if size > BODY_BYTES_MAX:
-            raise RestError(UNPROCESSABLE, f"a body of more than {BODY_BYTES_MAX} bytes is not taken")
+            raise RestError(413, f"a body of more than {BODY_BYTES_MAX} bytes is not taken")
         chunks.append(chunk)
     body = b"".join(chunks)
     if not body.strip():

@@ -19,6 +19,7 @@ from engine.control.rest import entities
 from engine.control.rest.answers import RestError, answer, body_of, nothing
 from engine.control.rest.worker import worker_of
 from engine.herder.model import (
+    INITIAL_STATES,
     Command,
     Configure,
     Create,
@@ -34,7 +35,6 @@ from engine.herder.model import (
 
 __all__ = ["ROUTES"]
 
-_INITIAL = {"RUNNING": TargetState.STARTED, "PAUSED": TargetState.PAUSED, "STOPPED": TargetState.STOPPED}
 _CREATE_FIELDS = {"name", "config", "initial_state"}
 
 
@@ -72,10 +72,10 @@ async def create(request: Request) -> Response:
     name = (name or "").strip()
     config = _config_of(body.get("config") if body.get("config") is not None else {})
     initial = body.get("initial_state")
-    if initial is not None and (not isinstance(initial, str) or initial.upper() not in _INITIAL):
+    if initial is not None and (not isinstance(initial, str) or initial.upper() not in INITIAL_STATES):
         raise RestError(500, f"Cannot deserialize initial_state {initial!r}: expected RUNNING, PAUSED or STOPPED")
     config = _named(config, name)
-    target = TargetState.STARTED if initial is None else _INITIAL[initial.upper()]
+    target = TargetState.STARTED if initial is None else INITIAL_STATES[initial.upper()]
     return _made(await worker_of(request).do(Create(name, config, target)))
 
 
