@@ -27,13 +27,25 @@ DENIED = {
 _TOO_LARGE = {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE, KafkaError.INVALID_MSG_SIZE}
 _TIMED_OUT = {KafkaError._MSG_TIMED_OUT}
 _UNREACHABLE = {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT, KafkaError._RESOLVE}
-# librdkafka looks for the new coordinator or leader by itself, and does not call these retriable.
+# Java's client retries each of these; librdkafka calls few of them retriable, and finds the new place by itself.
 _MOVED = {
     KafkaError.NOT_COORDINATOR,
     KafkaError.COORDINATOR_NOT_AVAILABLE,
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.REPLICA_NOT_AVAILABLE,
+    KafkaError.LISTENER_NOT_FOUND,
+    KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+    KafkaError.OFFSET_NOT_AVAILABLE,
+    KafkaError.PREFERRED_LEADER_NOT_AVAILABLE,
+    KafkaError.UNSTABLE_OFFSET_COMMIT,
+    KafkaError.REQUEST_TIMED_OUT,
+    KafkaError.NETWORK_EXCEPTION,
+    KafkaError.KAFKA_STORAGE_ERROR,
+    KafkaError._DESTROY_BROKER,  # the metadata names it no longer; what was asked of it is lost
+    KafkaError._WAIT_COORD,
 }
 # A former life of this member may be who fenced it: what that had on its way can come after the new life has joined.
 _FENCED = KafkaError(KafkaError.FENCED_INSTANCE_ID)

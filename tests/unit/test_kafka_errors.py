@@ -8,6 +8,7 @@ from confluent_kafka import KafkaError
 from engine.api.errors import ConnectError
 from engine.kafka.errors import as_ours
 from engine.shm.lease import RivalError
+from engine.shm.waits import Cause, OutsideError
 
 FENCED = KafkaError(KafkaError.FENCED_INSTANCE_ID)
 # As the consumer says it: a fatal error, and the broker's own in words.
@@ -24,3 +25,10 @@ def test_a_member_that_was_fenced_comes_back_and_says_what_may_be_wrong(error: K
 def test_any_other_fatal_error_ends_the_task() -> None:
     ours = as_ours(KafkaError(KafkaError._FATAL, "Fatal error: Broker: Unsupported version"), "read topic orders")
     assert type(ours) is ConnectError
+
+
+@pytest.mark.parametrize("name", ["FENCED_LEADER_EPOCH", "_DESTROY_BROKER", "NOT_COORDINATOR", "REQUEST_TIMED_OUT"])
+def test_what_a_cluster_answers_while_it_moves_is_waited_for(name: str) -> None:
+    ours = as_ours(KafkaError(getattr(KafkaError, name)), "read first or end offsets")
+    assert isinstance(ours, OutsideError)
+    assert ours.cause == Cause.LEADER
