@@ -44,8 +44,9 @@ _MOVED = {
     KafkaError.REQUEST_TIMED_OUT,
     KafkaError.NETWORK_EXCEPTION,
     KafkaError.KAFKA_STORAGE_ERROR,
-    KafkaError._DESTROY_BROKER,  # the metadata names it no longer; what was asked of it is lost
-    KafkaError._WAIT_COORD,
+    # The metadata names that broker no longer: what was asked of it is lost.
+    KafkaError._DESTROY_BROKER,  # noqa: SLF001  its public name
+    KafkaError._WAIT_COORD,  # noqa: SLF001  its public name
 }
 # A former life of this member may be who fenced it: what that had on its way can come after the new life has joined.
 _FENCED = KafkaError(KafkaError.FENCED_INSTANCE_ID)
