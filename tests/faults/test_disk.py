@@ -1,6 +1,7 @@
 """A disk that is full or may not be written is named and loses nothing: a sink fails by it, a store is waited for.
 
-The small filesystem is a tmpfs that is mounted for a test, which takes root; without it the tests are skipped.
+The small filesystem is a tmpfs that is mounted for a test, which takes root; without it the tests are skipped. The one
+that turns read-only is an ext4 in a file, which Linux lets fail on request.
 """
 
 from __future__ import annotations
@@ -40,6 +41,54 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     if done.returncode != 0:
         pytest.skip(f"mounts a small tmpfs, which this machine refuses: {done.stderr.strip()}")
     yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+class Ext4:
+    """A filesystem in a file; from `fail` on it is read-only, until it is repaired."""
+
+    def __init__(self, image: Path, folder: Path) -> None:
+        self.folder = folder
+        self._image = image
+
+    def make(self) -> None:
+        with self._image.open("wb") as file:
+            file.truncate(4 * DISK_BYTES)
+        subprocess.run(["mkfs.ext4", "-q", str(self._image)], check=True)
+        self._mount()
+
+    def fail(self) -> None:
+        """As after a bad block of its device."""
+        device = Path(f"/sys/dev/block/{os.major(self._device())}:{os.minor(self._device())}").resolve().name
+        Path(f"/sys/fs/ext4/{device}/trigger_fs_error").write_text("1")
+
+    def repair(self) -> None:
+        """No process may have a file open there."""
+        subprocess.run(["umount", str(self.folder)], check=True)
+        subprocess.run(["e2fsck", "-fy", str(self._image)], check=False, capture_output=True)
+        self._mount()
+
+    def _device(self) -> int:
+        return self.folder.stat().st_dev
+
+    def _mount(self) -> None:
+        options = "loop,errors=remount-ro"
+        subprocess.run(["mount", "-o", options, str(self._image), str(self.folder)], check=True)
+
+
+@pytest.fixture
+def failing_disk(tmp_path: Path) -> Iterator[Ext4]:
+    """A filesystem that can turn read-only while files are open there."""
+    folder = tmp_path / "failing"
+    folder.mkdir()
+    disk = Ext4(tmp_path / "failing.ext4", folder)
+    if os.geteuid() != 0:
+        pytest.skip("mounts a filesystem, which takes root")
+    try:
+        disk.make()
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"mounts an ext4 in a file, which this machine refuses: {error}")
+    yield disk
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
@@ -148,6 +197,29 @@ def test_a_run_that_is_stopped_while_its_store_is_full_says_so_and_the_next_does
     hog.unlink()
     second = run(tmp_path, code=0)
     check_lines(lines(out), second.report()["totals"]["repeated_at_most"])
+
+
+@pytest.mark.long
+def test_a_store_whose_disk_turns_read_only_is_waited_for_by_name_and_the_next_run_does_the_rest(
+    kafka: Kafka, topic: str, tmp_path: Path, failing_disk: Ext4
+) -> None:
+    out = tmp_path / "out.txt"
+    pipeline(kafka, topic, tmp_path, out, rate=RECORDS / 4, store=failing_disk.folder / "offsets")
+    with Millrace("run", "pipeline.toml", "--json", folder=tmp_path) as millrace:
+        wait.until(lambda: len(lines(out)) > 100, "lines")
+        failing_disk.fail()
+        wait.until(lambda: WAITS in millrace.stderr, "a word on what is waited for")
+        millrace.signal(signal.SIGTERM)
+        assert millrace.wait() == 143, millrace.stderr
+    first = millrace.report()
+    source, sink = (connector["tasks"][0] for connector in first["connectors"])
+    assert (source["state"], source["waits_for"]) == ("STOPPED", "store")
+    assert source["restarts"] == sink["restarts"] == 0
+    assert "Traceback" not in millrace.stderr
+    failing_disk.repair()
+    second = run(tmp_path, code=0)
+    # What Kafka has and the store has not is sent again, which the first run could say of itself.
+    check_lines(lines(out), sum(one["totals"]["repeated_at_most"] for one in (first, second.report())))
 
 
 def test_a_run_on_a_full_disk_says_so_before_anything_starts(
