@@ -22,6 +22,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from engine import both, descriptors, display, logs
+from engine.answering import answer
 from engine.api.errors import ConnectError
 from engine.clock import SystemClock
 from engine.config.files import Pipeline
@@ -32,14 +33,14 @@ from engine.control import main as control
 from engine.control.listen import open_listener
 from engine.exits import ExitCode
 from engine.herder.model import INITIAL_STATES, Kept
-from engine.herder.model import Plan as PlanOrder
+from engine.herder.questions import Ask
 from engine.ledger.entries import Ledger, ledger_bytes
 from engine.memory import line_bound, total_bytes
 from engine.metrics.place import check_snapshot_path
 from engine.offsets import left_over
 from engine.offsets.left_over import TaskName
 from engine.offsets.store import lock
-from engine.plan import Plan, PlanOptions, plan_one
+from engine.plan import Plan, PlanOptions
 from engine.pump import main as pump
 from engine.report import Report, make_report
 from engine.shm import segment
@@ -110,7 +111,7 @@ def run(plan: Plan, options: RunOptions) -> tuple[ExitCode, Report]:
 
         fleet = Fleet(board, make_line, lambda index: _forget(ledger, board, index))
         fleet.add(plan.lines)
-        orders = None if options.rest is None else Orders(fleet, forks.planner(options.rest), clock)
+        orders = None if options.rest is None else Orders(fleet, forks.asked(options.rest), clock)
         services = _services(forks, listener, plan, options, clock, orders)
         code = Supervisor(board, fleet, services, clock, is_bulk=options.is_bulk, orders=orders).run()
         report = make_report(board, code, ledger=None if ledger < 0 else Ledger(ledger, board))
@@ -184,19 +185,19 @@ class _Forks:
             death_signal,
         )
 
-    def planner(self, rest: RestOptions) -> Callable[[PlanOrder, int], Child]:
-        """Forks children that look at configurations."""
+    def asked(self, rest: RestOptions) -> Callable[[Ask, int], Child]:
+        """Forks children that answer control's questions."""
 
-        def fork_planner(order: PlanOrder, answer: int) -> Child:
+        def fork_asked(ask: Ask, descriptor: int) -> Child:
             def body(_: object) -> ExitCode:
-                logs.set_up(self.settings, process="planner", connector=order.name)
-                with os.fdopen(answer, "wb", closefd=False) as file:
-                    file.write(plan_one(rest.pipeline, rest.planning, order))
+                logs.set_up(self.settings, process="answer", connector=ask.question.name)
+                with os.fdopen(descriptor, "wb", closefd=False) as file:
+                    file.write(answer(rest.pipeline, rest.planning, ask))
                 return ExitCode.OK
 
-            return fork("planner", body, [answer])
+            return fork("answer", body, [descriptor])
 
-        return fork_planner
+        return fork_asked
 
     def service(self, title: str, keep: Collection[int], main: Callable[[], ExitCode]) -> Child:
         """A child beside the lines."""

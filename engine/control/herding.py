@@ -1,9 +1,11 @@
 """The herder, driven: commands from REST, orders to the supervisor, what comes of them, and what is kept.
 
-    REST ──► do(command) ──► Herder ──► Plan, Run, Hold, Again ──► link ──► supervisor
-                               ▲  │ ──► Keep, Drop ──────────────► store
+    REST ──► do(command) ──► Herder ──► Run, Hold, Again, Ask(Plan) ──► link ──► supervisor
+                               ▲  │ ──► Keep, Drop ───────────────────► store
                                │  └───► Reply ──► do's answer
-                               └─ Planned, Settled ◄────────────── link
+                               └─ Settled, Answered as a Planned ◄───── link
+
+    REST ──► ask(question) ──► Ask ──► link ... Answered ──► ask's answer
 
 Used by: engine.control.serving, engine.control.rest.
 Not here: what is intended when (engine.herder), paths and bodies (engine.control.rest).
@@ -14,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -40,6 +42,7 @@ from engine.herder.model import (
     Run,
     Settled,
 )
+from engine.herder.questions import Answered, Ask, Question
 from engine.shm.link import Link, LinkClosedError
 
 __all__ = ["Answer", "Herding", "merged"]
@@ -54,7 +57,8 @@ RETRY_SECONDS = 0.01
 Answer = Info | Restarting | Refusal | None
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Planned | Settled).decode
+_decode = msgspec.msgpack.Decoder(Answered | Settled).decode
+_decode_planned = msgspec.msgpack.Decoder(Planned).decode
 
 
 class Herding:
@@ -66,6 +70,7 @@ class Herding:
         self._kept = kept
         self._tickets = 0
         self._answers: dict[int, asyncio.Future[Answer]] = {}
+        self._asked: dict[int, Callable[[Answered], None]] = {}  # who takes the answer, by ticket
         self._outbox: deque[bytes] = deque()
         self._closed = asyncio.Event()
 
@@ -95,6 +100,18 @@ class Herding:
         finally:
             del self._answers[ticket]
 
+    async def ask(self, question: Question) -> bytes | Refusal:
+        """What a child of the supervisor's answers."""
+        answered: asyncio.Future[Answered] = asyncio.get_running_loop().create_future()
+        ticket = self._put(question, answered.set_result)
+        try:
+            found = await asyncio.wait_for(answered, ANSWER_SECONDS)
+        except TimeoutError:
+            return Refusal(500, "Request timed out.")
+        finally:
+            self._asked.pop(ticket, None)
+        return found.refusal or found.answer
+
     async def until_closed(self) -> None:
         """Until the supervisor is gone."""
         await self._closed.wait()
@@ -102,7 +119,11 @@ class Herding:
     def _hear(self) -> None:
         try:
             while (message := self._link.receive()) is not None:
-                self._carry_out(self._herder.hear(_decode(message)))
+                event = _decode(message)
+                if isinstance(event, Settled):
+                    self._carry_out(self._herder.hear(event))
+                elif (take := self._asked.pop(event.ticket, None)) is not None:
+                    take(event)
         except LinkClosedError:
             asyncio.get_running_loop().remove_reader(self._link.fileno())
             self._closed.set()
@@ -117,6 +138,8 @@ class Herding:
             elif isinstance(intention, Remind):
                 loop = asyncio.get_running_loop()
                 loop.call_later(intention.after_ms / 1000, self._remind, intention)
+            elif isinstance(intention, Plan):
+                self._plan(intention)
             else:
                 self._send(intention)
 
@@ -140,7 +163,24 @@ class Herding:
     def _remind(self, remind: Remind) -> None:
         self._carry_out(self._herder.hear(remind.due))
 
-    def _send(self, order: Plan | Run | Hold | Again) -> None:
+    def _plan(self, plan: Plan) -> None:
+        def take(answered: Answered) -> None:
+            refusal = answered.refusal
+            if refusal is None:
+                planned = _decode_planned(answered.answer)
+            else:
+                planned = Planned(plan.attempt, problems=(refusal.message,))
+            self._carry_out(self._herder.hear(planned))
+
+        self._put(plan, take)
+
+    def _put(self, question: Question, take: Callable[[Answered], None]) -> int:
+        self._tickets += 1
+        self._asked[self._tickets] = take
+        self._send(Ask(self._tickets, question))
+        return self._tickets
+
+    def _send(self, order: Run | Hold | Again | Ask) -> None:
         self._outbox.append(_encode(order))
         self._flush()
 

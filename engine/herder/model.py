@@ -23,6 +23,7 @@ __all__ = [
     "INITIAL_STATES",
     "Again",
     "Command",
+    "Config",
     "Configure",
     "ConnectorView",
     "Create",
@@ -148,7 +149,7 @@ Command = Create | Configure | Patch | Delete | SetTarget | Restart | RestartTas
 # Events.
 
 
-class Planned(Struct, frozen=True, tag=True, tag_field="kind"):
+class Planned(Struct, frozen=True):
     """What a probe has found for a configuration."""
 
     attempt: int

@@ -1,13 +1,15 @@
-"""What control orders, carried out; and children that look at configurations for it.
+"""What control orders, carried out; and children that answer its questions.
 
     control ── Run, Hold, Again ──► fleet ──► Settled ──► control
-            ── Plan ──► a child with a deadline ──► Planned, as bytes in its memfd ──► control
+            ── Ask ──► a child with a deadline ──► Answered, as bytes in its memfd ──► control
+
+Plans have children of their own, so that no number of other questions, however slow, holds a connector up.
 
 Control may die at any time: what it has ordered stays so, and what it has asked is asked again by its successor, on a
 link of its own. The supervisor waits for neither: what cannot be sent now is kept, in its order.
 
 Used by: engine.supervisor.loop, engine.boot.
-Not here: what is ordered and why (engine.herder), what such a child does (engine.planning).
+Not here: what is ordered and why (engine.herder), what such a child does (engine.answering).
 """
 
 from __future__ import annotations
@@ -23,49 +25,69 @@ import msgspec
 from msgspec import Struct
 
 from engine.clock import Clock
-from engine.herder.model import Again, Hold, Plan, Planned, Run
+from engine.herder.model import Again, Hold, Plan, Refusal, Run
+from engine.herder.questions import Answered, Ask
 from engine.shm.link import MESSAGE_BYTES_MAX, Link, LinkClosedError
 from engine.supervisor.fleet import Fleet
 from engine.supervisor.fork import Child
 
-__all__ = ["ForkPlan", "Orders"]
+__all__ = ["ForkAsked", "Orders"]
 
 logger = logging.getLogger("millrace.supervisor")
 
 #: Taken in one turn of the loop.
 MESSAGES_PER_TICK = 64
-#: Children that look at configurations at the same time; the others wait their turn.
-PLANS_MAX = 4
-#: Beyond the deadlines of its own steps such a child is ended at last.
-PLAN_NS_MAX = 85 * 1_000_000_000
+#: Children that plan, and those for other questions, at the same time; what is asked beyond waits its turn.
+CHILDREN_MAX = 4
+#: Other questions that wait; control asks one for a client's request, and a plan for each connector.
+WAITING_MAX = 64
+#: For a plan from when its child began, for another question from when it was asked: then nobody waits any more.
+#: Steps of a child have deadlines of their own, which are nearer.
+ANSWER_NS_MAX = 85 * 1_000_000_000
 
-#: Forks a child that leaves the answer to a plan, as bytes of a Planned, in the memory behind a descriptor.
-ForkPlan = Callable[[Plan, int], Child]
+#: Forks a child that leaves bytes of an Answered in the memory behind a descriptor.
+ForkAsked = Callable[[Ask, int], Child]
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Run | Hold | Again | Plan).decode
+_decode = msgspec.msgpack.Decoder(Run | Hold | Again | Ask).decode
 
 
-class _Looking(Struct):
-    """A child that looks at a configuration."""
+class _Waiting(Struct):
+    """A question whose turn has not come."""
 
-    attempt: int
+    ask: Ask
+    deadline_ns: int
+
+
+class _Asked(Struct):
+    """A child that answers a question."""
+
+    ticket: int
     child: Child
     answer: int  # descriptor
     deadline_ns: int
+    is_awaited: bool = True  # whoever asked is there
+
+
+class _Lane:
+    """Questions that wait in one line, and the children that answer them."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[_Waiting] = deque()
+        self.asked: dict[int, _Asked] = {}  # by pid
 
 
 class Orders:
     """The supervisor's end of the link to control."""
 
-    def __init__(self, fleet: Fleet, fork_plan: ForkPlan, clock: Clock) -> None:
+    def __init__(self, fleet: Fleet, fork_asked: ForkAsked, clock: Clock) -> None:
         self._fleet = fleet
-        self._fork_plan = fork_plan
+        self._fork_asked = fork_asked
         self._clock = clock
         self._link: Link | None = None
         self._outbox: deque[bytes] = deque()
-        self._plans: deque[Plan] = deque()
-        self._looking: dict[int, _Looking] = {}  # by pid
+        self._plans = _Lane()
+        self._others = _Lane()
 
     def connect(self) -> socket.socket:
         """A fresh link, in place of the last one; returns control's end, to be closed here after its fork."""
@@ -74,49 +96,53 @@ class Orders:
         return theirs
 
     def pids(self) -> list[int]:
-        """Of children that look at configurations."""
-        return list(self._looking)
+        """Of children that answer questions."""
+        return [*self._plans.asked, *self._others.asked]
 
     def tick(self) -> None:
         """Take orders, go on with them, and tell of what is done."""
         self._receive()
         now_ns = self._clock.monotonic_ns()
-        for looking in self._looking.values():
-            if now_ns >= looking.deadline_ns:
-                os.kill(looking.child.pid, signal.SIGKILL)
-        while self._plans and len(self._looking) < PLANS_MAX:
-            self._look(self._plans.popleft(), now_ns)
+        for lane in (self._plans, self._others):
+            self._go_on(lane, now_ns)
         for settled in self._fleet.tick():
             self._tell(_encode(settled))
         self._send()
 
     def reaped(self, pid: int, status: int) -> None:
-        """A child that looked at a configuration has ended."""
-        looking = self._looking.pop(pid)
-        words = looking.child.last_words()
+        """A child that answered a question has ended."""
+        asked = self._plans.asked.pop(pid, None) or self._others.asked.pop(pid)
+        words = asked.child.last_words()
         try:
-            size = min(os.fstat(looking.answer).st_size, MESSAGE_BYTES_MAX)
-            answer = os.pread(looking.answer, size, 0)
+            size = os.fstat(asked.answer).st_size
+            answer = os.pread(asked.answer, min(size, MESSAGE_BYTES_MAX), 0)
         finally:
-            os.close(looking.answer)
+            os.close(asked.answer)
+        if not asked.is_awaited:
+            return
         code = os.waitstatus_to_exitcode(status)
-        if code != 0 or not answer:
-            why = words or f"the process that looked at the configuration ended with {code}"
-            answer = _encode(Planned(looking.attempt, problems=(why,)))
-        self._tell(answer)
+        if size > MESSAGE_BYTES_MAX:
+            self._refuse(asked.ticket, f"an answer of {size} bytes; at most {MESSAGE_BYTES_MAX} are taken")
+        elif code != 0 or not answer:
+            self._refuse(asked.ticket, words or f"the process that was asked ended with {code}")
+        else:
+            self._tell(answer)
 
     def close(self) -> None:
         """The run is over: nobody is asked any more."""
         self._disconnect()
-        for looking in self._looking.values():
-            os.kill(looking.child.pid, signal.SIGKILL)
 
     def _disconnect(self) -> None:
         if self._link is not None:
             self._link.close()
             self._link = None
         self._outbox.clear()
-        self._plans.clear()
+        for lane in (self._plans, self._others):
+            lane.waiting.clear()
+            for asked in lane.asked.values():
+                # Its ticket may soon be another question's: tickets are counted anew on each link.
+                asked.is_awaited = False
+                os.kill(asked.child.pid, signal.SIGKILL)
 
     def _receive(self) -> None:
         if self._link is None:
@@ -130,7 +156,7 @@ class Orders:
         except LinkClosedError:
             self._disconnect()
 
-    def _obey(self, order: Run | Hold | Again | Plan) -> None:
+    def _obey(self, order: Run | Hold | Again | Ask) -> None:
         if isinstance(order, Run):
             self._fleet.run(order)
         elif isinstance(order, Hold):
@@ -138,17 +164,42 @@ class Orders:
         elif isinstance(order, Again):
             self._fleet.again(order)
         else:
-            self._plans.append(order)
+            self._take(order)
 
-    def _look(self, plan: Plan, now_ns: int) -> None:
-        answer = os.memfd_create("millrace-plan", os.MFD_CLOEXEC)
+    def _take(self, ask: Ask) -> None:
+        deadline_ns = self._clock.monotonic_ns() + ANSWER_NS_MAX
+        if isinstance(ask.question, Plan):
+            self._plans.waiting.append(_Waiting(ask, deadline_ns))
+        elif len(self._others.waiting) < WAITING_MAX:  # type: ignore[unreachable]  # plans are all that is asked so far
+            self._others.waiting.append(_Waiting(ask, deadline_ns))
+        else:
+            self._refuse(ask.ticket, f"{WAITING_MAX} requests that need a process wait already; try again later", 503)
+
+    def _go_on(self, lane: _Lane, now_ns: int) -> None:
+        for asked in lane.asked.values():
+            if now_ns >= asked.deadline_ns:
+                os.kill(asked.child.pid, signal.SIGKILL)
+        while lane.waiting and len(lane.asked) < CHILDREN_MAX:
+            waiting = lane.waiting.popleft()
+            if lane is self._plans:
+                waiting.deadline_ns = now_ns + ANSWER_NS_MAX
+            if now_ns < waiting.deadline_ns:
+                self._begin(lane, waiting)
+
+    def _begin(self, lane: _Lane, waiting: _Waiting) -> None:
+        answer = -1
         try:
-            child = self._fork_plan(plan, answer)
+            answer = os.memfd_create("millrace-answer", os.MFD_CLOEXEC)
+            child = self._fork_asked(waiting.ask, answer)
         except OSError as error:
-            os.close(answer)
-            self._tell(_encode(Planned(plan.attempt, problems=(f"cannot fork: {error.strerror}",))))
+            if answer >= 0:
+                os.close(answer)
+            self._refuse(waiting.ask.ticket, f"cannot fork: {error.strerror}")
             return
-        self._looking[child.pid] = _Looking(plan.attempt, child, answer, now_ns + PLAN_NS_MAX)
+        lane.asked[child.pid] = _Asked(waiting.ask.ticket, child, answer, waiting.deadline_ns)
+
+    def _refuse(self, ticket: int, why: str, status: int = 500) -> None:
+        self._tell(_encode(Answered(ticket, refusal=Refusal(status, why))))
 
     def _tell(self, message: bytes) -> None:
         if self._link is not None:

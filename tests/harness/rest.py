@@ -26,6 +26,7 @@ from engine.control.herding import Herding
 from engine.control.kept import KeptConnectors
 from engine.control.rest.worker import Worker
 from engine.herder.model import Again, Hold, Kept, Plan, Planned, Run, Settled
+from engine.herder.questions import Answered, Ask, Question
 from engine.shm import segment
 from engine.shm.board import Board, Identity, Row, State, Word, board_bytes
 from engine.shm.link import Link, LinkClosedError
@@ -38,7 +39,7 @@ NOTHING = PluginSpec("none:None")
 WORKER_ID = "worker.example:8083"
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Plan | Run | Hold | Again).decode
+_decode = msgspec.msgpack.Decoder(Ask | Run | Hold | Again).decode
 
 
 class ScriptedSupervisor:
@@ -76,10 +77,10 @@ class ScriptedSupervisor:
         try:
             while (message := self._link.receive()) is not None:
                 order = _decode(message)
-                if isinstance(order, Plan):
-                    planned = _planned(order)
-                    if planned is not None:
-                        self._link.send(_encode(planned))
+                if isinstance(order, Ask):
+                    answer = _answer(order.question)
+                    if answer is not None:
+                        self._link.send(_encode(Answered(order.ticket, answer)))
                 elif isinstance(order, Run):
                     self._run(order)
                     self._link.send(_encode(Settled(order.name, order.generation)))
@@ -102,6 +103,11 @@ class ScriptedSupervisor:
         for line in order.lines:
             index = self.board.add(Identity(line.connector, line.task, line.type, line.plugin))
             self.board.row(index).set(Word.STATE, State.PAUSED if order.is_held else State.RUNNING)
+
+
+def _answer(question: Question) -> bytes | None:
+    planned = _planned(question)
+    return None if planned is None else _encode(planned)
 
 
 def _planned(order: Plan) -> Planned | None:

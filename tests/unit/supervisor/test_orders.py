@@ -1,0 +1,152 @@
+"""What control asks is answered by children, a few at a time; no answer is an error."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+
+from engine.herder.model import Plan, Settled
+from engine.herder.questions import Answered, Ask, Question
+from engine.shm import segment
+from engine.shm.board import Board, board_bytes
+from engine.shm.link import Link
+from engine.supervisor.fleet import Fleet
+from engine.supervisor.fork import Child
+from engine.supervisor.orders import ANSWER_NS_MAX, CHILDREN_MAX, Orders
+from tests.harness.banks import VirtualClock
+
+
+class Port:
+    """Orders, control's end of its link, and children, idle processes, that answer when the test says so."""
+
+    def __init__(self) -> None:
+        self.clock = VirtualClock()
+        board = Board(segment.create("board", board_bytes(1)))
+        board.begin(1)
+        fleet = Fleet(board, lambda *_: pytest.fail("no line is asked for"), lambda _: None)
+        self.orders = Orders(fleet, self.fork, self.clock)
+        self.link = Link(self.orders.connect())
+        self.children: dict[int, tuple[Child, int]] = {}  # by ticket: and where it leaves its answer
+        self.cannot_fork = False
+        self.begun: list[int] = []
+
+    def fork(self, ask: Ask, answer: int) -> Child:
+        if self.cannot_fork:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        reading, writing = os.pipe2(os.O_NONBLOCK)
+        os.close(writing)
+        pid = os.posix_spawn("/bin/sleep", ["sleep", "60"], {})
+        child = Child(pid, "answer", reading)
+        self.children[ask.ticket] = child, answer
+        self.begun.append(ask.ticket)
+        return child
+
+    def ask(self, ticket: int, question: Question) -> None:
+        assert self.link.send(msgspec.msgpack.encode(Ask(ticket, question)))
+
+    def tick(self) -> list[Answered]:
+        """Let orders go on; returns what control hears."""
+        for _ in range(3):  # a turn takes some messages only
+            self.orders.tick()
+        heard = []
+        while (message := self.link.receive()) is not None:
+            heard.append(msgspec.msgpack.decode(message, type=Answered | Settled))
+        assert all(isinstance(one, Answered) for one in heard)
+        return heard
+
+    def end(self, ticket: int, written: bytes = b"", number: int = signal.SIGKILL) -> None:
+        """The child is gone, with this signal; 0: it has left well."""
+        child, answer = self.children.pop(ticket)
+        os.pwrite(answer, written, 0)
+        os.kill(child.pid, signal.SIGKILL)
+        os.waitpid(child.pid, 0)
+        self.orders.reaped(child.pid, int(number))
+
+    def close(self) -> None:
+        self.orders.close()
+        for child, _ in self.children.values():
+            os.kill(child.pid, signal.SIGKILL)
+            os.waitpid(child.pid, 0)
+
+
+@pytest.fixture
+def port() -> Iterator[Port]:
+    made = Port()
+    yield made
+    made.close()
+
+
+def plan(name: str = "orders") -> Plan:
+    return Plan(1, name, {}, wants_tasks=True)
+
+
+def test_an_answer_comes_back_as_the_child_left_it(port: Port) -> None:
+    port.ask(7, plan())
+    assert port.tick() == []
+    port.end(7, msgspec.msgpack.encode(Answered(7, b"found")), number=0)
+    assert port.tick() == [Answered(7, b"found")]
+
+
+def test_a_child_that_crashes_is_an_error(port: Port) -> None:
+    port.ask(7, plan())
+    port.tick()
+    port.end(7, b"half an ans", signal.SIGSEGV)
+    (answered,) = port.tick()
+    assert answered.refusal is not None
+    assert answered.refusal.status == 500
+    assert "ended with -11" in answered.refusal.message
+
+
+def test_a_child_that_says_nothing_is_an_error(port: Port) -> None:
+    port.ask(7, plan())
+    port.tick()
+    port.end(7, number=0)
+    (answered,) = port.tick()
+    assert answered.refusal is not None
+
+
+def test_a_process_that_cannot_be_had_is_an_error(port: Port) -> None:
+    port.cannot_fork = True
+    port.ask(7, plan())
+    (answered,) = port.tick()
+    assert answered.refusal is not None
+    assert "cannot fork" in answered.refusal.message
+
+
+def test_a_child_that_is_too_slow_is_ended(port: Port) -> None:
+    port.ask(7, plan())
+    port.tick()
+    child, _ = port.children[7]
+    port.clock.now_ns += ANSWER_NS_MAX
+    port.tick()
+    _, status = os.waitpid(child.pid, 0)
+    del port.children[7]
+    assert os.WTERMSIG(status) == signal.SIGKILL
+    port.orders.reaped(child.pid, status)
+    (answered,) = port.tick()
+    assert answered.refusal is not None
+
+
+def test_only_so_many_are_asked_at_a_time(port: Port) -> None:
+    for ticket in range(CHILDREN_MAX + 1):
+        port.ask(ticket, plan())
+    port.tick()
+    assert port.begun == list(range(CHILDREN_MAX))
+    port.end(0, number=0)
+    port.tick()
+    assert port.begun[-1] == CHILDREN_MAX
+
+
+def test_what_a_dead_control_has_asked_is_neither_begun_nor_answered_to_its_successor(port: Port) -> None:
+    for ticket in range(CHILDREN_MAX + 1):
+        port.ask(ticket, plan())
+    port.tick()
+    port.link.close()
+    port.link = Link(port.orders.connect())
+    port.end(0, msgspec.msgpack.encode(Answered(0, b"late")), number=0)
+    assert port.tick() == []
+    assert port.begun == list(range(CHILDREN_MAX))
