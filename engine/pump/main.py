@@ -25,6 +25,7 @@ from engine.pump.delivery import Delivery
 from engine.pump.hold import BoardHold
 from engine.pump.sink import SinkPumpBank
 from engine.pump.source import SourcePumpBank
+from engine.shm.acts import Act
 from engine.shm.board import Board, Measure, Row, Stage, Target, Word
 from engine.shm.channel import Channel, PumpSide
 from engine.shm.lease import Lease, RivalError
@@ -59,6 +60,7 @@ def run(
 def make_source_bank(spec: LineSpec, side: PumpSide, board: Board, index: int, clock: Clock) -> SourcePumpBank:
     """The pump's bank of a source, its clients made. Raises ConnectError."""
     row = board.row(index)
+    row.set(Word.PUMP_ACT, Act.START)
     account = source.PumpAccount.of(spec, board, index)
     with Patience(row, Word.PUMP_WAIT, clock).leaving():
         store = OffsetStore(spec.store)
@@ -85,6 +87,7 @@ def make_sink_bank(
 ) -> PatientSinkPump:
     """The pump's bank of a sink, its client made; wait: as `SinkPumpBank` has it. Raises ConnectError."""
     row = board.row(index)
+    row.set(Word.PUMP_ACT, Act.START)
     bank = SinkPumpBank(
         spec,
         lambda member: GroupConsumer(

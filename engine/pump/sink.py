@@ -36,6 +36,7 @@ from engine.pump.outside import MOVING, Outside
 from engine.pump.partitions import Partitions
 from engine.pump.subscription import Subscriber
 from engine.shm import frame
+from engine.shm.acts import Act
 from engine.shm.board import Phase, Row, Stage, Target, Word
 from engine.shm.channel import PumpSide
 from engine.shm.frame import Assigned, CommitNow, Flushed, Pause, Resume, Revoke, Revoked, Seek, Tail
@@ -126,6 +127,7 @@ class SinkPumpBank:
 
     def start(self) -> None:
         """Join the group. Raises ConnectError."""
+        self._row.set(Word.PUMP_ACT, Act.START)
         with self._patience.leaving():
             self._subscriber.start(self._clock.monotonic_ns())
         self._row.set(Word.PUMP_PHASE, Phase.READY)
@@ -150,6 +152,7 @@ class SinkPumpBank:
         if self._is_closed:
             return
         self._is_closed = True
+        self._row.set(Word.PUMP_ACT, Act.STOP)
         self._give_up(list(self._parts), is_flushed=False)
         if leave:
             self._consumer.leave(self._spec.timing.broker_timeout)
@@ -173,6 +176,7 @@ class SinkPumpBank:
         self._outside.hear(self._consumer, now_ns)
         self._outside.ask(self._consumer, self._subscriber.topics, now_ns)
         idle = self._turn(now_ns, patience)
+        self._row.set(Word.PUMP_ACT, Act.COMMIT)
         self._commits.step(now_ns)
         self._drain_step(now_ns)
         self._look_for_remade(now_ns)
@@ -253,6 +257,7 @@ class SinkPumpBank:
             return BELL_SECONDS
         is_held = self._row.get(Word.TARGET) == Target.PAUSE
         self._pause_as_needed(is_all=is_too_long or is_held)
+        self._row.set(Word.PUMP_ACT, Act.FETCH)
         fetched = self._consumer.fetch(0.0 if is_full else patience, self._records_max)
         if fetched is not None and fetched.is_torn:
             self._parts.read_again()

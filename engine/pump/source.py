@@ -28,6 +28,7 @@ from engine.patience import Patience
 from engine.pump.delivery import Delivery
 from engine.pump.outside import MOVING, Outside
 from engine.shm import frame
+from engine.shm.acts import Act
 from engine.shm.board import Measure, Phase, Row, Stage, Target, Word
 from engine.shm.channel import PumpSide
 from engine.shm.frame import End, SourceFrame
@@ -129,12 +130,14 @@ class SourcePumpBank:
 
     def stop(self) -> None:
         """Give the client back."""
+        self._row.set(Word.PUMP_ACT, Act.STOP)
         self._delivery.close()
 
     def step(self) -> float:
         """Do a piece of work; returns how long (seconds) nothing but the bell can give it more."""
         now_ns = self._clock.monotonic_ns()
         self._row.set(Word.PUMP_BEAT_NS, now_ns)
+        self._row.set(Word.PUMP_ACT, Act.PRODUCE)
         self._delivery.poll()
         self._acknowledge()
         self._look_outside(now_ns)
@@ -310,6 +313,7 @@ class SourcePumpBank:
         self._fence()
         self._store_at_ns = self._clock.monotonic_ns() + self._interval_ns()
         if self._offsets:
+            self._row.set(Word.PUMP_ACT, Act.STORE)
             try:
                 self._store.write(self._spec.connector, self._offsets.items())
             except OutsideError as error:

@@ -147,6 +147,7 @@ class Word(IntEnum):
     TASK_BEAT_NS = 17  # monotonic, set in every turn of its loop
     FIRST_RECORD_NS = 18  # monotonic; when the first record was polled or put; 0: none yet
     TASK_WAIT = 19  # what it waits for outside, and since when (waits.py); 0: nothing
+    TASK_ACT = 20  # what it is doing, or did last (acts.py)
     TASK_MISSING = 24  # records that the ledger misses at a border of this bank
     TASK_DOUBLED = 25  # and those that are there twice
     DROPPED = 26  # records that transforms let go, over all lives
@@ -163,6 +164,7 @@ class Word(IntEnum):
     LOST_RANGES = 40  # sinks: ranges of records that were gone before they were read; the row names the first of them
     LOST_RECORDS = 41  # sinks: records in those ranges, where both ends are known
     PUMP_WAIT = 42  # as TASK_WAIT
+    PUMP_ACT = 43  # as TASK_ACT
     PUMP_MISSING = 44  # as TASK_MISSING
     PUMP_DOUBLED = 45
     STORED = 46  # sources: records polled that the stored offsets cover, times 2; plus which pair of the next belongs

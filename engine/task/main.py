@@ -17,7 +17,8 @@ from engine.config.line import LineSpec, PluginSpec
 from engine.exits import ExitCode
 from engine.ledger import sink, source
 from engine.plugins.loading import load
-from engine.shm.board import Board
+from engine.shm.acts import Act
+from engine.shm.board import Board, Word
 from engine.shm.channel import Channel, TaskSide
 from engine.shm.lease import Lease
 from engine.stages.convert import Converters
@@ -43,6 +44,7 @@ def run(
 def make_bank(spec: LineSpec, side: TaskSide, board: Board, index: int, clock: Clock) -> Bank:
     """The task's bank of a line, its plugins loaded and configured. Raises ConnectError."""
     row = board.row(index)
+    row.set(Word.TASK_ACT, Act.LOAD)
     task = load(spec.task_path)()
     chain = [_transform(transform) for transform in spec.transforms]
     converters = Converters(

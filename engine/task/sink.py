@@ -30,6 +30,7 @@ from engine.config.line import LineSpec
 from engine.ledger.sink import TaskAccount
 from engine.patience import Patience
 from engine.shm import frame
+from engine.shm.acts import Act
 from engine.shm.board import Measure, Phase, Row, Stage, Target, Word
 from engine.shm.channel import TaskSide
 from engine.shm.frame import ArrivedSinkFrame, Assigned, Flushed, Pause, Position, Resume, Revoke, Revoked, Tail
@@ -157,6 +158,7 @@ class SinkTaskBank:
     def start(self) -> None:
         """Start the connector's task."""
         with self._patience.leaving():
+            self._row.set(Word.TASK_ACT, Act.START)
             self._task.initialize(self)
             self._task.start(self._spec.task_config)
         self._patience.end(Cause.START)
@@ -167,6 +169,7 @@ class SinkTaskBank:
         try:
             if self._parts and not self._is_closed:
                 self._close()
+            self._row.set(Word.TASK_ACT, Act.STOP)
             self._task.stop()
         finally:
             close_all(self._chain)
@@ -223,6 +226,7 @@ class SinkTaskBank:
         if places:
             if self._account is not None:
                 self._account.opened(places)
+            self._row.set(Word.TASK_ACT, Act.OPEN)
             self._task.open(places)
 
     def _deliver(self, message: ArrivedSinkFrame) -> None:
@@ -232,12 +236,14 @@ class SinkTaskBank:
             return
         if self._account is not None:
             self._account.arrived(message.runs, message.before or (), len(message.values))
+        self._row.set(Word.TASK_ACT, Act.CONVERT)
         batch, failed = convert.decode(message, self._converters)
         self._row.count(Stage.CONVERT, len(batch), message.size_bytes, errors=int(failed is not None))
         going = Putting(batch, message.runs, failed, "converted")
         if self._account is not None:
             self._account.converted(going.done(), len(batch))
         if self._chain:
+            self._row.set(Word.TASK_ACT, Act.TRANSFORM)
             records, going.origins, bad = transform(self._chain, batch)
             self._row.count(Stage.TRANSFORM, len(records), errors=int(bad is not None))
             going.batch = TransformedBatch(records)
@@ -255,6 +261,7 @@ class SinkTaskBank:
         self._put(going)
 
     def _put(self, going: Putting) -> None:
+        self._row.set(Word.TASK_ACT, Act.PUT)
         try:
             if len(going.batch):
                 self._task.put(going.batch)
@@ -352,6 +359,7 @@ class SinkTaskBank:
         elif gone:
             if not message.is_lost:
                 self._flush()
+            self._row.set(Word.TASK_ACT, Act.CLOSE)
             self._task.close(gone)
             for place in gone:
                 del self._parts[place]
@@ -378,6 +386,7 @@ class SinkTaskBank:
             self._say(Flushed([], put))  # the pump may wait for an answer
             return
         self._fence()
+        self._row.set(Word.TASK_ACT, Act.FLUSH)
         try:
             safe = self._task.pre_commit(offsets)
         except RetriableError as error:
@@ -415,6 +424,7 @@ class SinkTaskBank:
     def _close(self) -> None:
         self._is_closed = True
         if self._parts:
+            self._row.set(Word.TASK_ACT, Act.CLOSE)
             self._task.close(list(self._parts))
 
     def _say_of(self, kind: type[Pause | Resume], partitions: Collection[TopicPartition]) -> None:

@@ -32,6 +32,7 @@ from engine.ledger.source import TaskAccount
 from engine.offsets.store import OffsetStore, encode_part
 from engine.patience import Patience
 from engine.shm import frame
+from engine.shm.acts import Act
 from engine.shm.board import Measure, Phase, Row, Stage, Target, Word
 from engine.shm.channel import TaskSide
 from engine.shm.frame import End, Headers, Payloads, SourceFrame, SourceOffset
@@ -136,6 +137,7 @@ class SourceTaskBank:
                 store = OffsetStore(self._spec.store)
                 self._stored_offsets = store.offsets(self._spec.connector)
                 store.close()
+            self._row.set(Word.TASK_ACT, Act.START)
             self._task.initialize(self)
             self._task.start(self._spec.task_config)
         self._patience.end(Cause.START, Cause.STORE)
@@ -143,6 +145,7 @@ class SourceTaskBank:
 
     def stop(self) -> None:
         """Give back what the task and its transforms took; once, whatever happened before."""
+        self._row.set(Word.TASK_ACT, Act.STOP)
         try:
             self._task.stop()
         finally:
@@ -181,6 +184,7 @@ class SourceTaskBank:
         self._row.set(Word.TASK_BEAT_NS, self._clock.monotonic_ns())
 
     def _poll(self) -> float:
+        self._row.set(Word.TASK_ACT, Act.POLL)
         try:
             polled = self._task.poll()
         except RetriableError as error:
@@ -209,6 +213,7 @@ class SourceTaskBank:
         going: Polled = polled
         origins: Sequence[int] = range(count)
         if self._chain:
+            self._row.set(Word.TASK_ACT, Act.TRANSFORM)
             going, origins, failed = transform(self._chain, outgoing.records_of(polled))
             self._row.count(Stage.TRANSFORM, len(going), errors=int(failed is not None))
             if self._account is not None:
@@ -237,6 +242,7 @@ class SourceTaskBank:
 
         origins: for each record that is left of the poll, its index in it.
         """
+        self._row.set(Word.TASK_ACT, Act.CONVERT)
         columns = convert.encode(batch, self._converters)
         count = len(columns.values)
         if self._account is not None:
@@ -381,6 +387,7 @@ class SourceTaskBank:
 
     def _tell(self, act: str, call: Callable[..., None], *about: Any) -> None:
         """Tell the connector of something that is done; what it raises then undoes nothing, and is logged once."""
+        self._row.set(Word.TASK_ACT, Act.COMMIT)
         try:
             call(*about)
         except Exception as error:  # whatever a plugin raises; Kafka Connect goes on as well

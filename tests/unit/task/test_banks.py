@@ -21,7 +21,8 @@ from engine.bank import Bank, Stopper, serve
 from engine.clock import SystemClock
 from engine.config.line import LineSpec
 from engine.exits import ExitCode
-from engine.shm.board import Word
+from engine.shm.acts import Act, act_of
+from engine.shm.board import Row, Word
 from engine.shm.channel import PumpSide
 from engine.shm.frame import Assigned, encode
 from engine.shm.lease import Fenced
@@ -55,6 +56,8 @@ class Failing:
     def __init__(self, way: str) -> None:
         self.way = way
         self.stopped = 0
+        self.row: Row | None = None
+        self.acts: list[Act] = []  # what the board said, where the task was
 
     def start(self, config: Mapping[str, str]) -> None:
         self.reach("start")
@@ -64,6 +67,8 @@ class Failing:
         self.reach("stop")
 
     def reach(self, place: str) -> None:
+        if self.row is not None:
+            self.acts.append(act_of(self.row, "task"))
         if self.way == place:
             raise ZeroDivisionError(place)
 
@@ -107,9 +112,11 @@ def serve_one(
     make: Callable[[], Bank]
     if type == "source":
         task = Source(way)
+        task.row = memory.row
         make = partial(SourceTaskBank, spec, task, *given)
     else:
         task = Sink(way)
+        task.row = memory.row
         make = partial(SinkTaskBank, spec, task, *given)
         assign(pump_side)
     return serve(make, side.bell, Once(), lambda _: None, fence), task
@@ -147,3 +154,9 @@ def test_a_bank_whose_lease_is_over_ends_as_it_is(type: str) -> None:
     code, task = serve_one(type, "nothing", chain, fence)
     assert code == ExitCode.FENCED
     assert task.stopped == chain[0].closed == 0
+
+
+@pytest.mark.parametrize(("type", "work"), [("source", Act.POLL), ("sink", Act.OPEN)])
+def test_the_board_says_which_call_of_the_task_is_going_on(type: str, work: Act) -> None:
+    _, task = serve_one(type, "nothing", [])
+    assert task.acts == [Act.START, work, Act.STOP]
