@@ -365,6 +365,7 @@ class Board:
         self._whole = memoryview(self._memory)
         self.header = segment.words(self._whole[:ROW_BYTES])
         self.rows_max = len(self._whole) // ROW_BYTES - 1
+        self._rows: dict[int, Row] = {}  # made once: a status looks at all of them
 
     def begin(self, now_ns: int) -> None:
         """Mark a fresh board as one (supervisor, before the first fork)."""
@@ -396,8 +397,11 @@ class Board:
 
     def row(self, index: int) -> Row:
         """One row by its index."""
-        begin = (index + 1) * ROW_BYTES
-        return Row(self._whole[begin : begin + ROW_BYTES], self.header, index)
+        row = self._rows.get(index)
+        if row is None:
+            begin = (index + 1) * ROW_BYTES
+            row = self._rows[index] = Row(self._whole[begin : begin + ROW_BYTES], self.header, index)
+        return row
 
     def rows(self) -> Iterator[Row]:
         """Every row in use."""

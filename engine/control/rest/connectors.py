@@ -45,13 +45,14 @@ async def listing(request: Request) -> Response:
     if not wanted:
         return answer(worker.herding.names())
     told: dict[str, dict[str, Any]] = {}
+    rows = worker.rows()
     for name in worker.herding.names():
         view = worker.herding.view(name)
         if view is None:
             continue
         told[name] = {}
         if "status" in wanted:
-            told[name]["status"] = entities.status(view, worker.board, worker.worker_id)
+            told[name]["status"] = entities.status(view, rows, worker.worker_id)
         if "info" in wanted:
             told[name]["info"] = entities.info(view)
     return answer(told)
@@ -118,7 +119,7 @@ async def status(request: Request) -> Response:
     """How it and its tasks are."""
     worker, name = worker_of(request), request.path_params["name"]
     view = worker.view(name, f"No status found for connector {name}")
-    return answer(entities.status(view, worker.board, worker.worker_id))
+    return answer(entities.status(view, worker.rows(), worker.worker_id))
 
 
 async def tasks(request: Request) -> Response:
@@ -131,7 +132,7 @@ async def task_status(request: Request) -> Response:
     """How one task is."""
     worker, name, number = worker_of(request), request.path_params["name"], _number_of(request)
     missing = f"No status found for task {name}-{number}"
-    told = entities.task_status(worker.view(name, missing), number, worker.board, worker.worker_id)
+    told = entities.task_status(worker.view(name, missing), number, worker.rows(), worker.worker_id)
     if told is None:
         raise RestError(404, missing)
     return answer(told)
@@ -142,12 +143,12 @@ async def restart(request: Request) -> Response:
     worker, name = worker_of(request), request.path_params["name"]
     with_tasks, only_failed = (_flag(request, key) for key in ("includeTasks", "onlyFailed"))
     view = worker.herding.view(name)
-    failed = frozenset[int]() if view is None else entities.failed_tasks(view, worker.board)
+    failed = frozenset[int]() if view is None else entities.failed_tasks(view, worker.rows())
     done = await worker.do(Restart(name, with_tasks, only_failed, failed))
     if not isinstance(done, Restarting):
         return nothing(204)
     shown = worker.view(name, f"Unknown connector: {name}")
-    return answer(entities.status(shown, worker.board, worker.worker_id, done), 202)
+    return answer(entities.status(shown, worker.rows(), worker.worker_id, done), 202)
 
 
 async def restart_task(request: Request) -> Response:

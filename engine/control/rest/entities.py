@@ -15,7 +15,10 @@ from engine.herder.model import ConnectorView, Restarting, State
 from engine.shm import board
 from engine.shm.board import Board, Row, Word
 
-__all__ = ["failed_tasks", "info", "status", "task_infos", "task_status"]
+__all__ = ["Rows", "failed_tasks", "info", "rows_of", "status", "task_infos", "task_status"]
+
+#: Of each connector's tasks, by number.
+Rows = Mapping[str, Mapping[int, Row]]
 
 STATES: Mapping[board.State, str] = {
     board.State.STARTING: "UNASSIGNED",
@@ -27,6 +30,15 @@ STATES: Mapping[board.State, str] = {
     board.State.DONE: "UNASSIGNED",
     board.State.STOPPED: "UNASSIGNED",
 }
+
+
+def rows_of(board: Board) -> Rows:
+    """All rows, looked up once for an answer: it may be one of hundreds of connectors."""
+    found: dict[str, dict[int, Row]] = {}
+    for row in board.rows():
+        identity = row.identity
+        found.setdefault(identity.connector, {})[identity.task] = row
+    return found
 
 
 def info(view: ConnectorView) -> dict[str, Any]:
@@ -43,7 +55,7 @@ def task_infos(view: ConnectorView) -> list[dict[str, Any]]:
     ]
 
 
-def status(view: ConnectorView, rows: Board, worker_id: str, restarting: Restarting | None = None) -> dict[str, Any]:
+def status(view: ConnectorView, rows: Rows, worker_id: str, restarting: Restarting | None = None) -> dict[str, Any]:
     """ConnectorStateInfo. restarting: what is shown as such, whatever it is just now."""
     state = "RESTARTING" if restarting is not None and restarting.has_connector else view.state.value
     own: dict[str, Any] = {"state": state, "worker_id": worker_id}
@@ -58,22 +70,22 @@ def status(view: ConnectorView, rows: Board, worker_id: str, restarting: Restart
     return {"name": view.name, "connector": own, "tasks": tasks, "type": view.type}
 
 
-def task_status(view: ConnectorView, number: int, rows: Board, worker_id: str) -> dict[str, Any] | None:
+def task_status(view: ConnectorView, number: int, rows: Rows, worker_id: str) -> dict[str, Any] | None:
     """One element of `tasks` of the status; None: there is no such task."""
     row = _rows_of(view, rows).get(number)
     return None if row is None else _task(row, number, view, worker_id, is_restarting=False)
 
 
-def failed_tasks(view: ConnectorView, rows: Board) -> frozenset[int]:
+def failed_tasks(view: ConnectorView, rows: Rows) -> frozenset[int]:
     """Tasks that have failed."""
     return frozenset(
         number for number, row in _rows_of(view, rows).items() if row.get(Word.STATE) == board.State.FAILED
     )
 
 
-def _rows_of(view: ConnectorView, rows: Board) -> dict[int, Row]:
+def _rows_of(view: ConnectorView, rows: Rows) -> dict[int, Row]:
     """Of the tasks that the connector has now, by number."""
-    there = {row.identity.task: row for row in rows.rows() if row.identity.connector == view.name}
+    there = rows.get(view.name, {})
     return {number: there[number] for number in range(len(view.task_configs)) if number in there}
 
 

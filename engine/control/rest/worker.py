@@ -12,6 +12,7 @@ from msgspec import Struct
 from starlette.requests import Request
 
 from engine.control.herding import Herding
+from engine.control.rest import entities
 from engine.control.rest.answers import RestError
 from engine.herder.model import Command, ConnectorView, Info, Refusal, Restarting
 from engine.shm.board import Board
@@ -36,6 +37,10 @@ class Worker(Struct):
         if view is None:
             raise RestError(404, missing)
         return view
+
+    def rows(self) -> entities.Rows:
+        """Of all tasks on the board, as they are now."""
+        return entities.rows_of(self.board)
 
     async def do(self, command: Command) -> Info | Restarting | None:
         """Carry out a command. Raises RestError when it is refused."""
