@@ -50,6 +50,7 @@ from engine.supervisor.fleet import Fleet
 from engine.supervisor.fork import Child, fork
 from engine.supervisor.line import Line
 from engine.supervisor.loop import Supervisor
+from engine.supervisor.manager import Manager
 from engine.supervisor.orders import Orders
 from engine.supervisor.pacer import Pacer
 from engine.supervisor.service import Service
@@ -72,6 +73,7 @@ class RunOptions(Struct, frozen=True):
     shows_progress: bool
     logs: logs.LogSettings
     rest: RestOptions | None = None  # None: what runs is settled
+    manager: Manager | None = None  # who has started the worker
 
 
 class RestOptions(Struct, frozen=True):
@@ -113,7 +115,10 @@ def run(plan: Plan, options: RunOptions) -> tuple[ExitCode, Report]:
         fleet.add(plan.lines)
         orders = None if options.rest is None else Orders(fleet, forks.asked(options.rest), clock)
         services = _services(forks, listener, plan, options, clock, orders)
-        code = Supervisor(board, fleet, services, clock, is_bulk=options.is_bulk, orders=orders).run()
+        supervisor = Supervisor(
+            board, fleet, services, clock, is_bulk=options.is_bulk, orders=orders, manager=options.manager
+        )
+        code = supervisor.run()
         report = make_report(board, code, ledger=None if ledger < 0 else Ledger(ledger, board))
         for finding in report.findings:
             logger.error("the ledger does not add up: %s", finding)

@@ -1,215 +1,62 @@
-"""The command `millrace`.
+"""The entry point: hears signals from its first line on, before anything heavy is imported.
 
-    millrace demo                              a pipeline on an embedded Kafka, watched live
-    millrace run FILE...                       pipelines as bulk jobs; --forever keeps them running
-    millrace standalone WORKER CONNECTOR...    connect-standalone's arguments
-    millrace validate FILE... | plugins
+    INT, TERM, HUP raise ──► command line ──► launch ──► the supervisor takes the signals over
+          └─► a sentence and an exit code; nothing was started
 
-It reads the files, has the plan made in a probe (engine.plan, in a child), and hands it to the supervisor (boot.py).
-What can be wrong is said before anything is started, all of it together; exit codes are those of engine.exits.
+Without it a signal in the first second would end in a traceback; and process 1 of a container, to which the kernel
+sends no signal that it does not ask for, would not hear of a stop at all.
+
+Used by: the script `millrace`.
+Not here: what a command line may say (command_line.py).
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
-import traceback
-from collections.abc import Callable
-from enum import StrEnum
-from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from types import FrameType
+from typing import NoReturn
 
-import typer
-
-from engine import __version__
 from engine.exits import ExitCode
-from engine.shm.segment import require_supported_platform
 
 __all__ = ["main"]
 
-app = typer.Typer(
-    name="millrace",
-    help="Moves data into and out of Apache Kafka: Kafka Connect's connectors and configurations, in Python.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-
-Files = Annotated[list[Path], typer.Argument(help="TOML pipelines, or .properties and .json of worker and connectors.")]
-Forever = Annotated[bool, typer.Option("--forever", help="Keep running instead of ending with the sources.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the report for machines, on standard output.")]
-MetricsPort = Annotated[
-    int | None, typer.Option("--metrics-port", min=0, max=65535, help="Serve /metrics for Prometheus on this port.")
-]
-MetricsFile = Annotated[
-    Path | None, typer.Option("--metrics-file", help="Leave a last snapshot of the metrics here (NAME.prom).")
-]
+_CODES = {signal.SIGINT: ExitCode.INTERRUPTED}
 
 
-class LogForm(StrEnum):
-    """What --log-format takes."""
+class StoppedEarlyError(BaseException):
+    """A signal came before there was anything to stop; no `except Exception` takes it for an error."""
 
-    TEXT = "text"
-    JSON = "json"
-
-
-class Level(StrEnum):
-    """What --log-level takes."""
-
-    DEBUG = "DEBUG"
-    INFO = "INFO"
-    WARNING = "WARNING"
-    ERROR = "ERROR"
-
-
-LogFormat = Annotated[LogForm, typer.Option("--log-format", case_sensitive=False, help="Lines or JSON objects.")]
-LogLevel = Annotated[Level, typer.Option("--log-level", case_sensitive=False, help="The least grave that is logged.")]
-Progress = Annotated[
-    bool | None, typer.Option("--progress/--no-progress", help="The live display; by default on a terminal only.")
-]
-Bootstrap = Annotated[
-    str | None, typer.Option("--bootstrap", metavar="HOST:PORT", help="Brokers of your own, not the embedded one.")
-]
+    def __init__(self, number: signal.Signals) -> None:
+        super().__init__(f"{number.name}: stopped before anything was started")
+        self.code = _CODES.get(number, ExitCode.TERMINATED)
 
 
 def main() -> NoReturn:
-    """The entry point."""
+    """The command, from its first line to its exit code."""
     try:
-        require_supported_platform()
-    except OSError as error:
-        print(f"millrace: {error}", file=sys.stderr)
-        sys.exit(ExitCode.UNSUPPORTED)
-    app()
-    sys.exit(ExitCode.BUG)  # typer leaves by itself
+        _listen()
+        from engine import command_line
+
+        command_line.main()
+    except StoppedEarlyError as stopped:
+        print(f"millrace: {stopped}", file=sys.stderr)
+        sys.exit(stopped.code)
 
 
-@app.callback(invoke_without_command=True)
-def millrace(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
-    if version:
-        print(f"millrace {__version__}")
-        raise typer.Exit
+def _listen() -> None:
+    """Raise StoppedEarlyError in this process for a signal that asks for the end; what is ignored stays so."""
+    own = os.getpid()
 
+    def stop(number: int, _: FrameType | None) -> None:
+        if os.getpid() != own:  # a child that has no rules of its own yet must not go its parent's way
+            os._exit(128 + number)
+        raise StoppedEarlyError(signal.Signals(number))
 
-@app.command()
-def run(
-    files: Files,
-    *,
-    forever: Forever = False,
-    json: AsJson = False,
-    metrics_port: MetricsPort = None,
-    metrics_file: MetricsFile = None,
-    log_format: LogFormat = LogForm.TEXT,
-    log_level: LogLevel = Level.INFO,
-    progress: Progress = None,
-) -> None:
-    """Run pipelines as a bulk job: bounded sources end, sinks take all there is, then a report is printed."""
-    from engine import launch
-
-    _leave(
-        lambda: launch.run_files(
-            files,
-            launch.Options(
-                is_bulk=not forever,
-                prints_json=json,
-                metrics_port=metrics_port,
-                metrics_file=metrics_file,
-                log_format=log_format,
-                log_level=log_level,
-                progress=progress,
-            ),
-        )
-    )
-
-
-@app.command()
-def standalone(
-    worker: Annotated[Path, typer.Argument(help="The worker's properties.")],
-    connectors: Annotated[list[Path] | None, typer.Argument(help="Files of connectors.")] = None,
-    *,
-    metrics_port: MetricsPort = None,
-    metrics_file: MetricsFile = None,
-    log_format: LogFormat = LogForm.TEXT,
-    log_level: LogLevel = Level.INFO,
-    progress: Progress = None,
-) -> None:
-    """Run connectors until stopped, with the arguments of connect-standalone."""
-    from engine import launch
-
-    _leave(
-        lambda: launch.run_standalone(
-            worker,
-            connectors or [],
-            launch.Options(
-                is_bulk=False,
-                serves_rest=True,
-                metrics_port=metrics_port,
-                metrics_file=metrics_file,
-                log_format=log_format,
-                log_level=log_level,
-                progress=progress,
-            ),
-        )
-    )
-
-
-@app.command()
-def validate(files: Files) -> None:
-    """Check files without running anything: everything that is wrong is named, with file, connector and key."""
-    from engine import launch
-
-    _leave(lambda: launch.validate_files(files))
-
-
-@app.command()
-def plugins() -> None:
-    """List the connectors, converters and other plugins that are installed, with the names they answer to."""
-    from engine import launch
-
-    _leave(launch.list_plugins)
-
-
-@app.command()
-def demo(
-    bootstrap: Bootstrap = None,
-    records: Annotated[int | None, typer.Option("--records", min=1, help="How many records to move.")] = None,
-    rate: Annotated[float, typer.Option("--rate", min=0, help="Records a second; 0: as fast as it goes.")] = 0,
-    *,
-    delete_topic: Annotated[
-        bool, typer.Option("--delete-topic", help="With --bootstrap: drop the demo's topic and group at the end.")
-    ] = False,
-    json: AsJson = False,
-    metrics_port: MetricsPort = None,
-    log_format: LogFormat = LogForm.TEXT,
-    log_level: LogLevel = Level.WARNING,
-    progress: Progress = None,
-) -> None:
-    """Move generated orders through Kafka and watch: source, converter, topic, converter, sink."""
-    from engine import launch
-
-    _leave(
-        lambda: launch.run_demo(
-            bootstrap,
-            records,
-            rate,
-            launch.Options(
-                is_bulk=True,
-                prints_json=json,
-                metrics_port=metrics_port,
-                log_format=log_format,
-                log_level=log_level,
-                progress=progress,
-            ),
-            deletes_topic=delete_topic,
-        )
-    )
-
-
-def _leave(act: Callable[[], Any]) -> NoReturn:
-    try:
-        code = int(act())
-    except Exception:  # noqa: BLE001  a process's main: it becomes an exit code
-        traceback.print_exc()
-        code = int(ExitCode.BUG)
-    sys.exit(code)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, stop)
 
 
 if __name__ == "__main__":

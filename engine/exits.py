@@ -13,7 +13,7 @@ __all__ = ["ExitCode"]
 class ExitCode(IntEnum):
     """The number a process ends with."""
 
-    OK = 0  # all that was asked is done
+    OK = 0  # all that was asked is done; what runs until it is stopped was stopped by TERM or HUP
     FAILED = 1  # a task failed and was given up: the report says why
     USAGE = 2  # the command line or a configuration is wrong; nothing was started
     UNREACHABLE = 3  # no broker, or a topic that should be there is not; nothing was started
@@ -23,6 +23,6 @@ class ExitCode(IntEnum):
     BUG = 70  # an error of Millrace itself
     RETRY = 75  # of a child only: the outside world may recover; start it again
     FENCED = 76  # of a child only: others may have its place, as it has stood still for too long or they say so; again
-    INTERRUPTED = 130  # stopped cleanly by Ctrl-C (INT); work is left for the next run
+    INTERRUPTED = 130  # stopped cleanly by Ctrl-C (INT)
     KILLED_NOW = 137  # stopped at once by a second signal, nothing was flushed
-    TERMINATED = 143  # stopped cleanly by TERM; work is left for the next run
+    TERMINATED = 143  # stopped cleanly by TERM or HUP, with work left for the next run, or before anything was started

@@ -3,13 +3,14 @@
     files ──► Pipeline ──► plan.prepare (in a child) ──► boot.run ──► report on standard output
       └─ what is wrong, all of it, on standard error; nothing was started
 
-Used by: engine.cli.
-Not here: what a command line may say (cli.py), processes (boot.py).
+Used by: engine.command_line.
+Not here: what a command line may say (command_line.py), processes (boot.py).
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -26,6 +27,7 @@ from engine.exits import ExitCode
 from engine.offsets.store import LockedError
 from engine.plugins import catalog
 from engine.report import Report, as_json, as_text
+from engine.supervisor.manager import Manager
 
 __all__ = ["Options", "list_plugins", "run_demo", "run_files", "run_standalone", "validate_files"]
 
@@ -124,7 +126,8 @@ def _run(pipeline: Pipeline, options: Options, *, is_embedded: bool = False, mus
     for warning in made.warnings:
         logger.warning("%s", warning)
     rest = boot.RestOptions(pipeline, wanted) if options.serves_rest else None
-    code, report = boot.run(made, boot.RunOptions(options.is_bulk, options.shows_progress, settings, rest))
+    manager = Manager.of(os.environ)
+    code, report = boot.run(made, boot.RunOptions(options.is_bulk, options.shows_progress, settings, rest, manager))
     totals = report.totals
     # What a killed process had done and not counted is within what the report says may be repeated.
     if must_match and code == ExitCode.OK and abs(totals.records_in - totals.records_out) > totals.repeated_at_most:
@@ -163,6 +166,3 @@ def _guarded(options: Options, act: Callable[[], ExitCode]) -> ExitCode:
     except ConnectError as error:
         print(f"millrace: {error}", file=sys.stderr)
         return ExitCode.FAILED
-    except KeyboardInterrupt:
-        print("millrace: interrupted before anything was started", file=sys.stderr)
-        return ExitCode.INTERRUPTED

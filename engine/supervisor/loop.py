@@ -2,7 +2,7 @@
 
     signals ─► queue ─┐
     SIGCHLD ──────────┴─► renew the lease ─► reap ─► lines tick ─► bulk: sources over? drain sinks; complete? stop them
-                                                                   over: last snapshot, display off, answer
+                          tell the manager                         over: last snapshot, display off, answer
 
 It makes no client, runs no plugin code and waits for nobody: each wait has a deadline, each child a ladder
 (line.py). Signal handlers only enqueue.
@@ -14,18 +14,20 @@ Source: the shape of the loop after gunicorn's arbiter. Read for ideas, written 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import select
 import signal
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from engine.clock import Clock
 from engine.exits import ExitCode
 from engine.shm.board import Board, HeaderWord, State, Target, Word
 from engine.supervisor.line import Line
+from engine.supervisor.manager import Manager
 from engine.supervisor.orders import Orders
 from engine.supervisor.service import Service
 
@@ -41,6 +43,8 @@ STILL_NS = 500_000_000
 SERVICE_GRACE_NS = 3_000_000_000
 
 _CODES = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED, signal.SIGHUP: ExitCode.TERMINATED}
+#: How a service manager ends what runs until it is stopped.
+_PLAIN_STOPS = (signal.SIGTERM, signal.SIGHUP)
 
 
 class Lines(Protocol):
@@ -63,14 +67,19 @@ class Supervisor:
         *,
         is_bulk: bool,
         orders: Orders | None = None,
+        manager: Manager | None = None,
     ) -> None:
-        """orders: control's; with them the run goes on without lines, until it is told to stop."""
+        """orders: control's; with them the run goes on without lines, until it is told to stop.
+
+        manager: who has started the worker and wants to know how it is.
+        """
         self._board = board
         self._fleet = fleet
         self._services = services
         self._clock = clock
         self._is_bulk = is_bulk
         self._orders = orders
+        self._manager = manager or Manager()
         self._signals: deque[int] = deque()
         self._stopped_by: signal.Signals | None = None
         self._is_killed = False
@@ -84,6 +93,7 @@ class Supervisor:
         for line in self._lines:
             line.start()
             self._renew_lease()  # forking hundreds takes seconds
+        self._manager.ready(f"{len(self._lines)} tasks started")
         poll = select.poll()
         poll.register(waker, select.POLLIN)
         while not self._is_over():
@@ -132,10 +142,13 @@ class Supervisor:
             for line in self._lines:
                 line.stood_still(still_ns)
         self._board.header[HeaderWord.LEASE_NS] = now_ns
+        self._manager.alive()
 
     def _reap(self) -> None:
+        own: set[int] = set()
         for line in self._lines:
             for pid in line.pids():
+                own.add(pid)
                 status = _news(pid)
                 if status is None:
                     continue
@@ -144,16 +157,21 @@ class Supervisor:
                 else:
                     line.reaped(pid, status)
         for service in self._services:
-            if service.pid is not None and (status := _ended(service.pid)) is not None:
-                service.reaped(status)
+            if service.pid is not None:
+                own.add(service.pid)
+                if (status := _ended(service.pid)) is not None:
+                    service.reaped(status)
         orders = self._orders
         for pid in orders.pids() if orders is not None else ():
+            own.add(pid)
             if orders is not None and (status := _ended(pid)) is not None:
                 orders.reaped(pid, status)
+        _reap_orphans(own)
 
     def _obey(self, number: signal.Signals) -> None:
         if self._stopped_by is None:
             self._stopped_by = number
+            self._manager.stopping(f"stopping after {number.name}")
             logger.info("%s: stopping; what is done is kept, the rest is left for the next run", number.name)
             for line in self._lines:
                 line.stop()
@@ -201,6 +219,7 @@ class Supervisor:
                 return
             if poll.poll(TICK_MS):
                 _drain(waker)
+            self._manager.alive()
             for service in self._services:
                 if service.pid is not None and _ended(service.pid) is not None:
                     service.ended()
@@ -208,6 +227,10 @@ class Supervisor:
     def _answer(self) -> ExitCode:
         if self._is_killed:
             return ExitCode.KILLED_NOW
+        if not self._is_bulk and self._stopped_by in _PLAIN_STOPS:
+            return (
+                ExitCode.OK
+            )  # what runs until it is stopped has done all that was asked; the report names failed tasks
         if any(line.state == State.FAILED for line in self._lines):
             return ExitCode.FAILED
         if self._stopped_by is not None and any(line.state == State.STOPPED for line in self._lines):
@@ -225,6 +248,18 @@ def _ended(pid: int) -> int | None:
     """The wait status of a child that has ended."""
     found, status = os.waitpid(pid, os.WNOHANG)
     return status if found else None
+
+
+def _reap_orphans(own: Collection[int]) -> None:
+    """Let those go whose parents have ended, and which came to this process because it is the first of a container.
+
+    own: children that somebody waits for, as of this turn.
+    """
+    with contextlib.suppress(ChildProcessError):  # there is no child at all
+        while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            if ended.si_pid in own:
+                return  # it has ended since it was looked at: the next turn
+            os.waitpid(ended.si_pid, 0)
 
 
 def _drain(waker: int) -> None:

@@ -5,12 +5,15 @@ The banks are real processes that follow a script; the rest is the real supervis
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import resource
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -29,6 +32,8 @@ from engine.supervisor.loop import Supervisor
 from engine.supervisor.pacer import Pacer
 from tests.harness import wait
 from tests.unit.supervisor.specs import spec
+
+PR_SET_CHILD_SUBREAPER = 36
 
 Script = Callable[[Row], int]
 
@@ -331,10 +336,17 @@ def test_deaths_are_counted_though_an_outage_lies_between_them(run: Run) -> None
     assert "2 restarts without progress" in line.row.reason
 
 
-def test_a_signal_stops_all_lines_in_order(run: Run) -> None:
+@pytest.mark.parametrize(
+    ("is_bulk", "code"),
+    [
+        pytest.param(True, ExitCode.TERMINATED, id="a-job-has-work-left"),
+        pytest.param(False, ExitCode.OK, id="a-worker-has-done-all-that-was-asked"),
+    ],
+)
+def test_a_signal_stops_all_lines_in_order(run: Run, is_bulk: bool, code: ExitCode) -> None:
     lines = [run.line("source", waits_for_stop, waits_for_stop), run.line("sink", waits_for_stop, waits_for_stop)]
     _signal_when_ready(lines, signal.SIGTERM)
-    assert run.supervise(is_bulk=False) == ExitCode.TERMINATED
+    assert run.supervise(is_bulk=is_bulk) == code
     assert [line.state for line in lines] == [State.STOPPED, State.STOPPED]
 
 
@@ -345,6 +357,40 @@ def test_a_stuck_task_process_is_killed_after_its_deadline(run: Run) -> None:
     assert run.supervise(is_bulk=False) == ExitCode.INTERRUPTED
     assert line.state == State.STOPPED
     assert "SIGKILL" in line.row.reason
+
+
+def test_a_process_whose_parent_has_ended_is_not_left_a_zombie_by_the_first_process_of_a_container(
+    run: Run, tmp_path: Path
+) -> None:
+    noted = tmp_path / "orphan"
+
+    def leaves_an_orphan(row: Row) -> int:
+        own = os.getpid()
+        pid = os.fork()
+        if not pid:
+            wait.until(lambda: os.getppid() != own, "its parent's end", look_every_s=0.005)
+            os._exit(0)
+        noted.write_text(str(pid))
+        return ends(row)
+
+    def sees_it_gone(row: Row) -> int:
+        wait.until(noted.exists, "the orphan", look_every_s=0.005)
+        wait.until(lambda: not Path(f"/proc/{noted.read_text()}").exists(), "its end", look_every_s=0.005)
+        return ends(row)
+
+    run.line("source", sees_end, leaves_an_orphan)
+    run.line("source", sees_end, sees_it_gone, connector="others")
+    with _adopting():
+        assert run.supervise() == ExitCode.OK
+
+
+@contextmanager
+def _adopting() -> Iterator[None]:
+    """This process gets orphans of its descendants, as process 1 gets all."""
+    libc = ctypes.CDLL(None)
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    yield
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
 
 def _signal_when_ready(lines: list[Line], number: signal.Signals) -> None:
