@@ -14,16 +14,21 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
-from engine.api.errors import ConnectError, DataError, RetriableError, UnreachableError
+from engine.api.errors import ConnectError, DataError
 from engine.descriptors import what_to_do
 from engine.exits import ExitCode
+from engine.limits import memory_limit
+from engine.mending import Kind, code_of, kind_of
+from engine.shm.acts import act_of
+from engine.shm.board import Row
 from engine.shm.channel import Bell
-from engine.shm.lease import Fenced, RivalError
+from engine.shm.lease import Fenced
 
-__all__ = ["Bank", "Say", "Stopper", "serve", "step"]
+__all__ = ["Bank", "Say", "Stopper", "describe", "note_act", "noting_acts", "serve", "step"]
 
 logger = logging.getLogger("millrace.process")
 
@@ -117,6 +122,31 @@ def step(bank: Bank) -> float:
         return 0.0
 
 
+def describe(error: Exception) -> str:
+    """An error in a sentence; ours speak for themselves, others by their class."""
+    if isinstance(error, MemoryError):
+        limit = memory_limit()
+        why = "" if limit is None else f", task.memory.max lets its process have {limit} bytes"
+        return f"out of memory (MemoryError){why}"
+    return str(error) if isinstance(error, ConnectError) else f"{type(error).__name__}: {error}"
+
+
+def note_act(error: Exception, row: Row) -> None:
+    """Let an error that no plugin chose to raise say in which call it was: what ends in order goes on to others."""
+    if not isinstance(error, ConnectError) and not hasattr(error, "__notes__"):
+        error.add_note(f"in {act_of(row, 'task').label}")
+
+
+@contextmanager
+def noting_acts(row: Row) -> Iterator[None]:
+    """`note_act` for whatever is raised within."""
+    try:
+        yield
+    except Exception as error:
+        note_act(error, row)
+        raise
+
+
 def _step_to_end(bank: Bank, bell: Bell, stopper: Stopper, fence: Callable[[], None]) -> None:
     is_asked = False
     while not bank.is_over:
@@ -137,15 +167,17 @@ def _stop(bank: Bank) -> None:
 
 
 def _tell(error: Exception, say: Say) -> ExitCode:
-    if isinstance(error, RetriableError | UnreachableError | RivalError):
-        say(str(error))
-        return ExitCode.FENCED if isinstance(error, RivalError) else ExitCode.RETRY
+    kind = kind_of(error)
+    where = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+    if kind in (Kind.OUTSIDE, Kind.FENCED):
+        say(f"{describe(error)}{where}")
+        return code_of(kind)
     if isinstance(error, ConnectError):
         # What went wrong with a record may be a plugin's fault; what is full or away speaks for itself.
         wants_trace = isinstance(error, DataError) or logger.isEnabledFor(logging.DEBUG)
         logger.error("%s", error, exc_info=error.__cause__ if wants_trace else None)
-        say(str(error))
-        return ExitCode.FAILED
+        say(f"{error}{where}")
+        return code_of(kind)
     logger.error("unexpected %s", type(error).__name__, exc_info=error)
-    say(f"{type(error).__name__}: {error}{what_to_do(error) if isinstance(error, OSError) else ''}")
-    return ExitCode.FAILED
+    say(f"{describe(error)}{what_to_do(error) if isinstance(error, OSError) else ''}{where}")
+    return code_of(kind)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from engine import logs
+from engine import limits, logs
 from engine.bank import Bank, Say, Stopper, serve, step
 from engine.clock import SystemClock
 from engine.config.line import LineSpec
@@ -35,6 +35,7 @@ def run(
     clock = SystemClock()
 
     def make_pair() -> Bank:
+        limits.take(spec.limits, has_plugins=True)
         task = make_bank(spec, side, board, index, clock)
         pump_side = PumpSide(channel)
         if spec.type == "source":

@@ -12,6 +12,7 @@ Not here: the worker, variables (plan.py), how plugins are asked (engine.plugins
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -23,8 +24,9 @@ from engine.api.errors import ConfigError, Problem
 from engine.api.task import SinkTask, SourceTask
 from engine.config.clients import ClientSettings, consumer_settings, producer_settings
 from engine.config.connector import ConnectorConfig, SinkKeys, connector_warnings, read_connector
+from engine.config.cpus import read_cpus
 from engine.config.files import ConnectorFile
-from engine.config.line import LineSpec, PluginSpec, Restarts, Timing
+from engine.config.line import Limits, LineSpec, PluginSpec, Restarts, Timing
 from engine.config.worker import WorkerConfig, ring_bytes
 from engine.memory import ring_bytes_min
 from engine.plugins.asking import Interview
@@ -39,6 +41,8 @@ REVOCATION_PART = 0.5
 
 _CONVERTERS = ("key.converter", "value.converter", "header.converter")
 _RECORD_BYTES = 1_048_576
+#: A record that cannot be taken on is tried once more: when it fails again, it would do so for ever.
+RECORD_RESTARTS = 1
 
 
 class PlanOptions(Struct, frozen=True, kw_only=True):
@@ -203,7 +207,8 @@ class ConnectorLines:
             processes=int(keys.task_processes or 2),
             given=(*client.given, *self._given_ring()),
             timing=_timing(shared.worker, client, is_embedded=shared.options.is_embedded),
-            restarts=_restarts(keys),
+            restarts=restarts_of(keys, is_bulk=shared.options.is_bulk),
+            limits=_limits(keys),
             passes_lost_ranges=isinstance(keys, SinkKeys) and keys.lost_range_policy == "continue",
         )
 
@@ -258,7 +263,26 @@ def _timing(worker: WorkerConfig, client: ClientSettings, *, is_embedded: bool) 
     return replace(timing, lease=min(timing.lease, (session_ms - heartbeat_ms) / 1000))
 
 
-def _restarts(keys: ConnectorConfig) -> Restarts:
-    count, backoff_ms, backoff_ms_max = keys.restart_max, keys.restart_backoff_ms, keys.restart_backoff_max_ms
-    assert None not in (count, backoff_ms, backoff_ms_max), "inherited from the worker"
-    return Restarts(count or 0, backoff_ms or 0, backoff_ms_max or 0)
+def _limits(keys: ConnectorConfig) -> Limits:
+    return Limits(
+        keys.task_memory_max, keys.task_nice or 0, read_cpus(keys.task_cpu_affinity or "", os.sched_getaffinity(0))
+    )
+
+
+def restarts_of(keys: ConnectorConfig, *, is_bulk: bool) -> Restarts:
+    """The restart policy of a connector and its tasks, its keys inherited from the worker.
+
+    is_bulk: somebody waits for the end of the run, and is told at once what a restart would most likely not mend.
+    """
+    count_max = keys.restart_max or 0
+    return Restarts(
+        count_max=count_max,
+        backoff_ms=keys.restart_backoff_ms or 0,
+        backoff_ms_max=keys.restart_backoff_max_ms or 0,
+        policy=keys.restart_policy or "auto",
+        window_ms=keys.restart_max_window_ms or 0,
+        refused_ms=0 if is_bulk else keys.restart_backoff_refused_ms or 0,
+        circuit_ms=0 if is_bulk else keys.restart_circuit_ms or 0,
+        error_max=0 if is_bulk else count_max,
+        record_max=0 if is_bulk else min(count_max, RECORD_RESTARTS),
+    )

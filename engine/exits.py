@@ -20,9 +20,13 @@ class ExitCode(IntEnum):
     LOCKED = 4  # another worker uses the store
     UNSUPPORTED = 5  # this machine lacks something Millrace needs
     INCOMPLETE = 6  # the report's count does not come out even: records are missing
+    BAD_RECORD = 65  # of a child only: a record that it cannot take on
+    ERROR = 69  # of a child only: an exception, of a plugin most likely
     BUG = 70  # an error of Millrace itself
     RETRY = 75  # of a child only: the outside world may recover; start it again
     FENCED = 76  # of a child only: others may have its place, as it has stood still for too long or they say so; again
+    REFUSED = 77  # of a child only: somebody outside refuses who it says it is
+    BAD_CONFIG = 78  # of a child only: a plugin says that its configuration is wrong
     INTERRUPTED = 130  # stopped cleanly by Ctrl-C (INT)
     KILLED_NOW = 137  # stopped at once by a second signal, nothing was flushed
     TERMINATED = 143  # stopped cleanly by TERM or HUP, with work left for the next run, or before anything was started

@@ -79,6 +79,8 @@ class RecordConverter(Converter):
         for index, (value, schema) in enumerate(zip(values, schemas, strict=True)):
             try:
                 payloads.append(self.from_connect_value(topic, value, schema))
+            except MemoryError:
+                raise  # no fault of the record's
             except Exception as error:  # noqa: BLE001  whatever a plugin raises for a record costs that record
                 payloads.append(None)
                 failures.append(Failure(index, error))
@@ -97,6 +99,8 @@ class RecordConverter(Converter):
         for index, payload in enumerate(payloads):
             try:
                 value, schema = self.to_connect_value(topic, payload)
+            except MemoryError:
+                raise
             except Exception as error:  # noqa: BLE001  as above
                 value = schema = None
                 failures.append(Failure(index, error))

@@ -7,6 +7,7 @@ ConnectError                    something is wrong; stop the task
 │   └── SchemaProjectorError    a value cannot be read under another schema
 ├── RetriableError              the outside world may recover; try again
 │   └── DeliveryTimeoutError    librdkafka gave up within its time budget
+├── RefusedError                the outside world refuses who the connector says it is
 ├── RecordTooLargeError         a record larger than a frame, or than the topic takes
 ├── UnreachableError            no broker answered within the time budget
 └── NotFoundError               no such connector, plugin, topic, offset
@@ -32,6 +33,7 @@ __all__ = [
     "NotFoundError",
     "Problem",
     "RecordTooLargeError",
+    "RefusedError",
     "RetriableError",
     "SchemaBuilderError",
     "SchemaProjectorError",
@@ -40,7 +42,7 @@ __all__ = [
 
 
 class ConnectError(Exception):
-    """Something is wrong that trying again will not mend; the task stops with this reason."""
+    """Something is wrong; the task stops with this reason. Whether it starts again is said by its restart policy."""
 
 
 class Problem(Struct, frozen=True):
@@ -82,6 +84,10 @@ class RetriableError(ConnectError):
 
 class DeliveryTimeoutError(RetriableError):
     """librdkafka gave up on a record within its time budget."""
+
+
+class RefusedError(ConnectError):
+    """A password, token or certificate is refused: tried again slowly, and at once when a secret's file changes."""
 
 
 class RecordTooLargeError(ConnectError):

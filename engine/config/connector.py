@@ -22,6 +22,7 @@ import msgspec
 from engine.api.config import keys_of
 from engine.api.errors import ConfigError, Problem
 from engine.config.connector_keys import ConnectorConfig, SinkKeys, SourceKeys
+from engine.config.cpus import cpus_problem
 from engine.config.masking import masked
 from engine.config.problems import did_you_mean, place, raise_all
 from engine.config.topic_pattern import topic_pattern
@@ -55,6 +56,8 @@ _PREDICATED = re.compile(r"transforms\.[^.]+\.(predicate|negate)\Z")
 _CREATION = "topic.creation."
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
+#: Absent here, they are the worker's with the worker's keys for it (engine.connector_lines).
+_NOT_INHERITED = ("key_converter", "value_converter", "header_converter")
 #: What begins so is someone else's: a converter's, a transform's, a client's.
 _PREFIXES = ("key.converter.", "value.converter.", "header.converter.", "transforms.", "predicates.")
 _CLIENTS = ("producer.override.", "consumer.override.", "admin.override.")
@@ -171,10 +174,9 @@ def _owner(key: str) -> str:
 
 
 def _inherited(config: ConnectorConfig, worker: WorkerConfig) -> ConnectorConfig:
-    ours = ["task_processes", "ring_bytes", "restart_max", "restart_backoff_ms", "restart_backoff_max_ms"]
-    if isinstance(config, SinkKeys):
-        ours.append("lost_range_policy")
-    values: dict[str, Any] = {name: getattr(worker, name) for name in ours if getattr(config, name) is None}
+    # Each key of ours that a connector has is the worker's as well, under the same name.
+    ours = [name for name in config.__struct_fields__ if getattr(config, name) is None and hasattr(worker, name)]
+    values: dict[str, Any] = {name: getattr(worker, name) for name in ours if name not in _NOT_INHERITED}
     return msgspec.structs.replace(config, **values)
 
 
@@ -187,6 +189,8 @@ def _contradictions(config: ConnectorConfig) -> Iterator[Problem]:
         key = "restart.backoff.max.ms"
         least = f"expected at least restart.backoff.ms, {config.restart_backoff_ms}"
         yield Problem(key, f"Invalid value {config.restart_backoff_max_ms} for configuration {key}: {least}")
+    if problem := cpus_problem(config.task_cpu_affinity or ""):
+        yield problem
     for key, aliases in (("transforms", config.transforms), ("predicates", config.predicates)):
         doubled = sorted({alias for alias in aliases if not alias or aliases.count(alias) > 1})
         if doubled:

@@ -12,7 +12,7 @@ from msgspec import Meta, field
 from engine.api.config import Config
 from engine.config.line import Subscription
 from engine.config.topic_pattern import topic_pattern
-from engine.config.worker_keys import Bytes, Milliseconds, Processes
+from engine.config.worker_keys import Bytes, MemoryBytes, Milliseconds, Nice, Processes
 
 __all__ = ["ConnectorConfig", "SinkKeys", "SourceKeys"]
 
@@ -71,17 +71,38 @@ class ConnectorConfig(Config, frozen=True, kw_only=True):
     task_processes: Annotated[Processes | None, Meta(description="Ours. 1 or 2, as the worker's.")] = field(
         name="task.processes", default=None
     )
+    task_memory_max: Annotated[MemoryBytes | None, Meta(description="Ours. As the worker's.")] = field(
+        name="task.memory.max", default=None
+    )
+    task_nice: Annotated[Nice | None, Meta(description="Ours. As the worker's.")] = field(
+        name="task.nice", default=None
+    )
+    task_cpu_affinity: Annotated[str | None, Meta(description="Ours. As the worker's.")] = field(
+        name="task.cpu.affinity", default=None
+    )
     ring_bytes: Annotated[Bytes | None, Meta(description="Ours. As the worker's.")] = field(
         name="ring.bytes", default=None
     )
+    restart_policy: Annotated[Literal["auto", "none"] | None, Meta(description="Ours. As the worker's.")] = field(
+        name="restart.policy", default=None
+    )
     restart_max: Annotated[Milliseconds | None, Meta(description="Ours. As the worker's.")] = field(
         name="restart.max", default=None
+    )
+    restart_max_window_ms: Annotated[Milliseconds | None, Meta(description="Ours. As the worker's.")] = field(
+        name="restart.max.window.ms", default=None
+    )
+    restart_circuit_ms: Annotated[Milliseconds | None, Meta(description="Ours. As the worker's.")] = field(
+        name="restart.circuit.ms", default=None
     )
     restart_backoff_ms: Annotated[Milliseconds | None, Meta(description="Ours. As the worker's.")] = field(
         name="restart.backoff.ms", default=None
     )
     restart_backoff_max_ms: Annotated[Milliseconds | None, Meta(description="Ours. As the worker's.")] = field(
         name="restart.backoff.max.ms", default=None
+    )
+    restart_backoff_refused_ms: Annotated[Milliseconds | None, Meta(description="Ours. As the worker's.")] = field(
+        name="restart.backoff.refused.ms", default=None
     )
 
     @property

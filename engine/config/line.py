@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-__all__ = ["LineSpec", "PluginSpec", "Restarts", "Subscription", "Timing"]
+__all__ = ["Limits", "LineSpec", "PluginSpec", "Restarts", "Subscription", "Timing"]
 
 
 class PluginSpec(Struct, frozen=True):
@@ -43,15 +43,25 @@ class Timing(Struct, frozen=True):
 
 
 class Restarts(Struct, frozen=True):
-    """How often a line is started again that made no progress in between, and how soon."""
+    """When a line that has failed is started again (engine.mending): how often without progress, and how soon."""
 
     count_max: int = 5  # restart.max
     backoff_ms: int = 200  # restart.backoff.ms
     backoff_ms_max: int = 10_000  # restart.backoff.max.ms
+    policy: str = "auto"  # restart.policy
+    window_ms: int = 0  # restart.max.window.ms; 0: what is long ago counts as well
+    refused_ms: int = 0  # restart.backoff.refused.ms; 0: who was refused does not try again by itself
+    circuit_ms: int = 0  # restart.circuit.ms; 0: an open circuit stays so
+    error_max: int = 0  # as count_max, for exceptions; 0 in a run that ends: who waits for it is told at once
+    record_max: int = 0  # and for a record that cannot be taken on
 
-    def allows(self, fruitless: int, *, has_progressed: bool) -> bool:
-        """Whether a line comes back whose life ends badly. fruitless: restarts in a row without progress before it."""
-        return (0 if has_progressed else fruitless) < self.count_max
+
+class Limits(Struct, frozen=True):
+    """What a task's processes may take of the machine (engine.limits)."""
+
+    memory_bytes: int | None = None  # task.memory.max; None: as much as there is
+    nice: int = 0  # task.nice
+    cpus: tuple[int, ...] = ()  # task.cpu.affinity; empty: any
 
 
 class LineSpec(Struct, frozen=True, kw_only=True):
@@ -84,6 +94,7 @@ class LineSpec(Struct, frozen=True, kw_only=True):
     given: tuple[str, ...] = ()  # sizes that the user has set himself: worker.memory.max leaves them as they are
     timing: Timing = Timing()
     restarts: Restarts = Restarts()
+    limits: Limits = Limits()
     passes_lost_ranges: bool = False  # sinks: go on behind records that are gone (lost.range.policy=continue)
     secrets: tuple[str, ...] = ()  # values that no log may show
 

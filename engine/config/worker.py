@@ -12,6 +12,7 @@ from typing import Any
 from engine.api.config import keys_of
 from engine.api.errors import ConfigError, Problem
 from engine.config.clients_table import is_client_key
+from engine.config.cpus import cpus_problem
 from engine.config.masking import masked
 from engine.config.problems import did_you_mean, place, raise_all
 from engine.config.servers import bad_servers
@@ -168,6 +169,8 @@ def _contradictions(config: WorkerConfig | None, properties: Mapping[str, str]) 
     if config.restart_backoff_max_ms < config.restart_backoff_ms:
         least = f"expected at least restart.backoff.ms, {config.restart_backoff_ms}"
         problems.append(_invalid("restart.backoff.max.ms", config.restart_backoff_max_ms, least))
+    if problem := cpus_problem(config.task_cpu_affinity):
+        problems.append(problem)
     names = config.config_providers
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:

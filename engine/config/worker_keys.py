@@ -12,7 +12,16 @@ from msgspec import Meta, field
 from engine.api.config import Config
 from engine.config.line import Timing
 
-__all__ = ["OFFSETS_FILE", "RING_BYTES_MIN", "Bytes", "Milliseconds", "Processes", "WorkerConfig"]
+__all__ = [
+    "OFFSETS_FILE",
+    "RING_BYTES_MIN",
+    "Bytes",
+    "MemoryBytes",
+    "Milliseconds",
+    "Nice",
+    "Processes",
+    "WorkerConfig",
+]
 
 #: A quarter of a ring is its largest frame; below this a frame would hold a few records only.
 RING_BYTES_MIN = 64 * 1024
@@ -28,6 +37,7 @@ SomeMilliseconds = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 Lease = Annotated[int, Meta(ge=1000, le=2**31 - 1)]
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Processes = Annotated[int, Meta(ge=1, le=2)]
+Nice = Annotated[int, Meta(ge=-20, le=19)]
 MemoryBytes = Annotated[int, Meta(ge=1)]
 Bytes = Annotated[int, Meta(ge=RING_BYTES_MIN, le=RING_BYTES_MAX)]
 
@@ -117,6 +127,20 @@ class WorkerConfig(Config, frozen=True, kw_only=True):
             "1 a sink's `put` must take less than its consumer's max.poll.interval.ms."
         ),
     ] = field(name="task.processes", default=2)
+    task_memory_max: Annotated[
+        MemoryBytes | None,
+        Meta(
+            description="Ours. The most bytes that the process of a task's plugins may have for itself; beyond it they "
+            "get MemoryError. With task.processes=1 Kafka's client and its threads, 8 MiB each, count as well. Absent: "
+            "no limit."
+        ),
+    ] = field(name="task.memory.max", default=None)
+    task_nice: Annotated[
+        Nice, Meta(description="Ours. How readily a task's processes give way to others: 19 most; below 0 for root.")
+    ] = field(name="task.nice", default=0)
+    task_cpu_affinity: Annotated[
+        str, Meta(description="Ours. CPUs that a task's processes run on, e.g. `0,2-3`. Empty: any.")
+    ] = field(name="task.cpu.affinity", default="")
     ledger_enable: Annotated[
         bool,
         Meta(
@@ -160,13 +184,31 @@ class WorkerConfig(Config, frozen=True, kw_only=True):
             "less heartbeat.interval.ms, where that is shorter."
         ),
     ] = field(name="task.lease.ms", default=45_000)
+    restart_policy: Annotated[
+        Literal["auto", "none"],
+        Meta(
+            description="Ours. What becomes of a task or connector that has failed: `auto` looks at the cause "
+            "(docs/operations.md); `none`, as in Kafka Connect, leaves it failed until somebody restarts it."
+        ),
+    ] = field(name="restart.policy", default="auto")
     restart_max: Annotated[
         Milliseconds,
         Meta(
-            description="Ours. Restarts of a task that makes no progress in between before it fails; those for what is "
-            "away outside do not count."
+            description="Ours. Restarts of a task that makes no progress in between before its circuit opens; those "
+            "for what is away or refused outside do not count."
         ),
     ] = field(name="restart.max", default=5)
+    restart_max_window_ms: Annotated[
+        Milliseconds,
+        Meta(description="Ours. Restarts that are longer ago do not count for restart.max; 0: all count."),
+    ] = field(name="restart.max.window.ms", default=600_000)
+    restart_circuit_ms: Annotated[
+        Milliseconds,
+        Meta(
+            description="Ours. A task whose circuit is open is FAILED, and started by way of trial after so long, half "
+            "of it at random; 0: never by itself, as always in a run that ends."
+        ),
+    ] = field(name="restart.circuit.ms", default=300_000)
     restart_backoff_ms: Annotated[
         Milliseconds,
         Meta(
@@ -176,6 +218,13 @@ class WorkerConfig(Config, frozen=True, kw_only=True):
     restart_backoff_max_ms: Annotated[Milliseconds, Meta(description="Ours. The longest pause before a restart.")] = (
         field(name="restart.backoff.max.ms", default=10_000)
     )
+    restart_backoff_refused_ms: Annotated[
+        Milliseconds,
+        Meta(
+            description="Ours. Pause, half of it at random, before a task starts again whose credentials were refused; "
+            "it ends at once when a file changes that secrets come from. 0: never by itself, as in a run that ends."
+        ),
+    ] = field(name="restart.backoff.refused.ms", default=300_000)
 
     lost_range_policy: Annotated[
         Literal["stop", "continue"],

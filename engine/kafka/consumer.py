@@ -31,7 +31,7 @@ from engine.kafka.errors import DENIED, as_ours
 from engine.kafka.fetched import TORN, Fetched, columns_of
 from engine.kafka.questions import border, list_topics, offsets_in, patiently
 from engine.kafka.topics import topic_ids
-from engine.shm.waits import Trouble
+from engine.shm.waits import FinalError, Trouble
 
 __all__ = ["Found", "GroupConsumer", "Member", "Start"]
 
@@ -407,7 +407,7 @@ class GroupConsumer:
         fresh = [place for place in places if place not in committed]
         if fresh and self._start_at == "none":
             topic, partition = fresh[0]
-            raise ConnectError(
+            raise FinalError(
                 f"topic {topic} partition {partition}: the group has no committed offset, "
                 "and consumer.override.auto.offset.reset is none"
             )

@@ -5,15 +5,15 @@ Used by: engine.ledger.source, engine.ledger.sink.
 
 from __future__ import annotations
 
-from engine.api.errors import ConnectError
 from engine.shm.board import Row, Word
+from engine.shm.waits import FinalError
 
 __all__ = ["Complaint", "LedgerError", "described"]
 
 Place = tuple[str, int]  # topic, partition
 
 
-class LedgerError(ConnectError):
+class LedgerError(FinalError):
     """Records are missing, or there twice, between two borders."""
 
 

@@ -18,9 +18,9 @@ import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
-from engine.api.errors import ConnectError, RetriableError, UnreachableError
+from engine.api.errors import RetriableError, UnreachableError
 from engine.pump.partitions import Partitions
-from engine.shm.waits import Cause, OutsideError
+from engine.shm.waits import Cause, FinalError, OutsideError
 
 __all__ = ["Drain", "OffsetsPort"]
 
@@ -143,7 +143,7 @@ class Drain:
             return
         self._gone, before = gone, self._gone
         for topic, partition in sorted(gone & before):
-            raise ConnectError(
+            raise FinalError(
                 f"topic {topic} partition {partition} is gone before all of it was read and committed; "
                 "start again without it, or when it is there again"
             )
@@ -164,7 +164,7 @@ class Drain:
                     f"{offset}, the partition ends at {end}); the topic was truncated or made anew. "
                     "Reset the group's offsets to read what it has now"
                 )
-                raise OutsideError(text, Cause.LEADER) if self._waits else ConnectError(text)
+                raise OutsideError(text, Cause.LEADER) if self._waits else FinalError(text)
         # Where it is emptied before what is committed, the owner's fetch fails, unless it has read it all by then.
         return {place: end for place, (first, end) in borders.items() if first < end or committed.get(place, end) < end}
 

@@ -25,6 +25,7 @@ from engine.kafka.consumer import Found, Start
 from engine.offsets.store import SinkPosition
 from engine.pump.partitions import Partitions
 from engine.shm.board import LostRange, Row
+from engine.shm.waits import FinalError
 
 __all__ = ["LostRanges", "Notes"]
 
@@ -156,14 +157,14 @@ class LostRanges:
         self._noted |= fresh
 
     def _tell(self, lost: list[LostRange]) -> None:
-        """Name what is lost on the board and in the log. Raises ConnectError where the policy is to stop."""
+        """Name what is lost on the board and in the log. Raises FinalError where the policy is to stop."""
         for one in lost:
             self._row.add_lost(one)
         for one in lost if self._passes else lost[1:]:
             logger.warning("%s%s", _text(one), "; going on behind it" if self._passes else "")
         if lost and not self._passes:
             more = f" (and {len(lost) - 1} more partitions, which the log names)" if len(lost) > 1 else ""
-            raise ConnectError(f"{_text(lost[0])}{more}. {_ADVICE}")
+            raise FinalError(f"{_text(lost[0])}{more}. {_ADVICE}")
 
 
 def _judged(place: Place, offset: int, at: Found, *, is_remade: bool) -> LostRange | None:

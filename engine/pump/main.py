@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from engine import logs
-from engine.api.errors import RetriableError, UnreachableError
+from engine import limits, logs
 from engine.bank import Bank, Say, Stopper, serve
 from engine.clock import Clock, SystemClock
 from engine.config.line import LineSpec
@@ -19,6 +18,7 @@ from engine.kafka.consumer import GroupConsumer
 from engine.kafka.embedded import EmbeddedProducer
 from engine.kafka.producer import BatchProducer
 from engine.ledger import sink, source
+from engine.mending import comes_back, kind_of
 from engine.offsets.store import OffsetStore
 from engine.patience import Patience
 from engine.pump.delivery import Delivery
@@ -28,7 +28,7 @@ from engine.pump.source import SourcePumpBank
 from engine.shm.acts import Act
 from engine.shm.board import Board, Measure, Row, Stage, Target, Word
 from engine.shm.channel import Channel, PumpSide
-from engine.shm.lease import Lease, RivalError
+from engine.shm.lease import Lease
 
 __all__ = ["PatientSinkPump", "make_sink_bank", "make_source_bank", "run"]
 
@@ -49,6 +49,7 @@ def run(
     clock = SystemClock()
 
     def make_bank() -> Bank:
+        limits.take(spec.limits, has_plugins=False)
         if spec.type == "source":
             return make_source_bank(spec, side, board, index, clock)
         return make_sink_bank(spec, side, board, index, clock, stopper)
@@ -151,18 +152,19 @@ class PatientSinkPump:
     def stop(self) -> None:
         # Whoever comes back with the same member id finds its partitions; whoever does not must give them to others.
         cause = self.failure or self.cause
-        may_pass = isinstance(cause, RetriableError | UnreachableError)
-        comes_back = self._may_come_back() if isinstance(cause, RivalError) else may_pass
         if cause is None:
             self._await_verdict()
-        is_final = cause is not None and not comes_back
+        is_final = cause is not None and not self._may_come_back(cause)
         is_last = is_final or self._is_told_to_stop() or self._stopper.is_orphan
         self.bank.stop(leave=is_last)
 
-    def _may_come_back(self) -> bool:
+    def _may_come_back(self, cause: Exception) -> bool:
         """What the supervisor will decide when it hears of the end: as `Line` counts it."""
         has_progressed = self._row.measured(Stage.COMMIT, Measure.RECORDS) > self._committed
-        return self._spec.restarts.allows(self._row.get(Word.FRUITLESS), has_progressed=has_progressed)
+        fruitless = self._row.get(Word.FRUITLESS)
+        return comes_back(
+            self._spec.restarts, kind_of(cause), fruitless, has_progressed=has_progressed, is_plugins=False
+        )
 
     def _is_told_to_stop(self) -> bool:
         return self._row.get(Word.TARGET) == Target.STOP

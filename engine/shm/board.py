@@ -142,6 +142,7 @@ class Word(IntEnum):
     AGAIN_POLLED = 12  # sources: records polled, and of these dropped, that were polled again after a restart
     AGAIN_DROPPED = 13
     FRUITLESS = 14  # restarts in a row without progress, before this life of the line
+    NEXT_START_NS = 15  # monotonic; when the next life is due; 0: none is
     # by the task process
     TASK_PHASE = 16
     TASK_BEAT_NS = 17  # monotonic, set in every turn of its loop
@@ -170,6 +171,9 @@ class Word(IntEnum):
     STORED = 46  # sources: records polled that the stored offsets cover, times 2; plus which pair of the next belongs
     STORED_FIRST = 47  # a pair: of these, records dropped, and records that count as stored
     STORED_SECOND = 49
+    # by the supervisor
+    CIRCUIT = 56  # whether it is tried though it failed too often (engine.mending.Circuit)
+    ENDED_AS = 57  # why its last life ended badly (engine.mending.Kind)
 
 
 class Identity(Struct, frozen=True):

@@ -15,10 +15,22 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import NamedTuple
 
-from engine.api.errors import DeliveryTimeoutError, RetriableError, UnreachableError
+from engine.api.errors import ConnectError, DeliveryTimeoutError, RetriableError, UnreachableError
 from engine.shm.board import Row, State, Word
 
-__all__ = ["KAFKA", "Cause", "OutsideError", "Trouble", "Wait", "cause_of", "gravest", "pack", "unpack", "waits_of"]
+__all__ = [
+    "KAFKA",
+    "Cause",
+    "FinalError",
+    "OutsideError",
+    "Trouble",
+    "Wait",
+    "cause_of",
+    "gravest",
+    "pack",
+    "unpack",
+    "waits_of",
+]
 
 MS_NS = 1_000_000
 CAUSE_BITS = 8
@@ -84,6 +96,10 @@ class OutsideError(RetriableError):
     def __init__(self, text: str, cause: Cause) -> None:
         self.cause = cause
         super().__init__(text)
+
+
+class FinalError(ConnectError):
+    """Going on would do harm, or what was done would be done again: a person must look first."""
 
 
 def cause_of(error: RetriableError | UnreachableError, other: Cause = Cause.START) -> Cause:

@@ -150,6 +150,8 @@ class LazyHeaders(Sequence[Sequence[Header]]):
     def _converted(self, at: int, topic: str, key: str, payload: bytes | None) -> Header:
         try:
             return self._converter.to_connect_header(topic, key, payload)
+        except MemoryError:
+            raise
         except Exception as error:  # whatever a plugin raises, it must name its record
             places = [(run.partition, offset) for run in self._runs for offset in run.offset_column()]
             partition, offset = places[at]
@@ -215,6 +217,8 @@ def _encode_headers(batch: Outgoing, converter: HeaderConverter) -> tuple[list[H
     for index, headers in enumerate(batch.headers):
         try:
             column.append([(header.key, converter.from_connect_header(batch.topic, header)) for header in headers])
+        except MemoryError:
+            raise
         except Exception as error:  # noqa: BLE001  as for values: it costs the record
             return column, RecordError(index, error)
     return column, None

@@ -45,6 +45,8 @@ def transform(chain: Sequence[Transform], records: Iterable[AnyRecord]) -> Trans
                 if changed is None:
                     break
                 changed = step.apply(changed)
+        except MemoryError:
+            raise  # no fault of the record's
         except Exception as error:  # noqa: BLE001  whatever a plugin raises for a record costs that record
             return Transformed(kept, origins, RecordError(index, error))
         if changed is not None:

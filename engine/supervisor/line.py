@@ -1,15 +1,16 @@
 """A line as the supervisor sees it: two children, a row of the board, a channel, and what is to become of them.
 
     STARTING ──► RUNNING ──► DRAINING ──► DONE
-                    │ a child ended badly      FAILED: a restart would not help, or has not helped
-                    ▼                          STOPPED: it was asked to
+                    │ a child ended badly      STOPPED: it was asked to
+                    ▼                          FAILED: a restart would not help, or has not helped
               both reaped ──► RESTARTING ──► STARTING, with a new channel
+                     └──────► FAILED, its circuit open ──► STARTING, by way of trial
 
 A child that a signal holds still (STOP) for longer than the lease is killed, and so are all that stood still together
 with the supervisor: whoever wakes later finds its lease over (engine/shm/lease.py). That a task is slow is no reason.
 
-A bank that ends with ExitCode.RETRY was kept from its work by the world outside: however often that happens, the line
-comes back, and its restarts are not used up by it.
+What becomes of a life that ended badly, its cause decides (engine.mending); who carries it out is this module alone,
+also while control is down.
 
 A line restarts as a whole. When a source's task process is gone, its pump first delivers and stores what was
 published; when a sink's is gone, its pump closes without leaving the group, and the next one, a static member of the
@@ -26,13 +27,19 @@ import os
 import signal
 from collections.abc import Callable
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from engine import logs
 from engine.clock import Clock
 from engine.config.line import LineSpec
 from engine.descriptors import what_to_do
 from engine.exits import ExitCode
+from engine.mending import Circuit, How, Kind, Mending, Verdict, kind_of_code
+from engine.shm.acts import act_of
 from engine.shm.board import Measure, Phase, Row, Stage, State, Target, Word
 from engine.shm.channel import Channel
+from engine.supervisor import endings
 from engine.supervisor.fork import Child
 from engine.supervisor.pacer import Pacer
 
@@ -41,12 +48,15 @@ __all__ = ["ForkBank", "Line"]
 logger = logging.getLogger("millrace.supervisor")
 
 SECOND_NS = 1_000_000_000
+MS_NS = 1_000_000
 #: After the other bank is gone or TERM was sent, so long until the next, harder step.
 TASK_GRACE_NS = 1 * SECOND_NS
 PUMP_GRACE_NS = 4 * SECOND_NS
 #: The same trouble outside is logged again after so long.
 TELL_NS = 60 * SECOND_NS
 
+#: These a process has said before it ended.
+BY_EXCEPTION = (Kind.REFUSED, Kind.CONFIG, Kind.RECORD, Kind.FINAL, Kind.ERROR)
 OVER = (State.DONE, State.FAILED, State.STOPPED)
 UNASKED = "ended without being asked to"
 #: What a line is that has started, by what it is asked to be.
@@ -55,6 +65,15 @@ _GOING = {Target.RUN: State.RUNNING, Target.DRAIN: State.DRAINING, Target.PAUSE:
 
 #: Forks one bank ("task", "pump" or "both") of a line over its present channel.
 ForkBank = Callable[[LineSpec, int, Channel, str], Child]
+
+
+class Ending(Struct, frozen=True):
+    """Why a life ended; without a cause it ended well, or has not ended."""
+
+    cause: str = ""
+    kind: Kind = Kind.NOTHING
+    is_killed: bool = False  # by a signal
+    is_plugins: bool = False  # a process of plugins, and of nothing else, was the first to end
 
 
 class Line:
@@ -70,21 +89,20 @@ class Line:
         self._pacer = pacer
         self._channel: Channel | None = None
         self._children: dict[str, Child] = {}  # by bank
-        self._cause = ""  # why this life ended; empty: it ended well
-        self._is_final = False  # a restart would not help
-        self._is_outside = False  # the world outside is the cause, and may recover
-        self._is_killed = False  # the cause is a signal
-        self._is_last = False  # its restarts are used up: it was told to leave its group
+        self._mending = Mending(spec.restarts)
+        self._end = Ending()  # of this life
+        self._is_last = False  # it does not come back soon: it was told to leave its group
+        self._aimed = Target.RUN  # what it was asked to be, before it was told so
         self._deadline_ns = 0  # of the next, harder step; 0: none
         self._step = 0  # of the ladder: 0 nothing sent, 1 TERM sent, 2 KILL sent
         self._start_at_ns = 0  # of the next life; 0: none is due
         self._has_turn = False  # that time is its turn among all lines, not only the end of its pause
         self._held: dict[str, int] = {}  # banks that a signal holds still, since when (ns)
-        self._fruitless = 0  # restarts in a row without progress, by what is no fault of the world outside
-        self._pauses = 0  # restarts in a row without progress, for whatever cause
         self._told = ("", 0)  # the cause of a restart that was logged last, and when
         self._progress = -1
         row.set(Word.RING_BYTES, spec.ring_bytes)
+        for word in (Word.FRUITLESS, Word.CIRCUIT, Word.ENDED_AS, Word.NEXT_START_NS):
+            row.set(word, 0)
         self._become(State.STARTING)
 
     @property
@@ -94,8 +112,8 @@ class Line:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing of it runs or will run."""
-        return self.state in OVER
+        """Whether nothing of it runs or will run by itself."""
+        return self.state in OVER and not self._start_at_ns
 
     @property
     def is_complete(self) -> bool:
@@ -108,22 +126,26 @@ class Line:
 
     def start(self) -> None:
         """Fork both banks over a fresh channel."""
-        self._start_at_ns = 0
+        if self.state == State.FAILED:
+            self._count_again()
+        self._mending.starts()
+        self.row.set(Word.CIRCUIT, self._mending.circuit)
+        self._start_at(0)
         self._deadline_ns = 0
         self._step = 0
-        self._cause = ""
-        self._is_final = self._is_outside = self._is_killed = self._is_last = False
+        self._end = Ending()
+        self._is_last = False
         self._held.clear()
         self.close()
         self._become(State.STARTING)
         try:
             self._fork_banks()
         except OSError as error:  # no process, memory or descriptor is left for it; the other lines go on
-            self._cause = f"cannot fork: {error.strerror}{what_to_do(error)}"
+            self._end = Ending(f"cannot fork: {error.strerror}{what_to_do(error)}", Kind.CRASH)
             self._send(signal.SIGKILL)
         self._write_pids()
         if not self._children:
-            self._end()
+            self._be_over()
 
     def drain(self) -> None:
         """Ask a sink to come to the end of what there is."""
@@ -148,14 +170,14 @@ class Line:
         self._step = 0
         self._deadline_ns = self._clock.monotonic_ns() + self._stop_ns()
         if not self._children:
-            self._end()
+            self._be_over()
 
     def kill(self) -> None:
         """End at once; what is not safe is done again next time."""
         self._aim(Target.STOP)
         self._send(signal.SIGKILL)
         if not self._children:
-            self._end()
+            self._be_over()
 
     def reaped(self, pid: int, status: int) -> None:
         """One of the children has ended with this wait status."""
@@ -165,19 +187,20 @@ class Line:
         self._write_pids()
         self._judge(bank, child, status)
         if not self._children:
-            self._end()
+            self._be_over()
             return
         is_asked = self.row.get(Word.TARGET) == Target.STOP
-        is_expected = not self._cause and (is_asked or self._has_ended())
+        is_expected = not self._end.cause and (is_asked or self._has_ended())
         if not is_expected:
-            self._is_last = not is_asked and self._is_used_up()
-            if self._is_final or self._is_last:
+            if not is_asked and self._leaves():
+                self._is_last = True
+                self._aimed = Target(self.row.get(Word.TARGET))
                 self._aim(Target.STOP)  # a pump whose line does not come back leaves its group
             self._send(signal.SIGTERM)
             self._step = 1
         now_ns = self._clock.monotonic_ns()
         grace_ns = PUMP_GRACE_NS if "pump" in self._children else TASK_GRACE_NS
-        if not self._cause and not is_asked:
+        if not self._end.cause and not is_asked:
             grace_ns = max(grace_ns, self._stop_ns())
         # Once asked to stop, the line as a whole has the time that it was given then.
         self._deadline_ns = max(now_ns + grace_ns, self._deadline_ns if is_expected else 0)
@@ -204,6 +227,8 @@ class Line:
             self._become(_GOING.get(Target(self.row.get(Word.TARGET)), State.RUNNING))
         if self._held:
             self._judge_held(now_ns)
+        if self._mending.circuit == Circuit.HALF_OPEN and self._children:
+            self._judge_trial(now_ns)
         if self._deadline_ns and now_ns >= self._deadline_ns:
             self._climb(now_ns)
 
@@ -225,7 +250,7 @@ class Line:
             return False
         if not self._has_turn:
             self._has_turn = True
-            self._start_at_ns = self._pacer.turn_ns(now_ns)
+            self._start_at(self._pacer.turn_ns(now_ns))
         return now_ns >= self._start_at_ns
 
     def _judge_held(self, now_ns: int) -> None:
@@ -236,8 +261,8 @@ class Line:
     def _end_still(self, who: str, still_ns: int, banks: list[str]) -> None:
         # KILL ends a stopped process as well: it does not wake, and has no moment to go on in.
         lease_s = self._lease_ns() / 1e9
-        self._cause = self._cause or f"{who} stood still for {still_ns / 1e9:.1f} s, the lease is {lease_s:g} s"
-        self._is_killed = True
+        still = f"{who} stood still for {still_ns / 1e9:.1f} s, the lease is {lease_s:g} s"
+        self._end = replace(self._end if self._end.cause else Ending(still, Kind.FENCED), is_killed=True)
         for bank in banks:
             self._held.pop(bank, None)
             os.kill(self._children[bank].pid, signal.SIGKILL)
@@ -255,50 +280,58 @@ class Line:
     def _is_ready(self) -> bool:
         return self.row.get(Word.TASK_PHASE) >= Phase.READY and self.row.get(Word.PUMP_PHASE) >= Phase.READY
 
+    def _judge_trial(self, now_ns: int) -> None:
+        life_ns = 0 if self.state == State.STARTING else now_ns - self.row.get(Word.STATE_SINCE_NS)
+        self._mending.lives(life_ns, has_progressed=self._has_progressed())
+        self.row.set(Word.CIRCUIT, self._mending.circuit)
+
     def _judge(self, bank: str, child: Child, status: int) -> None:
         """Note why a child ended, if it ended badly; the first cause stands."""
         words = logs.masked(child.last_words(), self.spec.secrets)
         code = os.waitstatus_to_exitcode(status)
-        if code == ExitCode.OK or self._cause:
+        if code == ExitCode.OK or self._end.cause:
             return
         if code < 0:
-            by = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-            self._cause = f"{bank} process ended by {by}"
+            cause = f"{bank} process ended by {endings.by_signal(-code, act_of(self.row, bank))}"
             if self._step:
-                self._cause += f" after {self.spec.timing.stop_timeout:g} s of waiting for it to stop"
+                cause += f" after {self.spec.timing.stop_timeout:g} s of waiting for it to stop"
         else:
-            self._cause = words or f"{bank} process ended with exit code {code}"
-        self._is_final = code == ExitCode.FAILED
-        self._is_outside = code == ExitCode.RETRY
-        self._is_killed = code < 0
+            cause = words or f"{bank} process ended with exit code {code}"
+        self._end = Ending(cause, kind_of_code(code), is_killed=code < 0, is_plugins=bank == "task")
 
-    def _end(self) -> None:
+    def _be_over(self) -> None:
         """All children are gone: restart, or be over."""
         self._deadline_ns = 0
-        self._start_at_ns = 0
-        is_asked = self.row.get(Word.TARGET) == Target.STOP
-        is_done = self._has_ended() or (is_asked and self.is_complete)
-        if self._cause and self._is_final:
-            self._give_up(self._cause)
-        elif is_done and (self._is_killed or not self._cause):
-            if self._cause:
-                logger.warning("%s: %s; all it had to do was done", self.spec.title, self._cause)
+        if self.state == State.FAILED:
+            self._start_at(0)  # it waited for its trial
+            return
+        self._start_at(0)
+        end = self._end
+        is_stopping = self.row.get(Word.TARGET) == Target.STOP
+        is_asked = is_stopping and not self._is_last
+        is_done = self._has_ended() or (is_stopping and self.is_complete)
+        if end.kind in BY_EXCEPTION and (is_asked or is_done) and self.state != State.RESTARTING:
+            self._give_up(end)
+        elif is_done and (end.is_killed or not end.cause):
+            if end.cause:
+                logger.warning("%s: %s; all it had to do was done", self.spec.title, end.cause)
             self._become(State.DONE)
-        elif is_asked and not self._is_last:
-            if self._cause:
-                self.row.reason = self._cause
-                logger.warning("%s: %s", self.spec.title, self._cause)
+        elif is_asked:
+            if end.cause:
+                self.row.reason = end.cause
+                logger.warning("%s: %s", self.spec.title, end.cause)
             self._become(State.STOPPED)
         else:
-            self._come_back(self._cause or UNASKED)
+            self._settle(end if end.cause else Ending(UNASKED, Kind.CRASH))
 
-    def _is_used_up(self) -> bool:
-        """Whether a sink that ended now would not come back; a source may still make progress while its pump ends."""
-        return self.spec.type == "sink" and not self._may_come_back()
-
-    def _may_come_back(self) -> bool:
-        has_progressed = self._has_progressed()
-        return self._is_outside or self.spec.restarts.allows(self._fruitless, has_progressed=has_progressed)
+    def _leaves(self) -> bool:
+        """Whether a pump that ends now leaves its group; a source's has none, and may still make progress."""
+        now_ns, end = self._clock.monotonic_ns(), self._end
+        has_progressed, is_plugins = self._has_progressed(), end.is_plugins
+        kind = end.kind if end.cause else Kind.CRASH
+        return self.spec.type == "sink" and not self._mending.comes_back(
+            kind, now_ns, has_progressed=has_progressed, is_plugins=is_plugins
+        )
 
     def _has_progressed(self) -> bool:
         return self._made() > self._progress >= 0
@@ -306,40 +339,65 @@ class Line:
     def _made(self) -> int:
         return sum(self.row.measured(stage, Measure.RECORDS) for stage in (Stage.STORE, Stage.COMMIT))
 
-    def _come_back(self, cause: str) -> None:
-        policy = self.spec.restarts
-        if self._is_last or not self._may_come_back():
-            self._give_up(f"{cause} (after {policy.count_max} restarts without progress)")
+    def _settle(self, end: Ending) -> None:
+        """What becomes of it now that a life has ended badly."""
+        now_ns = self._clock.monotonic_ns()
+        verdict = self._mending.ended(
+            end.kind, now_ns, has_progressed=self._has_progressed(), is_plugins=end.is_plugins
+        )
+        self.row.set(Word.ENDED_AS, end.kind)
+        self.row.set(Word.CIRCUIT, self._mending.circuit)
+        self.row.set(Word.FRUITLESS, self._mending.fruitless(now_ns))
+        if self._is_last:
+            self._aim(self._aimed)  # or rather in its next life, should there be one
+        if verdict.how == How.NEVER:
+            self._give_up(end, verdict.told)
             return
-        before = 0 if self._has_progressed() else self._fruitless
-        self._fruitless = before + (not self._is_outside)
-        self.row.set(Word.FRUITLESS, self._fruitless)
-        self._pauses = 1 if self._has_progressed() else self._pauses + 1
         self._progress = self._made()
-        pause_ms = self._pacer.pause_ms(policy, self._pauses)
+        self._has_turn = False
+        pause_ms = self._pause_ms(verdict)
+        self._start_at(now_ns + pause_ms * MS_NS)
+        if verdict.how == How.CIRCUIT:
+            told = f"{end.cause}{verdict.told}"
+            logger.error("%s failed: %s; its circuit is open, it is tried in %d ms", self.spec.title, told, pause_ms)
+            self.row.reason = told
+            self._become(State.FAILED)
+            return
+        self._count_again()
+        self.row.reason = end.cause
+        if self._is_news(end, now_ns):
+            logger.warning("%s: %s; starting it again in %d ms", self.spec.title, end.cause, pause_ms)
+        self._become(State.RESTARTING)
+
+    def _pause_ms(self, verdict: Verdict) -> int:
+        restarts = self.spec.restarts
+        if verdict.how == How.BACKOFF:
+            return self._pacer.pause_ms(restarts, verdict.in_a_row)
+        return self._pacer.spread_ms(restarts.circuit_ms if verdict.how == How.CIRCUIT else restarts.refused_ms)
+
+    def _start_at(self, at_ns: int) -> None:
+        self._start_at_ns = at_ns
+        self.row.set(Word.NEXT_START_NS, at_ns)
+
+    def _count_again(self) -> None:
+        """Its next life is a restart: nothing of this one goes on."""
         self.row.write_off()
         self.row.set(Word.RESTARTS, self.row.get(Word.RESTARTS) + 1)
         self.row.set(Word.TASK_PHASE, Phase.FORKED)
         self.row.set(Word.PUMP_PHASE, Phase.FORKED)
-        self.row.reason = cause
-        now_ns = self._clock.monotonic_ns()
-        if self._is_news(cause, now_ns):
-            logger.warning("%s: %s; starting it again in %d ms", self.spec.title, cause, pause_ms)
-        self._become(State.RESTARTING)
-        self._start_at_ns = now_ns + pause_ms * 1_000_000
-        self._has_turn = False
 
-    def _is_news(self, cause: str, now_ns: int) -> bool:
+    def _is_news(self, end: Ending, now_ns: int) -> bool:
         """Whether a restart is to be logged: an outage of hours is told every minute."""
         told, at_ns = self._told
-        if self._is_outside and cause == told and now_ns - at_ns < TELL_NS:
+        if end.kind == Kind.OUTSIDE and end.cause == told and now_ns - at_ns < TELL_NS:
             return False
-        self._told = (cause, now_ns)
+        self._told = (end.cause, now_ns)
         return True
 
-    def _give_up(self, cause: str) -> None:
-        self.row.reason = cause
-        logger.error("%s failed: %s", self.spec.title, cause)
+    def _give_up(self, end: Ending, told: str = "") -> None:
+        self.row.set(Word.ENDED_AS, end.kind)
+        self.row.reason = f"{end.cause}{told}"
+        logger.error("%s failed: %s%s", self.spec.title, end.cause, told)
         self._become(State.FAILED)
 
     def _climb(self, now_ns: int) -> None:

@@ -35,7 +35,11 @@ class Pacer:
         """How long a line rests before its `restarts`th restart in a row (from 1): from half of its backoff to all."""
         # The exponent has a bound of its own: a line may come back for days.
         longest = min(policy.backoff_ms_max, policy.backoff_ms << min(restarts - 1, 32))
-        return round(longest * self._random.uniform(0.5, 1))
+        return self.spread_ms(longest)
+
+    def spread_ms(self, longest_ms: int) -> int:
+        """From half of a pause to all of it."""
+        return round(longest_ms * self._random.uniform(0.5, 1))
 
     def turn_ns(self, now_ns: int) -> int:
         """When a line that is due now may start: in the order of asking, SPACING_NS apart. Each answer is a turn."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from engine import logs
+from engine import limits, logs
 from engine.api.converter import Converter, HeaderConverter
 from engine.api.transform import Transform
 from engine.bank import Bank, Say, Stopper, serve
@@ -38,7 +38,12 @@ def run(
     board = Board(board_descriptor)
     clock = SystemClock()
     fence = Lease(board.row(index), spec.timing.lease, clock).check
-    return serve(lambda: make_bank(spec, side, board, index, clock), side.bell, stopper, say, fence)
+
+    def make() -> Bank:
+        limits.take(spec.limits, has_plugins=True)
+        return make_bank(spec, side, board, index, clock)
+
+    return serve(make, side.bell, stopper, say, fence)
 
 
 def make_bank(spec: LineSpec, side: TaskSide, board: Board, index: int, clock: Clock) -> Bank:

@@ -25,9 +25,12 @@ from engine.api.errors import DataError, RetriableError
 from engine.api.record import TopicPartition
 from engine.api.task import SinkTask
 from engine.api.transform import Transform
+from engine.bank import describe, note_act, noting_acts
 from engine.clock import Clock
 from engine.config.line import LineSpec
+from engine.ledger.errors import described
 from engine.ledger.sink import TaskAccount
+from engine.mending import failure_of_record
 from engine.patience import Patience
 from engine.shm import frame
 from engine.shm.acts import Act
@@ -39,13 +42,14 @@ from engine.shm.waits import Cause, Trouble
 from engine.stages import convert
 from engine.stages.convert import Converters, TransformedBatch
 from engine.stages.transform import RecordError, close_all, transform
-from engine.task.source import describe
 
 __all__ = ["SinkTaskBank"]
 
 IDLE_SECONDS = 0.1
 #: Positions, or partitions, in one message of the small ring, which takes 64 KiB with topic names of up to 249 bytes.
 POSITIONS_MAX = 200
+#: Runs of records that an error names.
+PLACES_TOLD_MAX = 3
 
 
 class Part(Struct):
@@ -153,11 +157,12 @@ class SinkTaskBank:
 
     def fail(self, error: Exception) -> None:
         """Flush what was put, then end with this reason."""
+        note_act(error, self._row)
         self.failure = error
 
     def start(self) -> None:
         """Start the connector's task."""
-        with self._patience.leaving():
+        with self._patience.leaving(), noting_acts(self._row):
             self._row.set(Word.TASK_ACT, Act.START)
             self._task.initialize(self)
             self._task.start(self._spec.task_config)
@@ -272,6 +277,9 @@ class SinkTaskBank:
             self._retry = going
             self._retry_backoff = self._spec.timing.retry_backoff
             return
+        except Exception as error:
+            error.add_note(f"in put of {_described(going.done())}")
+            raise
         self._retry = None
         self._patience.end(Cause.PUT)
         if self._account is not None:
@@ -288,11 +296,8 @@ class SinkTaskBank:
     def _refuse(self, runs: Sequence[Run], bad: RecordError, act: str) -> None:
         places = [(run.topic, run.partition, offset) for run in runs for offset in run.offset_column()]
         topic, partition, offset = places[bad.index]
-        self.failure = DataError(
-            f"the record at topic {topic}, partition {partition}, offset {offset} could not be {act}: "
-            f"{describe(bad.error)}"
-        )
-        self.failure.__cause__ = bad.error
+        text = f"the record at topic {topic}, partition {partition}, offset {offset} could not be {act}"
+        self.failure = failure_of_record(f"{text}: {describe(bad.error)}", bad.error)
 
     def _without_foreign(self, message: ArrivedSinkFrame) -> ArrivedSinkFrame:
         """The frame without records of partitions that are paused, given up or sought since it was written."""
@@ -449,3 +454,11 @@ class SinkTaskBank:
         if wrote:
             self._side.pump_bell.ring()
         return not self._unsent
+
+
+def _described(runs: Sequence[Run]) -> str:
+    """Which records these are, for people; of many partitions the first few."""
+    places = [
+        described((run.topic, run.partition), run.first_offset, run.last_offset) for run in runs[:PLACES_TOLD_MAX]
+    ]
+    return "; ".join(places) + (f"; {len(runs) - len(places)} more" if len(runs) > len(places) else "")

@@ -22,13 +22,15 @@ from itertools import islice
 from typing import Any
 
 from engine.api.batch import SourceBatch
-from engine.api.errors import ConnectError, DataError, RecordTooLargeError, RetriableError
+from engine.api.errors import RecordTooLargeError, RetriableError
 from engine.api.record import SourceRecord
 from engine.api.task import SourceTask
 from engine.api.transform import Transform
+from engine.bank import describe, note_act, noting_acts
 from engine.clock import Clock
 from engine.config.line import LineSpec
 from engine.ledger.source import TaskAccount
+from engine.mending import failure_of_record
 from engine.offsets.store import OffsetStore, encode_part
 from engine.patience import Patience
 from engine.shm import frame
@@ -126,13 +128,14 @@ class SourceTaskBank:
 
     def fail(self, error: Exception) -> None:
         """Deliver what is published, then end with this reason."""
+        note_act(error, self._row)
         self.failure = error
         self._has_ended = True
         self._polled_again.clear()
 
     def start(self) -> None:
         """Read the stored offsets and start the connector's task."""
-        with self._patience.leaving():
+        with self._patience.leaving(), noting_acts(self._row):
             if self._spec.store:
                 store = OffsetStore(self._spec.store)
                 self._stored_offsets = store.offsets(self._spec.connector)
@@ -398,8 +401,7 @@ class SourceTaskBank:
     def _fail(self, failed: RecordError, act: str, polled: Polled, index: int) -> None:
         record = next(islice(outgoing.records_of(polled), index, None))
         place = f"the record for topic {record.topic} at {record.source_partition} {record.source_offset}"
-        self.failure = DataError(f"{place} could not be {act}: {describe(failed.error)}")
-        self.failure.__cause__ = failed.error
+        self.failure = failure_of_record(f"{place} could not be {act}: {describe(failed.error)}", failed.error)
         self._has_ended = True
         self._polled_again.clear()
 
@@ -438,8 +440,3 @@ class Delivered:
         self.topic = topic
         self.partition = partition
         self.offset = offset
-
-
-def describe(error: Exception) -> str:
-    """An error in a sentence; ours speak for themselves, others by their class."""
-    return str(error) if isinstance(error, ConnectError) else f"{type(error).__name__}: {error}"

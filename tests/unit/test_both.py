@@ -137,8 +137,8 @@ class SinkPair:
 @pytest.mark.parametrize(
     ("error", "code", "leaves"),
     [
-        (DataError("a bad value"), ExitCode.FAILED, True),
-        (ZeroDivisionError("by zero"), ExitCode.FAILED, True),
+        (DataError("a bad value"), ExitCode.BAD_RECORD, True),
+        (ZeroDivisionError("by zero"), ExitCode.ERROR, True),
         (UnreachableError("no server there"), ExitCode.RETRY, False),
     ],
 )
@@ -171,7 +171,7 @@ def test_a_sink_whose_member_was_fenced_leaves_its_group_when_its_restarts_are_u
 
 
 @pytest.mark.parametrize(
-    ("error", "code"), [(ConnectError("the disk is full"), ExitCode.FAILED), (RetriableError("busy"), ExitCode.RETRY)]
+    ("error", "code"), [(ConnectError("the disk is full"), ExitCode.ERROR), (RetriableError("busy"), ExitCode.RETRY)]
 )
 def test_a_pump_that_fails_stores_what_it_can_and_ends_the_pair(
     error: ConnectError, code: ExitCode, stopper: Stopper

@@ -28,8 +28,15 @@ What a connector is asked to be, and what it was made of, comes back when the wo
 |---|---|---|
 """
 TAIL = """
-`/livez`, `/readyz` and `/metrics` are not Kafka Connect's. Beside its members a task's status has `restarts`, how often
-its processes were started again, and `reason`, why they were last.
+`/livez`, `/readyz` and `/metrics` are not Kafka Connect's. Beside its members a task's status has `millrace`:
+
+| member | meaning |
+|---|---|
+| `restarts` | How often its processes were started again since the worker began. |
+| `last_kind` | Why its last life ended badly, by what helps: `outside`, `refused`, `config`, `record`, `final`, `error`, `crash`, `fenced` ([what each means](operations.md#restarts)); null: none has. |
+| `last_cause` | The same in words, without secrets. |
+| `next_attempt_ms` | In how many milliseconds it starts again; null: no start is due. |
+| `circuit` | `closed`; `open`: it has failed too often, and is tried again later; `half-open`: it is on trial. |
 
 Not built yet: offsets, topics, validation and configuration of plugins, loggers, HTTPS, CORS, authentication.
 """

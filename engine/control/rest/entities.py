@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from engine.clock import SystemClock
 from engine.herder.model import ConnectorView, Restarting, State
+from engine.mending import Circuit, Kind
 from engine.shm import board
 from engine.shm.board import Board, Row, Word
 
@@ -95,7 +97,18 @@ def _task(row: Row, number: int, view: ConnectorView, worker_id: str, *, is_rest
     if state == "FAILED":
         told["trace"] = row.reason
     told["version"] = view.version
-    told["restarts"] = row.get(Word.RESTARTS)
-    if row.reason:
-        told["reason"] = row.reason
+    told["millrace"] = _more(row)
     return told
+
+
+def _more(row: Row) -> dict[str, Any]:
+    """What Kafka Connect does not tell of a task; docs/rest.md names the members."""
+    next_start_ns = row.get(Word.NEXT_START_NS)
+    left_ms = max(0, next_start_ns - SystemClock().monotonic_ns()) // 1_000_000
+    return {
+        "restarts": row.get(Word.RESTARTS),
+        "last_kind": Kind(row.get(Word.ENDED_AS)).label if row.get(Word.ENDED_AS) else None,
+        "last_cause": row.reason or None,
+        "next_attempt_ms": left_ms if next_start_ns else None,
+        "circuit": Circuit(row.get(Word.CIRCUIT)).label,
+    }

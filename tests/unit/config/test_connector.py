@@ -53,6 +53,27 @@ def test_the_defaults_are_kafka_connects_and_what_is_ours_is_the_workers() -> No
     assert config.ring_bytes == 100_000
 
 
+def test_restarts_and_limits_are_the_workers_where_the_connector_says_nothing() -> None:
+    own = {"restart.policy": "none", "task.nice": "5"}
+    config = read({**SINK, **own}, of=worker(restart_circuit_ms=7, task_nice=3, task_memory_max=1 << 30))
+    assert (config.restart_policy, config.restart_circuit_ms, config.restart_max_window_ms) == ("none", 7, 600_000)
+    assert (config.task_nice, config.task_memory_max, config.task_cpu_affinity) == (5, 1 << 30, "")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("restart.policy", "always", "auto, none"),
+        ("task.nice", "20", "19"),
+        ("task.cpu.affinity", "all", "expected numbers and ranges"),
+        ("task.memory.max", "0", "1"),
+    ],
+)
+def test_a_value_that_restarts_or_limits_cannot_have_is_told(key: str, value: str, expected: str) -> None:
+    with pytest.raises(ConfigError, match=f"(?s){key}.*{expected}|{expected}.*{key}"):
+        read({**SINK, key: value})
+
+
 def test_a_sink_reads_its_topics_each_once_or_a_pattern() -> None:
     assert read({**LEAST, "topics": "a, b,a,"}).subscription == Subscription(topics=("a", "b"))
     assert read({**LEAST, "topics.regex": r"(?<x>a)\.\p{Digit}+"}).subscription == Subscription(

@@ -13,7 +13,9 @@ from typing import Any
 import httpx
 import pytest
 
+from engine.clock import SystemClock
 from engine.control import herding
+from engine.mending import Circuit, Kind
 from engine.shm.board import State, Word
 from tests.harness.rest import WORKER_ID, ScriptedSupervisor, serving
 
@@ -94,11 +96,29 @@ def test_status_says_what_the_board_says(tmp_path: Path) -> None:
         assert [task["state"] for task in status["tasks"]] == ["RUNNING", "FAILED"]
         assert status["tasks"][1]["trace"] == "no route to host"
         assert "trace" not in status["tasks"][0]
+        more = {"restarts": 0, "last_kind": None, "last_cause": None, "next_attempt_ms": None, "circuit": "closed"}
+        assert [task["millrace"] for task in status["tasks"]] == [more, {**more, "last_cause": "no route to host"}]
         one = await client.get("/connectors/orders/tasks/1/status")
         assert one.json() == status["tasks"][1]
         expanded = (await client.get("/connectors?expand=status&expand=info&expand=nonsense")).json()
         assert expanded["orders"]["status"] == status
         assert expanded["orders"]["info"]["name"] == "orders"
+
+    talk(tmp_path, about)
+
+
+def test_status_tells_of_a_failed_task_when_it_is_tried_again(tmp_path: Path) -> None:
+    async def about(client: httpx.AsyncClient, supervisor: ScriptedSupervisor) -> None:
+        await made(client)
+        row = supervisor.row("orders", 0)
+        for word, value in ((Word.STATE, State.FAILED), (Word.ENDED_AS, Kind.CRASH), (Word.CIRCUIT, Circuit.OPEN)):
+            row.set(word, value)
+        row.set(Word.RESTARTS, 5)
+        row.set(Word.NEXT_START_NS, SystemClock().monotonic_ns() + 3_600_000_000_000)
+        (task, _) = (await client.get("/connectors/orders/status")).json()["tasks"]
+        told = task["millrace"]
+        assert (task["state"], told["restarts"], told["last_kind"], told["circuit"]) == ("FAILED", 5, "crash", "open")
+        assert 3_500_000 < told["next_attempt_ms"] <= 3_600_000
 
     talk(tmp_path, about)
 

@@ -23,8 +23,10 @@ from engine.api.errors import ConnectError, RetriableError
 from engine.clock import SystemClock
 from engine.config.line import LineSpec, Restarts, Timing
 from engine.exits import ExitCode
+from engine.mending import Circuit, Kind
 from engine.shm import segment
-from engine.shm.board import Board, Identity, Phase, Row, State, Target, Word, board_bytes
+from engine.shm.acts import Act
+from engine.shm.board import Board, Identity, Phase, Row, Stage, State, Target, Word, board_bytes
 from engine.shm.channel import Channel
 from engine.supervisor.fork import Child, fork
 from engine.supervisor.line import Line
@@ -57,7 +59,7 @@ class Run:
         pump: Script,
         *,
         connector: str = "orders",
-        restarts: int = 3,
+        restarts: int | Restarts = 3,
         stop_timeout: float = 0.2,
         secrets: tuple[str, ...] = (),
     ) -> Line:
@@ -73,7 +75,7 @@ class Run:
 
         restarting = replace(
             spec(kind, connector),
-            restarts=Restarts(restarts, backoff_ms=1, backoff_ms_max=5),
+            restarts=Restarts(restarts, backoff_ms=1, backoff_ms_max=5) if isinstance(restarts, int) else restarts,
             timing=Timing(stop_timeout=stop_timeout),
             secrets=secrets,
         )
@@ -114,6 +116,12 @@ def sees_end(row: Row) -> int:
     row.set(Word.TASK_PHASE, Phase.ENDED)
     wait.until(lambda: row.get(Word.PUMP_PHASE) == Phase.ENDED, "ENDED", look_every_s=0.005)
     return ExitCode.OK
+
+
+def ends_ready(row: Row) -> int:
+    row.set(Word.PUMP_PHASE, Phase.READY)
+    wait.until(lambda: row.get(Word.TASK_PHASE) == Phase.ENDED, "ENDED", look_every_s=0.005)
+    return ends(row)
 
 
 def sees_end_slowly(row: Row) -> int:
@@ -204,6 +212,66 @@ def test_a_failure_that_a_restart_would_not_mend_is_final_and_leaves_the_others_
     assert run.supervise() == ExitCode.FAILED
     assert (bad.state, good.state) == (State.FAILED, State.DONE)
     assert bad.row.get(Word.RESTARTS) == 0
+
+
+def test_an_exception_opens_the_circuit_and_a_trial_that_makes_progress_closes_it(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    restarts = Restarts(1, backoff_ms=1, backoff_ms_max=5, circuit_ms=20, error_max=1)
+    told = run.board.add(Identity("told", 0, "sink", "none"))
+
+    def fails_for_three_lives(row: Row) -> int:
+        life = row.get(Word.RESTARTS)
+        run.board.row(told).set(Word(Word.PARTITIONS + life), row.get(Word.CIRCUIT) + 1)
+        if life < 3:
+            return ExitCode.ERROR
+        row.set(Word.TASK_PHASE, Phase.READY)
+        row.count(Stage.STORE, 1)
+        wait.until(lambda: row.get(Word.CIRCUIT) == Circuit.CLOSED, "CLOSED", look_every_s=0.005)
+        return sees_end(row)
+
+    line = run.line("source", fails_for_three_lives, is_told_to_end_until(3, ends_ready), restarts=restarts)
+    assert run.supervise(is_bulk=False) == ExitCode.OK
+    assert line.state == State.DONE
+    circuits = [run.board.row(told).get(Word(Word.PARTITIONS + life)) - 1 for life in range(4)]
+    assert circuits == [Circuit.CLOSED, Circuit.CLOSED, Circuit.HALF_OPEN, Circuit.HALF_OPEN]
+    assert caplog.text.count("its circuit is open, it is tried in") == 2
+
+
+def test_a_line_that_waits_for_its_trial_is_failed_and_stays_so_when_the_run_ends(run: Run) -> None:
+    restarts = Restarts(0, circuit_ms=3_600_000, error_max=0)
+    line = run.line("sink", lambda row: ExitCode.ERROR, waits_for_term, restarts=restarts)
+    other = run.line("sink", waits_for_stop, waits_for_stop, connector="copy")
+
+    def is_waiting(row: Row) -> bool:
+        return row.get(Word.STATE) == State.FAILED and row.get(Word.NEXT_START_NS) > 0
+
+    _signal_when(lambda: is_waiting(line.row) and other.row.get(Word.PUMP_PHASE) > 0, signal.SIGTERM)
+    assert run.supervise(is_bulk=False) == ExitCode.OK
+    assert (line.state, line.row.get(Word.ENDED_AS), line.row.get(Word.NEXT_START_NS)) == (State.FAILED, Kind.ERROR, 0)
+    assert line.row.get(Word.TARGET) == Target.STOP
+
+
+def test_a_line_that_pauses_before_a_restart_is_stopped_by_a_stop_and_has_not_failed(run: Run) -> None:
+    restarts = Restarts(3, backoff_ms=3_600_000, backoff_ms_max=3_600_000, error_max=3)
+    line = run.line("source", lambda row: ExitCode.ERROR, waits_for_term, restarts=restarts)
+    _signal_when(lambda: line.row.get(Word.STATE) == State.RESTARTING, signal.SIGTERM)
+    assert run.supervise(is_bulk=False) == ExitCode.OK
+    assert line.state == State.STOPPED
+
+
+def test_a_signal_is_told_with_its_meaning_and_the_call_in_which_it_came(run: Run) -> None:
+    def touches_what_is_not_its_own(row: Row) -> int:
+        row.set(Word.TASK_ACT, Act.PUT)
+        signal.signal(signal.SIGSEGV, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGSEGV)
+        return ExitCode.OK
+
+    line = run.line("sink", touches_what_is_not_its_own, waits_for_term, restarts=0)
+    assert run.supervise() == ExitCode.FAILED
+    assert line.row.reason == (
+        "task process ended by SIGSEGV (segmentation fault: it touched memory that is not its own, last in put)"
+    )
 
 
 def test_a_source_that_ended_without_being_asked_to_starts_again(run: Run) -> None:
@@ -395,10 +463,14 @@ def _adopting() -> Iterator[None]:
 
 def _signal_when_ready(lines: list[Line], number: signal.Signals) -> None:
     """A child that signals this process once all lines are up, as a user would."""
+    _signal_when(lambda: all(line.row.get(Word.PUMP_PHASE) for line in lines), number)
+
+
+def _signal_when(is_time: Callable[[], bool], number: signal.Signals) -> None:
     parent = os.getpid()
 
     def main(say: object) -> int:
-        wait.until(lambda: all(line.row.get(Word.PUMP_PHASE) for line in lines), "lines", look_every_s=0.005)
+        wait.until(is_time, "the time for a signal", look_every_s=0.005)
         os.kill(parent, number)
         return ExitCode.OK
 

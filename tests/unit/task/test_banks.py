@@ -133,7 +133,7 @@ def test_transforms_are_closed_once_and_the_task_stopped_once(type: str, way: st
     code, task = serve_one(type, way, chain)
     assert [step.closed for step in chain] == [1, 1]
     assert task.stopped == 1
-    assert code == (ExitCode.FAILED if way in ("start", "work") else ExitCode.OK)
+    assert code == (ExitCode.ERROR if way in ("start", "work") else ExitCode.OK)
 
 
 @pytest.mark.parametrize("type", ["source", "sink"])

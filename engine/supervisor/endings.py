@@ -1,0 +1,35 @@
+"""How processes end by signals, in words: the signal, what it means, and the call in which it came.
+
+Used by: engine.supervisor.line.
+Not here: what becomes of what has ended (engine.mending).
+"""
+
+from __future__ import annotations
+
+import signal
+
+from engine.shm.acts import Act
+
+__all__ = ["by_signal"]
+
+#: Signals that a process brings upon itself.
+_MEANINGS = {
+    signal.SIGSEGV: "segmentation fault: it touched memory that is not its own",
+    signal.SIGBUS: "bus error: memory or a mapped file was not there",
+    signal.SIGILL: "illegal instruction",
+    signal.SIGFPE: "arithmetic error in native code",
+    signal.SIGABRT: "abort: native code has given up",
+}
+
+
+def by_signal(number: int, act: Act) -> str:
+    """A signal by its name; where nobody has sent it, also what it says of the process, which was last in this act."""
+    try:
+        known = signal.Signals(number)
+    except ValueError:
+        return f"signal {number}"
+    meaning = _MEANINGS.get(known)
+    if meaning is None:
+        return known.name
+    where = "" if act == Act.NOTHING else f", last in {act.label}"
+    return f"{known.name} ({meaning}{where})"
