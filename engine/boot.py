@@ -27,7 +27,7 @@ from engine.api.errors import ConnectError
 from engine.clock import SystemClock
 from engine.config.files import Pipeline
 from engine.config.line import LineSpec
-from engine.config.listeners import KEY, read_listeners
+from engine.config.rest import RestSettings
 from engine.config.worker import WorkerConfig
 from engine.control import main as control
 from engine.control.listen import open_listener
@@ -250,8 +250,9 @@ def _services(
 
 
 def _rest_listeners(plan: Plan) -> list[socket.socket]:
-    """Sockets that listen where `listeners` says. Raises ConfigError."""
-    return [open_listener(place.port, place.host, KEY) for place in read_listeners(plan.worker.listeners)]
+    """Sockets that listen at each place of REST. Raises ConfigError."""
+    places = () if plan.rest is None else plan.rest.places
+    return [open_listener(place.port, place.host, place.key) for place in places]
 
 
 def _rest(
@@ -263,18 +264,19 @@ def _rest(
     is_first: bool,
 ) -> control.Rest | None:
     """What a control process that is about to be forked needs for REST, with a link of its own."""
-    if options is None or orders is None:
+    if options is None or orders is None or plan.rest is None:
         return None
     files = tuple(
         Kept(one.name, {**one.properties, "name": one.name}, INITIAL_STATES[one.initial_state])
         for one in options.pipeline.connectors
     )
     return control.Rest(
+        settings=plan.rest,
         listeners=listeners,
         link=orders.connect(),
         store=plan.store,
         files=files,
-        advertised=_advertised(plan.worker, listeners),
+        advertised=_advertised(plan.worker, plan.rest, listeners),
         cluster_id=plan.cluster_id,
         plugins=plan.plugins,
         keeps=plan.worker.connectors_keep,
@@ -282,9 +284,13 @@ def _rest(
     )
 
 
-def _advertised(worker: WorkerConfig, listeners: tuple[socket.socket, ...]) -> str:
+def _advertised(worker: WorkerConfig, rest: RestSettings, listeners: tuple[socket.socket, ...]) -> str:
     """Where others are to reach the worker: HOST:PORT."""
-    first = read_listeners(worker.listeners)[0]
-    host = worker.rest_advertised_host_name or first.host or socket.gethostname()
-    port = worker.rest_advertised_port or first.port or listeners[0].getsockname()[1]
+    places = [place for place in rest.places if place.part != "admin"]
+    has_http = any(place.protocol == "http" for place in places)
+    protocol = worker.rest_advertised_listener or ("http" if has_http else "https")
+    # Behind a proxy that speaks TLS for it, a worker has no listener of the protocol.
+    index = next((index for index, place in enumerate(places) if place.protocol == protocol), 0)
+    host = worker.rest_advertised_host_name or places[index].host or socket.gethostname()
+    port = worker.rest_advertised_port or listeners[index].getsockname()[1]
     return f"{host}:{port}"

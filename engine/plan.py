@@ -29,6 +29,7 @@ from engine.config.line import LineSpec, PluginSpec
 from engine.config.masking import is_secret, masked
 from engine.config.problems import did_you_mean, place, raise_all
 from engine.config.providers import make_providers, resolve
+from engine.config.rest import RestSettings, read_rest
 from engine.config.worker import WorkerConfig, read_worker, worker_warnings
 from engine.connector_lines import ConnectorLines, PlanOptions, Shared
 from engine.herder.model import Plan as PlanOrder
@@ -60,6 +61,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     secrets: tuple[str, ...] = ()  # values that no log may show
     cluster_id: str = ""  # of Kafka; empty: it was not asked
     plugins: tuple[Mapping[str, Any], ...] = ()  # as REST lists them; empty: nobody asks
+    rest: RestSettings | None = None  # None: there is none
 
 
 class _Prepared(Struct, frozen=True):
@@ -135,12 +137,15 @@ class _Planner:
         self._secrets: set[str] = set()
         self._properties: dict[str, str] = {}  # the worker's, variables resolved
         self._worker = _UNREADABLE
+        self._rest: RestSettings | None = None
         self._inherited: dict[str, PluginSpec | None] = {}
 
     def plan(self) -> Plan:
         """All connectors' lines. Raises ConfigError with every problem."""
         connectors = self._resolve()
         self._read_worker()
+        if self._options.serves_rest and not self._problems:
+            self._read_rest()
         shared = self._shared()
         store = shared.store
         lines = [line for connector in connectors for line in self._lines(connector, shared)]
@@ -158,6 +163,7 @@ class _Planner:
             warnings=tuple(dict.fromkeys(self._warnings)),
             secrets=secrets,
             plugins=tuple(self._catalog.for_rest()) if self._options.serves_rest else (),
+            rest=self._rest,
         )
 
     def planned(self, attempt: int) -> Planned:
@@ -278,6 +284,12 @@ class _Planner:
             self._problems += error.problems
         else:
             self._warnings += worker_warnings(self._properties, is_strict=is_strict)
+
+    def _read_rest(self) -> None:
+        try:
+            self._rest = read_rest(self._worker, self._properties)
+        except ConfigError as error:
+            self._problems += place(error.problems, file=self._pipeline.worker_file)
 
     def _lines(self, connector: ConnectorFile, shared: Shared) -> list[LineSpec]:
         asked = Interview(f"connector {connector.name}", self._catalog, self._tell)

@@ -17,6 +17,7 @@ from engine.config.clients import consumer_settings, producer_settings
 from engine.config.clients_java import IGNORED, REFUSED, RENAMED, RENAMED_OF
 from engine.config.clients_table import OWNED
 from engine.config.connector_keys import ConnectorConfig, SinkKeys, SourceKeys
+from engine.config.tls import TlsKeys
 from engine.config.worker import DISTRIBUTED, WITHOUT_EFFECT
 from engine.config.worker_keys import WorkerConfig
 
@@ -77,6 +78,9 @@ def _worker() -> Iterator[str]:
     described = [key for key in keys_of(WorkerConfig) if key.description]
     yield "## The worker\n"
     yield from _table(described)
+    yield "\nFor https listeners, with the prefix `listeners.https.` or, if none has it, without; for those of"
+    yield "`admin.listeners` with `admin.listeners.https.`:\n"
+    yield from _table(keys_of(TlsKeys))
     yield "\nRead and checked, without effect:\n"
     yield "| key | why |\n|---|---|"
     for name, reason in sorted(WITHOUT_EFFECT.items()):

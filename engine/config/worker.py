@@ -42,18 +42,7 @@ WITHOUT_EFFECT: Mapping[str, str] = {
     "internal.key.converter": "Kafka Connect ignores it too",
     "internal.value.converter": "Kafka Connect ignores it too",
     **dict.fromkeys(("topic.tracking.enable", "topic.tracking.allow.reset"), "topics in use are not kept track of yet"),
-    **dict.fromkeys(
-        (
-            "rest.advertised.listener",
-            "access.control.allow.origin",
-            "access.control.allow.methods",
-            "admin.listeners",
-            "rest.extension.classes",
-            "response.http.headers.config",
-            "ssl.client.auth",
-        ),
-        "this part of the REST interface is not built yet",
-    ),
+    "rest.extension.classes": "extensions are not built yet",
 }
 
 #: Keys of Kafka Connect's distributed worker alone.
@@ -91,8 +80,6 @@ WORKER_PREFIXES = (
     "metrics.context.",
 )
 _PREFIXES_WITHOUT_EFFECT: Mapping[str, str] = {
-    "listeners.https.": "HTTPS is not built yet",
-    "admin.listeners.https.": "HTTPS is not built yet",
     "metrics.context.": "metrics carry connector and task only",
     "admin.": "this worker makes no admin client of its own",
 }

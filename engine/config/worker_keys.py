@@ -1,6 +1,7 @@
 """The worker's keys, declared: Kafka Connect's, with its defaults, and ours.
 
 Used by: engine.config.worker (reads them), engine.config.connector_keys, engine.config.document.
+Not here: those of the REST interface (rest_keys.py).
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta, field
 
-from engine.api.config import Config
 from engine.config.line import Timing
+from engine.config.rest_keys import RestKeys
 
 __all__ = [
     "OFFSETS_FILE",
@@ -44,10 +45,10 @@ Bytes = Annotated[int, Meta(ge=RING_BYTES_MIN, le=RING_BYTES_MAX)]
 OFFSETS_FILE = "offset.storage.file.filename"
 
 
-class WorkerConfig(Config, frozen=True, kw_only=True):
+class WorkerConfig(RestKeys, frozen=True, kw_only=True):
     """Keys of a standalone worker."""
 
-    ignore_case: ClassVar[frozenset[str]] = frozenset({"plugin.discovery"})
+    ignore_case: ClassVar[frozenset[str]] = RestKeys.ignore_case | {"plugin.discovery"}
 
     # Kafka Connect's, with effect
     bootstrap_servers: Annotated[
@@ -93,21 +94,6 @@ class WorkerConfig(Config, frozen=True, kw_only=True):
     topic_creation_enable: Annotated[
         bool, Meta(description="Whether `topic.creation.*` of source connectors counts. Not built yet: see there.")
     ] = field(name="topic.creation.enable", default=True)
-    listeners: Annotated[
-        list[str],
-        Meta(
-            min_length=1,
-            description="Where `millrace standalone` serves REST: http://HOST:PORT, separated by commas; without host "
-            "on all interfaces, with port 0 on one that is free. HTTPS is not built yet.",
-        ),
-    ] = field(default_factory=lambda: ["http://:8083"])
-    rest_advertised_host_name: Annotated[
-        str | None,
-        Meta(description="The host in the worker's id. Absent: the first listener's or the machine's."),
-    ] = field(name="rest.advertised.host.name", default=None)
-    rest_advertised_port: Annotated[
-        int | None, Meta(description="The port in the worker's id. Absent: that of the first listener.")
-    ] = field(name="rest.advertised.port", default=None)
 
     # Ours
     connectors_keep: Annotated[
@@ -251,13 +237,6 @@ class WorkerConfig(Config, frozen=True, kw_only=True):
     )
     topic_tracking_enable: bool = field(name="topic.tracking.enable", default=True)
     topic_tracking_allow_reset: bool = field(name="topic.tracking.allow.reset", default=True)
-    rest_advertised_listener: str | None = field(name="rest.advertised.listener", default=None)
-    access_control_allow_origin: str = field(name="access.control.allow.origin", default="")
-    access_control_allow_methods: str = field(name="access.control.allow.methods", default="")
-    admin_listeners: list[str] | None = field(name="admin.listeners", default=None)
-    rest_extension_classes: list[str] = field(name="rest.extension.classes", default_factory=list)
-    response_http_headers_config: str = field(name="response.http.headers.config", default="")
-    ssl_client_auth: Literal["required", "requested", "none"] = field(name="ssl.client.auth", default="none")
 
     @property
     def has_metrics(self) -> bool:

@@ -1,7 +1,9 @@
 """What control answers over HTTP: GET and HEAD of /metrics, and with a worker Kafka Connect's REST interface.
 
+    Cors ──► Headers ──► RawPath ──► routes ──► answers, errors among them
+
 Used by: engine.control.serving.
-Not here: what is measured (engine.metrics), sockets and signals (serving.py).
+Not here: what is measured (engine.metrics), sockets and signals (serving.py, http.py).
 """
 
 from __future__ import annotations
@@ -10,31 +12,53 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
-from engine.control.rest import connectors, root
-from engine.control.rest.answers import RestError, on_http_error, on_other_error, on_rest_error
+from engine.config.listeners import Part
+from engine.config.rest import RestSettings
+from engine.control.outside import Cors, Headers
+from engine.control.rest.answers import (
+    RestError,
+    on_client_gone,
+    on_http_error,
+    on_other_error,
+    on_rest_error,
+)
+from engine.control.rest.routes import RawPath, routes_of, served
 from engine.control.rest.worker import Worker
 
-__all__ = ["make_app"]
+__all__ = ["make_app", "make_metrics_app"]
 
 
-def make_app(collector: Collector, worker: Worker | None = None) -> Starlette:
-    """The application over one collector; a scrape collects once. worker: None: there is no REST."""
+def make_metrics_app(collector: Collector) -> ASGIApp:
+    """The application over one collector, for a listener of its own; a scrape collects once."""
+    return Starlette(routes=[_metrics(collector)])
 
+
+def make_app(collector: Collector, worker: Worker, settings: RestSettings, part: Part = "all") -> ASGIApp:
+    """The application of a part of the REST interface."""
+    routes = served(routes_of(part))
+    app = Starlette(
+        routes=routes if part == "admin" else [_metrics(collector), *routes],
+        exception_handlers={
+            RestError: on_rest_error,
+            HTTPException: on_http_error,
+            ClientDisconnect: on_client_gone,
+            Exception: on_other_error,
+        },
+    )
+    app.router.redirect_slashes = False
+    app.state.worker = worker
+    app.state.body_bytes_max = settings.body_bytes_max
+    return Cors(Headers(RawPath(app), settings.headers), settings.origins, settings.methods)
+
+
+def _metrics(collector: Collector) -> Route:
     async def metrics(request: Request) -> Response:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(collector), headers={"content-type": content_type})
 
-    routes = [Route("/metrics", metrics)]
-    if worker is None:
-        return Starlette(routes=routes)
-    app = Starlette(
-        routes=[*routes, *root.ROUTES, *connectors.ROUTES],
-        exception_handlers={RestError: on_rest_error, HTTPException: on_http_error, Exception: on_other_error},
-    )
-    app.router.redirect_slashes = False
-    app.state.worker = worker
-    return app
+    return Route("/metrics", metrics)

@@ -16,6 +16,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from engine.config.rest import RestSettings
 from engine.exits import ExitCode
 from engine.herder.model import Kept
 
@@ -25,7 +26,8 @@ __all__ = ["Rest", "run"]
 class Rest(Struct, frozen=True):
     """What control needs beside the board to serve REST."""
 
-    listeners: tuple[socket.socket, ...]  # already listening, inherited
+    settings: RestSettings
+    listeners: tuple[socket.socket, ...]  # one at each of its places, already listening, inherited
     link: socket.socket  # to the supervisor
     store: str  # path of the SQLite store
     files: tuple[Kept, ...]  # connectors that files name

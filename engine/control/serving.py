@@ -5,27 +5,28 @@
 The supervisor ends control last and waits for it only so long, hence nothing is waited for here.
 
 Used by: engine.control.main.
-Not here: what is answered (app.py).
+Not here: what is answered (app.py), HTTP (http.py).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import signal
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from pathlib import Path
 
-import uvicorn
 import uvloop
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from engine import __version__ as engine_version
 from engine.api.errors import ConfigError
-from engine.control.app import make_app
+from engine.config.listeners import Part
+from engine.config.rest import RestSettings
+from engine.control.app import make_app, make_metrics_app
 from engine.control.herding import Herding, merged
+from engine.control.http import serve_at
 from engine.control.kept import KeptConnectors
 from engine.control.main import Rest
 from engine.control.rest.worker import Worker
@@ -44,10 +45,8 @@ logger = logging.getLogger("millrace.control")
 SNAPSHOT_SECONDS = 5.0
 #: Of the interface that is spoken: clients look at it to know what a worker understands.
 KAFKA_CONNECT_VERSION = "4.3.1"
-#: Longer than the usual interval of scrapes, so that a scraper keeps its connection.
-KEEP_ALIVE_SECONDS = 75
-#: More than any scraper opens; what connects beyond it is told to come back later.
-CONNECTIONS_MAX = 100
+#: Of a listener for metrics alone.
+_METRICS = RestSettings(places=())
 
 
 def serve(
@@ -92,15 +91,6 @@ class Snapshots:
             await asyncio.sleep(SNAPSHOT_SECONDS)
 
 
-class Server(uvicorn.Server):
-    """uvicorn without rules of its own for signals."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave INT ignored and TERM to `serve`."""
-        yield
-
-
 async def _until_term(
     board: Board,
     collector: BoardCollector,
@@ -112,17 +102,14 @@ async def _until_term(
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asked.set)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # held back since `engine.control.main.run`
     running = []
-    if listeners:
-        running.append(asyncio.create_task(_server(make_app(collector)).serve(sockets=list(listeners)), name="server"))
-        for listener in listeners:
-            logger.info("metrics at http://%s:%d/metrics", *_address(listener))
+    for listener in listeners:
+        served = serve_at(listener, make_metrics_app(collector), _METRICS)
+        running.append(asyncio.create_task(served, name="metrics"))
+        logger.info("metrics at http://%s:%d/metrics", *_address(listener))
     if rest is not None:
         worker = _worker(board, rest)
-        app = make_app(collector, worker)
-        running.append(asyncio.create_task(_server(app).serve(sockets=list(rest.listeners)), name="rest"))
+        running += [asyncio.create_task(served, name="rest") for served in _rest(collector, worker, rest)]
         running.append(asyncio.create_task(worker.herding.until_closed(), name="link"))
-        for listener in rest.listeners:
-            logger.info("REST at http://%s:%d/", *_address(listener))
     if snapshots is not None:
         running.append(asyncio.create_task(snapshots.keep(), name="snapshots"))
     term = asyncio.create_task(asked.wait())
@@ -136,18 +123,16 @@ async def _until_term(
         snapshots.write()
 
 
-def _server(app: Starlette) -> Server:
-    return Server(
-        uvicorn.Config(
-            app,
-            access_log=False,
-            log_config=None,
-            lifespan="off",
-            server_header=False,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            limit_concurrency=CONNECTIONS_MAX,
+def _rest(collector: BoardCollector, worker: Worker, rest: Rest) -> Iterator[Coroutine[None, None, None]]:
+    """The server of each listener."""
+    settings = rest.settings
+    apps: dict[Part, ASGIApp] = {}
+    for place, listener in zip(settings.places, rest.listeners, strict=True):
+        app = apps.setdefault(place.part, make_app(collector, worker, settings, place.part))
+        logger.info(
+            "%s at %s://%s:%d/", "REST" if place.part != "admin" else "loggers", place.protocol, *_address(listener)
         )
-    )
+        yield serve_at(listener, app, settings, settings.tls_of(place))
 
 
 def _worker(board: Board, rest: Rest) -> Worker:

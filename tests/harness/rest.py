@@ -21,6 +21,8 @@ import msgspec
 from prometheus_client import CollectorRegistry
 
 from engine.config.line import LineSpec, PluginSpec
+from engine.config.listeners import Part, Place
+from engine.config.rest import RestSettings
 from engine.control.app import make_app
 from engine.control.herding import Herding
 from engine.control.kept import KeptConnectors
@@ -37,6 +39,7 @@ ROWS = 64
 RESTARTS_AWAITED = 3
 NOTHING = PluginSpec("none:None")
 WORKER_ID = "worker.example:8083"
+SETTINGS = RestSettings(places=(Place("", 8083),))
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Ask | Run | Hold | Again).decode
@@ -143,7 +146,13 @@ def _line(name: str, number: int, side: str, config: Mapping[str, str]) -> LineS
 
 @asynccontextmanager
 async def serving(
-    folder: Path, supervisor: ScriptedSupervisor | None = None, *, kept: list[Kept] | None = None, **more: Any
+    folder: Path,
+    supervisor: ScriptedSupervisor | None = None,
+    *,
+    kept: list[Kept] | None = None,
+    settings: RestSettings = SETTINGS,
+    part: Part = "all",
+    **more: Any,
 ) -> AsyncIterator[tuple[httpx.AsyncClient, ScriptedSupervisor]]:
     """A client of a worker, and its supervisor; one that was there before has a control process that follows."""
     is_first = supervisor is None
@@ -165,7 +174,7 @@ async def serving(
         plugins=plugins,
         **more,
     )
-    app = make_app(CollectorRegistry(), worker)
+    app = make_app(CollectorRegistry(), worker, settings, part)
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     try:
         async with httpx.AsyncClient(transport=transport, base_url="http://worker") as client:

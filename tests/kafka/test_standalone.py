@@ -6,6 +6,7 @@ The worker, its processes and the broker are real; only this file talks to them.
 from __future__ import annotations
 
 import signal
+import ssl
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import httpx
 import pytest
 
 from tests.harness import topics, wait
+from tests.harness.certificates import Authority
 from tests.harness.engine import Millrace
 from tests.harness.kafka import KafkaServer, UserKafka
 from tests.harness.server import free_ports
@@ -29,14 +31,20 @@ ANSWER_S = 60.0
 class Worker:
     """One worker over all its lives, in one folder."""
 
-    def __init__(self, kafka: Kafka, folder: Path) -> None:
+    def __init__(self, kafka: Kafka, folder: Path, *, is_https: bool = False) -> None:
         self.folder = folder
         (port,) = free_ports(1)
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=ANSWER_S)
+        self.verify: ssl.SSLContext | bool = True
+        url, more = f"http://127.0.0.1:{port}", ""
+        if is_https:
+            authority = Authority(folder / "certificates")
+            url, self.verify = f"https://127.0.0.1:{port}", ssl.create_default_context(cafile=str(authority.file))
+            more = f"listeners.https.ssl.keystore.location={authority.issue(folder / 'worker.pem', 'worker')}\n"
+        self.client = httpx.Client(base_url=url, timeout=ANSWER_S, verify=self.verify)
         (folder / "worker.properties").write_text(
             f"bootstrap.servers={kafka.bootstrap}\nkey.converter={TEXT}\nvalue.converter={TEXT}\n"
             f"offset.storage.file.filename={folder}/offsets\noffset.flush.interval.ms=200\n"
-            f"listeners=http://127.0.0.1:{port}\n"
+            f"listeners={url}\n{more}"
         )
         self._life: Millrace | None = None
 
@@ -85,6 +93,13 @@ def worker(kafka: Kafka, tmp_path: Path) -> Iterator[Worker]:
     made.close()
 
 
+@pytest.fixture
+def https_worker(kafka: Kafka, tmp_path: Path) -> Iterator[Worker]:
+    made = Worker(kafka, tmp_path, is_https=True)
+    yield made
+    made.close()
+
+
 def source(topic: str, **more: object) -> dict[str, object]:
     fixed = {"connector.class": "Generator", "topic": topic, "format": "sequence", "partitions": 4}
     return {**fixed, "records": RECORDS, **more}
@@ -128,9 +143,9 @@ def test_connectors_are_made_changed_paused_and_deleted_and_every_record_arrives
 
 
 def test_records_flow_on_while_control_is_gone_and_no_client_is_refused(
-    topic: str, worker: Worker, tmp_path: Path
+    topic: str, https_worker: Worker, tmp_path: Path
 ) -> None:
-    out = tmp_path / "out.txt"
+    worker, out = https_worker, tmp_path / "out.txt"
     worker.start()
     worker.make("numbers", source(topic, records=1_000_000, rate=1000))
     worker.make("copy", sink(topic, out))
@@ -138,7 +153,8 @@ def test_records_flow_on_while_control_is_gone_and_no_client_is_refused(
     before = {role: pid for role, pid in worker.life.roles().items() if "/" in role}
     worker.life.kill9("control")
     # A connection that was open is gone with it; a new one waits to be accepted.
-    assert httpx.get(worker.client.base_url.join("/connectors"), timeout=ANSWER_S).json() == ["copy", "numbers"]
+    url = worker.client.base_url.join("/connectors")
+    assert httpx.get(url, timeout=ANSWER_S, verify=worker.verify).json() == ["copy", "numbers"]
     seen = len(numbers(out))
     wait.until(lambda: len(numbers(out)) > seen, "more records in the file")
     worker.wait_for("copy", "RUNNING", "RUNNING")

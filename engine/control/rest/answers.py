@@ -15,12 +15,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 __all__ = [
-    "BODY_BYTES_MAX",
     "RestError",
     "answer",
     "body_of",
     "error_answer",
     "nothing",
+    "on_client_gone",
     "on_http_error",
     "on_other_error",
     "on_rest_error",
@@ -29,8 +29,6 @@ __all__ = [
 logger = logging.getLogger("millrace.control.rest")
 
 JSON = "application/json"
-#: A body beyond this is refused unread; configurations of hundreds of keys are far smaller.
-BODY_BYTES_MAX = 1024 * 1024
 
 
 class RestError(Exception):
@@ -70,6 +68,11 @@ async def on_http_error(_: Request, error: Exception) -> Response:
     return error_answer(error.status_code, f"HTTP {error.status_code} {error.detail}", has_type=False)
 
 
+async def on_client_gone(_: Request, __: Exception) -> Response:
+    """Answer nobody: the client has closed its connection, or was too slow, before its body was there."""
+    return Response(status_code=400)
+
+
 async def on_other_error(_: Request, error: Exception) -> Response:
     """Answer a mistake of ours, and say where it is in the log."""
     logger.error("unexpected %s", type(error).__name__, exc_info=error)
@@ -81,12 +84,13 @@ async def body_of(request: Request) -> Any:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in (JSON, ""):
         raise HTTPException(415, "Unsupported Media Type")
+    limit: int = request.app.state.body_bytes_max
     size = 0
     chunks = []
     async for chunk in request.stream():
         size += len(chunk)
-        if size > BODY_BYTES_MAX:
-            raise RestError(413, f"a body of more than {BODY_BYTES_MAX} bytes is not taken")
+        if size > limit:
+            raise RestError(413, f"a body of more than {limit} bytes (rest.body.bytes.max) is not taken")
         chunks.append(chunk)
     body = b"".join(chunks)
     if not body.strip():

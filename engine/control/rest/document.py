@@ -8,9 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
-from starlette.routing import Route
-
-from engine.control.rest import connectors, root
+from engine.control.rest.routes import ADMIN, PUBLIC
 
 __all__ = ["page"]
 
@@ -38,7 +36,7 @@ TAIL = """
 | `next_attempt_ms` | In how many milliseconds it starts again; null: no start is due. |
 | `circuit` | `closed`; `open`: it has failed too often, and is tried again later; `half-open`: it is on trial. |
 
-Not built yet: offsets, topics, validation and configuration of plugins, loggers, HTTPS, CORS, authentication.
+Not built yet: offsets, topics, validation and configuration of plugins, loggers, authentication.
 """
 _OURS = ("HEAD",)
 
@@ -49,8 +47,7 @@ def page() -> str:
 
 
 def _rows() -> Iterator[str]:
-    for route in (*root.ROUTES, *connectors.ROUTES):
-        assert isinstance(route, Route)
+    for route in (*PUBLIC, *ADMIN):
         if route.path.endswith("/") and route.path != "/":
             continue
         (method,) = (name for name in sorted(route.methods or ()) if name not in _OURS)
