@@ -2,7 +2,7 @@
 
     http://HOST:PORT, https://HOST:PORT        no host: all interfaces; port 0: one that is free
 
-Used by: engine.config.rest, engine.boot (opens).
+Used by: engine.config.rest, engine.control.rest.routes (parts).
 Not here: sockets (engine.control.listen), TLS (tls.py).
 """
 

@@ -1,6 +1,6 @@
 """The worker's keys of its REST interface, declared: Kafka Connect's, with its defaults, and ours.
 
-Used by: engine.config.worker_keys (they are the worker's), engine.config.rest (reads them), engine.config.document.
+Used by: engine.config.worker_keys (they are the worker's), engine.config.rest (reads them).
 Not here: keys of TLS, which may have a prefix (tls.py).
 """
 

@@ -57,7 +57,7 @@ class Cors:
     def _granted(self, origins: str, *, asks_beforehand: bool) -> dict[str, str]:
         if not any(pattern.fullmatch(origin) for origin in origins.split() for pattern in self._origins):
             return {}
-        granted = {"Access-Control-Allow-Origin": origins, "Access-Control-Allow-Credentials": "true"}
+        granted = {"Access-Control-Allow-Origin": origins}
         if asks_beforehand:
             granted["Access-Control-Allow-Headers"] = "Content-Type"
             granted["Access-Control-Allow-Methods"] = self._methods

@@ -1,6 +1,6 @@
 """`/connectors` and everything below it but offsets.
 
-Used by: engine.control.app.
+Used by: engine.control.rest.routes.
 Not here: what a command does (engine.herder), the shape of what is shown (entities.py).
 """
 

@@ -48,8 +48,6 @@ def page() -> str:
 
 def _rows() -> Iterator[str]:
     for route in (*PUBLIC, *ADMIN):
-        if route.path.endswith("/") and route.path != "/":
-            continue
         (method,) = (name for name in sorted(route.methods or ()) if name not in _OURS)
         told = (route.endpoint.__doc__ or "").partition("\n")[0]
         yield f"| {method} | `{route.path}` | {told} |\n"

@@ -1,6 +1,6 @@
 """What a worker says of itself, and which plugins it has.
 
-Used by: engine.control.app.
+Used by: engine.control.rest.routes.
 """
 
 from __future__ import annotations
@@ -47,5 +47,4 @@ ROUTES = (
     Route("/livez", alive, methods=["GET"]),
     Route("/readyz", health, methods=["GET"]),
     Route("/connector-plugins", plugins, methods=["GET"]),
-    Route("/connector-plugins/", plugins, methods=["GET"]),
 )

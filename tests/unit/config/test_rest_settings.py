@@ -38,7 +38,7 @@ def keystore(authority: Authority) -> Path:
 
 def pkcs12(keystore: Path, password: str) -> Path:
     path = keystore.with_suffix(".p12")
-    command = ["openssl", "pkcs12", "-export", "-in", keystore, "-out", path, "-passout", f"pass:{password}"]
+    command = ["openssl", "pkcs12", "-export", "-in", str(keystore), "-out", str(path), "-passout", f"pass:{password}"]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
     return path
 

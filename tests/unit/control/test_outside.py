@@ -15,7 +15,7 @@ from engine.config.rest import Header, RestSettings
 from tests.harness.rest import SETTINGS, serving
 
 CORS = RestSettings(places=(Place("", 8083),), origins=("http://a", "https?://[a-z]+[.]b"), methods=("GET", "PUT"))
-GRANTED = {"access-control-allow-origin": "http://a", "access-control-allow-credentials": "true", "vary": "Origin"}
+GRANTED = {"access-control-allow-origin": "http://a", "vary": "Origin"}
 Talk = Callable[[httpx.AsyncClient], Awaitable[None]]
 
 
@@ -99,11 +99,33 @@ def test_a_name_is_one_segment_of_the_path_whatever_is_in_it(tmp_path: Path, nam
     talk(tmp_path, about)
 
 
-@pytest.mark.parametrize("path", ["//connectors", "/connectors//status", "/connectors//"])
-def test_an_empty_segment_is_refused(tmp_path: Path, path: str) -> None:
+@pytest.mark.parametrize(
+    "path",
+    [
+        "//connectors",
+        "/connectors//status",
+        "/connectors//",
+        "/connectors/a%00b",
+        "/connectors/a%0Ab",
+        "/connectors/%zz",
+        "/connectors/%ff",
+    ],
+)
+def test_a_path_that_says_nothing_sure_is_refused(tmp_path: Path, path: str) -> None:
     async def about(client: httpx.AsyncClient) -> None:
-        answer = await client.get(f"http://worker{path}")
+        answer = await client.get(httpx.URL("http://worker", raw_path=path.encode()))
         assert (answer.status_code, answer.json()["error_code"]) == (400, 400)
+
+    talk(tmp_path, about)
+
+
+@pytest.mark.parametrize(
+    "path", ["/connectors/", "/connector-plugins/", "/health/", "/connectors/a/", "/connectors/a;b"]
+)
+def test_a_slash_at_the_end_and_parameters_of_a_segment_say_nothing(tmp_path: Path, path: str) -> None:
+    async def about(client: httpx.AsyncClient) -> None:
+        await client.post("/connectors", json={"name": "a", "config": {"connector.class": "Generator"}})
+        assert (await client.get(path)).status_code == 200
 
     talk(tmp_path, about)
 
@@ -113,8 +135,45 @@ def test_every_path_says_which_methods_it_has(tmp_path: Path) -> None:
         for path, methods in (("/connectors", "GET,HEAD,OPTIONS,POST"), ("/connectors/x", "DELETE,GET,HEAD,OPTIONS")):
             answer = await client.options(path)
             assert (answer.status_code, answer.headers["allow"]) == (200, methods)
-            refused = await client.request("TRACE", path)
-            assert refused.status_code == 405
+            assert (answer.headers["content-type"], answer.text) == ("text/plain", methods.replace(",", ", "))
+            for method in ("TRACE", "FOO"):
+                assert (await client.request(method, path)).status_code == 405
         assert (await client.options("/nope")).status_code == 404
+
+    talk(tmp_path, about)
+
+
+@pytest.mark.parametrize(
+    ("accept", "status"),
+    [
+        ("*/*", 200),
+        ("application/*", 200),
+        ("application/xml;q=0.5, application/json;q=0.1", 200),
+        ("", 200),
+        ("text/plain", 406),
+        ("garbage", 406),
+        ("application/json;q=0", 406),
+    ],
+)
+def test_who_takes_no_json_gets_none(tmp_path: Path, accept: str, status: int) -> None:
+    async def about(client: httpx.AsyncClient) -> None:
+        answer = await client.get("/connectors", headers={"accept": accept})
+        assert answer.status_code == status
+        if status == 406:
+            assert answer.json() == {"error_code": 406, "message": "HTTP 406 Not Acceptable"}
+            assert "content-type" not in answer.headers
+        assert (await client.get("/nope", headers={"accept": accept})).status_code == 404
+
+    talk(tmp_path, about)
+
+
+def test_a_body_that_says_to_be_something_else_is_not_read(tmp_path: Path) -> None:
+    async def about(client: httpx.AsyncClient) -> None:
+        for method, path in (("POST", "/connectors"), ("PUT", "/connectors/x/pause")):
+            answer = await client.request(method, path, content=b"a", headers={"content-type": "text/plain"})
+            assert answer.json() == {"error_code": 415, "message": "HTTP 415 Unsupported Media Type"}
+            assert "content-type" not in answer.headers
+        silent = await client.post("/connectors", content=b"{}")
+        assert (silent.status_code, silent.headers["content-type"]) == (415, "application/json")
 
     talk(tmp_path, about)
