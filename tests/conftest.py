@@ -7,6 +7,7 @@ import sys
 import uuid
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -74,9 +75,25 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     return report
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    # With several workers (-n 2 --dist loadgroup): what needs a broker or kills processes has one of them for itself,
+    # one test at a time; the other runs what computes.
+    if any(item.get_closest_marker(name) for name in ("kafka", "faults")):
+        item.add_marker(pytest.mark.xdist_group("kafka"))
+
+
 @pytest.hookimpl(trylast=True)  # what -k and -m leave out is not counted
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     skips.leave_long(config, items)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    skips.tell_of_long(session.config)
+
+
+@pytest.hookimpl(optionalhook=True)  # there with several workers only
+def pytest_testnodedown(node: Any) -> None:
+    skips.hear_of_long(node.config, getattr(node, "workeroutput", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

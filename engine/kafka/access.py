@@ -21,6 +21,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AclOperation, AdminClient  # type: ignore[attr-defined]  # exported unsaid
 
+from engine.kafka.answers import answer_of
 from engine.kafka.errors import CREDENTIALS, DENIED
 
 __all__ = ["CredentialFiles", "client_settings", "is_allowed"]
@@ -90,7 +91,7 @@ def is_allowed(
 
 def _allows(future: Future[Any], operation: AclOperation, seconds: float) -> bool:
     try:
-        allowed = future.result(seconds + LATE_SECONDS).authorized_operations
+        allowed = answer_of(future, seconds + LATE_SECONDS).authorized_operations
     except KafkaException as error:
         return error.args[0].code() not in _NO_ANSWER
     except TimeoutError:

@@ -23,6 +23,7 @@ from msgspec import Struct
 from engine.api.errors import ConnectError, Problem
 from engine.config.line import LineSpec
 from engine.kafka.access import client_settings
+from engine.kafka.answers import answer_of
 
 __all__ = ["KafkaCheck", "check_kafka", "make_client"]
 
@@ -203,7 +204,7 @@ def _creates_topics(client: AdminClient, broker: int) -> bool | None:
     """Whether the brokers create a topic that is asked for; None: they do not tell."""
     resource = ConfigResource(ConfigResource.Type.BROKER, str(broker))
     try:
-        answer = client.describe_configs([resource], request_timeout=ASIDE_SECONDS)[resource].result(ANSWER_SECONDS)
+        answer = answer_of(client.describe_configs([resource], request_timeout=ASIDE_SECONDS)[resource], ANSWER_SECONDS)
         return bool(answer["auto.create.topics.enable"].value == "true")
     except (KafkaException, KeyError, TimeoutError) as error:
         logger.info("whether the brokers create topics cannot be read: %s", error)
@@ -213,7 +214,7 @@ def _creates_topics(client: AdminClient, broker: int) -> bool | None:
 def _refusal_of(future: Future[Any]) -> KafkaError | None:
     """Why the user may not know the topic; None: it is not there, or the broker does not tell."""
     try:
-        future.result(ANSWER_SECONDS)
+        answer_of(future, ANSWER_SECONDS)
     except KafkaException as error:
         return error.args[0] if error.args[0].code() in _FORBIDDEN else None
     except TimeoutError:

@@ -19,6 +19,7 @@ from confluent_kafka.admin import AclOperation, AdminClient, ConfigResource  # t
 
 from engine.api.errors import ConnectError, UnreachableError
 from engine.kafka.access import CredentialFiles, client_settings, is_allowed
+from engine.kafka.answers import answer_of
 from engine.kafka.client_log import ClientLog
 from engine.kafka.errors import as_ours
 from engine.shm.waits import Cause, Trouble
@@ -174,7 +175,7 @@ class BatchProducer:
         admin = AdminClient({**client_settings(self._settings), **ClientLog().settings()})
         resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
         try:
-            answer = admin.describe_configs([resource], request_timeout=timeout_seconds)[resource].result()
+            answer = answer_of(admin.describe_configs([resource], request_timeout=timeout_seconds)[resource])
             self._in_sync_min[topic] = int(answer["min.insync.replicas"].value)
             return int(answer["max.message.bytes"].value)
         except (KafkaException, KeyError, TypeError, ValueError) as error:

@@ -15,6 +15,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # exported unsaid
 
 from engine.api.errors import ConnectError
+from engine.kafka.answers import answer_of
 from engine.kafka.errors import as_ours
 
 __all__ = ["create_topic", "delete_topic", "topic_ids"]
@@ -34,7 +35,7 @@ def create_topic(bootstrap: str, topic: str, partitions: int, timeout_seconds: f
     admin = _admin(bootstrap)
     wanted = NewTopic(topic, partitions, BROKERS_CHOICE)
     try:
-        admin.create_topics([wanted], request_timeout=timeout_seconds)[topic].result()
+        answer_of(admin.create_topics([wanted], request_timeout=timeout_seconds)[topic])
     except KafkaException as error:
         raise as_ours(error.args[0], f"create topic {topic} on {bootstrap}") from error
 
@@ -72,7 +73,7 @@ def topic_ids(settings: Mapping[str, Any], topics: Collection[str], timeout_seco
     admin = AdminClient({**settings, "log_level": _LOG_LEVEL})
     for topic, asked in admin.describe_topics(TopicCollection(list(ids)), request_timeout=timeout_seconds).items():
         with contextlib.suppress(KafkaException, TimeoutError):
-            known = str(asked.result(timeout_seconds).topic_id or "")
+            known = str(answer_of(asked, timeout_seconds).topic_id or "")
             ids[topic] = "" if known == _NO_ID else known
     return ids
 
@@ -83,7 +84,7 @@ def _is_topic_deleted(admin: AdminClient, topic: str, timeout_seconds: float) ->
     if topic not in admin.list_topics(timeout=timeout_seconds).topics:
         return True
     try:
-        admin.delete_topics([topic], request_timeout=timeout_seconds)[topic].result()
+        answer_of(admin.delete_topics([topic], request_timeout=timeout_seconds)[topic])
     except KafkaException as error:
         if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:  # the listing was older than a deletion
             raise
@@ -93,7 +94,7 @@ def _is_topic_deleted(admin: AdminClient, topic: str, timeout_seconds: float) ->
 def _is_group_deleted(admin: AdminClient, group: str, timeout_seconds: float) -> bool:
     """Whether the group is gone. Raises KafkaException."""
     try:
-        admin.delete_consumer_groups([group], request_timeout=timeout_seconds)[group].result()
+        answer_of(admin.delete_consumer_groups([group], request_timeout=timeout_seconds)[group])
     except KafkaException as error:
         code = error.args[0].code()
         if code == KafkaError.NON_EMPTY_GROUP:

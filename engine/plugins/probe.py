@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
+import gc
 import os
 import resource
 import select
@@ -162,6 +163,8 @@ def _forked(question: Callable[[Tell], bytes]) -> Iterator[_Child]:
     sys.stderr.flush()
     pid = os.fork()
     if not pid:
+        # Garbage of the parent is not the child's to collect: a client would wait there for threads that it has not.
+        gc.freeze()
         _live(question, parent, answer, steps_of_child.fileno())
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.setpgid(pid, pid)  # as the child does itself: whoever comes first

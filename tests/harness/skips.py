@@ -3,6 +3,8 @@
     skipped            this machine lacks what the test needs; MILLRACE_NO_SKIP=1 or CI=true: a failure
     left for faults    marked `long`: minutes of faults, for `tox -e faults`; counted at the end, no skip
 
+With several workers (`pytest -n`) each leaves out the same tests; what one of them says is passed on.
+
 Used by: tests/conftest.py.
 """
 
@@ -10,15 +12,17 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import pytest
 
-__all__ = ["count_long", "fail_if_skipped", "leave_long", "may_skip", "name_skipped"]
+__all__ = ["count_long", "fail_if_skipped", "hear_of_long", "leave_long", "may_skip", "name_skipped", "tell_of_long"]
 
 #: What widens the faults asks for the long tests as well (tox -e faults sets it).
 WIDENS = "MILLRACE_FAULT_SEEDS"
 _LEFT = pytest.StashKey[list[str]]()
+_OUTPUT = "millrace_left"
 
 
 def may_skip() -> bool:
@@ -35,6 +39,17 @@ def leave_long(config: pytest.Config, items: list[pytest.Item]) -> None:
         config.stash[_LEFT] = [item.nodeid for item in long]
         config.hook.pytest_deselected(items=long)
         items[:] = [item for item in items if item not in set(long)]
+
+
+def tell_of_long(config: pytest.Config) -> None:
+    """In a worker: what was left out."""
+    if hasattr(config, "workeroutput"):
+        config.workeroutput[_OUTPUT] = config.stash.get(_LEFT, [])
+
+
+def hear_of_long(config: pytest.Config, told: Mapping[str, Any]) -> None:
+    """Where the workers are led: what one has left out."""
+    config.stash[_LEFT] = list(told.get(_OUTPUT, []))
 
 
 def count_long(terminal: pytest.TerminalReporter, config: pytest.Config) -> None:
