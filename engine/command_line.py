@@ -3,7 +3,8 @@
     millrace demo                              a pipeline on an embedded Kafka, watched live
     millrace run FILE...                       pipelines as bulk jobs; --forever keeps them running
     millrace standalone WORKER CONNECTOR...    connect-standalone's arguments
-    millrace validate FILE... | plugins
+    millrace validate FILE...
+    millrace plugins [install PACKAGE]         what is installed; an environment of its own for a package
 
 It reads the files, has the plan made in a probe (engine.plan, in a child), and hands it to the supervisor (boot.py).
 What can be wrong is said before anything is started, all of it together; exit codes are those of engine.exits.
@@ -33,6 +34,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+PLUGINS = Path("plugins")
 plugins = typer.Typer()
 app.add_typer(plugins, name="plugins")
 
@@ -162,12 +164,36 @@ def validate(files: Files) -> None:
 
 
 @plugins.callback(invoke_without_command=True)
-def list_plugins(context: typer.Context) -> None:
-    """List the connectors, converters and other plugins that are installed, with the names they answer to."""
+def list_plugins(
+    context: typer.Context,
+    path: Annotated[
+        list[str] | None, typer.Option("--path", help="As plugin.path: environments to look into as well.")
+    ] = None,
+    *,
+    json: Annotated[bool, typer.Option("--json", help="Print them for machines.")] = False,
+) -> None:
+    """List the plugins that are installed, with version, place and the names they answer to; or install some."""
     from engine import launch
 
     if context.invoked_subcommand is None:
-        _leave(launch.list_plugins)
+        elements = [element for text in path or () for element in text.split(",")]
+        _leave(lambda: launch.list_plugins(elements, prints_json=json))
+
+
+@plugins.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def install(
+    context: typer.Context,
+    package: Annotated[str, typer.Argument(help="A package as pip takes it: name, wheel, or folder of a project.")],
+    path: Annotated[Path, typer.Option("--path", help="The folder of environments, for plugin.path.")] = PLUGINS,
+    *,
+    version: Annotated[str, typer.Option("--version", help="Its version; without it the newest.")] = "",
+    name: Annotated[str, typer.Option("--name", help="Of the environment; by default the package's.")] = "",
+) -> None:
+    """Install a package of plugins into an environment of its own; further options are pip's (--no-index ...)."""
+    from engine import launch
+
+    options = list(context.args)
+    _leave(lambda: launch.install_plugin(package, path, version=version, name=name, options=options))
 
 
 @app.command()

@@ -71,11 +71,15 @@ class Shared(Struct, frozen=True):
 class ConnectorLines:
     """Makes one connector's lines; what is wrong is in the interview's problems."""
 
-    def __init__(self, connector: ConnectorFile, shared: Shared, asked: Interview) -> None:
+    def __init__(
+        self, connector: ConnectorFile, shared: Shared, asked: Interview, environments: tuple[str, ...] = ()
+    ) -> None:
+        """environments: folders that this process has entered for it (engine.plugins.environment)."""
         self._connector = connector
         self._properties = connector.properties
         self._shared = shared
         self._asked = asked
+        self._environments = environments
         self._is_strict = connector.file.endswith(".toml")
         self.found: type[Connector] | None = None  # the connector's class
         self.task_configs: list[dict[str, str]] = []
@@ -119,7 +123,7 @@ class ConnectorLines:
             text = f'Missing required configuration "{key}" which has no default value: give it a class or an alias'
             self._asked.problems.append(Problem(key, text))
             return None
-        return self._asked.find("connector", key, name)
+        return self._asked.find("connector", key, name, self._properties)
 
     def _converter(self, key: str) -> PluginSpec | None:
         """The connector's own converter, with its own keys; or the worker's, with the worker's keys only."""
@@ -188,6 +192,7 @@ class ConnectorLines:
             type="sink" if is_sink else "source",
             plugin=keys.connector_class,
             task_path=path_of(task),
+            environments=self._environments,
             task_config={},
             key_converter=plugins[0],
             value_converter=plugins[1],

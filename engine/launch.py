@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -25,11 +26,14 @@ from engine.config import files
 from engine.config.files import Pipeline
 from engine.exits import ExitCode
 from engine.offsets.store import LockedError
-from engine.plugins import catalog
+from engine.plugins import catalog, installing
+from engine.plugins.apart import Apart
+from engine.plugins.environment import unmet
+from engine.plugins.listing import LISTING_SECONDS, PluginInfo, listing
 from engine.report import Report, as_json, as_text
 from engine.supervisor.manager import Manager
 
-__all__ = ["Options", "list_plugins", "run_demo", "run_files", "run_standalone", "validate_files"]
+__all__ = ["Options", "install_plugin", "list_plugins", "run_demo", "run_files", "run_standalone", "validate_files"]
 
 logger = logging.getLogger("millrace")
 
@@ -79,13 +83,36 @@ def validate_files(paths: Sequence[Path]) -> ExitCode:
     return _guarded(Options(is_bulk=True), act)
 
 
-def list_plugins() -> ExitCode:
-    """Print what is installed."""
+def list_plugins(plugin_path: Sequence[str] = (), *, prints_json: bool = False) -> ExitCode:
+    """Print what is installed, here and in the environments that these elements of `plugin.path` name."""
 
     def act() -> ExitCode:
-        for plugin in catalog.list_in_probe():
-            names = ", ".join(plugin.aliases)
-            print(f"{plugin.type:<16} {plugin.path:<58} {plugin.version:<10} {names}")
+        found = catalog.discover(plugin_path)
+        for complaint in found.complaints:
+            print(f"warning: {complaint}", file=sys.stderr)
+        plugins = listing(found, Apart(lambda *_: None, LISTING_SECONDS))
+        if prints_json:
+            print(msgspec.json.format(msgspec.json.encode(plugins)).decode())
+            return ExitCode.OK
+        _print_plugins(plugins)
+        return ExitCode.OK
+
+    return _guarded(Options(is_bulk=True), act)
+
+
+def install_plugin(package: str, folder: Path, *, version: str, name: str, options: Sequence[str]) -> ExitCode:
+    """Make an environment with a package of plugins, and say how to use it. options: pip's."""
+
+    def act() -> ExitCode:
+        path = installing.install(package, folder, version=version, name=name, options=options)
+        found = catalog.discover([str(path)])
+        mine = [one for one in listing(found, Apart(lambda *_: None, LISTING_SECONDS)) if one.location]
+        _print_plugins(mine)
+        for text in [*found.complaints, *(text for one in found.environments for text in unmet(one))]:
+            print(f"warning: {text}", file=sys.stderr)
+        if not mine:
+            print(f"warning: {package} registers no plugins: name its classes by their paths", file=sys.stderr)
+        print(f"installed in {path}\nto use it, give the worker: plugin.path={folder.absolute()}")
         return ExitCode.OK
 
     return _guarded(Options(is_bulk=True), act)
@@ -136,6 +163,16 @@ def _run(pipeline: Pipeline, options: Options, *, is_embedded: bool = False, mus
         print("millrace: the number of records that came out is not the number that went in", file=sys.stderr)
     _print(report, options)
     return code
+
+
+def _print_plugins(plugins: Sequence[PluginInfo]) -> None:
+    location = max((len(plugin.location) for plugin in plugins), default=0)
+    for plugin in plugins:
+        names = ", ".join(plugin.aliases)
+        where = f"{plugin.location or '-':<{location}} " if location else ""
+        print(f"{plugin.type:<16} {plugin.path:<58} {plugin.version:<10} {where}{names}")
+        if plugin.problem:
+            print(f"{'':<16} cannot be used: {plugin.problem}")
 
 
 def _print(report: Report, options: Options) -> None:

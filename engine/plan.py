@@ -12,7 +12,7 @@ Not here: what single keys mean (engine.config), one connector (connector_lines.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,12 @@ from engine.herder.model import Planned
 from engine.kafka.check import KafkaCheck, check_kafka
 from engine.offsets.check import check_store
 from engine.offsets.store import OffsetStore, store_path
+from engine.plugins import environment
+from engine.plugins.apart import Apart, environments_of, named_plugins, named_providers
 from engine.plugins.asking import Interview
 from engine.plugins.catalog import Catalog, discover
+from engine.plugins.environment import Environment
+from engine.plugins.listing import as_rest, listing
 from engine.plugins.probe import DEADLINE_KEY, Tell, in_probe
 
 __all__ = ["Plan", "PlanOptions", "make_plan", "plan_one", "prepare"]
@@ -71,8 +75,21 @@ class _Prepared(Struct, frozen=True):
     kafka: KafkaCheck
 
 
+class _Known(Struct, frozen=True):
+    """What a planner knows by now; comes back from a part of the plan that is made apart."""
+
+    problems: list[Problem]
+    warnings: list[str]
+    secrets: set[str]
+    properties: dict[str, str]  # the worker's
+    connectors: list[ConnectorFile] = []  # variables resolved
+    lines: list[LineSpec] = []
+
+
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Prepared).decode
+_decode_known = msgspec.msgpack.Decoder(_Known).decode
+_decode_planned = msgspec.msgpack.Decoder(Planned).decode
 
 
 def prepare(pipeline: Pipeline, options: PlanOptions, *, asks_kafka: bool) -> Plan:
@@ -103,7 +120,7 @@ def prepare(pipeline: Pipeline, options: PlanOptions, *, asks_kafka: bool) -> Pl
 
 def make_plan(pipeline: Pipeline, options: PlanOptions, tell: Tell = lambda *_: None) -> Plan:
     """The plan of these files. Runs plugin code: call it in a probe only. Raises ConfigError with every problem."""
-    return _Planner(pipeline, options, discover(), tell).plan()
+    return _Planner(pipeline, options, tell).plan()
 
 
 def plan_one(worker: Pipeline, options: PlanOptions, order: PlanOrder) -> bytes:
@@ -116,7 +133,7 @@ def plan_one(worker: Pipeline, options: PlanOptions, order: PlanOrder) -> bytes:
     pipeline = replace(worker, connectors=(connector,))
 
     def question(tell: Tell) -> bytes:
-        return _encode(_Planner(pipeline, options, discover(), tell).planned(order.attempt))
+        return _encode(_Planner(pipeline, options, tell).planned(order.attempt))
 
     try:
         return in_probe(question, timeout_seconds=_probe_seconds(pipeline, options))
@@ -125,13 +142,17 @@ def plan_one(worker: Pipeline, options: PlanOptions, order: PlanOrder) -> bytes:
 
 
 class _Planner:
-    """Makes one plan; keeps what is wrong until everything has been looked at."""
+    """Makes one plan; keeps what is wrong until everything has been looked at.
 
-    def __init__(self, pipeline: Pipeline, options: PlanOptions, catalog: Catalog, tell: Tell) -> None:
+    Plugins of environments are asked apart (engine.plugins.apart), and before any others.
+    """
+
+    def __init__(self, pipeline: Pipeline, options: PlanOptions, tell: Tell) -> None:
         self._pipeline = pipeline
         self._options = options
-        self._catalog = catalog
+        self._catalog: Catalog = discover(plugin_path(pipeline, options).split(","))
         self._tell = tell
+        self._apart = Apart(tell, _probe_seconds(pipeline, options))
         self._problems: list[Problem] = []
         self._warnings: list[str] = []
         self._secrets: set[str] = set()
@@ -146,9 +167,11 @@ class _Planner:
         self._read_worker()
         if self._options.serves_rest and not self._problems:
             self._read_rest()
+        self._look_at_plugin_path()
         shared = self._shared()
         store = shared.store
-        lines = [line for connector in connectors for line in self._lines(connector, shared)]
+        plugins = as_rest(listing(self._catalog, self._apart)) if self._options.serves_rest else []
+        lines = self._all_lines(connectors, shared)
         if len(lines) > self._worker.tasks_max:
             text = f"{len(lines)} tasks in all; expected at most worker.tasks.max={self._worker.tasks_max}"
             self._problems.append(Problem("worker.tasks.max", text, file=self._pipeline.worker_file))
@@ -162,8 +185,8 @@ class _Planner:
             files={connector.name: connector.file for connector in connectors},
             warnings=tuple(dict.fromkeys(self._warnings)),
             secrets=secrets,
-            plugins=tuple(self._catalog.for_rest()) if self._options.serves_rest else (),
             rest=self._rest,
+            plugins=tuple(plugins),
         )
 
     def planned(self, attempt: int) -> Planned:
@@ -173,8 +196,24 @@ class _Planner:
         except ConfigError as error:
             return Planned(attempt, problems=tuple(problem.message for problem in error.problems))
         self._read_worker()
+        environments = self._environments(connector)
+        if not environments:
+            return self._planned(attempt, connector, ())
+        folders = tuple(one.folder for one in environments)
+
+        def question(tell: Tell) -> bytes:
+            self._tell = tell
+            self._look_into(environments, connector)
+            return _encode(self._planned(attempt, connector, folders))
+
+        try:
+            return _decode_planned(self._apart.ask(folders, question))
+        except ConfigError as error:
+            return Planned(attempt, problems=tuple(problem.message for problem in error.problems))
+
+    def _planned(self, attempt: int, connector: ConnectorFile, folders: tuple[str, ...]) -> Planned:
         asked = Interview(f"connector {connector.name}", self._catalog, self._tell)
-        made = ConnectorLines(connector, self._shared(), asked)
+        made = ConnectorLines(connector, self._shared(), asked, folders)
         lines = self._fitted(made.lines())
         self._keep_secret(asked.secret_keys, connector.properties)
         secrets = tuple(sorted(self._secrets))
@@ -186,7 +225,7 @@ class _Planner:
             problems=() if made.is_good else tuple(told),
             failure="\n".join(told) if made.is_good else "",
             type=kind,
-            version=None if found is None else self._catalog.version(found),
+            version=None if found is None else self._catalog.version(found, folders),
             task_configs=tuple(self._as_given(config) for config in made.task_configs),
             lines=tuple(replace(line, secrets=secrets) for line in lines),
         )
@@ -236,9 +275,74 @@ class _Planner:
             self._problems.append(Problem(key, f"{key}: {error}{what_to_do}"))
             return "UNKNOWN"
 
+    def _look_at_plugin_path(self) -> None:
+        """Tell of what it names and is none: an error in TOML, as unknown keys are."""
+        file = self._pipeline.worker_file
+        for text in self._catalog.complaints:
+            if file.endswith(".toml"):
+                self._problems.append(Problem("plugin.path", f"plugin.path: {text}", file=file))
+            else:
+                self._warnings.append(f"plugin.path: {text}")
+
+    def _environments(self, connector: ConnectorFile) -> list[Environment]:
+        return environments_of(self._catalog, named_plugins(connector.properties, self._properties))
+
+    def _look_into(self, environments: list[Environment], connector: ConnectorFile) -> None:
+        """Tell of what these environments cannot have, and of what they cannot have together."""
+        problems = [Problem("plugin.path", text) for one in environments for text in environment.unmet(one)]
+        self._problems += place(problems, connector=connector.name, file=connector.file)
+        self._warnings += [f"connector {connector.name}: {text}" for text in environment.clashes(environments)]
+
+    def _all_lines(self, connectors: list[ConnectorFile], shared: Shared) -> list[LineSpec]:
+        """The lines of all connectors, in their order."""
+        needed = {connector.name: self._environments(connector) for connector in connectors}
+        lines: dict[str, list[LineSpec]] = {connector.name: [] for connector in connectors}
+        # What others import here would be there for those of environments as well.
+        for connector in sorted(connectors, key=lambda connector: not needed[connector.name]):
+            environments = needed[connector.name]
+            if environments:
+                lines[connector.name] = self._lines_apart(environments, connector, shared)
+            else:
+                lines[connector.name] = self._lines(connector, shared, ())
+        return [line for made in lines.values() for line in made]
+
+    def _lines_apart(self, environments: list[Environment], connector: ConnectorFile, shared: Shared) -> list[LineSpec]:
+        folders = tuple(one.folder for one in environments)
+
+        def question(tell: Tell) -> bytes:
+            self._tell = tell
+            self._look_into(environments, connector)
+            return _encode(self._known(lines=self._lines(connector, shared, folders)))
+
+        try:
+            return self._told_apart(folders, question).lines
+        except ConfigError as error:
+            # Steps of a probe name the connector, as they are logged.
+            step = f"connector {connector.name}: "
+            told = [replace(problem, message=problem.message.removeprefix(step)) for problem in error.problems]
+            self._problems += place(told, connector=connector.name, file=connector.file)
+            return []
+
+    def _told_apart(self, folders: tuple[str, ...], question: Callable[[Tell], bytes]) -> _Known:
+        """Have a part of the plan made apart, and take over what is known then. Raises ConfigError."""
+        known = _decode_known(self._apart.ask(folders, question))
+        self._problems, self._warnings, self._properties = known.problems, known.warnings, known.properties
+        self._secrets |= known.secrets  # shared by all connectors
+        return known
+
+    def _known(self, connectors: Sequence[ConnectorFile] = (), lines: Sequence[LineSpec] = ()) -> _Known:
+        return _Known(self._problems, self._warnings, self._secrets, self._properties, list(connectors), list(lines))
+
     def _resolve(self) -> list[ConnectorFile]:
         """Settle the worker's properties; returns the connectors, both with their variables resolved."""
         text = {**self._pipeline.worker, **self._options.overrides}
+        environments = environments_of(self._catalog, named_providers(text))
+        if not environments:
+            return self._resolve_here(text)
+        folders = tuple(one.folder for one in environments)
+        return self._told_apart(folders, lambda _: _encode(self._known(self._resolve_here(text)))).connectors
+
+    def _resolve_here(self, text: dict[str, str]) -> list[ConnectorFile]:
         file = self._pipeline.worker_file
         asked = Interview("worker", self._catalog, self._tell)
         providers = asked.ask(
@@ -291,9 +395,9 @@ class _Planner:
         except ConfigError as error:
             self._problems += place(error.problems, file=self._pipeline.worker_file)
 
-    def _lines(self, connector: ConnectorFile, shared: Shared) -> list[LineSpec]:
+    def _lines(self, connector: ConnectorFile, shared: Shared, folders: tuple[str, ...]) -> list[LineSpec]:
         asked = Interview(f"connector {connector.name}", self._catalog, self._tell)
-        lines = ConnectorLines(connector, shared, asked).lines()
+        lines = ConnectorLines(connector, shared, asked, folders).lines()
         self._problems += place(asked.problems, connector=connector.name, file=connector.file)
         self._warnings += [f"connector {connector.name}: {text}" for text in asked.warnings]
         self._keep_secret(asked.secret_keys, connector.properties)
@@ -334,6 +438,11 @@ def _offsets_file(pipeline: Pipeline) -> str | None:
     files = [pipeline.worker_file, *(connector.file for connector in pipeline.connectors)]
     first = next((file for file in files if file.endswith(".toml")), None)
     return None if first is None else str(Path(first).parent / "offsets")
+
+
+def plugin_path(pipeline: Pipeline, options: PlanOptions) -> str:
+    """Where plugins are looked for beside Millrace's own place; read before variables can be."""
+    return options.overrides.get("plugin.path", pipeline.worker.get("plugin.path", ""))
 
 
 def _probe_seconds(pipeline: Pipeline, options: PlanOptions) -> float:

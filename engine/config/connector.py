@@ -42,7 +42,6 @@ _DEFAULT_ONLY: Mapping[str, str] = {
     "exactly.once.support": "exactly-once is not built yet: sources deliver at least once",
 }
 _NO_TRANSACTIONS = "there are no transactions yet"
-_NO_VERSIONS = "the version that is installed is taken"
 _WITHOUT_EFFECT: Mapping[str, str] = {
     "config.action.reload": "values from providers are read at the start",
     "errors.log.enable": "the record that stops a task is always logged",
@@ -111,8 +110,6 @@ def connector_warnings(
         reason = _WITHOUT_EFFECT.get(key)
         if reason is not None and key in defaults and text.strip().lower() != _text(defaults[key]):
             warnings.append(f"{key} has no effect: {reason}")
-        elif _VERSION.match(key) and text.strip():
-            warnings.append(f"{key} has no effect: {_NO_VERSIONS}")
         elif not is_sink and key.startswith(_CREATION) and not worker.topic_creation_enable:
             warnings.append(f"{key} has no effect: the worker has topic.creation.enable=false")
     for converter in ("key.converter", "value.converter", "header.converter"):

@@ -12,7 +12,7 @@ from msgspec import Meta, field
 from engine.api.config import Config
 from engine.config.line import Subscription
 from engine.config.topic_pattern import topic_pattern
-from engine.config.worker_keys import Bytes, MemoryBytes, Milliseconds, Nice, Processes
+from engine.config.worker_keys import WANTED_VERSION, Bytes, MemoryBytes, Milliseconds, Nice, Processes
 
 __all__ = ["ConnectorConfig", "SinkKeys", "SourceKeys"]
 
@@ -28,6 +28,18 @@ class ConnectorConfig(Config, frozen=True, kw_only=True):
     connector_class: Annotated[
         str, Meta(min_length=1, description="The connector's class: its name, an alias, a dotted path, or Java's name.")
     ] = field(name="connector.class")
+    connector_version: Annotated[str | None, Meta(description=WANTED_VERSION)] = field(
+        name="connector.plugin.version", default=None
+    )
+    key_converter_version: Annotated[str | None, Meta(description=WANTED_VERSION)] = field(
+        name="key.converter.plugin.version", default=None
+    )
+    value_converter_version: Annotated[str | None, Meta(description=WANTED_VERSION)] = field(
+        name="value.converter.plugin.version", default=None
+    )
+    header_converter_version: Annotated[str | None, Meta(description=WANTED_VERSION)] = field(
+        name="header.converter.plugin.version", default=None
+    )
     tasks_max: Annotated[int, Meta(ge=1, le=2**31 - 1, description="The most tasks it is split into.")] = field(
         name="tasks.max", default=1
     )
@@ -44,7 +56,11 @@ class ConnectorConfig(Config, frozen=True, kw_only=True):
         str | None, Meta(description="Absent: the worker's, with the worker's keys for it.")
     ] = field(name="header.converter", default=None)
     transforms: Annotated[
-        list[str], Meta(description="Aliases of transforms, in order; `transforms.ALIAS.type` is the class of each.")
+        list[str],
+        Meta(
+            description="Aliases of transforms, in order; `transforms.ALIAS.type` is the class of each, "
+            "`transforms.ALIAS.plugin.version` its version."
+        ),
     ] = field(default_factory=list)
     predicates: Annotated[list[str], Meta(description=f"Aliases of predicates. {_NOT_BUILT}")] = field(
         default_factory=list

@@ -72,6 +72,7 @@ class LineSpec(Struct, frozen=True, kw_only=True):
     type: str  # "source" or "sink"
     plugin: str  # as configured, for people
     task_path: str
+    environments: tuple[str, ...] = ()  # folders that its task process puts on its path before it loads plugins
     task_config: Mapping[str, str]
     key_converter: PluginSpec
     value_converter: PluginSpec

@@ -32,7 +32,6 @@ _RING_ALIGNMENT_BYTES = 8
 
 #: Known keys that do nothing yet, with the reason: said once, when a file sets one of them.
 WITHOUT_EFFECT: Mapping[str, str] = {
-    "plugin.path": "Java's plugins are not loaded; plugins are Python packages, found where they are installed",
     "plugin.discovery": "plugins are found by their packages' entry points",
     "metrics.sample.window.ms": "metrics are counters since the start",
     "metrics.num.samples": "metrics are counters since the start",

@@ -16,6 +16,7 @@ from engine.config.rest_keys import RestKeys
 __all__ = [
     "OFFSETS_FILE",
     "RING_BYTES_MIN",
+    "WANTED_VERSION",
     "Bytes",
     "MemoryBytes",
     "Milliseconds",
@@ -43,6 +44,11 @@ MemoryBytes = Annotated[int, Meta(ge=1)]
 Bytes = Annotated[int, Meta(ge=RING_BYTES_MIN, le=RING_BYTES_MAX)]
 
 OFFSETS_FILE = "offset.storage.file.filename"
+#: Of every key `plugin.version`.
+WANTED_VERSION = (
+    "Of several versions that are installed, the one wanted: `1.2`, a range of Maven's such as `[1.0,2.0)`, or "
+    "`latest`. Absent: the newest."
+)
 
 
 class WorkerConfig(RestKeys, frozen=True, kw_only=True):
@@ -83,6 +89,22 @@ class WorkerConfig(RestKeys, frozen=True, kw_only=True):
     config_providers: Annotated[
         list[str], Meta(description="Names of config providers, for `${name:path:key}` in values.")
     ] = field(name="config.providers", default_factory=list)
+    plugin_path: Annotated[
+        list[str] | None,
+        Meta(
+            description="Where plugins are beside Millrace's own place: virtual environments, folders of Python "
+            "packages, and folders of those, separated by commas. Each is an environment of its own."
+        ),
+    ] = field(name="plugin.path", default=None)
+    key_converter_version: Annotated[str | None, Meta(description=WANTED_VERSION)] = field(
+        name="key.converter.plugin.version", default=None
+    )
+    value_converter_version: Annotated[str | None, Meta(description=WANTED_VERSION)] = field(
+        name="value.converter.plugin.version", default=None
+    )
+    header_converter_version: Annotated[str | None, Meta(description=WANTED_VERSION)] = field(
+        name="header.converter.plugin.version", default=None
+    )
     override_policy: Annotated[
         str,
         Meta(
@@ -222,7 +244,6 @@ class WorkerConfig(RestKeys, frozen=True, kw_only=True):
     ] = field(name="lost.range.policy", default="stop")
 
     # Kafka Connect's, read and checked, without effect yet
-    plugin_path: list[str] | None = field(name="plugin.path", default=None)
     plugin_discovery: Literal["only_scan", "hybrid_warn", "hybrid_fail", "service_load"] = field(
         name="plugin.discovery", default="hybrid_warn"
     )

@@ -26,6 +26,7 @@ from engine.config.line import PluginSpec
 from engine.plugins.catalog import Catalog, Kind
 from engine.plugins.loading import path_of
 from engine.plugins.probe import Tell
+from engine.plugins.versions import ANY, VERSION, ranges_of, version_key
 
 __all__ = ["Interview"]
 
@@ -63,15 +64,23 @@ class Interview:
             self.problems.append(Problem(key, f"{step}: {type(error).__name__}: {error}{_place(error)}"))
         return None
 
-    def find(self, kind: Kind, key: str, name: str) -> type[Any] | None:
-        """The class that the value of `key` names."""
+    def find(self, kind: Kind, key: str, name: str, properties: Mapping[str, str]) -> type[Any] | None:
+        """The class that the value of `key` names, in the version that is wanted. properties: where `key` was read."""
+        wanted_key = version_key(key)
+        wanted_text = properties.get(wanted_key, "").strip()
+        wanted = ANY
+        try:
+            wanted = ranges_of(wanted_text)
+        except ValueError as error:
+            self.problems.append(_invalid(wanted_key, wanted_text, str(error)))
         before = len(self.problems)
-        found = self.ask(f"{key}={name}", lambda: self._catalog.find(kind, name), key)
-        if found is None:
-            self.problems[before:] = [
-                replace(problem, message=f"Invalid value {name} for configuration {key}: {problem.message}")
-                for problem in self.problems[before:]
-            ]
+        found = self.ask(f"{key}={name}", lambda: self._catalog.find(kind, name, wanted))
+        self.problems[before:] = [
+            _invalid(wanted_key, wanted_text, problem.message)
+            if problem.key == VERSION
+            else _invalid(key, name, problem.message)
+            for problem in self.problems[before:]
+        ]
         return found
 
     def converter(self, key: str, name: str, properties: Mapping[str, str]) -> PluginSpec | None:
@@ -180,7 +189,7 @@ class Interview:
         properties: Mapping[str, str],
         configure: Callable[[Any, Config], None],
     ) -> PluginSpec | None:
-        found = self.find(kind, key, name)
+        found = self.find(kind, key, name, properties)
         if found is None:
             return None
         config = plain_config(properties, prefix)
@@ -210,6 +219,10 @@ class _ProbeContext:
 
     def raise_error(self, error: Exception) -> None:
         self.errors.append(error)
+
+
+def _invalid(key: str, value: str, reason: str) -> Problem:
+    return Problem(key, f"Invalid value {value} for configuration {key}: {reason}")
 
 
 def _prefixed(problem: Problem, prefix: str) -> Problem:

@@ -5,37 +5,36 @@
     FileStreamSinkConnector   FileStreamSink                 an entry point: its class's name, with or without the
                                                              kind's suffix, or the name it was registered under
 
-Only the class that is asked for is imported; names come from the metadata of installed distributions. An alias
-of two different classes means neither, as in Kafka Connect.
+Only the class that is asked for is imported; names come from the metadata of installed distributions, here and in the
+environments of `plugin.path`. An alias of two different classes means neither; of several versions of one class the
+newest counts, unless `plugin.version` says otherwise; both as in Kafka Connect.
 
-Used by: engine.plan, engine.launch (both in a probe: importing a plugin runs its code).
-Not here: Java's names (java_names.py), importing (loading.py), asking a class anything (engine.plan).
+Used by: engine.plan, in a probe: importing a plugin runs its code; listing.py.
+Not here: Java's names (java_names.py), importing (loading.py), environments (environment.py), asking a class anything
+(asking.py).
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal
 
-import msgspec
 from msgspec import Struct
 
-from engine.api.connector import Connector, SourceConnector
+from engine.api.connector import Connector
 from engine.api.converter import Converter, HeaderConverter
-from engine.api.errors import ConfigError, NotFoundError
+from engine.api.errors import ConfigError, NotFoundError, Problem
 from engine.api.provider import ConfigProvider
 from engine.api.transform import Predicate, Transform
 from engine.config.problems import did_you_mean
 from engine.plugins import java_names
+from engine.plugins.environment import Environment, distributions, find_environments, has_module
 from engine.plugins.loading import load, path_of
-from engine.plugins.probe import Tell, in_probe
+from engine.plugins.versions import ANY, VERSION, Versions, comparable
 
-__all__ = ["Catalog", "Kind", "PluginInfo", "discover", "list_in_probe"]
-
-#: For importing everything that is installed.
-LISTING_SECONDS = 60.0
+__all__ = ["KINDS", "Catalog", "Entry", "Home", "Kind", "check", "declared_version", "discover"]
 
 Kind = Literal["connector", "converter", "header_converter", "transform", "predicate", "config_provider"]
 
@@ -61,123 +60,146 @@ _KINDS: Mapping[Kind, _KindFacts] = {
         "millrace.config_providers", ConfigProvider, "config providers", ("ConfigProvider", "Provider")
     ),
 }
+#: In the order in which they are listed.
+KINDS: tuple[Kind, ...] = tuple(_KINDS)
+_KIND_OF: Mapping[str, Kind] = {facts.group: kind for kind, facts in _KINDS.items()}
 
 
-#: Kafka Connect's word for each type it lists, in its order.
-_REST_TYPES: Mapping[str, str] = {
-    "sink": "sink",
-    "source": "source",
-    "transform": "transformation",
-    "predicate": "predicate",
-    "converter": "converter",
-    "header_converter": "header_converter",
-}
+class Home(Struct, frozen=True):
+    """Where a plugin is installed."""
+
+    folder: str  # of its environment, to be entered; empty: where Millrace is
+    distribution: str = ""
+    version: str = ""  # the distribution's; empty: nobody says
 
 
-class PluginInfo(Struct, frozen=True, kw_only=True):
-    """One installed plugin, as `millrace plugins` shows it."""
-
-    path: str  # "package.module:Class"
-    type: str  # source, sink, converter, header_converter, transform, predicate, config_provider
-    version: str
-    aliases: tuple[str, ...]  # other names it answers to, Java's among them
-    origin: str  # distribution and its version
-    problem: str = ""  # why it cannot be used; then the type of a connector is "connector"
-
-
-class _Entry(Struct, frozen=True):
+class Entry(Struct, frozen=True):
     """A registered plugin: what the metadata tell without importing it."""
 
     path: str
     simple_name: str
     aliases: tuple[str, ...]
-    distribution: str
-    distribution_version: str
+    homes: tuple[Home, ...]  # of each version of it
 
 
-def discover() -> Catalog:
-    """The catalog of what is installed. Costs a look at every distribution's metadata, a few milliseconds."""
+def discover(plugin_path: Iterable[str] = ()) -> Catalog:
+    """The catalog of what is installed, here and in the environments that `plugin.path` names.
+
+    Costs a look at every distribution's metadata, a few milliseconds an environment; imports nothing.
+    """
     groups = [importlib.metadata.entry_points(group=facts.group) for facts in _KINDS.values()]
-    return Catalog(point for group in groups for point in group)
-
-
-def list_in_probe(timeout_seconds: float = LISTING_SECONDS) -> list[PluginInfo]:
-    """What is installed, looked at in a child, as every plugin is imported. Raises ProbeError."""
-
-    def question(tell: Tell) -> bytes:
-        tell("importing the installed plugins")
-        return msgspec.msgpack.encode(discover().listing())
-
-    return msgspec.msgpack.decode(in_probe(question, timeout_seconds=timeout_seconds), type=list[PluginInfo])
+    catalog = Catalog(point for group in groups for point in group)
+    found = find_environments(plugin_path)
+    for environment in found.environments:
+        catalog.add(environment)
+    catalog.complaints[:0] = found.complaints
+    return catalog
 
 
 class Catalog:
     """Names to classes, over a fixed set of entry points."""
 
     def __init__(self, points: Iterable[importlib.metadata.EntryPoint]) -> None:
-        kinds = {facts.group: kind for kind, facts in _KINDS.items()}
-        self._entries: dict[Kind, dict[str, _Entry]] = {kind: {} for kind in _KINDS}
+        self.environments: list[Environment] = []
+        self.complaints: list[str] = []  # of what `plugin.path` names, and of what lies there
+        self._entries: dict[Kind, dict[str, Entry]] = {kind: {} for kind in _KINDS}
         for point in points:
-            kind = kinds.get(point.group)
-            if kind is not None:
-                entries = self._entries[kind]
-                path = f"{point.module}:{point.attr}"
-                entries[path] = _entry(path, point, _KINDS[kind].suffixes, entries.get(path))
+            self._register(point, "")
 
-    def find(self, kind: Kind, name: str) -> type[Any]:
-        """The class that `name` means. Raises ConfigError, saying what there is instead."""
-        name = name.strip()
-        paths = self._paths(kind, java_names.OURS.get(name, name))
-        if len(paths) > 1:
-            raise ConfigError(f'"{name}" is the name of {" and of ".join(paths)}: expected one of these paths')
-        if not paths and not _is_path(name):
-            raise ConfigError(self._unknown(kind, name))
+    def add(self, environment: Environment) -> None:
+        """Take up what is installed in an environment."""
+        self.environments.append(environment)
         try:
-            found = load(paths[0]) if paths else _load_path(name)
+            for distribution in distributions(environment):
+                for point in distribution.entry_points:
+                    self._register(point, environment.folder)
+        except Exception as error:  # noqa: BLE001  what lies there may be broken in any way, and costs only itself
+            self.complaints.append(f"{environment.path}: {type(error).__name__}: {error}; the rest of it is left out")
+
+    def entries(self, kind: Kind) -> list[tuple[Entry, tuple[str, ...]]]:
+        """All registered plugins of a kind by their paths, each with the other names that it alone answers to."""
+        return [(entry, self._own_aliases(kind, path)) for path, entry in sorted(self._entries[kind].items())]
+
+    def home(self, kind: Kind, name: str, wanted: Versions = ANY, near: Collection[str] = ()) -> Home:
+        """Where the class is that `name` means: its newest version that is wanted; its newest, when none is.
+
+        near: environments that are preferred. Raises ConfigError.
+        """
+        homes = self._entry(kind, name).homes
+        wanted_homes = [home for home in homes if wanted.hold(home.version)] or homes
+        return max(wanted_homes, key=lambda home: (home.folder in near, comparable(home.version), bool(home.folder)))
+
+    def find(self, kind: Kind, name: str, wanted: Versions = ANY) -> type[Any]:
+        """The class that `name` means, out of the environments that this process has entered.
+
+        Raises ConfigError, saying what there is instead; with a problem of `plugin.version` when none is wanted.
+        """
+        entry = self._entry(kind, name)
+        try:
+            found = load(entry.path)
         except NotFoundError as error:
-            is_missing = isinstance(error.__cause__, ModuleNotFoundError) and not paths
+            is_missing = isinstance(error.__cause__, ModuleNotFoundError) and entry.path not in self._entries[kind]
             raise ConfigError(f"{error}{'; ' + self._known(kind) if is_missing else ''}") from error
-        _check(kind, found)
+        check(kind, found)
+        versions = {*(home.version for home in entry.homes), declared_version(found)}
+        if not any(wanted.hold(version) for version in versions):
+            there = ", ".join(sorted(filter(None, versions), key=comparable)) or "undefined"
+            title = entry.path.replace(":", ".")
+            text = f"Plugin {title} not found that matches the version range {wanted}, available versions: [{there}]"
+            raise ConfigError([Problem("", text), Problem(VERSION, text)])
         return found
 
-    def version(self, found: type[Any]) -> str | None:
-        """The version of a plugin's class: its own, or its distribution's; None: neither is known."""
-        own = getattr(found, "version", "null")
-        if isinstance(own, str) and own != "null":
+    def version(self, found: type[Any], folders: Collection[str] = ()) -> str | None:
+        """The version of a plugin's class: its own, or its distribution's; None: neither is known.
+
+        folders: of the environments that this process has entered, in their order.
+        """
+        own = declared_version(found)
+        if own:
             return own
+        order = [*folders, ""]
         for entries in self._entries.values():
             entry = entries.get(path_of(found))
-            if entry is not None and entry.distribution_version:
-                return entry.distribution_version
+            homes = [home for home in entry.homes if home.folder in order] if entry is not None else []
+            if homes:
+                return min(homes, key=lambda home: order.index(home.folder)).version or None
         return None
-
-    def listing(self) -> list[PluginInfo]:
-        """Every registered plugin, by kind and path. Imports them all: one that fails says so in its `problem`."""
-        return [
-            _info(kind, self._entries[kind][path], self._own_aliases(kind, path))
-            for kind in _KINDS
-            for path in sorted(self._entries[kind])
-        ]
-
-    def for_rest(self) -> list[dict[str, Any]]:
-        """Every plugin that can be used, as Kafka Connect lists them: class, type, version; in its order of types.
-
-        The class is Java's name where it is one of Kafka Connect's, so that clients find what they look for.
-        """
-        found = [plugin for plugin in self.listing() if not plugin.problem and plugin.type in _REST_TYPES]
-        found.sort(key=lambda plugin: list(_REST_TYPES).index(plugin.type))
-        return [
-            {"class": _rest_name(plugin), "type": _REST_TYPES[plugin.type], "version": plugin.version}
-            for plugin in found
-        ]
 
     def names(self, kind: Kind) -> list[str]:
         """The simple names of all registered classes of a kind, sorted."""
         return sorted({entry.simple_name for entry in self._entries[kind].values()})
 
+    def _register(self, point: importlib.metadata.EntryPoint, folder: str) -> None:
+        kind = _KIND_OF.get(point.group)
+        if kind is None:
+            return
+        path = f"{point.module}:{point.attr}"
+        distribution = point.dist
+        home = Home(folder, distribution.name, distribution.version) if distribution is not None else Home(folder)
+        entries = self._entries[kind]
+        entries[path] = _entry(path, point, _KINDS[kind].suffixes, home, entries.get(path))
+
+    def _entry(self, kind: Kind, name: str) -> Entry:
+        """What `name` means, registered or a path. Raises ConfigError."""
+        name = name.strip()
+        paths = self._paths(kind, java_names.OURS.get(name, name))
+        if len(paths) > 1:
+            raise ConfigError(f'"{name}" is the name of {" and of ".join(paths)}: expected one of these paths')
+        if paths:
+            return self._entries[kind][paths[0]]
+        if not _is_path(name):
+            raise ConfigError(self._unknown(kind, name))
+        path = name if ":" in name else ":".join(name.rsplit(".", 1))
+        module, _, attribute = path.partition(":")
+        folders = [one.folder for one in self.environments if has_module(one, module)]
+        return Entry(path, attribute, (), tuple(map(Home, folders[:1] or [""])))
+
     def _paths(self, kind: Kind, name: str) -> list[str]:
-        entries = self._entries[kind].values()
-        return [entry.path for entry in entries if name in (entry.path, entry.simple_name, *entry.aliases)]
+        return [
+            entry.path
+            for entry in self._entries[kind].values()
+            if name in (entry.path, entry.path.replace(":", "."), entry.simple_name, *entry.aliases)
+        ]
 
     def _own_aliases(self, kind: Kind, path: str) -> tuple[str, ...]:
         entry = self._entries[kind][path]
@@ -205,15 +227,32 @@ class Catalog:
         return names + [java for java, simple in java_names.OURS.items() if simple in names]
 
 
-def _entry(path: str, point: importlib.metadata.EntryPoint, suffixes: Iterable[str], before: _Entry | None) -> _Entry:
+def declared_version(found: type[Any]) -> str:
+    """The version that a plugin's class itself declares; empty: none."""
+    own = getattr(found, "version", "null")
+    return own if isinstance(own, str) and own != "null" else ""
+
+
+def check(kind: Kind, found: type[Any]) -> None:
+    """Raises ConfigError when a class is no plugin of this kind, or not a whole one."""
+    base = _KINDS[kind].base
+    if not issubclass(found, base):
+        raise ConfigError(f"class {path_of(found)} is no {base.__name__}: expected a class derived from engine.api's")
+    missing = sorted(getattr(found, "__abstractmethods__", ()))
+    if missing or inspect.isabstract(found):
+        raise ConfigError(f"class {path_of(found)} is abstract: it lacks {', '.join(missing)}")
+
+
+def _entry(
+    path: str, point: importlib.metadata.EntryPoint, suffixes: Iterable[str], home: Home, before: Entry | None
+) -> Entry:
     simple = point.attr.rpartition(".")[2]
     short = (simple.removesuffix(suffix) for suffix in suffixes if simple.endswith(suffix))
-    # One class may be registered under several names.
+    # One class may be registered under several names, and be there in several versions.
     aliases = dict.fromkeys([*(before.aliases if before else ()), point.name, *filter(None, short)])
     aliases.pop(simple, None)
-    distribution = point.dist.name if point.dist else ""
-    version = point.dist.version if point.dist else ""
-    return _Entry(path, simple, tuple(aliases), distribution, version)
+    homes = dict.fromkeys([*(before.homes if before else ()), home])
+    return Entry(path, simple, tuple(aliases), tuple(homes))
 
 
 def _is_path(name: str) -> bool:
@@ -226,48 +265,3 @@ def _is_not_built(kind: Kind, name: str) -> bool:
     suffixes = _KINDS[kind].suffixes
     simple_names = {java_names.simple_name(java).partition("$")[0] for java in java_names.NOT_BUILT[kind]}
     return any(name.partition("$")[0] + suffix in simple_names for suffix in ("", *suffixes))
-
-
-def _load_path(name: str) -> type[Any]:
-    if ":" in name:
-        return load(name)
-    module, _, attribute = name.rpartition(".")
-    return load(f"{module}:{attribute}")
-
-
-def _check(kind: Kind, found: type[Any]) -> None:
-    base = _KINDS[kind].base
-    if not issubclass(found, base):
-        raise ConfigError(f"class {path_of(found)} is no {base.__name__}: expected a class derived from engine.api's")
-    missing = sorted(getattr(found, "__abstractmethods__", ()))
-    if missing or inspect.isabstract(found):
-        raise ConfigError(f"class {path_of(found)} is abstract: it lacks {', '.join(missing)}")
-
-
-def _rest_name(plugin: PluginInfo) -> str:
-    java = next((alias for alias in plugin.aliases if java_names.is_kafka_class(alias)), "")
-    return java or plugin.path.replace(":", ".")
-
-
-def _info(kind: Kind, entry: _Entry, aliases: tuple[str, ...]) -> PluginInfo:
-    plugin_type: str = kind
-    version = entry.distribution_version
-    problem = ""
-    try:
-        found = load(entry.path)
-        _check(kind, found)
-    except (NotFoundError, ConfigError) as error:
-        problem = str(error)
-    else:
-        if kind == "connector":
-            plugin_type = "source" if issubclass(found, SourceConnector) else "sink"
-        own = getattr(found, "version", "null")
-        version = own if isinstance(own, str) and own != "null" else version
-    return PluginInfo(
-        path=entry.path,
-        type=plugin_type,
-        version=version,
-        aliases=aliases,
-        origin=f"{entry.distribution} {entry.distribution_version}".strip(),
-        problem=problem,
-    )

@@ -8,7 +8,7 @@
 
 Bytes cross, never objects. The asking process has one thread and no Kafka client when it forks.
 
-Used by: engine.plan, engine.plugins.catalog, engine.demo.
+Used by: engine.plan, engine.plugins.apart, engine.demo.
 Not here: what is asked (engine.plan, catalog.py).
 """
 
@@ -40,6 +40,8 @@ DEADLINE_KEY = "probe.timeout.ms"
 #: More than any connector's class has a use for, and less than what makes a machine ill.
 MEMORY_BYTES_MAX = 2 * 1024**3
 STEP_BYTES_MAX = 4096
+#: Whoever waits for one who asks, waits longer, so that the nearer one tells of what took too long.
+FOLLOWING_SECONDS = 5.0
 PR_SET_PDEATHSIG = 1
 #: Exit codes of the child; 0 and 1 are what a plugin that calls exit would use itself.
 ANSWERED = 90
@@ -87,16 +89,17 @@ class _Child(Struct, frozen=True):
     steps: socket.socket
 
 
-def in_probe(question: Callable[[Tell], bytes], *, timeout_seconds: float) -> bytes:
+def in_probe(question: Callable[[Tell], bytes], *, timeout_seconds: float, follow: Tell = lambda *_: None) -> bytes:
     """What `question` answers, asked in a child that heads a process group of its own (Ctrl-C does not reach it).
 
     question: gets `tell`, to be called before each piece of plugin code; returns any number of bytes.
-    timeout_seconds: for each step that names no other.
+    timeout_seconds: for each step that names no other. follow: told of each step, for whoever waits for the asking
+    process in turn.
     Raises ConfigError as the question did; ProbeError when no answer came; RuntimeError, with the child's
     traceback, for any other exception.
     """
     with _forked(question) as child:
-        step = _wait(child, timeout_seconds)
+        step = _wait(child, timeout_seconds, follow)
         status = _end(child.pid)
         written = _read(child.answer)
     if os.waitstatus_to_exitcode(status) != ANSWERED or not written:
@@ -109,7 +112,7 @@ def in_probe(question: Callable[[Tell], bytes], *, timeout_seconds: float) -> by
     return answer.value
 
 
-def _wait(child: _Child, timeout_seconds: float) -> _Step:
+def _wait(child: _Child, timeout_seconds: float, follow: Tell) -> _Step:
     """Follow the child's steps to its end; returns the last. Raises ProbeError after a step's deadline."""
     step = _Step("starting to ask plugins")
     poll = select.poll()
@@ -123,6 +126,7 @@ def _wait(child: _Child, timeout_seconds: float) -> _Step:
             message = child.steps.recv(STEP_BYTES_MAX)
             if message:
                 step = _decode_step(message)
+                follow(step.title, (step.seconds or timeout_seconds) + FOLLOWING_SECONDS)
                 deadline = time.monotonic() + (step.seconds or timeout_seconds)
                 continue
             poll.unregister(child.steps)

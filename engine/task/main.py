@@ -16,6 +16,7 @@ from engine.clock import Clock, SystemClock
 from engine.config.line import LineSpec, PluginSpec
 from engine.exits import ExitCode
 from engine.ledger import sink, source
+from engine.plugins import environment
 from engine.plugins.loading import load
 from engine.shm.acts import Act
 from engine.shm.board import Board, Word
@@ -48,6 +49,7 @@ def run(
 
 def make_bank(spec: LineSpec, side: TaskSide, board: Board, index: int, clock: Clock) -> Bank:
     """The task's bank of a line, its plugins loaded and configured. Raises ConnectError."""
+    environment.enter(spec.environments)
     row = board.row(index)
     row.set(Word.TASK_ACT, Act.LOAD)
     task = load(spec.task_path)()

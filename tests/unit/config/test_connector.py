@@ -205,12 +205,10 @@ def test_what_has_no_effect_is_warned_about() -> None:
         **SINK,
         "errors.log.enable": "true",
         "config.action.reload": "restart",
-        "connector.plugin.version": "[1,2)",
         "key.converter.schemas.enable": "false",
     }
     warnings = warnings_of(properties, is_strict=True)
     assert [warning.split(" ")[0].rstrip(":") for warning in warnings] == [
         "errors.log.enable",
-        "connector.plugin.version",
         "key.converter.schemas.enable",
     ]

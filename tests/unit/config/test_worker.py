@@ -117,14 +117,14 @@ def test_an_unmodified_distributed_workers_file_runs_with_warnings() -> None:
         "config.storage.topic": "connect-configs",
         "status.storage.topic": "connect-status",
         "exactly.once.source.support": "enabled",
-        "plugin.path": "/usr/share/java",
+        "plugin.discovery": "only_scan",
         "my.own.note": "x",
     }
     read_worker(properties, file="w.properties", is_strict=False, offsets_file="o")
     warnings = worker_warnings(properties, is_strict=False)
     assert "offset.storage.replication.factor, offset.storage.topic" in warnings[0]
     assert "deliver at least once" in warnings[1]
-    assert any(warning.startswith("plugin.path has no effect") for warning in warnings)
+    assert any(warning.startswith("plugin.discovery has no effect") for warning in warnings)
     assert 'unknown key "my.own.note"; it has no effect' in warnings
     assert len(warnings) == 4
 

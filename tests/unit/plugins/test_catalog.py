@@ -18,9 +18,12 @@ from converters.json import JsonConverter
 from converters.string import StringConverter
 from engine.api.errors import ConfigError
 from engine.config.providers import FileConfigProvider
-from engine.plugins.catalog import Catalog, Kind, discover, list_in_probe
+from engine.plugins.apart import Apart
+from engine.plugins.catalog import Catalog, Kind, discover
+from engine.plugins.listing import listing
 
 OURS = "millrace.connectors"
+APART = Apart(lambda *_: None, 30.0)
 
 
 @pytest.fixture(scope="module")
@@ -173,11 +176,11 @@ def test_a_class_registered_twice_is_one_class_with_both_names() -> None:
         ]
     )
     assert catalog.find("connector", "one") is catalog.find("connector", "two") is NullSinkConnector
-    assert catalog.listing()[0].aliases == ("NullSinkConnector", "one", "NullSink", "two")
+    assert listing(catalog, APART)[0].aliases == ("NullSinkConnector", "one", "NullSink", "two")
 
 
 def test_the_listing_tells_kinds_names_and_origins(installed: Catalog) -> None:
-    listed = {info.path: info for info in installed.listing() if info.origin.startswith("millrace ")}
+    listed = {info.path: info for info in listing(installed, APART) if info.origin.startswith("millrace ")}
     source = listed["connectors.file.source:FileStreamSourceConnector"]
     assert source.type == "source"
     assert "FileStreamSource" in source.aliases
@@ -188,9 +191,5 @@ def test_the_listing_tells_kinds_names_and_origins(installed: Catalog) -> None:
 
 def test_the_listing_shows_a_broken_plugin_with_its_reason(folder: Path) -> None:
     (folder / "broken_listing.py").write_text("raise RuntimeError('out of paper')")
-    (info,) = Catalog([EntryPoint("printer", "broken_listing:Printer", OURS)]).listing()
+    (info,) = listing(Catalog([EntryPoint("printer", "broken_listing:Printer", OURS)]), APART)
     assert "RuntimeError: out of paper" in info.problem
-
-
-def test_the_listing_of_a_probe_is_the_listing(installed: Catalog) -> None:
-    assert list_in_probe() == installed.listing()
