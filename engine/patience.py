@@ -57,7 +57,8 @@ class Patience:
         self._row = row
         self._word = word
         self._clock = clock
-        self._random = random or Random()
+        # Its own for each bank, so that not all come at once; the same each time, so that a simulation can be repeated.
+        self._random = random or Random(f"{row.identity} {word}")
         self._why = ""
         self._tries = 0
         self._due_ns = 0

@@ -34,7 +34,7 @@ class Part(Struct):
     """One assigned partition; offsets are those of the next record."""
 
     epoch: int
-    start: int  # of this assignment, or where its last seek went
+    start: int  # of this assignment, or where a seek went that went further back
     position: int  # after the last record that went into a frame
     committed: int = -1  # by the group, as far as this pump knows; -1: nothing
     flushed: int = -1  # by the task, under this epoch; -1: not told yet
@@ -116,13 +116,19 @@ class Partitions:
             part.flushed = max(part.flushed, position.next_offset)  # the end may have been reached over no record
 
     def seek(self, seek: Seek) -> None:
-        """Hear that the task wants a partition from another offset on; ignored when it is of another epoch."""
+        """Hear that the task wants a partition from another offset on; ignored when it is of another epoch.
+
+        What was flushed before that offset is as safe as ever, and stays due; what comes after it is done again.
+        """
         part = self._parts.get((seek.topic, seek.partition))
         if part is None or part.epoch != seek.epoch:
             return
         part.epoch += 1
-        part.start = part.position = part.seek_to = seek.offset
-        part.committed = part.flushed = part.end = -1
+        part.start = min(part.start, seek.offset)
+        part.position = part.seek_to = seek.offset
+        part.end = -1
+        if seek.offset < max(part.flushed, part.committed):
+            part.committed = part.flushed = -1
 
     def read_again(self) -> None:
         """What was fetched is of no use: every partition is to be sought where its frames end."""

@@ -97,8 +97,9 @@ class WatchedBoard(Board):
 
     def row(self, index: int) -> Row:
         row = super().row(index)
-        words: Any = RowWords(row.words, self._steps, self._writers, self._type)
-        row.words = words
+        if not isinstance(row.words, RowWords):
+            words: Any = RowWords(row.words, self._steps, self._writers, self._type)
+            row.words = words
         return row
 
 

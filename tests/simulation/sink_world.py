@@ -176,6 +176,7 @@ class SinkLine:
         memory = LineMemory(spec, self.steps, is_in_ledger=rng.random() < 0.8)
         self.banks = SinkBanks(spec, self._join, lambda: Sink(self), self.clock, self._wait, memory=memory)
         self.lives = Lives(self.banks, self.steps, rng, self.clock)
+        self.lives.may_be_late = lambda: self.kafka.unkind.outage > 0
 
     def value_at(self, topic: str, partition: int, offset: int) -> bytes:
         """What lies at an offset."""

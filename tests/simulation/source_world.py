@@ -170,6 +170,7 @@ class SourceLine:
         memory = LineMemory(spec, self.steps, is_in_ledger=rng.random() < 0.8)
         self.banks = SourceBanks(spec, delivery, self.store, lambda: Numbers(self), self.clock, chain, memory)
         self.lives = Lives(self.banks, self.steps, rng, self.clock)
+        self.lives.may_be_late = lambda: self.kafka.unkind.outage > 0
         self.lives.on_death = self._bury_producers
 
     @property
