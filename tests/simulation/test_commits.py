@@ -10,7 +10,7 @@ from engine.patience import Patience
 from engine.pump.commits import Commits
 from engine.pump.partitions import Partitions
 from engine.shm.board import Measure, Stage, Word
-from engine.shm.frame import Flushed, Position
+from engine.shm.frame import Flushed, Position, Seek
 from tests.harness.banks import LineMemory, VirtualClock, line_spec
 
 PLACE = ("t", 0)
@@ -74,3 +74,34 @@ def test_a_late_answer_to_a_commit_that_was_given_up_counts_for_nothing() -> Non
     assert memory.row.measured(Stage.COMMIT, Measure.RECORDS) == 0
     commits.answered({PLACE: 20}, None, 4_000_000_002)
     assert memory.row.measured(Stage.COMMIT, Measure.RECORDS) == 20
+
+
+def test_what_was_flushed_before_a_seek_is_still_committed_and_counts_only_then() -> None:
+    port, parts = Port(), Partitions()
+    memory = LineMemory(line_spec("sink"))
+    commits = commits_of(port, parts, memory, Timing(commit_timeout=1.0))
+    parts.assign({PLACE: Start(0, is_committed=True)})
+    part = parts.get(PLACE)
+    assert part is not None
+    part.position = 10
+    commits.heard(flushed(parts, 10))
+    parts.seek(Seek(*PLACE, part.epoch, 10))  # as after a pause: what came while it lasted is read anew
+    commits.step(0)
+    assert port.asked == [{PLACE: 10}]
+    assert memory.row.measured(Stage.COMMIT, Measure.RECORDS) == 0
+    commits.answered({PLACE: 10}, None, 1)
+    assert memory.row.measured(Stage.COMMIT, Measure.RECORDS) == 10
+
+
+def test_what_was_flushed_beyond_a_seek_is_not_committed() -> None:
+    port, parts = Port(), Partitions()
+    memory = LineMemory(line_spec("sink"))
+    commits = commits_of(port, parts, memory, Timing())
+    parts.assign({PLACE: Start(0, is_committed=True)})
+    part = parts.get(PLACE)
+    assert part is not None
+    part.position = 10
+    commits.heard(flushed(parts, 10))
+    parts.seek(Seek(*PLACE, part.epoch, 4))
+    commits.step(0)
+    assert port.asked == []
