@@ -26,7 +26,7 @@ from engine.config.clients import ClientSettings, consumer_settings, producer_se
 from engine.config.connector import ConnectorConfig, SinkKeys, connector_warnings, read_connector
 from engine.config.cpus import read_cpus
 from engine.config.files import ConnectorFile
-from engine.config.line import Limits, LineSpec, PluginSpec, Restarts, Timing
+from engine.config.line import Limits, LineSpec, PluginSpec, Restarts, Stalls, Timing
 from engine.config.worker import WorkerConfig, ring_bytes
 from engine.memory import ring_bytes_min
 from engine.plugins.asking import Interview
@@ -214,6 +214,7 @@ class ConnectorLines:
             timing=_timing(shared.worker, client, is_embedded=shared.options.is_embedded),
             restarts=restarts_of(keys, is_bulk=shared.options.is_bulk),
             limits=_limits(keys),
+            stalls=_stalls(keys),
             passes_lost_ranges=isinstance(keys, SinkKeys) and keys.lost_range_policy == "continue",
         )
 
@@ -266,6 +267,11 @@ def _timing(worker: WorkerConfig, client: ClientSettings, *, is_embedded: bool) 
     assert isinstance(session_ms, int) and isinstance(heartbeat_ms, int), "times are whole numbers"  # noqa: PT018
     # Where the group has heard a member last is up to a heartbeat before it stood still.
     return replace(timing, lease=min(timing.lease, (session_ms - heartbeat_ms) / 1000))
+
+
+def _stalls(keys: ConnectorConfig) -> Stalls:
+    timeout_ms, kill_ms, reports_failed = keys.stall_timeout_ms, keys.stall_kill_ms, keys.stall_reports_failed
+    return Stalls((timeout_ms or 0) / 1000, (kill_ms or 0) / 1000, bool(reports_failed))
 
 
 def _limits(keys: ConnectorConfig) -> Limits:

@@ -71,6 +71,7 @@ class TaskReport(Struct, frozen=True):
     lost_ranges_count: int = 0  # all of them
     waits_for: str = ""  # the cause outside that it waits or waited for at its end; empty: none
     waits_seconds: float = 0.0  # since then, to its end
+    stalls: int = 0  # how often it had work and did not go on
 
 
 class ConnectorReport(Struct, frozen=True):
@@ -167,6 +168,7 @@ def as_text(report: Report) -> str:
         if task.reason
     ]
     reasons += [_wait_line(of, task) for of in report.connectors for task in of.tasks if task.waits_for]
+    reasons += [_stall_line(of, task) for of in report.connectors for task in of.tasks if task.stalls]
     gone = [line for of in report.connectors for task in of.tasks for line in _lost_lines(of, task)]
     return "\n".join([*lines, *([""] if reasons else []), *reasons, *([""] if gone else []), *gone])
 
@@ -174,6 +176,10 @@ def as_text(report: Report) -> str:
 def _wait_line(of: ConnectorReport, task: TaskReport) -> str:
     sentence = Cause[task.waits_for.upper()].sentence
     return f"{of.name}/{task.task} waited at its end, for {seconds_text(task.waits_seconds)}: {sentence}"
+
+
+def _stall_line(of: ConnectorReport, task: TaskReport) -> str:
+    return f"{of.name}/{task.task} was stalled {count_text(task.stalls)} time{'s' * (task.stalls != 1)}: see the log"
 
 
 def _lost_lines(of: ConnectorReport, task: TaskReport) -> list[str]:
@@ -241,6 +247,7 @@ def _task(row: Row, ended_ns: int, ledger: Reckoning | None, partitions: Sequenc
         lost_ranges_count=row.get(Word.LOST_RANGES),
         waits_for="" if wait is None else wait.cause.label,
         waits_seconds=0.0 if wait is None else round(wait.seconds(ended_ns), 3),
+        stalls=row.get(Word.STALLS),
     )
 
 

@@ -42,8 +42,13 @@ class SourceContext(Protocol):
 
 
 class SourceTask(ABC):
-    """Reads a part of a system."""
+    """Reads a part of a system.
 
+    poll_seconds: the longest that `poll` waits for records by itself, in a client's call for example; `context.wait`
+    needs none. Whoever takes longer, and `task.stall.timeout.ms` more, is shown as stalled. May be set in `start`.
+    """
+
+    poll_seconds: float = 1.0
     context: SourceContext
 
     def initialize(self, context: SourceContext) -> None:

@@ -12,7 +12,7 @@ from msgspec import Meta, field
 from engine.api.config import Config
 from engine.config.line import Subscription
 from engine.config.topic_pattern import topic_pattern
-from engine.config.worker_keys import WANTED_VERSION, Bytes, MemoryBytes, Milliseconds, Nice, Processes
+from engine.config.worker_keys import WANTED_VERSION, Bytes, MemoryBytes, Milliseconds, Nice, Processes, Stall
 
 __all__ = ["ConnectorConfig", "SinkKeys", "SourceKeys"]
 
@@ -98,6 +98,15 @@ class ConnectorConfig(Config, frozen=True, kw_only=True):
     )
     ring_bytes: Annotated[Bytes | None, Meta(description="Ours. As the worker's.")] = field(
         name="ring.bytes", default=None
+    )
+    stall_timeout_ms: Annotated[Stall | None, Meta(description="Ours. As the worker's.")] = field(
+        name="task.stall.timeout.ms", default=None
+    )
+    stall_kill_ms: Annotated[Milliseconds | None, Meta(description="Ours. As the worker's.")] = field(
+        name="task.stall.kill.ms", default=None
+    )
+    stall_reports_failed: Annotated[bool | None, Meta(description="Ours. As the worker's.")] = field(
+        name="task.stall.reports.failed", default=None
     )
     restart_policy: Annotated[Literal["auto", "none"] | None, Meta(description="Ours. As the worker's.")] = field(
         name="restart.policy", default=None

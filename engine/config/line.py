@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-__all__ = ["Limits", "LineSpec", "PluginSpec", "Restarts", "Subscription", "Timing"]
+__all__ = ["Limits", "LineSpec", "PluginSpec", "Restarts", "Stalls", "Subscription", "Timing"]
 
 
 class PluginSpec(Struct, frozen=True):
@@ -64,6 +64,14 @@ class Limits(Struct, frozen=True):
     cpus: tuple[int, ...] = ()  # task.cpu.affinity; empty: any
 
 
+class Stalls(Struct, frozen=True):
+    """What is done about a line that does not go on, in seconds."""
+
+    timeout: float = 4.0  # told after so long (task.stall.timeout.ms)
+    kill: float = 600.0  # ended after so long (task.stall.kill.ms); 0: never
+    reports_failed: bool = False  # clients read FAILED meanwhile (task.stall.reports.failed)
+
+
 class LineSpec(Struct, frozen=True, kw_only=True):
     """One task, ready to be forked."""
 
@@ -96,6 +104,7 @@ class LineSpec(Struct, frozen=True, kw_only=True):
     timing: Timing = Timing()
     restarts: Restarts = Restarts()
     limits: Limits = Limits()
+    stalls: Stalls = Stalls()
     passes_lost_ranges: bool = False  # sinks: go on behind records that are gone (lost.range.policy=continue)
     secrets: tuple[str, ...] = ()  # values that no log may show
 

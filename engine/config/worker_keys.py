@@ -22,6 +22,7 @@ __all__ = [
     "Milliseconds",
     "Nice",
     "Processes",
+    "Stall",
     "WorkerConfig",
 ]
 
@@ -37,6 +38,8 @@ Milliseconds = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 SomeMilliseconds = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 #: Shorter than this a supervisor that forks many tasks would seem to stand still.
 Lease = Annotated[int, Meta(ge=1000, le=2**31 - 1)]
+#: Shorter than this a busy machine stalls everybody.
+Stall = Annotated[int, Meta(ge=1000, le=2**31 - 1)]
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Processes = Annotated[int, Meta(ge=1, le=2)]
 Nice = Annotated[int, Meta(ge=-20, le=19)]
@@ -192,6 +195,28 @@ class WorkerConfig(RestKeys, frozen=True, kw_only=True):
             "less heartbeat.interval.ms, where that is shorter."
         ),
     ] = field(name="task.lease.ms", default=45_000)
+    stall_timeout_ms: Annotated[
+        Stall,
+        Meta(
+            description="Ours. A task that has work and does not go on for so long is shown as stalled: a call of the "
+            "connector, a converter or a transform has not returned, or records wait and none goes on. A source's "
+            "`poll` has as much longer as its class declares."
+        ),
+    ] = field(name="task.stall.timeout.ms", default=4_000)
+    stall_kill_ms: Annotated[
+        Milliseconds,
+        Meta(
+            description="Ours. A task that is stalled for so long is killed and started again, as after any other "
+            "failure; 0: never. A call that may take longer needs more."
+        ),
+    ] = field(name="task.stall.kill.ms", default=600_000)
+    stall_reports_failed: Annotated[
+        bool,
+        Meta(
+            description="Ours. Whether a stalled task reads FAILED in the REST status, for tools that know Kafka "
+            "Connect's states only; else it reads what it would without."
+        ),
+    ] = field(name="task.stall.reports.failed", default=False)
     restart_policy: Annotated[
         Literal["auto", "none"],
         Meta(

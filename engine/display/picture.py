@@ -49,6 +49,7 @@ STYLES = {
     State.PAUSED: "yellow",
 }
 HELD_STYLE = "yellow"
+STALLED_STYLE = "bold red"
 GOING = (State.STARTING, State.RUNNING, State.DRAINING, State.RESTARTING)
 
 
@@ -127,17 +128,20 @@ def _together(title: str, tasks: Sequence[TaskLook]) -> TaskLook:
         history=tuple(map(sum, zip(*(history[len(history) - length :] for history in histories), strict=True))),
         reason="",
         wait=None,
+        stall=None,
     )
 
 
 def _reasons(tasks: Iterable[TaskLook]) -> list[Text]:
-    """Why tasks have failed, what they wait for, or why they were started again; in this order."""
-    told = [task for task in tasks if task.reason or task.wait]
-    told.sort(key=lambda task: (State.FAILED not in task.states, task.wait is None))
+    """Why tasks have failed, are stalled, what they wait for, or why they were started again; in this order."""
+    told = [task for task in tasks if task.reason or task.wait or task.stall]
+    told.sort(key=lambda task: (State.FAILED not in task.states, task.stall is None, task.wait is None))
     return [Text.assemble((task.title, STYLES[task.states[0]]), f": {_why(task)}") for task in told[:REASONS_MAX]]
 
 
 def _why(task: TaskLook) -> str:
+    if task.stall is not None:
+        return f"stalled: {task.stall.sentence} for {seconds_text(task.stall_seconds)}"
     if task.wait is not None and State.FAILED not in task.states:
         return f"waits for {seconds_text(task.wait_seconds)}: {task.wait.cause.sentence}"
     return task.reason.partition(NEW_LINE)[0]
@@ -181,7 +185,9 @@ def _state(states: Sequence[State], *, counts: bool = False, is_held: bool = Fal
 
 
 def _task_state(task: TaskLook) -> Text:
-    """Its state, or what it waits for."""
+    """Its state, or where it is stalled, or what it waits for."""
+    if task.stall is not None:
+        return Text(f"stalled: {task.stall.act.label}", style=STALLED_STYLE)
     if task.wait is not None and task.states[0] in GOING:
         return Text(f"waits: {task.wait.cause.label}", style=HELD_STYLE)
     return _state(task.states, is_held=task.is_held)

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from engine.clock import Clock
 from engine.shm.board import Board, HeaderWord, Measure, Row, Stage, State, Word
+from engine.shm.stalls import Stall, stall_of
 from engine.shm.waits import Wait, gravest
 
 __all__ = ["Look", "Meter", "TaskLook", "Watch"]
@@ -44,6 +45,8 @@ class TaskLook(Struct, frozen=True):
     reason: str
     wait: Wait | None = None  # for what is outside
     wait_seconds: float = 0.0
+    stall: Stall | None = None
+    stall_seconds: float = 0.0
 
 
 class Look(Struct, frozen=True):
@@ -147,6 +150,7 @@ class _Task:
     def _seen(self, now_ns: int, records: int, record_rate: float, byte_rate: float) -> TaskLook:
         row, identity = self._row, self.identity
         wait = gravest(row)
+        stall = stall_of(row)
         return TaskLook(
             connector=identity.connector,
             title=f"{identity.connector}/{identity.task}",
@@ -163,4 +167,6 @@ class _Task:
             reason=row.reason,
             wait=wait,
             wait_seconds=0.0 if wait is None else wait.seconds(now_ns),
+            stall=stall,
+            stall_seconds=0.0 if stall is None else stall.seconds(now_ns),
         )

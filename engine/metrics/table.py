@@ -20,6 +20,7 @@ from typing import Literal
 from msgspec import Struct
 
 from engine.metrics.views import ProcessFacts, RunView, TaskView
+from engine.shm.acts import Act
 from engine.shm.board import SINK_STAGES, SOURCE_STAGES, HeaderWord, Measure, Stage, State, Word
 from engine.shm.waits import Cause
 
@@ -93,6 +94,16 @@ def _waits(task: TaskView) -> Samples:
 
 def _wait_seconds(task: TaskView) -> Samples:
     return _plain(max((wait.seconds(task.now_ns) for wait in task.waits()), default=0.0))
+
+
+def _stall_seconds(task: TaskView) -> Samples:
+    stall = task.stall()
+    return _plain(0.0 if stall is None else stall.seconds(task.now_ns))
+
+
+def _stalled(task: TaskView) -> Samples:
+    stall = task.stall()
+    return [((act.label,), float(stall is not None and stall.act == act)) for act in Act if act != Act.NOTHING]
 
 
 def _beats(task: TaskView) -> Samples:
@@ -193,6 +204,21 @@ TASK_METRICS = (
         "How long the task has been waiting for what is outside; 0 while it does not.",
         _wait_seconds,
     ),
+    Metric(
+        "millrace_task_stalled",
+        "gauge",
+        "1 for the stage in which the task is stalled: it has work and does not go on, by its own fault; 0 for each "
+        "other one.",
+        _stalled,
+        ("stage",),
+    ),
+    Metric(
+        "millrace_task_stall_seconds",
+        "gauge",
+        "How long the task has been stalled; 0 while it is not.",
+        _stall_seconds,
+    ),
+    Metric("millrace_task_stalls_total", "counter", "How often the task was stalled.", _word(Word.STALLS)),
     Metric(
         "millrace_task_restarts_total",
         "counter",

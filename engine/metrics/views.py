@@ -16,6 +16,7 @@ import psutil
 from msgspec import Struct
 
 from engine.shm.board import Board, HeaderWord, Identity, Measure, Row, Stage, State, Word
+from engine.shm.stalls import Stall, stall_of
 from engine.shm.waits import Wait, waits_of
 
 __all__ = ["ProcessFacts", "RunView", "TaskView", "facts_of", "workers_seen_from_control"]
@@ -76,6 +77,10 @@ class TaskView(Struct, frozen=True):
         """What its banks wait for outside; nothing once it is over."""
         is_over = self.get(Word.STATE) in (State.DONE, State.FAILED, State.STOPPED)
         return () if is_over else tuple(waits_of(self.row))
+
+    def stall(self) -> Stall | None:
+        """Why it does not go on, if so."""
+        return stall_of(self.row)
 
     def processes(self) -> dict[str, int]:
         """The pid of each living process by its role: "task" and "pump", or "both"."""

@@ -461,6 +461,7 @@ class SinkPumpBank:
         self._row.set(Word.PARTITIONS, len(self._parts))
         if now_ns >= self._lag_at_ns:
             self._lag_at_ns = now_ns + LAG_NS
+            self._row.set(Word.PAUSED, sum(part.is_paused for _, part in self._parts.items()))
             self._row.set(Word.LAG, self._consumer.lag({place: part.reached for place, part in self._parts.items()}))
             self._subscriber.tick(now_ns)
             self._lost.note(self._parts, now_ns)

@@ -4,7 +4,7 @@
 
 The word is not taken back when the call returns: the bank's heartbeat tells whether its loop turns.
 
-Used by: engine.task, engine.pump (write).
+Used by: engine.task, engine.pump (write), engine.supervisor (reads).
 """
 
 from __future__ import annotations

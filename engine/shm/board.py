@@ -1,7 +1,7 @@
 """The board: what every line is, does and counts, in memory that all processes map.
 
     header    rows in use, how the run goes
-    row 0     identity (text)  │ reason (text)  │ lost ranges (list)  │ words
+    row 0     identity (text)  │ reason (text)  │ lost ranges (list)  │ words  │ stack (text)
     row 1     ...
 
 A row belongs to one task for the whole run, over all restarts of its line, so that
@@ -19,7 +19,7 @@ Not here: names and types of metrics (engine.metrics.table).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from enum import IntEnum
+from enum import IntEnum, unique
 
 import msgspec
 from msgspec import Struct
@@ -41,14 +41,16 @@ __all__ = [
     "board_bytes",
 ]
 
-ROW_BYTES = 8192
+ROW_BYTES = 16_384
 IDENTITY_BYTES = 1024
 REASON_BYTES = 2048
 LOST_BYTES = 4096
 LOST_AT = IDENTITY_BYTES + REASON_BYTES
 WORDS_AT = LOST_AT + LOST_BYTES
+STACK_AT = 8192
+STACK_BYTES = ROW_BYTES - STACK_AT
 STAGE_WORDS_AT = 64
-MAGIC = 0x4D494C4C52414345  # "MILLRACE"
+MAGIC = 0x4D494C4C52414332  # "MILLRAC2": a board of another layout has another
 
 
 class HeaderWord(IntEnum):
@@ -123,6 +125,7 @@ class Measure(IntEnum):
     ERRORS = 3  # records that failed there
 
 
+@unique
 class Word(IntEnum):
     """Words of a row that are not counters of a stage."""
 
@@ -143,12 +146,15 @@ class Word(IntEnum):
     AGAIN_DROPPED = 13
     FRUITLESS = 14  # restarts in a row without progress, before this life of the line
     NEXT_START_NS = 15  # monotonic; when the next life is due; 0: none is
+    STALL = 52  # why the line does not go on, and since when (stalls.py); 0: it does
+    STALLS = 53  # how often it did not
     # by the task process
     TASK_PHASE = 16
     TASK_BEAT_NS = 17  # monotonic, set in every turn of its loop
     FIRST_RECORD_NS = 18  # monotonic; when the first record was polled or put; 0: none yet
     TASK_WAIT = 19  # what it waits for outside, and since when (waits.py); 0: nothing
     TASK_ACT = 20  # what it is doing, or did last (acts.py)
+    POLL_MS = 21  # sources: how long the task's poll may wait for records, as it has declared
     TASK_MISSING = 24  # records that the ledger misses at a border of this bank
     TASK_DOUBLED = 25  # and those that are there twice
     DROPPED = 26  # records that transforms let go, over all lives
@@ -174,6 +180,7 @@ class Word(IntEnum):
     # by the supervisor
     CIRCUIT = 56  # whether it is tried though it failed too often (engine.mending.Circuit)
     ENDED_AS = 57  # why its last life ended badly (engine.mending.Kind)
+    PAUSED = 51  # sinks: assigned partitions of which the connector wants nothing now
 
 
 class Identity(Struct, frozen=True):
@@ -218,7 +225,8 @@ class Row:
         self._identity = memory[:IDENTITY_BYTES]
         self._reason = memory[IDENTITY_BYTES:LOST_AT]
         self._lost = memory[LOST_AT:WORDS_AT]
-        self.words = segment.words(memory[WORDS_AT:ROW_BYTES])
+        self.words = segment.words(memory[WORDS_AT:STACK_AT])
+        self._stack = memory[STACK_AT:ROW_BYTES]
 
     @property
     def identity(self) -> Identity:
@@ -234,7 +242,7 @@ class Row:
     def free(self) -> None:
         """Give it up, for another task to have (supervisor)."""
         self._identity[:2] = b"\0\0"
-        self._reason[:2] = self._lost[:2] = b"\0\0"
+        self._reason[:2] = self._lost[:2] = self._stack[:2] = b"\0\0"
         for at in range(len(self.words)):
             self.words[at] = 0
 
@@ -261,15 +269,20 @@ class Row:
     @property
     def reason(self) -> str:
         """Why the line failed or was restarted last; empty: it was not."""
-        size = int.from_bytes(self._reason[:2], "little")
-        return bytes(self._reason[2 : 2 + size]).decode(errors="replace")
+        return _text(self._reason)
 
     @reason.setter
     def reason(self, text: str) -> None:
-        encoded = text.encode()[: REASON_BYTES - 2]
-        self._reason[:2] = b"\0\0"
-        self._reason[2 : 2 + len(encoded)] = encoded
-        self._reason[:2] = len(encoded).to_bytes(2, "little")
+        _write(self._reason, text)
+
+    @property
+    def stack(self) -> str:
+        """The Python stacks of the process that is stuck, or was when it was ended for it; empty: none is known."""
+        return _text(self._stack)
+
+    @stack.setter
+    def stack(self, text: str) -> None:
+        _write(self._stack, text)
 
     @property
     def lost_ranges(self) -> list[LostRange]:
@@ -358,6 +371,19 @@ class Row:
         # The safe count first: it can only grow, so that the bound errs upwards.
         kept_records = self.measured(kept, Measure.RECORDS)
         return max(0, self.measured(done, Measure.RECORDS) - kept_records)
+
+
+def _text(memory: memoryview) -> str:
+    size = int.from_bytes(memory[:2], "little")
+    return bytes(memory[2 : 2 + size]).decode(errors="replace")
+
+
+def _write(memory: memoryview, text: str) -> None:
+    """Leave as much of a text as there is room for."""
+    encoded = text.encode()[: len(memory) - 2]
+    memory[:2] = b"\0\0"
+    memory[2 : 2 + len(encoded)] = encoded
+    memory[:2] = len(encoded).to_bytes(2, "little")
 
 
 class Board:

@@ -5,19 +5,22 @@
                                     death signal, parent still there?
                                     close every descriptor but its own, title
                                     main ──► os._exit(code)
+    stacks     ◄──── pipe ◄──────── at SIGURG, and when it crashes: what each thread was doing
     last words ◄──── pipe ◄──────── why it went wrong
 
 A child leaves by `os._exit`: what it inherited must not be torn down twice, and a librdkafka client
 that is still busy would keep it.
 
 Used by: engine.supervisor.
-Source: PR_SET_PDEATHSIG follows the thread that forks and leaves a window before it is set, hence `getppid`.
+Source: PR_SET_PDEATHSIG follows the thread that forks and leaves a window before it is set, hence `getppid`. Stacks
+are written by faulthandler, in C and without the interpreter's lock: whoever hangs in C has one as well.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import faulthandler
 import gc
 import os
 import signal
@@ -26,7 +29,7 @@ import traceback
 from collections.abc import Callable, Collection
 
 import setproctitle
-from msgspec import Struct
+from msgspec import Struct, field
 
 from engine.exits import ExitCode
 
@@ -41,6 +44,12 @@ KEPT_BYTES = 64 * 1024 * 1024
 MMAP_BYTES = 32 * 1024 * 1024
 #: Written by a child in one piece, at most what a pipe takes so.
 LAST_WORDS_BYTES = 4096
+#: What a pipe holds: one read takes all there is.
+PIPE_BYTES = 65_536
+#: Stands before last words, and in no stack.
+WORDS_BEGIN = b"\0"
+#: Asks a child for its stack. Nothing happens where a child is not ready for it: that is its default.
+STACK_SIGNAL = signal.SIGURG
 #: Collections look at young objects after so many; batches of thousands of records are no garbage.
 GC_THRESHOLDS = (50_000, 20, 50)
 
@@ -53,16 +62,31 @@ class Child(Struct, frozen=True):
 
     pid: int
     title: str
-    words: int  # the reading end of its last words; the supervisor's
+    words: int  # the reading end of its stacks and last words; the supervisor's
+    heard: bytearray = field(default_factory=bytearray)  # what was read of it
+
+    def ask_for_stack(self) -> None:
+        """Let it write what its threads are doing, whatever that is; what it has written before is forgotten."""
+        self._read()
+        del self.heard[: len(self.heard.partition(WORDS_BEGIN)[0])]
+        os.kill(self.pid, STACK_SIGNAL)
+
+    def stack(self) -> str:
+        """What it has written of its stack so far: asked, or because it has crashed."""
+        self._read()
+        return self.heard.partition(WORDS_BEGIN)[0].decode(errors="replace")
 
     def last_words(self) -> str:
         """Why it went wrong, if it could say so. Closes the pipe: call it once, after the child has ended."""
         try:
-            return os.read(self.words, LAST_WORDS_BYTES).decode(errors="replace")
-        except BlockingIOError:
-            return ""
+            self._read()
+            return self.heard.partition(WORDS_BEGIN)[2].decode(errors="replace")
         finally:
             os.close(self.words)
+
+    def _read(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self.heard.extend(os.read(self.words, PIPE_BYTES))
 
 
 def fork(
@@ -97,6 +121,7 @@ def fork(
     try:
         _take_own_rules(parent, mask, death_signal)
         _become_child(title, {*keep, writing})
+        _tell_stacks(writing)
         code = int(main(lambda text: _say(writing, text)))
     except BaseException as error:  # noqa: BLE001  a process's main: it becomes an exit code
         with contextlib.suppress(BaseException):
@@ -111,7 +136,7 @@ def fork(
 
 def _say(descriptor: int, text: str) -> None:
     with contextlib.suppress(BlockingIOError, BrokenPipeError):
-        os.write(descriptor, text.encode(errors="replace")[:LAST_WORDS_BYTES])
+        os.write(descriptor, (WORDS_BEGIN + text.encode(errors="replace"))[:LAST_WORDS_BYTES])
 
 
 def _take_own_rules(parent: int, mask: set[int | signal.Signals], death_signal: signal.Signals) -> None:
@@ -137,6 +162,12 @@ def _become_child(title: str, keep: set[int]) -> None:
     _LIBC.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
     _LIBC.mallopt(M_MMAP_THRESHOLD, MMAP_BYTES)
     gc.set_threshold(*GC_THRESHOLDS)
+
+
+def _tell_stacks(descriptor: int) -> None:
+    faulthandler.enable(descriptor)
+    # Calls of the system that the signal meets go on where they were.
+    faulthandler.register(STACK_SIGNAL, descriptor, all_threads=True, chain=False)
 
 
 def _close_all_but(keep: Collection[int]) -> None:

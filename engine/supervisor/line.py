@@ -41,6 +41,7 @@ from engine.shm.board import Measure, Phase, Row, Stage, State, Target, Word
 from engine.shm.channel import Channel
 from engine.supervisor import endings
 from engine.supervisor.fork import Child
+from engine.supervisor.guard import Guard
 from engine.supervisor.pacer import Pacer
 
 __all__ = ["ForkBank", "Line"]
@@ -57,6 +58,8 @@ TELL_NS = 60 * SECOND_NS
 
 #: These a process has said before it ended.
 BY_EXCEPTION = (Kind.REFUSED, Kind.CONFIG, Kind.RECORD, Kind.FINAL, Kind.ERROR)
+#: What the stack of a process begins with that a fault has ended.
+CRASHED = "Fatal Python error"
 OVER = (State.DONE, State.FAILED, State.STOPPED)
 UNASKED = "ended without being asked to"
 #: What a line is that has started, by what it is asked to be.
@@ -100,6 +103,7 @@ class Line:
         self._held: dict[str, int] = {}  # banks that a signal holds still, since when (ns)
         self._told = ("", 0)  # the cause of a restart that was logged last, and when
         self._progress = -1
+        self._guard = Guard(spec, row)
         row.set(Word.RING_BYTES, spec.ring_bytes)
         for word in (Word.FRUITLESS, Word.CIRCUIT, Word.ENDED_AS, Word.NEXT_START_NS):
             row.set(word, 0)
@@ -136,6 +140,7 @@ class Line:
         self._end = Ending()
         self._is_last = False
         self._held.clear()
+        self._guard.begin(self._clock.monotonic_ns())
         self.close()
         self._become(State.STARTING)
         try:
@@ -229,6 +234,8 @@ class Line:
             self._judge_held(now_ns)
         if self._mending.circuit == Circuit.HALF_OPEN and self._children:
             self._judge_trial(now_ns)
+        if killed := self._guard.tick(now_ns, self._children, self._held):
+            self._end = Ending(killed.cause, Kind.CRASH, is_killed=True, is_plugins=killed.bank == "task")
         if self._deadline_ns and now_ns >= self._deadline_ns:
             self._climb(now_ns)
 
@@ -287,10 +294,13 @@ class Line:
 
     def _judge(self, bank: str, child: Child, status: int) -> None:
         """Note why a child ended, if it ended badly; the first cause stands."""
+        stack = child.stack()
         words = logs.masked(child.last_words(), self.spec.secrets)
         code = os.waitstatus_to_exitcode(status)
         if code == ExitCode.OK or self._end.cause:
             return
+        if code < 0 and stack.startswith(CRASHED):
+            logger.error("%s: its %s process has crashed here:\n%s", self.spec.title, bank, stack.rstrip())
         if code < 0:
             cause = f"{bank} process ended by {endings.by_signal(-code, act_of(self.row, bank))}"
             if self._step:
@@ -301,6 +311,7 @@ class Line:
 
     def _be_over(self) -> None:
         """All children are gone: restart, or be over."""
+        self._guard.end()
         self._deadline_ns = 0
         if self.state == State.FAILED:
             self._start_at(0)  # it waited for its trial

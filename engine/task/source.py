@@ -144,6 +144,7 @@ class SourceTaskBank:
             self._task.initialize(self)
             self._task.start(self._spec.task_config)
         self._patience.end(Cause.START, Cause.STORE)
+        self._row.set(Word.POLL_MS, max(0, round(self._task.poll_seconds * 1000)))
         self._row.set(Word.TASK_PHASE, Phase.READY)
 
     def stop(self) -> None:

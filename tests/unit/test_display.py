@@ -19,7 +19,9 @@ from engine.display.picture import lines_of
 from engine.display.screen import Screen
 from engine.display.watch import Look, Meter, TaskLook, Watch
 from engine.exits import ExitCode
+from engine.shm.acts import Act
 from engine.shm.board import Identity, Stage, State, Word
+from engine.shm.stalls import Stall, Way
 from engine.supervisor.fork import fork
 from tests.unit.metrics.boards import STARTED_NS, filled_board, new_board
 
@@ -124,6 +126,13 @@ def test_a_wide_terminal_shows_everything() -> None:
     assert lines[0].split() == ["millrace", "12.3", "s", "2", "running"]
     assert lines[2].split() == ["orders/0", "source", "running", "1,234,567", "98,765", "14.0", "▅", "▁▅█"]
     assert lines[3].split()[-4:] == ["34,567", "2", "▅", "▁▅█"]
+
+
+def test_a_task_that_is_stalled_is_shown_so_with_the_stage_and_how_long() -> None:
+    stalled = task("copy", kind="sink", stall=Stall(Way.CALL, "task", Act.PUT, 1), stall_seconds=12.0)
+    lines = picture([task(), stalled])
+    assert "stalled: put" in lines[3]
+    assert any("copy/0: stalled: put has not returned for 12.0 s" in line for line in lines)
 
 
 def test_restarts_have_a_column_once_there_are_some() -> None:

@@ -166,6 +166,14 @@ def test_what_a_stopped_task_waited_for_is_told() -> None:
     assert report.connectors[0].tasks[0].waits_for == ""
 
 
+def test_how_often_a_task_was_stalled_is_told() -> None:
+    _, board = filled_board()
+    board.row(1).set(Word.STALLS, 2)
+    report = make_report(ended(board), ExitCode.OK)
+    assert [connector.tasks[0].stalls for connector in report.connectors] == [0, 2]
+    assert "copy/0 was stalled 2 times: see the log" in as_text(report)
+
+
 def test_lost_ranges_are_named_until_the_row_is_full_and_all_are_counted() -> None:
     _, board = filled_board(source_records=1000, sink_records=900)
     row = next(row for row in board.rows() if row.identity.type == "sink")

@@ -52,7 +52,7 @@ async def listing(request: Request) -> Response:
             continue
         told[name] = {}
         if "status" in wanted:
-            told[name]["status"] = entities.status(view, rows, worker.worker_id)
+            told[name]["status"] = entities.status(view, rows, worker.worker_id, worker.now_ns())
         if "info" in wanted:
             told[name]["info"] = entities.info(view)
     return answer(told)
@@ -119,7 +119,7 @@ async def status(request: Request) -> Response:
     """How it and its tasks are."""
     worker, name = worker_of(request), request.path_params["name"]
     view = worker.view(name, f"No status found for connector {name}")
-    return answer(entities.status(view, worker.rows(), worker.worker_id))
+    return answer(entities.status(view, worker.rows(), worker.worker_id, worker.now_ns()))
 
 
 async def tasks(request: Request) -> Response:
@@ -132,7 +132,8 @@ async def task_status(request: Request) -> Response:
     """How one task is."""
     worker, name, number = worker_of(request), request.path_params["name"], _number_of(request)
     missing = f"No status found for task {name}-{number}"
-    told = entities.task_status(worker.view(name, missing), number, worker.rows(), worker.worker_id)
+    view = worker.view(name, missing)
+    told = entities.task_status(view, number, worker.rows(), worker.worker_id, worker.now_ns())
     if told is None:
         raise RestError(404, missing)
     return answer(told)
@@ -148,7 +149,7 @@ async def restart(request: Request) -> Response:
     if not isinstance(done, Restarting):
         return nothing(204)
     shown = worker.view(name, f"Unknown connector: {name}")
-    return answer(entities.status(shown, worker.rows(), worker.worker_id, done), 202)
+    return answer(entities.status(shown, worker.rows(), worker.worker_id, worker.now_ns(), done), 202)
 
 
 async def restart_task(request: Request) -> Response:

@@ -1,7 +1,7 @@
 """What REST shows of connectors and tasks, out of the herder's views and the board.
 
 A task's state is what the board says of its line: see STATES. Members that Kafka Connect does not have stand behind
-its own, where clients ignore them.
+its own, where clients ignore them; `stalled` and `waits` in there tell of a task that does not go on.
 
 Used by: engine.control.rest.
 """
@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from engine.clock import SystemClock
 from engine.herder.model import ConnectorView, Restarting, State
 from engine.mending import Circuit, Kind
 from engine.shm import board
 from engine.shm.board import Board, Row, Word
+from engine.shm.stalls import Stall, stall_of
+from engine.shm.waits import gravest
 
 __all__ = ["Rows", "failed_tasks", "info", "rows_of", "status", "task_infos", "task_status"]
 
@@ -57,8 +58,10 @@ def task_infos(view: ConnectorView) -> list[dict[str, Any]]:
     ]
 
 
-def status(view: ConnectorView, rows: Rows, worker_id: str, restarting: Restarting | None = None) -> dict[str, Any]:
-    """ConnectorStateInfo. restarting: what is shown as such, whatever it is just now."""
+def status(
+    view: ConnectorView, rows: Rows, worker_id: str, now_ns: int, restarting: Restarting | None = None
+) -> dict[str, Any]:
+    """ConnectorStateInfo. now_ns: monotonic. restarting: what is shown as such, whatever it is just now."""
     state = "RESTARTING" if restarting is not None and restarting.has_connector else view.state.value
     own: dict[str, Any] = {"state": state, "worker_id": worker_id}
     if view.state == State.FAILED and state == "FAILED":
@@ -66,23 +69,21 @@ def status(view: ConnectorView, rows: Rows, worker_id: str, restarting: Restarti
     own["version"] = view.version
     again = frozenset[int]() if restarting is None else restarting.tasks
     tasks = [
-        _task(row, number, view, worker_id, is_restarting=number in again)
+        _task(row, number, view, worker_id, now_ns, is_restarting=number in again)
         for number, row in sorted(_rows_of(view, rows).items())
     ]
     return {"name": view.name, "connector": own, "tasks": tasks, "type": view.type}
 
 
-def task_status(view: ConnectorView, number: int, rows: Rows, worker_id: str) -> dict[str, Any] | None:
+def task_status(view: ConnectorView, number: int, rows: Rows, worker_id: str, now_ns: int) -> dict[str, Any] | None:
     """One element of `tasks` of the status; None: there is no such task."""
     row = _rows_of(view, rows).get(number)
-    return None if row is None else _task(row, number, view, worker_id, is_restarting=False)
+    return None if row is None else _task(row, number, view, worker_id, now_ns, is_restarting=False)
 
 
 def failed_tasks(view: ConnectorView, rows: Rows) -> frozenset[int]:
-    """Tasks that have failed."""
-    return frozenset(
-        number for number, row in _rows_of(view, rows).items() if row.get(Word.STATE) == board.State.FAILED
-    )
+    """Tasks that have failed, or are shown so."""
+    return frozenset(number for number, row in _rows_of(view, rows).items() if _state(row, stall_of(row)) == "FAILED")
 
 
 def _rows_of(view: ConnectorView, rows: Rows) -> dict[int, Row]:
@@ -91,24 +92,39 @@ def _rows_of(view: ConnectorView, rows: Rows) -> dict[int, Row]:
     return {number: there[number] for number in range(len(view.task_configs)) if number in there}
 
 
-def _task(row: Row, number: int, view: ConnectorView, worker_id: str, *, is_restarting: bool) -> dict[str, Any]:
-    state = "RESTARTING" if is_restarting else STATES[board.State(row.get(Word.STATE))]
+def _state(row: Row, stall: Stall | None) -> str:
+    is_failed = stall is not None and stall.is_failed
+    return "FAILED" if is_failed else STATES[board.State(row.get(Word.STATE))]
+
+
+def _task(
+    row: Row, number: int, view: ConnectorView, worker_id: str, now_ns: int, *, is_restarting: bool
+) -> dict[str, Any]:
+    stall = stall_of(row)
+    state = "RESTARTING" if is_restarting else _state(row, stall)
     told: dict[str, Any] = {"id": number, "state": state, "worker_id": worker_id}
     if state == "FAILED":
-        told["trace"] = row.reason
+        told["trace"] = row.reason if stall is None else f"stalled: {stall.sentence}\n{row.stack}"
     told["version"] = view.version
-    told["millrace"] = _more(row)
+    told["millrace"] = _more(row, stall, now_ns)
     return told
 
 
-def _more(row: Row) -> dict[str, Any]:
+def _more(row: Row, stall: Stall | None, now_ns: int) -> dict[str, Any]:
     """What Kafka Connect does not tell of a task; docs/rest.md names the members."""
     next_start_ns = row.get(Word.NEXT_START_NS)
-    left_ms = max(0, next_start_ns - SystemClock().monotonic_ns()) // 1_000_000
-    return {
+    left_ms = max(0, next_start_ns - now_ns) // 1_000_000
+    more: dict[str, Any] = {
         "restarts": row.get(Word.RESTARTS),
         "last_kind": Kind(row.get(Word.ENDED_AS)).label if row.get(Word.ENDED_AS) else None,
         "last_cause": row.reason or None,
         "next_attempt_ms": left_ms if next_start_ns else None,
         "circuit": Circuit(row.get(Word.CIRCUIT)).label,
     }
+    if stall is not None:
+        about = {"stage": stall.act.label, "process": stall.bank, "reason": stall.sentence, "stack": row.stack}
+        more["stalled"] = {**about, "for_ms": round(stall.seconds(now_ns) * 1000)}
+    if (wait := gravest(row)) is not None:
+        about = {"for": wait.cause.label, "reason": wait.cause.sentence}
+        more["waits"] = {**about, "for_ms": round(wait.seconds(now_ns) * 1000)}
+    return more

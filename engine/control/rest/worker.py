@@ -11,6 +11,7 @@ from typing import Any
 from msgspec import Struct
 from starlette.requests import Request
 
+from engine.clock import Clock, SystemClock
 from engine.control.herding import Herding
 from engine.control.rest import entities
 from engine.control.rest.answers import RestError
@@ -30,6 +31,7 @@ class Worker(Struct):
     commit: str
     cluster_id: str
     plugins: Sequence[Mapping[str, Any]]  # as `/connector-plugins` tells them
+    clock: Clock = SystemClock()
 
     def view(self, name: str, missing: str) -> ConnectorView:
         """A connector. missing: the message of the 404 if there is none. Raises RestError."""
@@ -37,6 +39,10 @@ class Worker(Struct):
         if view is None:
             raise RestError(404, missing)
         return view
+
+    def now_ns(self) -> int:
+        """Monotonic, as times on the board."""
+        return self.clock.monotonic_ns()
 
     def rows(self) -> entities.Rows:
         """Of all tasks on the board, as they are now."""

@@ -16,7 +16,11 @@ import pytest
 from engine.clock import SystemClock
 from engine.control import herding
 from engine.mending import Circuit, Kind
+from engine.shm.acts import Act
 from engine.shm.board import State, Word
+from engine.shm.stalls import Stall, Way, pack
+from engine.shm.waits import Cause, Wait
+from engine.shm.waits import pack as pack_wait
 from tests.harness.rest import WORKER_ID, ScriptedSupervisor, serving
 
 CONFIG = {"connector.class": "Generator", "tasks.max": "2"}
@@ -340,3 +344,61 @@ def test_the_root_health_and_plugins(tmp_path: Path) -> None:
         assert (await client.get("/metrics")).status_code == 200
 
     talk(tmp_path, about)
+
+
+STALL = Stall(Way.CALL, "task", Act.PUT, 90_000_000_000)
+
+
+class Later:
+    """A clock."""
+
+    @staticmethod
+    def monotonic_ns() -> int:
+        return 102_000_000_000
+
+
+def test_a_task_that_is_stalled_is_running_to_old_clients_and_tells_where_it_is_stuck(tmp_path: Path) -> None:
+    async def about(client: httpx.AsyncClient, supervisor: ScriptedSupervisor) -> None:
+        await made(client)
+        row = supervisor.row("orders", 1)
+        row.set(Word.STALL, pack(STALL))
+        row.stack = "Current thread"
+        well, stalled = (await client.get("/connectors/orders/status")).json()["tasks"]
+        assert "stalled" not in well["millrace"]
+        assert (stalled["state"], "trace" in stalled) == ("RUNNING", False)
+        assert stalled["millrace"]["stalled"] == {
+            "stage": "put",
+            "process": "task",
+            "reason": "put has not returned",
+            "stack": "Current thread",
+            "for_ms": 12_000,
+        }
+        assert (await client.get("/connectors/orders/tasks/1/status")).json() == stalled
+
+    talk(tmp_path, about, clock=Later())
+
+
+def test_a_task_that_is_to_read_failed_while_it_is_stalled_does_and_is_restarted_as_such(tmp_path: Path) -> None:
+    async def about(client: httpx.AsyncClient, supervisor: ScriptedSupervisor) -> None:
+        await made(client)
+        row = supervisor.row("orders", 1)
+        row.set(Word.STALL, pack(STALL._replace(is_failed=True)))
+        row.stack = "Current thread"
+        told = (await client.get("/connectors/orders/tasks/1/status")).json()
+        assert told["state"] == "FAILED"
+        assert told["trace"] == "stalled: put has not returned\nCurrent thread"
+        await client.post("/connectors/orders/restart?includeTasks=true&onlyFailed=true")
+        assert supervisor.restarted == [("orders", [1])]
+
+    talk(tmp_path, about)
+
+
+def test_a_task_that_waits_for_the_world_outside_says_for_what(tmp_path: Path) -> None:
+    async def about(client: httpx.AsyncClient, supervisor: ScriptedSupervisor) -> None:
+        await made(client)
+        supervisor.row("orders", 0).set(Word.PUMP_WAIT, pack_wait(Wait(Cause.BROKER, STALL.since_ns)))
+        told = (await client.get("/connectors/orders/tasks/0/status")).json()
+        assert told["state"] == "RUNNING"
+        assert told["millrace"]["waits"] == {"for": "broker", "reason": "no broker can be reached", "for_ms": 12_000}
+
+    talk(tmp_path, about, clock=Later())

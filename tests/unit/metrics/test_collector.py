@@ -11,7 +11,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from engine import __version__
 from engine.metrics.collector import BoardCollector, exposition
 from engine.metrics.table import PROCESS_METRICS, RUN_METRICS, TASK_METRICS
+from engine.shm.acts import Act
 from engine.shm.board import Board, HeaderWord, Identity, Stage, State, Word
+from engine.shm.stalls import Stall, Way, pack
 from tests.harness.prometheus import installed
 from tests.harness.server import UnavailableError
 from tests.unit.metrics.boards import STARTED_NS, filled_board, new_board
@@ -179,3 +181,16 @@ def test_promtool_has_nothing_to_say_about_the_text() -> None:
     text = exposition(board, workers={"control": os.getpid()})
     done = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, timeout=60, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def test_a_stall_is_told_by_its_stage_and_how_long_it_has_lasted() -> None:
+    _, board = filled_board()
+    row = board.row(1)
+    assert value(board, "millrace_task_stall_seconds", "copy", "0", "sink") == 0
+    row.set(Word.STALL, pack(Stall(Way.CALL, "task", Act.PUT, STARTED_NS)))
+    row.set(Word.STALLS, 1)
+    now_ns = STARTED_NS + 12 * SECOND_NS
+    assert value(board, "millrace_task_stall_seconds", "copy", "0", "sink", now_ns=now_ns) == pytest.approx(12, abs=0.1)
+    assert value(board, "millrace_task_stalled", "copy", "0", "sink", "put") == 1
+    assert value(board, "millrace_task_stalled", "copy", "0", "sink", "poll") == 0
+    assert value(board, "millrace_task_stalls_total", "copy", "0", "sink") == 1

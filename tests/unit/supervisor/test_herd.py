@@ -70,6 +70,7 @@ class Herd:
             for pid in list(line.pids()):
                 if is_away and self.clock.now_ns - self.born_ns[pid] >= LIFE_NS:
                     line.reaped(pid, RETRY_STATUS)
+            line.row.set(Word.TASK_BEAT_NS, self.clock.now_ns)  # the numbers are real processes to who asks for a stack
             line.tick()
 
     def close(self) -> None:

@@ -1,0 +1,90 @@
+"""What it means that a line does not go on although it should: in which way, where, since when; one word of the board.
+
+    word    bits 16 to 63: since when, monotonic ms │ 15: shown as failed │ 14: the pump's │ 8 to 13: way │ 0 to 7: act
+
+What waits for the world outside is no stall (waits.py), and a source that finds nothing is none.
+
+Used by: engine.supervisor (writes), engine.control, engine.metrics, engine.display (read).
+Not here: what is judged a stall (engine.supervisor.stalls).
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import NamedTuple
+
+from engine.shm.acts import Act
+from engine.shm.board import Row, Word
+
+__all__ = ["Stall", "Way", "pack", "stall_of", "unpack"]
+
+MS_NS = 1_000_000
+_ACT_BITS = 8
+_SINCE_AT = 16
+_FAILED, _PUMP = 1 << 15, 1 << 14
+_WAY_MASK = 0x3F
+
+
+class Way(IntEnum):
+    """How it shows."""
+
+    CALL = 1  # a call has not returned
+    HELD = 2  # a signal has stopped the process
+    DELIVERY = 3  # records wait in a source's ring, and Kafka gets none
+    TAKING = 4  # records wait in a sink's ring, and the task takes none
+    FETCHING = 5  # a sink's lag grows, and its pump gets nothing
+
+
+class Stall(NamedTuple):
+    """One stall, as the board has it."""
+
+    way: Way
+    bank: str  # "task" or "pump"
+    act: Act  # what it is in
+    since_ns: int  # monotonic, to a millisecond
+    is_failed: bool = False  # clients are to read FAILED
+
+    def seconds(self, now_ns: int) -> float:
+        """How long it has lasted."""
+        return max(0, now_ns - self.since_ns) / 1e9
+
+    @property
+    def sentence(self) -> str:
+        """What is wrong; "for 12 s" goes behind it."""
+        if self.way == Way.CALL:
+            return f"{self.act.label} has not returned"
+        return _SENTENCES[self.way].format(bank=self.bank)
+
+
+_SENTENCES = {
+    Way.HELD: "a signal has stopped the {bank} process",
+    Way.DELIVERY: "records wait in the ring, and none has reached Kafka",
+    Way.TAKING: "records wait in the ring, and none was taken",
+    Way.FETCHING: "there is more to read, and nothing was fetched",
+}
+
+
+def pack(stall: Stall | None) -> int:
+    """The word for a stall; 0: there is none."""
+    if stall is None:
+        return 0
+    flags = (_FAILED if stall.is_failed else 0) | (_PUMP if stall.bank == "pump" else 0)
+    return (stall.since_ns // MS_NS) << _SINCE_AT | flags | stall.way << _ACT_BITS | stall.act
+
+
+def unpack(word: int) -> Stall | None:
+    """The stall that a word stands for; None: none."""
+    if not word:
+        return None
+    return Stall(
+        Way(word >> _ACT_BITS & _WAY_MASK),
+        "pump" if word & _PUMP else "task",
+        Act(word & ((1 << _ACT_BITS) - 1)),
+        (word >> _SINCE_AT) * MS_NS,
+        bool(word & _FAILED),
+    )
+
+
+def stall_of(row: Row) -> Stall | None:
+    """The stall of a line, if it is in one."""
+    return unpack(row.get(Word.STALL))

@@ -1,0 +1,133 @@
+"""Whether a line goes on, judged by what the board says: heartbeats of its banks, and counters where there is work.
+
+    a bank's loop does not turn            a call has not returned, or a signal holds the process
+    a source's ring has records            and Kafka gets none
+    a sink's ring has records              and the task takes none
+    a sink's lag grows                     and its pump fetches nothing
+
+    no stall: nothing to do; paused; a poll that waits as long as it has declared; a wait for the world outside
+    (engine.shm.waits); an end that was asked for, which has a ladder of its own (line.py)
+
+Pure: rows and times in, a stall out. A time in which the supervisor itself stood still counts for nobody.
+
+Used by: engine.supervisor.guard.
+Not here: stacks, logs, kills (guard.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from engine.config.line import LineSpec
+from engine.shm.acts import Act, act_of
+from engine.shm.board import Measure, Phase, Row, Stage, Target, Word
+from engine.shm.stalls import Stall, Way
+from engine.shm.waits import waits_of
+
+__all__ = ["Judge"]
+
+MS_NS = 1_000_000
+SECOND_NS = 1_000_000_000
+#: Looks that are farther apart: the supervisor stood still, or was kept from its turn.
+GAP_NS = 1 * SECOND_NS
+#: A loop that turns finds out by itself within this time what is wrong outside: a Kafka that is silent, a disk.
+PROGRESS_NS = 15 * SECOND_NS
+
+_BEATS = {"task": (Word.TASK_PID, Word.TASK_BEAT_NS), "pump": (Word.PUMP_PID, Word.PUMP_BEAT_NS)}
+_DELIVERING = (Stage.PRODUCE, Stage.ACKNOWLEDGE, Stage.STORE)
+_TAKING = (Stage.CONVERT, Stage.TRANSFORM, Stage.PUT, Stage.FLUSH)
+
+
+class Judge:
+    """One line's."""
+
+    def __init__(self, spec: LineSpec, row: Row) -> None:
+        self._spec = spec
+        self._row = row
+        self._timeout_ns = int(spec.stalls.timeout * SECOND_NS)
+        self._broker_ns = int(spec.timing.broker_timeout * SECOND_NS)
+        # A transaction that does not end lets a lag grow, and is no fault of whoever waits for it.
+        self._sees_lag = spec.type == "sink" and spec.kafka.get("isolation.level") == "read_uncommitted"
+        self._looked_ns = 0
+        self._floor_ns = 0  # nobody is known to have stood still before
+        self._lag_before = 0  # when records were fetched last
+        self._seen: dict[Way, tuple[object, int]] = {}  # what stood for progress, and since when it is the same
+
+    def begin(self, now_ns: int) -> None:
+        """A life of the line begins."""
+        self._looked_ns = self._floor_ns = now_ns
+        self._seen.clear()
+
+    def look(self, now_ns: int, held: Mapping[str, int]) -> Stall | None:
+        """The line's stall now. held: banks that a signal has stopped, since when."""
+        if now_ns - self._looked_ns > GAP_NS:
+            self._floor_ns = now_ns
+            self._seen.clear()
+        self._looked_ns = now_ns
+        if self._row.get(Word.TARGET) == Target.STOP:
+            return None
+        for bank, since_ns in held.items():
+            return self._stall(Way.HELD, "pump" if bank == "pump" else "task", since_ns)
+        return self._stuck_call(now_ns) or self._no_progress(now_ns)
+
+    def _stall(self, way: Way, bank: str, since_ns: int) -> Stall:
+        act = {Way.TAKING: Act.PUT, Way.FETCHING: Act.FETCH, Way.DELIVERY: Act.PRODUCE}.get(way)
+        return Stall(way, bank, act or act_of(self._row, bank), since_ns, self._spec.stalls.reports_failed)
+
+    def _stuck_call(self, now_ns: int) -> Stall | None:
+        row = self._row
+        beats = [(max(row.get(beat), self._floor_ns), bank) for bank, (pid, beat) in _BEATS.items() if row.get(pid)]
+        if self._spec.processes == 1:
+            beats = beats and [max(beats)]  # the other one waits for the one that turned last
+        stuck = [(since_ns, bank) for since_ns, bank in beats if now_ns - since_ns > self._allowed_ns(bank)]
+        if not stuck:
+            return None
+        since_ns, bank = min(stuck)
+        return self._stall(Way.CALL, bank, since_ns)
+
+    def _allowed_ns(self, bank: str) -> int:
+        """How long a turn of this bank's loop may take."""
+        is_starting = self._spec.processes == 1 and not self._is_ready()  # its pump may be, in the same process
+        if bank == "pump" or is_starting:
+            return self._timeout_ns + self._broker_ns  # it asks Kafka, and waits for the answer
+        is_polling = act_of(self._row, "task") == Act.POLL
+        return self._timeout_ns + (self._row.get(Word.POLL_MS) * MS_NS if is_polling else 0)
+
+    def _is_ready(self) -> bool:
+        return min(self._row.get(Word.TASK_PHASE), self._row.get(Word.PUMP_PHASE)) >= Phase.READY
+
+    def _no_progress(self, now_ns: int) -> Stall | None:
+        row = self._row
+        if row.get(Word.TARGET) == Target.PAUSE or waits_of(row) or row.get(Word.HELD):
+            self._seen.clear()
+            return None
+        if not self._is_ready():
+            return None
+        used = row.get(Word.RING_USED_BYTES)
+        if self._spec.type == "source":
+            return self._since(Way.DELIVERY, "pump", now_ns, self._counts(_DELIVERING), is_work=used > 0)
+        taken = (used, *self._counts(_TAKING))
+        stall = self._since(Way.TAKING, "task", now_ns, taken, is_work=used > 0)
+        return stall or self._lag(now_ns, is_work=self._sees_lag and not used and not row.get(Word.PAUSED))
+
+    def _lag(self, now_ns: int, *, is_work: bool) -> Stall | None:
+        """As `_since`; a lag that does not grow may be made of what nobody can read."""
+        lag, fetched = self._row.get(Word.LAG), self._counts((Stage.CONSUME,))
+        if self._seen.get(Way.FETCHING, (None,))[0] != fetched:
+            self._lag_before = lag
+        stall = self._since(Way.FETCHING, "pump", now_ns, fetched, is_work=is_work)
+        return stall if lag > self._lag_before else None
+
+    def _since(self, way: Way, bank: str, now_ns: int, progress: object, *, is_work: bool) -> Stall | None:
+        before = self._seen.get(way)
+        if not is_work:
+            self._seen.pop(way, None)
+        elif before is None or before[0] != progress:
+            self._seen[way] = (progress, now_ns)
+        elif now_ns - before[1] > max(self._timeout_ns, PROGRESS_NS):
+            return self._stall(way, bank, before[1])
+        return None
+
+    def _counts(self, stages: tuple[Stage, ...]) -> tuple[int, ...]:
+        measures = (Measure.RECORDS, Measure.BATCHES, Measure.ERRORS)
+        return tuple(self._row.measured(stage, measure) for stage in stages for measure in measures)
