@@ -226,7 +226,7 @@ def _services(
     metrics_file = plan.worker.metrics_file
     if listener is not None or metrics_file is not None or orders is not None:
         listeners = [] if listener is None else [listener]
-        rest_listeners = () if orders is None else tuple(_rest_listeners(plan))
+        rest_listeners = () if orders is None else tuple(_rest_listeners(plan, options.manager or Manager()))
         begun: list[int] = []
 
         def fork_control() -> Child:
@@ -249,10 +249,10 @@ def _services(
     return services
 
 
-def _rest_listeners(plan: Plan) -> list[socket.socket]:
+def _rest_listeners(plan: Plan, manager: Manager) -> list[socket.socket]:
     """Sockets that listen at each place of REST. Raises ConfigError."""
     places = () if plan.rest is None else plan.rest.places
-    return [open_listener(place.port, place.host, place.key) for place in places]
+    return [manager.listener(place.port) or open_listener(place.port, place.host, place.key) for place in places]
 
 
 def _rest(

@@ -26,10 +26,10 @@ _CODES = {signal.SIGINT: ExitCode.INTERRUPTED}
 
 
 class StoppedEarlyError(BaseException):
-    """A signal came before there was anything to stop; no `except Exception` takes it for an error."""
+    """A signal came while there was no supervisor to stop in order; no `except Exception` takes it for an error."""
 
     def __init__(self, number: signal.Signals) -> None:
-        super().__init__(f"{number.name}: stopped before anything was started")
+        super().__init__(f"stopped by {number.name}")
         self.code = _CODES.get(number, ExitCode.TERMINATED)
 
 

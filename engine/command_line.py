@@ -3,8 +3,9 @@
     millrace demo                              a pipeline on an embedded Kafka, watched live
     millrace run FILE...                       pipelines as bulk jobs; --forever keeps them running
     millrace standalone WORKER CONNECTOR...    connect-standalone's arguments
-    millrace validate FILE...
+    millrace validate FILE... | doctor [FILE...]
     millrace plugins [install PACKAGE]         what is installed; an environment of its own for a package
+    millrace connectors | status | apply ...   a worker that runs, over REST (engine.commands)
 
 It reads the files, has the plan made in a probe (engine.plan, in a child), and hands it to the supervisor (boot.py).
 What can be wrong is said before anything is started, all of it together; exit codes are those of engine.exits.
@@ -22,6 +23,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from engine import __version__
+from engine.commands import apply, connectors, settings
 from engine.exits import ExitCode
 from engine.shm.segment import require_supported_platform
 
@@ -31,7 +33,6 @@ app = typer.Typer(
     name="millrace",
     help="Moves data into and out of Apache Kafka: Kafka Connect's connectors and configurations, in Python.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 PLUGINS = Path("plugins")
@@ -230,6 +231,29 @@ def demo(
             deletes_topic=delete_topic,
         )
     )
+
+
+@app.command()
+def doctor(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[FILE...]", help="A worker's and connectors' files, as for `run` and `standalone`."),
+    ] = None,
+    *,
+    json: AsJson = False,
+) -> None:
+    """Look for what would keep Millrace from running here, with these files, and say what to do.
+
+    Ends with 1 if anything is bad; warnings alone end with 0.
+    """
+    from engine.commands.doctor import examine
+
+    _leave(lambda: examine(files or [], prints_json=json))
+
+
+for _commands in (connectors, settings, apply):
+    _commands.add_to(app)
+settings.add_plugins_to(plugins)
 
 
 def _leave(act: Callable[[], Any]) -> NoReturn:

@@ -20,6 +20,7 @@ class ExitCode(IntEnum):
     LOCKED = 4  # another worker uses the store
     UNSUPPORTED = 5  # this machine lacks something Millrace needs
     INCOMPLETE = 6  # the report's count does not come out even: records are missing
+    DIFFERS = 7  # what was declared is not what is there, and nobody has said that it shall be
     BAD_RECORD = 65  # of a child only: a record that it cannot take on
     ERROR = 69  # of a child only: an exception, of a plugin most likely
     BUG = 70  # an error of Millrace itself

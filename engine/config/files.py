@@ -5,7 +5,7 @@
 
 A `.json` file is one of those that connect-standalone takes: a flat object, or `{"name": .., "config": {..}}`.
 
-Used by: engine.launch (loads), engine.demo, engine.plan.
+Used by: engine.launch (loads), engine.commands (loads), engine.demo, engine.plan.
 Not here: what a key means (worker.py, connector.py), variables in values (providers.py).
 """
 
@@ -23,7 +23,7 @@ from engine.api.errors import Problem
 from engine.config.problems import did_you_mean, raise_all
 from engine.config.properties import PropertiesSyntaxError, parse_properties
 
-__all__ = ["ConnectorFile", "Pipeline", "load", "load_standalone"]
+__all__ = ["ConnectorFile", "Pipeline", "load", "load_connectors", "load_standalone"]
 
 _INITIAL_STATES = ("RUNNING", "PAUSED", "STOPPED")
 _TOML_TABLES = ("worker", "connectors")
@@ -64,6 +64,16 @@ def load(paths: Sequence[str | Path]) -> Pipeline:
     for path in paths:
         _read(found, Path(path))
     return _joined(found)
+
+
+def load_connectors(paths: Sequence[Path]) -> tuple[tuple[ConnectorFile, ...], list[str]]:
+    """The connectors of files, and the files that speak of a worker as well. Raises ConfigError as `load` does."""
+    found = _Found()
+    for path in paths:
+        _read(found, path)
+    workers = [file for file, _ in found.workers]
+    found.workers.clear()
+    return _joined(found).connectors, workers
 
 
 def load_standalone(worker_file: str | Path, connector_files: Sequence[str | Path]) -> Pipeline:

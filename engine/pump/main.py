@@ -144,7 +144,9 @@ class PatientSinkPump:
         return self.bank.step(self.patience)
 
     def ask_to_stop(self) -> None:
-        self.bank.ask_to_stop()
+        # A task process is killed with its supervisor, and nobody is left to say so.
+        has_own_process = self._row.get(Word.TASK_PID) != self._row.get(Word.PUMP_PID)
+        self.bank.ask_to_stop(task_is_gone=self._stopper.is_orphan and has_own_process)
 
     def fail(self, error: Exception) -> None:
         self.bank.fail(error)

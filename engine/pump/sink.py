@@ -132,9 +132,9 @@ class SinkPumpBank:
             self._subscriber.start(self._clock.monotonic_ns())
         self._row.set(Word.PUMP_PHASE, Phase.READY)
 
-    def ask_to_stop(self) -> None:
-        """Commit what the task still flushes within the time to stop, then end (TERM)."""
-        self._begin_end(self._spec.timing.stop_timeout)
+    def ask_to_stop(self, *, task_is_gone: bool = False) -> None:
+        """Commit what the task still flushes within the time to stop, or has flushed if it is gone, then end (TERM)."""
+        self._begin_end(0.0 if task_is_gone else self._spec.timing.stop_timeout)
 
     def fail(self, error: Exception) -> None:
         """Commit what the task can flush, then end with this reason."""

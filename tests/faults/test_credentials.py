@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from tests.harness import topics
 from tests.harness.certificates import Authority
+from tests.harness.engine import Millrace, pipeline_toml
 from tests.harness.kafka import bootstrap_of_user
 from tests.harness.secure import SecureKafka
 from tests.harness.server import UnavailableError
@@ -91,3 +93,35 @@ def test_a_clients_certificate_that_is_replaced_on_disk_is_used_with_one_restart
         another.issue(mine, "client")
         run.finish(restarts=2)
     assert "certificates or keys were replaced; starting again with them" in run.millrace.stderr
+
+
+def test_a_doctor_names_the_rights_that_a_user_lacks_and_how_to_give_them(secure: SecureKafka, tmp_path: Path) -> None:
+    client = secure.client(USER, PASSWORD)
+    servers = client.pop("bootstrap.servers")
+    keys = {f"{kind}.{key}": value for kind in ("producer", "consumer") for key, value in client.items()}
+    worker = {"bootstrap.servers": servers, "key.converter": "String", "value.converter": "String", **keys}
+    source = {"connector.class": "Generator", "topic": TOPIC}
+    sink = {"connector.class": "NullSink", "topics": TOPIC}
+    (tmp_path / "pipeline.toml").write_text(pipeline_toml(worker, {"in": source, "out": sink}))
+
+    def bad() -> list[str]:
+        with Millrace("doctor", "pipeline.toml", "--json", folder=tmp_path) as doctor:
+            code = doctor.wait()
+        found = [one for one in json.loads(doctor.stdout) if one["verdict"] == "bad"]
+        assert code == (1 if found else 0), doctor.stderr
+        assert PASSWORD not in doctor.stdout + doctor.stderr
+        return [f"{one['text']}; {one['advice']}" for one in found]
+
+    assert bad() == []
+    secure.deny(USER, TOPIC, operation="WRITE")
+    (text,) = bad()
+    assert f"connector in: this user may not write the topic {TOPIC}" in text
+    assert f"kafka-acls --add --allow-principal User:... --operation Write --topic {TOPIC}" in text
+    secure.allow_again(USER, TOPIC)
+    secure.deny(USER, TOPIC, operation="READ")
+    (text,) = bad()
+    assert f"connector out: this user may not read the topic {TOPIC}" in text
+    secure.allow_again(USER, TOPIC)
+    secure.change_password(USER, "another")
+    (text,) = {one.partition("the broker")[2] for one in bad()}
+    assert text.startswith(" refuses this client")

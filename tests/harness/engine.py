@@ -24,7 +24,7 @@ from typing import Any, Self
 
 from tests.harness import wait
 
-__all__ = ["Millrace", "pipeline_toml"]
+__all__ = ["Millrace", "millrace_command", "pipeline_toml"]
 
 WAIT_S = 60.0
 TITLE = "millrace: "
@@ -52,12 +52,14 @@ class Millrace:
         ignored: Sequence[signal.Signals] = (),
         command: Sequence[str] = (),
         open_files: tuple[int, int] | None = None,
+        inherited: Sequence[int] = (),
     ) -> None:
         """environment: variables beside those of the tests; its PYTHONPATH comes before the engine's place.
 
         ignored: signals that whoever starts it has ignored, as `nohup` does; the others are as a terminal has them.
         command: what is started with the arguments instead of `millrace`.
         open_files: soft and hard limit, as `ulimit -n` sets them; None: those of the tests.
+        inherited: descriptors that it gets beside standard input, output and error.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -68,13 +70,14 @@ class Millrace:
         self._err = folder / f"millrace-{run}.err"
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self._process = subprocess.Popen(
-                [*(command or _command()), *arguments],
+                [*(command or millrace_command()), *arguments],
                 cwd=folder,
                 env={**os.environ, **given, "PYTHONPATH": path},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
                 start_new_session=True,
+                pass_fds=inherited,
                 preexec_fn=lambda: _as_from_a_terminal(ignored, open_files),  # noqa: PLW1509  tests have one thread
             )
 
@@ -202,7 +205,8 @@ def _title(pid: int) -> str:
     return shown.replace(b"\0", b" ").decode(errors="replace").strip()
 
 
-def _command() -> list[str]:
+def millrace_command() -> list[str]:
+    """What is typed to run the command."""
     # The script that pip has made: unlike `python -m` it does not find modules in the folder it is started in.
     script = Path(sys.executable).with_name("millrace")
     return [str(script)] if script.exists() else [sys.executable, "-m", "engine.cli"]

@@ -15,7 +15,7 @@ from engine.api.record import SourceRecord
 from engine.api.task import SourceTask
 from engine.bank import Stopper, serve
 from engine.both import Pair
-from engine.config.line import Restarts, Timing
+from engine.config.line import LineSpec, Restarts, Timing
 from engine.exits import ExitCode
 from engine.kafka.consumer import Member
 from engine.pump.delivery import Delivery
@@ -110,11 +110,11 @@ SPEC = line_spec("sink", timing=Timing(stop_timeout=0.0), restarts=Restarts(2))
 class SinkPair:
     """A sink's two banks as one, on a fake Kafka."""
 
-    def __init__(self, task: FailingSink, stopper: Stopper) -> None:
+    def __init__(self, task: FailingSink, stopper: Stopper, spec: LineSpec = SPEC) -> None:
         self.kafka = FakeKafka(random.Random(1), VirtualClock())
         for number in range(10):
             self.kafka.store(("numbers", 0), b"%d" % number)
-        self.banks = SinkBanks(SPEC, self._join, lambda: task, self.kafka.clock)
+        self.banks = SinkBanks(spec, self._join, lambda: task, self.kafka.clock)
         self._stopper = stopper
         self.words: list[str] = []
 
@@ -227,3 +227,29 @@ def test_a_pump_whose_task_has_ended_hears_first_whether_its_line_comes_back(
     pump.stop()
     assert pair.consumer.is_closed
     assert pair.consumer.has_left == leaves
+
+
+@pytest.mark.parametrize(
+    ("is_orphan", "has_own_task", "waits"),
+    [
+        pytest.param(True, True, False, id="its-task-was-killed-with-the-supervisor"),
+        pytest.param(True, False, True, id="its-task-is-in-this-process"),
+        pytest.param(False, True, True, id="its-supervisor-lives"),
+    ],
+)
+def test_a_pump_that_is_told_to_end_waits_for_its_task_unless_that_is_gone(
+    is_orphan: bool, has_own_task: bool, waits: bool, stopper: Stopper
+) -> None:
+    spec = line_spec("sink")
+    pair = SinkPair(FailingSink(), stopper, spec)
+    pair.banks.make()
+    channel, row = pair.banks.memory.channel, pair.banks.row
+    assert channel is not None
+    row.set(Word.TASK_PID, 1)
+    row.set(Word.PUMP_PID, 2 if has_own_task else 1)
+    verdict = Verdict(row, Target.RUN)
+    verdict.is_orphan = is_orphan
+    pump = PatientSinkPump(pair.banks.pump, PumpSide(channel), row, pair.kafka.clock, verdict, spec)
+    pump.ask_to_stop()
+    pump.step()
+    assert pump.is_over is not waits

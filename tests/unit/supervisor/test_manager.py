@@ -101,3 +101,23 @@ def test_a_watchdog_of_another_process_is_not_answered(watchdog: dict[str, str],
     environment = {"NOTIFY_SOCKET": heard.getsockname(), "WATCHDOG_USEC": "1000000", **watchdog}
     Manager.of(environment).alive()
     assert messages(heard) == []
+
+
+def test_a_socket_that_it_holds_is_found_by_its_port() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+        environment = {"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid()), "LISTEN_FDNAMES": "rest"}
+        manager = Manager.of(environment, os.dup(held.fileno()))
+        found = manager.listener(port)
+        assert found is not None
+        with found:
+            assert found.getsockname() == held.getsockname()
+        assert manager.listener(port + 1) is None
+        assert environment == {}
+
+
+@pytest.mark.parametrize("listening", [{"LISTEN_PID": "1"}, {}, {"LISTEN_FDS": "x"}])
+def test_sockets_of_another_process_are_not_taken(listening: dict[str, str]) -> None:
+    environment = {"LISTEN_FDS": "1", **listening}
+    assert Manager.of(environment, 0).listener(0) is None
+    assert environment == {}
