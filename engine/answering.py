@@ -16,11 +16,12 @@ from typing import Any
 
 import msgspec
 
+from engine.altering import alter, read_offsets
 from engine.api.errors import ConnectError
 from engine.config.files import Pipeline
 from engine.connector_lines import PlanOptions
-from engine.herder.model import Plan, Refusal
-from engine.herder.questions import Answered, Ask, RefusedError
+from engine.herder.model import Alter, Plan, Refusal
+from engine.herder.questions import Answered, Ask, ReadOffsets, RefusedError
 from engine.plan import plan_one
 
 __all__ = ["answer"]
@@ -30,6 +31,8 @@ Answer = Callable[[Pipeline, PlanOptions, Any], bytes]
 
 _ANSWERS: Mapping[type[Any], Answer] = {
     Plan: plan_one,
+    Alter: alter,
+    ReadOffsets: read_offsets,
 }
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -280,6 +280,8 @@ def _rest(
         cluster_id=plan.cluster_id,
         plugins=plan.plugins,
         keeps=plan.worker.connectors_keep,
+        tracks_topics=plan.worker.topic_tracking_enable,
+        forgets_topics=plan.worker.topic_tracking_allow_reset,
         is_first=is_first,
     )
 

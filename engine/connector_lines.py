@@ -20,14 +20,16 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from engine.api.connector import Connector, SinkConnector
-from engine.api.errors import ConfigError, Problem
+from engine.api.errors import ConfigError, ConnectError, Problem
 from engine.api.task import SinkTask, SourceTask
 from engine.config.clients import ClientSettings, consumer_settings, producer_settings
 from engine.config.connector import ConnectorConfig, SinkKeys, connector_warnings, read_connector
 from engine.config.cpus import read_cpus
 from engine.config.files import ConnectorFile
 from engine.config.line import Limits, LineSpec, PluginSpec, Restarts, Stalls, Timing
+from engine.config.masking import masked
 from engine.config.worker import WorkerConfig, ring_bytes
+from engine.inquiry import Inquiry
 from engine.memory import ring_bytes_min
 from engine.plugins.asking import Interview
 from engine.plugins.loading import path_of
@@ -107,7 +109,9 @@ class ConnectorLines:
         if self._connector.initial_state != "RUNNING":
             asked.warnings.append(f"initial_state is {self._connector.initial_state}: it is checked and not started")
             return []
-        configs = asked.task_configs(found, properties, keys.tasks_max, is_enforced=keys.is_tasks_max_enforced)
+        inquiry = self._inquiry(client, is_sink=isinstance(keys, SinkKeys))
+        tasks_max = self._tasks_max(keys, client, inquiry)
+        configs = asked.task_configs(found, properties, tasks_max, inquiry, is_enforced=keys.is_tasks_max_enforced)
         if asked.problems:
             return []
         self.task_configs = configs
@@ -115,6 +119,62 @@ class ConnectorLines:
             asked.warnings.append("it has no tasks: there is nothing to do")
         first = self._line(keys, task, client, plugins)
         return [self._of_task(first, number, config) for number, config in enumerate(configs)]
+
+    @property
+    def properties(self) -> Mapping[str, str]:
+        """The connector's, variables resolved."""
+        return self._properties
+
+    @property
+    def store(self) -> str:
+        """Path of the worker's."""
+        return self._shared.store
+
+    def masked(self, text: str) -> str:
+        """The text without secrets."""
+        return masked([Problem("", text)], self._shared.secrets)[0].message
+
+    def find(self) -> type[Connector]:
+        """Its class. Raises ConfigError."""
+        found = self._connector_class()
+        if found is None:
+            raise ConfigError(masked(self._asked.problems, self._shared.secrets))
+        return found
+
+    def client(self, found: type[Connector]) -> ClientSettings:
+        """The settings of its first task's client. Raises ConfigError."""
+        client = self._client(0, is_sink=issubclass(found, SinkConnector))
+        if client is None:
+            raise ConfigError(masked(self._asked.problems, self._shared.secrets))
+        return client
+
+    def _inquiry(self, client: ClientSettings, *, is_sink: bool) -> Inquiry:
+        """What the connector may ask."""
+        prefixes = ("consumer." if is_sink else "producer.", "admin.")
+        return Inquiry(
+            self._connector.name,
+            self._shared.store,
+            {
+                key: value
+                for key, value in self._shared.properties.items()
+                if key == "bootstrap.servers" or key.startswith(prefixes)
+            },
+            client.settings,
+            self._shared.worker.timing.broker_timeout,
+            self._asked.tell,
+        )
+
+    def _tasks_max(self, keys: ConnectorConfig, client: ClientSettings, inquiry: Inquiry) -> int:
+        """How many tasks it may have: of a sink, if it is so wished, no more than can have a partition."""
+        if not isinstance(keys, SinkKeys) or not keys.is_tasks_max_by_partitions:
+            return keys.tasks_max
+        try:
+            counts = inquiry.partition_counts()
+        except ConnectError as error:
+            # Its tasks wait for Kafka, as all do.
+            self._asked.warnings.append(f"tasks.max.by.partitions has no effect now: {error}")
+            return keys.tasks_max
+        return max(1, min(keys.tasks_max, keys.subscription.tasks_useful(counts, client.settings)))
 
     def _connector_class(self) -> type[Connector] | None:
         key = "connector.class"
@@ -205,6 +265,7 @@ class ConnectorLines:
             start_at=client.start_at,
             fetch_records_max=client.fetch_max_records,
             store=shared.store,
+            tracks_topics=shared.worker.topic_tracking_enable and shared.options.serves_rest,
             is_bulk=shared.options.is_bulk,
             is_embedded=shared.options.is_embedded,
             ring_bytes=self._ring_bytes(keys, record_bytes, is_sink=is_sink),

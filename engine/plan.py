@@ -45,7 +45,7 @@ from engine.plugins.environment import Environment
 from engine.plugins.listing import as_rest, listing
 from engine.plugins.probe import DEADLINE_KEY, Tell, in_probe
 
-__all__ = ["Plan", "PlanOptions", "make_plan", "plan_one", "prepare"]
+__all__ = ["Plan", "PlanOptions", "consult", "make_plan", "plan_one", "prepare"]
 
 PROBE_SECONDS = 30.0
 
@@ -128,9 +128,7 @@ def plan_one(worker: Pipeline, options: PlanOptions, order: PlanOrder) -> bytes:
 
     worker: a pipeline whose connectors do not matter here. Kafka is not asked.
     """
-    state = "RUNNING" if order.wants_tasks else "STOPPED"
-    connector = ConnectorFile(order.name, {**order.config, "name": order.name}, "", state)
-    pipeline = replace(worker, connectors=(connector,))
+    pipeline = _about(worker, order.name, order.config, "RUNNING" if order.wants_tasks else "STOPPED")
 
     def question(tell: Tell) -> bytes:
         return _encode(_Planner(pipeline, options, tell).planned(order.attempt))
@@ -139,6 +137,27 @@ def plan_one(worker: Pipeline, options: PlanOptions, order: PlanOrder) -> bytes:
         return in_probe(question, timeout_seconds=_probe_seconds(pipeline, options))
     except ConfigError as error:
         return _encode(Planned(order.attempt, problems=tuple(problem.message for problem in error.problems)))
+
+
+def consult(
+    worker: Pipeline,
+    options: PlanOptions,
+    name: str,
+    config: Mapping[str, str],
+    act: Callable[[ConnectorLines, Tell], bytes],
+) -> bytes:
+    """What `act` makes of one connector, in a probe child as `plan_one`. Raises ConfigError."""
+    pipeline = _about(worker, name, config, "STOPPED")
+
+    def question(tell: Tell) -> bytes:
+        return _Planner(pipeline, options, tell).consulted(act)
+
+    return in_probe(question, timeout_seconds=_probe_seconds(pipeline, options))
+
+
+def _about(worker: Pipeline, name: str, config: Mapping[str, str], state: str) -> Pipeline:
+    """A pipeline of this one connector."""
+    return replace(worker, connectors=(ConnectorFile(name, {**config, "name": name}, "", state),))
 
 
 class _Planner:
@@ -229,6 +248,19 @@ class _Planner:
             task_configs=tuple(self._as_given(config) for config in made.task_configs),
             lines=tuple(replace(line, secrets=secrets) for line in lines),
         )
+
+    def consulted(self, act: Callable[[ConnectorLines, Tell], bytes]) -> bytes:
+        """What `act` makes of the one connector of the pipeline. Raises ConfigError."""
+        (connector,) = self._resolve()
+        self._read_worker()
+        environments = self._environments(connector)
+        folders = tuple(one.folder for one in environments)
+
+        def question(tell: Tell) -> bytes:
+            asked = Interview(f"connector {connector.name}", self._catalog, tell)
+            return act(ConnectorLines(connector, self._shared(), asked, folders), tell)
+
+        return self._apart.ask(folders, question) if environments else question(self._tell)
 
     def _as_given(self, config: Mapping[str, str]) -> Mapping[str, str]:
         """A task's configuration for readers: where the connector's has a variable, the variable."""

@@ -178,18 +178,17 @@ class FileStreamSourceConnector(SourceConnector):
     def alter_offsets(self, properties: Mapping[str, str], offsets: Mapping[str, Mapping[str, Any] | None]) -> bool:
         """True when all offsets could be stored; an offset of None (forget it) may stand for any partition.
 
-        Raises ConnectError for standard input and for offsets this connector would not write.
+        Raises ConnectError, in Kafka Connect's words, for standard input and for what this connector would not write.
         """
         if not FileSourceConfig.parse(properties).file:
-            raise ConnectError("offsets of standard input cannot be altered, as none are kept: the key file is not set")
+            raise ConnectError(
+                "Offsets cannot be modified if the 'file' configuration is unspecified. This is because stdin is used "
+                "for input and offsets are not tracked."
+            )
         for partition, offset in offsets.items():
-            if offset is None:
-                continue
-            if POSITION not in offset:
-                raise ConnectError(f"an offset is null or has the key {POSITION!r}: {dict(offset)}")
-            if not _is_position(offset[POSITION]):
-                raise ConnectError(f"{POSITION!r} is a whole number from 0 on, not {offset[POSITION]!r}")
-            _check_partition(partition)
+            if offset is not None:
+                _check_offset(offset)
+                _check_partition(partition)
         return True
 
 
@@ -197,10 +196,19 @@ def _is_position(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= POSITION_MAX
 
 
+def _check_offset(offset: Mapping[str, Any]) -> None:
+    if POSITION not in offset:
+        raise ConnectError(f"Offset objects should either be null or contain the key '{POSITION}'")
+    position = offset[POSITION]
+    if not isinstance(position, int) or isinstance(position, bool) or abs(position) > POSITION_MAX:
+        raise ConnectError(f"The value for the '{POSITION}' key in the offset is expected to be a Long value")
+    if position < 0:
+        raise ConnectError(f"The value for the '{POSITION}' key in the offset should be a non-negative value")
+
+
 def _check_partition(text: str) -> None:
-    try:
-        partition = msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
-        raise ConnectError(f"a source partition is a JSON object, not {text!r}: {error}") from error
-    if not isinstance(partition, dict) or FILENAME not in partition:
-        raise ConnectError(f"a source partition has the key {FILENAME!r}: {text}")
+    partition = msgspec.json.decode(text)
+    if partition is None:
+        raise ConnectError("Partition objects cannot be null")
+    if FILENAME not in partition:
+        raise ConnectError(f"Partition objects should contain the key '{FILENAME}'")

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, overload
 
+import msgspec
 from msgspec import Meta, field
 
 from connectors.generator import bodies
@@ -182,9 +183,9 @@ class GeneratorSourceTask(SourceTask):
         last = stored.get(SEQUENCE) if stored else None
         if last is None:
             return stripe
-        if not isinstance(last, int) or last < 0 or last % stripes != stripe:
+        if not _is_of(stripe, stripes, last):
             raise ConnectError(f"the stored offset {stored} is no number of stripe {stripe} of {stripes}")
-        return last + stripes
+        return int(last) + stripes
 
 
 class GeneratorSourceConnector(SourceConnector):
@@ -217,6 +218,30 @@ class GeneratorSourceConnector(SourceConnector):
             {**self.properties, "task.stripe": str(stripe), "task.stripes": str(tasks_max)}
             for stripe in range(tasks_max)
         ]
+
+    def alter_offsets(self, properties: Mapping[str, str], offsets: Mapping[str, Mapping[str, Any] | None]) -> bool:
+        """True when all are numbers that a task of the stripe would store; None (begin anew) may stand anywhere."""
+        for text, offset in offsets.items():
+            partition = msgspec.json.decode(text) or {}
+            if offset is None:
+                continue
+            if set(partition) != {STRIPE, STRIPES} or set(offset) != {SEQUENCE}:
+                raise ConnectError(
+                    f"partition {text}, offset {dict(offset)}: expected a partition with the keys '{STRIPE}' and "
+                    f"'{STRIPES}', and an offset that is null or has the key '{SEQUENCE}'"
+                )
+            if not _is_of(partition[STRIPE], partition[STRIPES], offset[SEQUENCE]):
+                raise ConnectError(
+                    f"partition {text}, offset {dict(offset)}: expected a number from 0 on that is one of the stripe's"
+                )
+        return True
+
+
+def _is_of(stripe: Any, stripes: Any, number: Any) -> bool:
+    """Whether a task of this stripe makes this number."""
+    if not all(isinstance(one, int) and not isinstance(one, bool) and one >= 0 for one in (stripe, stripes, number)):
+        return False
+    return bool(stripes and number % stripes == stripe)
 
 
 def _bodies_of(settings: GeneratorConfig) -> bodies.Bodies:

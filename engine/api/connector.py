@@ -15,7 +15,7 @@ Life cycle (Kafka Connect's): made, `initialize`, `start`, `task_configs` any nu
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 from engine.api.config import Config
@@ -34,6 +34,19 @@ class ConnectorContext(Protocol):
 
     def raise_error(self, error: Exception) -> None:
         """Fail the connector, with this reason."""
+
+    def partition_counts(self, topics: Collection[str]) -> Mapping[str, int]:
+        """How many partitions these topics have now; one that is not there is left out. Raises ConnectError."""
+
+    @property
+    def worker_properties(self) -> Mapping[str, str]:
+        """What of the worker's configuration is the connector's, for clients of its own; it may hold secrets.
+
+        `bootstrap.servers`, and what begins with `admin.` and with `producer.` (a source) or `consumer.` (a sink).
+        """
+
+    def offset(self, partition: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """The offset that is stored for a source's partition; None: none. Raises ConnectError."""
 
 
 class Connector(ABC):
@@ -73,7 +86,12 @@ class SourceConnector(Connector):
     task: ClassVar[type[SourceTask]]
 
     def alter_offsets(self, properties: Mapping[str, str], offsets: Mapping[str, Mapping[str, Any] | None]) -> bool:
-        """Check offsets a user wants stored (by source partition as JSON). False: this connector cannot check."""
+        """Check offsets that a user wants stored, and store them in the system itself if it keeps any of its own.
+
+        offsets: by source partition as JSON (`null` is possible); None: the offset is to be forgotten. Asked of an
+        instance that was not started, while no task runs. False: this connector knows of no offsets of its own, and
+        the user is told so. Raises ConnectError with what is wrong; NotImplementedError: offsets cannot be altered.
+        """
         return False
 
 
@@ -83,5 +101,5 @@ class SinkConnector(Connector):
     task: ClassVar[type[SinkTask]]
 
     def alter_offsets(self, properties: Mapping[str, str], offsets: Mapping[TopicPartition, int | None]) -> bool:
-        """Check offsets a user wants committed. False: this connector cannot check."""
+        """As a source's; offsets are those of the consumer group. None: the partition is to begin anew."""
         return False

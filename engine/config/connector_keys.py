@@ -155,6 +155,14 @@ class SinkKeys(ConnectorConfig, frozen=True, kw_only=True):
         name="errors.deadletterqueue.context.headers.enable", default=False
     )
 
+    is_tasks_max_by_partitions: Annotated[
+        bool,
+        Meta(
+            description="Ours. Whether it gets no more tasks than can have a partition: as many as the largest "
+            "of its topics has with the assignor `range`, else as all have together; at least one. Kafka is asked when "
+            "the connector starts."
+        ),
+    ] = field(name="tasks.max.by.partitions", default=False)
     lost_range_policy: Annotated[Literal["stop", "continue"] | None, Meta(description="Ours. As the worker's.")] = (
         field(name="lost.range.policy", default=None)
     )

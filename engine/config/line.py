@@ -8,11 +8,17 @@ Used by: engine.plan (makes), supervisor (keeps), task and pump (read).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from typing import Any
 
 from msgspec import Struct
 
-__all__ = ["Limits", "LineSpec", "PluginSpec", "Restarts", "Stalls", "Subscription", "Timing"]
+__all__ = ["INTERNAL", "Limits", "LineSpec", "PluginSpec", "Restarts", "Stalls", "Subscription", "Timing"]
+
+
+#: Topics of Kafka's own: a consumer of Java leaves them out of a pattern, too.
+INTERNAL = frozenset({"__consumer_offsets", "__transaction_state"})
 
 
 class PluginSpec(Struct, frozen=True):
@@ -28,6 +34,19 @@ class Subscription(Struct, frozen=True):
 
     topics: tuple[str, ...] = ()
     pattern: str = ""
+
+    def includes(self, topic: str) -> bool:
+        """Whether a topic of this name is read."""
+        if self.pattern:
+            return topic not in INTERNAL and re.fullmatch(self.pattern, topic) is not None
+        return topic in self.topics
+
+    def tasks_useful(self, counts: Mapping[str, int], settings: Mapping[str, Any]) -> int:
+        """How many tasks can have a partition. counts: of topics, also of others. settings: of the consumer."""
+        wanted = [count for topic, count in counts.items() if self.includes(topic)]
+        # The assignor `range` gives the first partitions of every topic to the same members.
+        is_range = str(settings.get("partition.assignment.strategy", "range")).startswith("range")
+        return max(wanted, default=0) if is_range else sum(wanted)
 
 
 class Timing(Struct, frozen=True):
@@ -106,6 +125,7 @@ class LineSpec(Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     stalls: Stalls = Stalls()
     passes_lost_ranges: bool = False  # sinks: go on behind records that are gone (lost.range.policy=continue)
+    tracks_topics: bool = False  # note which topics are used (topic.tracking.enable)
     secrets: tuple[str, ...] = ()  # values that no log may show
 
     @property

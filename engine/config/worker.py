@@ -40,7 +40,6 @@ WITHOUT_EFFECT: Mapping[str, str] = {
     "client.dns.lookup": "give it to the clients, as producer.client.dns.lookup and consumer.client.dns.lookup",
     "internal.key.converter": "Kafka Connect ignores it too",
     "internal.value.converter": "Kafka Connect ignores it too",
-    **dict.fromkeys(("topic.tracking.enable", "topic.tracking.allow.reset"), "topics in use are not kept track of yet"),
     "rest.extension.classes": "extensions are not built yet",
 }
 

@@ -119,6 +119,12 @@ class WorkerConfig(RestKeys, frozen=True, kw_only=True):
     topic_creation_enable: Annotated[
         bool, Meta(description="Whether `topic.creation.*` of source connectors counts. Not built yet: see there.")
     ] = field(name="topic.creation.enable", default=True)
+    topic_tracking_enable: Annotated[
+        bool, Meta(description="Whether it is noted which topics a connector uses (`/connectors/NAME/topics`).")
+    ] = field(name="topic.tracking.enable", default=True)
+    topic_tracking_allow_reset: Annotated[
+        bool, Meta(description="Whether that may be forgotten on request (`/connectors/NAME/topics/reset`).")
+    ] = field(name="topic.tracking.allow.reset", default=True)
 
     # Ours
     connectors_keep: Annotated[
@@ -281,8 +287,6 @@ class WorkerConfig(RestKeys, frozen=True, kw_only=True):
     client_dns_lookup: Literal["use_all_dns_ips", "resolve_canonical_bootstrap_servers_only"] = field(
         name="client.dns.lookup", default="use_all_dns_ips"
     )
-    topic_tracking_enable: bool = field(name="topic.tracking.enable", default=True)
-    topic_tracking_allow_reset: bool = field(name="topic.tracking.allow.reset", default=True)
 
     @property
     def has_metrics(self) -> bool:

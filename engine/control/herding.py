@@ -1,9 +1,9 @@
 """The herder, driven: commands from REST, orders to the supervisor, what comes of them, and what is kept.
 
-    REST ──► do(command) ──► Herder ──► Run, Hold, Again, Ask(Plan) ──► link ──► supervisor
-                               ▲  │ ──► Keep, Drop ───────────────────► store
+    REST ──► do(command) ──► Herder ──► Run, Hold, Again, Ask(Plan, Alter) ──► link ──► supervisor
+                               ▲  │ ──► Keep, Drop ──────────────────────────► store
                                │  └───► Reply ──► do's answer
-                               └─ Settled, Answered as a Planned ◄───── link
+                               └─ Settled, Answered: Planned, Altered ◄─────── link
 
     REST ──► ask(question) ──► Ask ──► link ... Answered ──► ask's answer
 
@@ -25,6 +25,8 @@ from engine.control.kept import KeptConnectors
 from engine.herder.herder import Herder
 from engine.herder.model import (
     Again,
+    Alter,
+    Altered,
     Command,
     ConnectorView,
     Drop,
@@ -33,6 +35,7 @@ from engine.herder.model import (
     Intention,
     Keep,
     Kept,
+    Message,
     Plan,
     Planned,
     Refusal,
@@ -54,7 +57,7 @@ ANSWER_SECONDS = 90.0
 #: Between two tries to send what the supervisor's end had no room for.
 RETRY_SECONDS = 0.01
 
-Answer = Info | Restarting | Refusal | None
+Answer = Info | Restarting | Message | Refusal | None
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Answered | Settled).decode
@@ -140,6 +143,8 @@ class Herding:
                 loop.call_later(intention.after_ms / 1000, self._remind, intention)
             elif isinstance(intention, Plan):
                 self._plan(intention)
+            elif isinstance(intention, Alter):
+                self._alter(intention)
             else:
                 self._send(intention)
 
@@ -173,6 +178,13 @@ class Herding:
             self._carry_out(self._herder.hear(planned))
 
         self._put(plan, take)
+
+    def _alter(self, order: Alter) -> None:
+        def take(answered: Answered) -> None:
+            outcome = answered.refusal or Message(answered.answer.decode())
+            self._carry_out(self._herder.hear(Altered(order.attempt, outcome)))
+
+        self._put(order, take)
 
     def _put(self, question: Question, take: Callable[[Answered], None]) -> int:
         self._tickets += 1

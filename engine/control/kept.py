@@ -1,14 +1,17 @@
-"""What a standalone worker's connectors are, over its restarts: a table in the store of its source offsets.
+"""What of a standalone worker's connectors outlives it, in its store: what they are, what they use, how far they are.
 
-    connectors   name  ->  Kept, as JSON
+    connectors       name                  ->  Kept, as JSON       read and written here
+    used_topics      connector, topic                              written by pumps; read, and forgotten, here
+    source_offsets   connector, partition  ->  offset              written by pumps; read here
 
-Used by: engine.control.herding.
-Not here: source offsets (engine.offsets.store).
+Used by: engine.control.herding, engine.control.rest.
+Not here: the tables that pumps write (engine.offsets.store), which whoever opens the store first has made.
 """
 
 from __future__ import annotations
 
 import sqlite3
+from typing import Any
 
 import msgspec
 
@@ -49,12 +52,37 @@ class KeptConnectors:
         self._write("INSERT OR REPLACE INTO connectors VALUES (?, ?)", (kept.name, msgspec.json.encode(kept)))
 
     def drop(self, name: str) -> None:
-        """Forget one. Raises ConnectError."""
+        """Forget one, and which topics it has used; its offsets stay. Raises ConnectError."""
         self._write("DELETE FROM connectors WHERE name = ?", (name,))
+        self.forget_topics(name)
 
     def clear(self) -> None:
         """Forget all. Raises ConnectError."""
         self._write("DELETE FROM connectors", ())
+        self._write("DELETE FROM used_topics", ())
+
+    def topics(self, name: str) -> list[str]:
+        """Those that a connector has used. Raises ConnectError."""
+        wanted = "SELECT topic FROM used_topics WHERE connector = ? ORDER BY topic"
+        return [topic for (topic,) in self._read(wanted, name)]
+
+    def forget_topics(self, name: str) -> None:
+        """Forget which topics a connector has used. Raises ConnectError."""
+        self._write("DELETE FROM used_topics WHERE connector = ?", (name,))
+
+    def source_offsets(self, name: str) -> list[tuple[bytes, bytes]]:
+        """Partition and offset, as JSON, of all that a source has stored. Raises ConnectError."""
+        wanted = (
+            "SELECT partition, offset FROM source_offsets WHERE connector = ? AND partition <> x'6e756c6c' "
+            "AND offset <> x'6e756c6c'"  # null: none
+        )
+        return list(self._read(wanted, name))
+
+    def _read(self, statement: str, name: str) -> list[tuple[Any, ...]]:
+        try:
+            return self._connection.execute(statement, (name,)).fetchall()
+        except sqlite3.Error as error:
+            raise ConnectError(f"the store cannot be read: {error}") from error
 
     def _write(self, statement: str, values: tuple[object, ...]) -> None:
         try:

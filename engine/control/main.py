@@ -35,6 +35,8 @@ class Rest(Struct, frozen=True):
     cluster_id: str
     plugins: tuple[Mapping[str, Any], ...]  # as `/connector-plugins` tells them
     keeps: bool  # connectors made over REST come back with the worker
+    tracks_topics: bool  # topic.tracking.enable
+    forgets_topics: bool  # topic.tracking.allow.reset
     is_first: bool  # no other control process of this worker was there before
 
 

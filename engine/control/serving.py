@@ -147,12 +147,15 @@ def _worker(board: Board, rest: Rest) -> Worker:
     herding.begin(begin_with, are_running=not rest.is_first)
     return Worker(
         herding=herding,
+        kept=kept,
         board=board,
         worker_id=rest.advertised,
         version=KAFKA_CONNECT_VERSION,
         commit=engine_version,
         cluster_id=rest.cluster_id,
         plugins=rest.plugins,
+        tracks_topics=rest.tracks_topics,
+        forgets_topics=rest.forgets_topics,
     )
 
 

@@ -4,6 +4,7 @@
                                               └─ good ──► Keep, Run ──► Settled ──► Reply
     SetTarget                ──► Keep, Hold or Run or Plan
     Delete                   ──► Run nothing ──► Settled ──► Drop, Reply
+    AlterOffsets             ──► Run nothing ──► Settled ──► Alter ──► Altered ──► Reply
 
 A connector has a desk: one command at a time is at work there, the others wait in their order. Desks do not wait for
 each other, so that a plugin that hangs in its probe holds up its own connector only.
@@ -26,6 +27,9 @@ from msgspec import Struct
 from engine.config.line import LineSpec
 from engine.herder.model import (
     Again,
+    Alter,
+    Altered,
+    AlterOffsets,
     Command,
     Config,
     Configure,
@@ -40,6 +44,7 @@ from engine.herder.model import (
     Intention,
     Keep,
     Kept,
+    Message,
     Patch,
     Plan,
     Planned,
@@ -163,6 +168,9 @@ class Herder:
             if isinstance(event, Planned) and event.attempt == work.attempt:
                 work.attempt = 0
                 self._planned(name, work, event)
+            elif isinstance(event, Altered) and event.attempt == work.attempt:
+                work.attempt = 0
+                self._reply(work, event.outcome)
             elif isinstance(event, Settled) and (event.name, event.generation) == (name, work.generation):
                 work.generation = 0
                 if event.problem:
@@ -211,6 +219,8 @@ class Herder:
             self._plan(work, config, wants_tasks=_is_started(connector))
         elif isinstance(command, Delete):
             self._run(work, connector, ())
+        elif isinstance(command, AlterOffsets):
+            self._make_way(work, connector)
         elif isinstance(command, SetTarget):
             self._aim(work, connector, command.target)
         elif isinstance(command, Restart):
@@ -283,7 +293,10 @@ class Herder:
         self._intended.append(Run(connector.name, self._generations, lines, is_held=is_held))
 
     def _settled(self, work: _Work) -> None:
-        """What the command asked for is done."""
+        """What the command asked for is done, or can be done now."""
+        if isinstance(work.command, AlterOffsets):
+            self._alter(work, self._connectors[work.command.name], work.command)
+            return
         if isinstance(work.command, Delete):
             del self._connectors[work.command.name]
             self._intended.append(Drop(work.command.name))
@@ -306,6 +319,23 @@ class Herder:
             if connector.has_tasks:
                 self._intended.append(Hold(connector.name, is_held=False))
             self._plan(work, connector.config, wants_tasks=True)
+
+    def _make_way(self, work: _Work, connector: _Connector) -> None:
+        """Offsets are set under nobody's feet: no line may run, nor be on its way to its end."""
+        if connector.target == TargetState.STOPPED and not connector.has_tasks:
+            self._run(work, connector, ())
+            return
+        self._refuse(
+            work,
+            400,
+            "Connectors must be in the STOPPED state before their offsets can be modified. This can be done for the "
+            f"specified connector by issuing a 'PUT' request to the '/connectors/{connector.name}/stop' endpoint",
+        )
+
+    def _alter(self, work: _Work, connector: _Connector, command: AlterOffsets) -> None:
+        self._attempts += 1
+        work.attempt = self._attempts
+        self._intended.append(Alter(work.attempt, connector.name, connector.config, command.offsets))
 
     def _restart(self, work: _Work, connector: _Connector, command: Restart) -> None:
         has_connector = not command.only_failed or connector.state == State.FAILED
@@ -340,7 +370,7 @@ class Herder:
     def _refuse(self, work: _Work, status: int, message: str) -> None:
         self._reply(work, Refusal(status, message))
 
-    def _reply(self, work: _Work, answer: Info | Restarting | Refusal | None) -> None:
+    def _reply(self, work: _Work, answer: Info | Restarting | Message | Refusal | None) -> None:
         if work.ticket != NO_TICKET:
             self._intended.append(Reply(work.ticket, answer))
 

@@ -1,7 +1,7 @@
 """The words between whoever asks (REST, files), the herder, and whoever carries out (the supervisor, a probe, a store).
 
     command  ──► Herder.ask  ──► intentions
-    event    ──► Herder.hear ──► intentions: Plan, Run, Hold, Again, Keep, Drop, Remind, Reply
+    event    ──► Herder.hear ──► intentions: Plan, Alter, Run, Hold, Again, Keep, Drop, Remind, Reply
 
 All of them are values: whoever drives the herder sends what it intends to where it belongs, and brings back what came
 of it.
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Any
 
 from msgspec import Struct
 
@@ -22,6 +23,9 @@ from engine.config.line import LineSpec
 __all__ = [
     "INITIAL_STATES",
     "Again",
+    "Alter",
+    "AlterOffsets",
+    "Altered",
     "Command",
     "Config",
     "Configure",
@@ -36,6 +40,8 @@ __all__ = [
     "Intention",
     "Keep",
     "Kept",
+    "Message",
+    "PartitionOffset",
     "Patch",
     "Plan",
     "Planned",
@@ -143,7 +149,21 @@ class RestartTask(Struct, frozen=True):
     task: int
 
 
-Command = Create | Configure | Patch | Delete | SetTarget | Restart | RestartTask
+class AlterOffsets(Struct, frozen=True):
+    """Set offsets of a stopped connector, or forget them."""
+
+    name: str
+    offsets: tuple[PartitionOffset, ...] | None = None  # None: forget all that there are
+
+
+class PartitionOffset(Struct, frozen=True, array_like=True):
+    """How far a partition is to be; of a source as its connector has it, of a sink by topic and number."""
+
+    partition: Mapping[str, Any] | None
+    offset: Mapping[str, Any] | None  # None: as if nothing had been read
+
+
+Command = Create | Configure | Patch | Delete | SetTarget | Restart | RestartTask | AlterOffsets
 
 
 # Events.
@@ -170,6 +190,13 @@ class Settled(Struct, frozen=True, tag=True, tag_field="kind"):
     problem: str = ""  # why not all of them do
 
 
+class Altered(Struct, frozen=True):
+    """What came of an Alter."""
+
+    attempt: int
+    outcome: Message | Refusal
+
+
 class Due(Struct, frozen=True):
     """What was to be reminded of: the configuration of that generation is to be looked at again."""
 
@@ -177,7 +204,7 @@ class Due(Struct, frozen=True):
     generation: int
 
 
-Event = Planned | Settled | Due
+Event = Planned | Settled | Altered | Due
 
 
 # Intentions.
@@ -190,6 +217,15 @@ class Plan(Struct, frozen=True, tag=True, tag_field="kind"):
     name: str
     config: Config
     wants_tasks: bool
+
+
+class Alter(Struct, frozen=True, tag=True, tag_field="kind"):
+    """Have offsets of a connector set that has no lines, once it agrees to them. offsets: None: all are forgotten."""
+
+    attempt: int
+    name: str
+    config: Config
+    offsets: tuple[PartitionOffset, ...] | None
 
 
 class Run(Struct, frozen=True, tag=True, tag_field="kind"):
@@ -261,6 +297,12 @@ class Restarting(Struct, frozen=True):
     tasks: frozenset[int]
 
 
+class Message(Struct, frozen=True):
+    """An answer: what has been done, in words."""
+
+    text: str
+
+
 class Refusal(Struct, frozen=True):
     """An answer: no. status: HTTP's."""
 
@@ -272,10 +314,10 @@ class Reply(Struct, frozen=True):
     """Answer a command. answer: None: done, and there is nothing to say."""
 
     ticket: int
-    answer: Info | Restarting | Refusal | None = None
+    answer: Info | Restarting | Message | Refusal | None = None
 
 
-Intention = Plan | Run | Hold | Again | Keep | Drop | Remind | Reply
+Intention = Plan | Alter | Run | Hold | Again | Keep | Drop | Remind | Reply
 
 
 class ConnectorView(Struct, frozen=True):

@@ -13,13 +13,20 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from engine.herder.model import Plan, Refusal
+from engine.herder.model import Alter, Config, Plan, Refusal
 
-__all__ = ["Answered", "Ask", "Question", "RefusedError"]
+__all__ = ["Answered", "Ask", "Question", "ReadOffsets", "RefusedError"]
 
 
-#: Each has a `name`, of the connector that it is about. A Plan is answered by a Planned, in msgpack.
-Question = Plan
+class ReadOffsets(Struct, frozen=True, tag=True, tag_field="kind"):
+    """How far is a connector? Answered as REST shows it, in JSON."""
+
+    name: str
+    config: Config
+
+
+#: Each has a `name`, of the connector that it is about. A Plan is answered by a Planned, in msgpack; an Alter by words.
+Question = Plan | Alter | ReadOffsets
 
 
 class Ask(Struct, frozen=True, tag=True, tag_field="kind"):

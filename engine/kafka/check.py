@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
@@ -21,7 +22,7 @@ from confluent_kafka.admin import AdminClient, ClusterMetadata, ConfigResource  
 from msgspec import Struct
 
 from engine.api.errors import ConnectError, Problem
-from engine.config.line import LineSpec
+from engine.config.line import LineSpec, Subscription
 from engine.kafka.access import client_settings
 from engine.kafka.answers import answer_of
 
@@ -67,6 +68,8 @@ class _Connector(Struct, frozen=True):
     is_sink: bool
     topics: tuple[str, ...]
     settings: Mapping[str, Any]
+    subscription: Subscription
+    tasks: int
 
 
 def check_kafka(lines: Sequence[LineSpec], *, timeout_seconds: float, say: Say = lambda *_: None) -> KafkaCheck:
@@ -112,12 +115,16 @@ def make_client(settings: Mapping[str, Any], *, is_sink: bool, **callbacks: Any)
         raise ConnectError(str(error)) from error
 
 
-def _connectors(lines: Iterable[LineSpec]) -> dict[str, _Connector]:
+def _connectors(lines: Sequence[LineSpec]) -> dict[str, _Connector]:
     found: dict[str, _Connector] = {}
+    tasks = Counter(line.connector for line in lines)
     for line in lines:
         # The mock cluster makes every topic that it is asked for.
         topics = () if line.is_embedded else line.subscription.topics
-        found.setdefault(line.connector, _Connector(line.connector, line.type == "sink", topics, line.kafka))
+        is_sink, count = line.type == "sink", tasks[line.connector]
+        found.setdefault(
+            line.connector, _Connector(line.connector, is_sink, topics, line.kafka, line.subscription, count)
+        )
     return found
 
 
@@ -177,7 +184,7 @@ def _look_for_topics(
     """What is wrong with a sink's topics, and what a person should know of them."""
     unseen = [topic for topic in connector.topics if topic not in cluster.topics]
     if not unseen:
-        return [], []
+        return [], _idle_tasks(connector, cluster)
     settings: dict[str, Any] = {**client_settings(connector.settings), "logger": _SILENT}
     client = AdminClient(settings)
     problems, missing = [], []
@@ -198,6 +205,16 @@ def _look_for_topics(
     elif missing and not has_source:
         return problems, [f"connector {connector.name}: topic {names} does not exist yet"]
     return problems, []
+
+
+def _idle_tasks(connector: _Connector, cluster: ClusterMetadata) -> list[str]:
+    """That some of a sink's tasks can have no partition."""
+    counts = {name: len(topic.partitions) for name, topic in cluster.topics.items()}
+    useful = connector.subscription.tasks_useful(counts, connector.settings)
+    if not connector.is_sink or not 0 < useful < connector.tasks:
+        return []
+    idle = f"{connector.tasks} tasks, of which {useful} can have a partition: the others are idle"
+    return [f"connector {connector.name}: {idle}; tasks.max.by.partitions=true makes no more than have a use"]
 
 
 def _creates_topics(client: AdminClient, broker: int) -> bool | None:

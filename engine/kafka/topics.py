@@ -1,6 +1,6 @@
-"""Making and deleting a topic of the demo's on brokers of the user's; the ids of topics.
+"""Making and deleting a topic of the demo's on brokers of the user's; ids and partition counts of topics.
 
-Used by: engine.demo, in a child that ends with its client; engine.kafka.consumer (ids).
+Used by: engine.demo, in a child that ends with its client; engine.kafka.consumer (ids), engine.inquiry (counts).
 Not here: topics of connectors, which the brokers create when they are asked for.
 """
 
@@ -15,10 +15,11 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # exported unsaid
 
 from engine.api.errors import ConnectError
+from engine.kafka.access import client_settings
 from engine.kafka.answers import answer_of
 from engine.kafka.errors import as_ours
 
-__all__ = ["create_topic", "delete_topic", "topic_ids"]
+__all__ = ["create_topic", "delete_topic", "partition_counts", "topic_ids"]
 
 BROKERS_CHOICE = -1  # of the number of replicas
 #: So long a deleted topic must stay away.
@@ -60,6 +61,18 @@ def delete_topic(bootstrap: str, topic: str, group: str, timeout_seconds: float)
             what = f"group {group}" if is_topic_gone else f"topic {topic}"
             raise ConnectError(f"{what} on {bootstrap} is there {timeout_seconds:g} s after it was deleted")
         gone_since = (gone_since or time.monotonic()) if is_gone else None
+
+
+def partition_counts(settings: Mapping[str, Any], timeout_seconds: float) -> dict[str, int]:
+    """Partitions of every topic that this user may see; nothing is made by asking. Raises ConnectError."""
+    try:
+        client = AdminClient({**client_settings(settings), "log_level": _LOG_LEVEL})
+        topics = client.list_topics(timeout=timeout_seconds).topics
+    except KafkaException as error:
+        raise as_ours(
+            error.args[0], f"list the topics of {settings.get('bootstrap.servers', 'the cluster')}"
+        ) from error
+    return {name: len(topic.partitions) for name, topic in topics.items()}
 
 
 def topic_ids(settings: Mapping[str, Any], topics: Collection[str], timeout_seconds: float) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
     source_offsets   connector, partition (JSON)  ->  offset (JSON)
     sink_positions   group, topic, partition      ->  offset, topic id
+    used_topics      connector, topic
     worker           name                         ->  value
     user_version, application_id   FORMAT, APPLICATION: a store of a later format is refused, never rewritten
 
@@ -15,6 +16,7 @@ A sink's offsets are its group's. Noted here is only that a partition has been c
 topic of that name: so a group that has lost its offsets, and a topic that was made anew, are told from a first start.
 
 Used by: engine.pump.main (writes), engine.task.source (reads), engine.plan (identity), engine.boot (lock).
+Read by control as well, with SQL of its own (engine.control.kept), which forgets topics.
 Not here: whether a file may be used at all (check.py).
 """
 
@@ -26,7 +28,7 @@ import os
 import sqlite3
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -74,6 +76,12 @@ CREATE TABLE IF NOT EXISTS sink_positions (
     offset INTEGER NOT NULL, topic_id TEXT NOT NULL, PRIMARY KEY (consumer_group, topic, partition)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS worker (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+#: Came later: a store that was made before gets it when it is opened, and an earlier Millrace does not look at it.
+_USED_TOPICS = """
+CREATE TABLE IF NOT EXISTS used_topics (
+    connector TEXT NOT NULL, topic TEXT NOT NULL, PRIMARY KEY (connector, topic)
+) WITHOUT ROWID;
 """
 
 
@@ -181,6 +189,33 @@ class OffsetStore:
         except sqlite3.Error as error:
             raise store_error(error, f"the offset store {self._path} cannot be written") from error
 
+    def alter(self, connector: str, offsets: Mapping[bytes, bytes | None]) -> None:
+        """Put these in the place of what is stored, or forget (None), all of them or none. Raises ConnectError.
+
+        No pump of the connector may run.
+        """
+        stored = [(connector, partition, offset) for partition, offset in offsets.items() if offset is not None]
+        gone = [(connector, partition) for partition, offset in offsets.items() if offset is None]
+        try:
+            with self._database:
+                self._database.execute("BEGIN IMMEDIATE")
+                self._database.executemany("INSERT OR REPLACE INTO source_offsets VALUES (?, ?, ?)", stored)
+                self._database.executemany("DELETE FROM source_offsets WHERE connector = ? AND partition = ?", gone)
+        except sqlite3.Error as error:
+            raise store_error(error, f"the offset store {self._path} cannot be written") from error
+
+    def forget_sink_positions(self, group: str, places: Iterable[tuple[str, int]]) -> None:
+        """Let these partitions of a group be as if nothing was ever committed, all or none. Raises ConnectError."""
+        try:
+            with self._database:
+                self._database.execute("BEGIN IMMEDIATE")
+                self._database.executemany(
+                    "DELETE FROM sink_positions WHERE consumer_group = ? AND topic = ? AND partition = ?",
+                    [(group, *place) for place in places],
+                )
+        except sqlite3.Error as error:
+            raise store_error(error, f"the offset store {self._path} cannot be written") from error
+
     def sink_positions(self, group: str) -> dict[tuple[str, int], SinkPosition]:
         """What is noted of a group, by (topic, partition). Raises ConnectError."""
         wanted = "SELECT topic, partition, offset, topic_id FROM sink_positions WHERE consumer_group = ?"
@@ -198,6 +233,17 @@ class OffsetStore:
                 self._database.executemany(
                     "INSERT OR REPLACE INTO sink_positions VALUES (?, ?, ?, ?, ?)",
                     [(group, *place, *position) for place, position in positions.items()],
+                )
+        except sqlite3.Error as error:
+            raise store_error(error, f"the offset store {self._path} cannot be written") from error
+
+    def note_topics(self, connector: str, topics: Collection[str]) -> None:
+        """Note that a connector uses these topics. Raises ConnectError."""
+        try:
+            with self._database:
+                self._database.execute("BEGIN IMMEDIATE")
+                self._database.executemany(
+                    "INSERT OR IGNORE INTO used_topics VALUES (?, ?)", [(connector, topic) for topic in topics]
                 )
         except sqlite3.Error as error:
             raise store_error(error, f"the offset store {self._path} cannot be written") from error
@@ -220,3 +266,4 @@ class OffsetStore:
         if known == 0:
             marks = f"PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {FORMAT};"
             self._database.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {marks} COMMIT")
+        self._database.execute(_USED_TOPICS)

@@ -12,8 +12,8 @@ Not here: which class a name means (catalog.py), keys of the engine (engine.conf
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 from msgspec.structs import replace
 
@@ -28,9 +28,30 @@ from engine.plugins.loading import path_of
 from engine.plugins.probe import Tell
 from engine.plugins.versions import ANY, VERSION, ranges_of, version_key
 
-__all__ = ["Interview"]
+__all__ = ["Interview", "WorkerPort"]
 
 Answer = TypeVar("Answer")
+
+#: Kafka Connect's words.
+_TOO_MANY = (
+    ", the maximum number of tasks it is configured to create. This behaviour should be considered a bug and is "
+    "disallowed. If necessary, it can be permitted by reconfiguring the connector with 'tasks.max.enforce' set to "
+    "false; however, this option will be removed in a future release of Kafka Connect."
+)
+_TOO_MANY_FOR_LATER = (
+    ", the maximum number of tasks it is configured to create. This behavior should be considered a bug and will be "
+    "disallowed in future releases of Kafka Connect. Please report this to the maintainers of the connector and "
+    "request that they adjust their connector's taskConfigs() method to respect the maxTasks parameter."
+)
+
+
+class WorkerPort(Protocol):
+    """Who answers what a connector asks (`engine.inquiry.Inquiry`)."""
+
+    worker_properties: Mapping[str, str]
+
+    def partition_counts(self, topics: Collection[str]) -> Mapping[str, int]: ...
+    def offset(self, partition: Mapping[str, Any]) -> Mapping[str, Any] | None: ...
 
 
 class Interview:
@@ -42,7 +63,7 @@ class Interview:
     def __init__(self, title: str, catalog: Catalog, tell: Tell) -> None:
         self._title = title  # "connector orders", or "worker" for what connectors inherit
         self._catalog = catalog
-        self._tell = tell
+        self.tell = tell
         self.problems: list[Problem] = []
         self.warnings: list[str] = []
         self.known_keys: set[str] = set()  # all that the plugins declare, with their prefixes
@@ -53,7 +74,7 @@ class Interview:
 
         step: what a person reads when it fails, hangs or crashes. key: the key that a problem is about if it says none.
         """
-        self._tell(f"{self._title}: {step}")
+        self.tell(f"{self._title}: {step}")
         try:
             return call()
         except ConfigError as error:
@@ -138,17 +159,24 @@ class Interview:
         return None
 
     def task_configs(
-        self, connector: type[Connector], properties: Mapping[str, str], tasks_max: int, *, is_enforced: bool
+        self,
+        connector: type[Connector],
+        properties: Mapping[str, str],
+        tasks_max: int,
+        worker: WorkerPort,
+        *,
+        is_enforced: bool,
     ) -> list[dict[str, str]]:
         """The configurations of the connector's tasks, asked in the order of Kafka Connect's life cycle.
 
+        worker: what the connector may ask meanwhile.
         is_enforced: more than `tasks_max` of them is a problem, else a warning (tasks.max.enforce).
         """
         before = len(self.problems)
         made = self.ask("making it", connector)
         if made is None:
             return []
-        context = _ProbeContext()
+        context = _ProbeContext(worker)
         self.ask("initialize", lambda: made.initialize(context))
         answer: Sequence[Mapping[str, str]] = ()
         if len(self.problems) == before:
@@ -166,11 +194,11 @@ class Interview:
         self, answer: Sequence[Mapping[str, str]], tasks_max: int, *, is_enforced: bool
     ) -> list[dict[str, str]]:
         if len(answer) > tasks_max:
-            text = f"task_configs gave {len(answer)} tasks; expected at most tasks.max={tasks_max}"
+            text = f"The {self._title} has generated {len(answer)} tasks, which is greater than {tasks_max}"
             if is_enforced:
-                self.problems.append(Problem("tasks.max", text))
+                self.problems.append(Problem("tasks.max", text + _TOO_MANY))
             else:
-                self.warnings.append(text)
+                self.warnings.append(text + _TOO_MANY_FOR_LATER)
         configs = []
         for number, config in enumerate(answer):
             bad = [key for key, value in config.items() if not (isinstance(key, str) and isinstance(value, str))]
@@ -210,7 +238,8 @@ class Interview:
 class _ProbeContext:
     """What a connector may ask of the worker while it is asked itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, worker: WorkerPort) -> None:
+        self._worker = worker
         self.is_watching = False
         self.errors: list[Exception] = []
 
@@ -219,6 +248,16 @@ class _ProbeContext:
 
     def raise_error(self, error: Exception) -> None:
         self.errors.append(error)
+
+    def partition_counts(self, topics: Collection[str]) -> Mapping[str, int]:
+        return self._worker.partition_counts(topics)
+
+    @property
+    def worker_properties(self) -> Mapping[str, str]:
+        return self._worker.worker_properties
+
+    def offset(self, partition: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        return self._worker.offset(partition)
 
 
 def _invalid(key: str, value: str, reason: str) -> Problem:

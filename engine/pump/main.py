@@ -25,6 +25,7 @@ from engine.pump.delivery import Delivery
 from engine.pump.hold import BoardHold
 from engine.pump.sink import SinkPumpBank
 from engine.pump.source import SourcePumpBank
+from engine.pump.used import UsedTopics
 from engine.shm.acts import Act
 from engine.shm.board import Board, Measure, Row, Stage, Target, Word
 from engine.shm.channel import Channel, PumpSide
@@ -74,7 +75,10 @@ def make_source_bank(spec: LineSpec, side: PumpSide, board: Board, index: int, c
         account=account,
     )
     hold = BoardHold(board, clock) if spec.is_embedded else None
-    return SourcePumpBank(spec, delivery, store, side, row, clock, hold, account)
+    bank = SourcePumpBank(spec, delivery, store, side, row, clock, hold, account)
+    if spec.tracks_topics:
+        bank.used = UsedTopics(spec.connector, store, row, clock)
+    return bank
 
 
 def make_sink_bank(
@@ -89,6 +93,7 @@ def make_sink_bank(
     """The pump's bank of a sink, its client made; wait: as `SinkPumpBank` has it. Raises ConnectError."""
     row = board.row(index)
     row.set(Word.PUMP_ACT, Act.START)
+    store = OffsetStore(spec.store) if spec.store and not spec.is_embedded else None
     bank = SinkPumpBank(
         spec,
         lambda member: GroupConsumer(
@@ -104,8 +109,10 @@ def make_sink_bank(
         clock,
         wait,
         sink.PumpAccount.of(spec, board, index),
-        OffsetStore(spec.store) if spec.store and not spec.is_embedded else None,
+        store,
     )
+    if spec.tracks_topics and store is not None:
+        bank.used = UsedTopics(spec.connector, store, row, clock)
     return PatientSinkPump(bank, side, row, clock, stopper, spec)
 
 

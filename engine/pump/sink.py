@@ -35,6 +35,7 @@ from engine.pump.lost import LostRanges, Notes
 from engine.pump.outside import MOVING, Outside
 from engine.pump.partitions import Partitions
 from engine.pump.subscription import Subscriber
+from engine.pump.used import UsedTopics
 from engine.shm import frame
 from engine.shm.acts import Act
 from engine.shm.board import Phase, Row, Stage, Target, Word
@@ -122,6 +123,7 @@ class SinkPumpBank:
         self._end_at_ns = 0  # wait no longer for the task; 0: it has all the time
         self._flushes_at_end = 0  # how many must have been heard; a failed pump waits for one
         self._is_closed = False
+        self.used: UsedTopics | None = None  # to be set; None: nobody asks which topics are used
         self.failure: Exception | None = None
         self.is_over = False
 
@@ -283,6 +285,8 @@ class SinkPumpBank:
                 self._held.append(raw)
         if self._account is not None:
             self._account.settle()
+        if self.used is not None:
+            self.used.use(slice_.topic for slice_ in fetched.slices)
         if is_more and self._drain is not None:
             self._drain.flush_soon()
         if size:
@@ -459,6 +463,8 @@ class SinkPumpBank:
     def _report(self, now_ns: int) -> None:
         self._row.set(Word.RING_USED_BYTES, self._ring.used_bytes())
         self._row.set(Word.PARTITIONS, len(self._parts))
+        if self.used is not None:
+            self.used.tell()
         if now_ns >= self._lag_at_ns:
             self._lag_at_ns = now_ns + LAG_NS
             self._row.set(Word.PAUSED, sum(part.is_paused for _, part in self._parts.items()))

@@ -27,6 +27,7 @@ from engine.ledger.source import PumpAccount
 from engine.patience import Patience
 from engine.pump.delivery import Delivery
 from engine.pump.outside import MOVING, Outside
+from engine.pump.used import UsedTopics
 from engine.shm import frame
 from engine.shm.acts import Act
 from engine.shm.board import Measure, Phase, Row, Stage, Target, Word
@@ -109,6 +110,7 @@ class SourcePumpBank:
         self._has_ended = False  # the task has said its last
         self._is_complete = False  # and that the connector has no more
         self._is_stopping = False
+        self.used: UsedTopics | None = None  # to be set; None: nobody asks which topics are used
         self.failure: Exception | None = None
         self.is_over = False
 
@@ -140,6 +142,8 @@ class SourcePumpBank:
         self._row.set(Word.PUMP_ACT, Act.PRODUCE)
         self._delivery.poll()
         self._acknowledge()
+        if self.used is not None:
+            self.used.tell()
         self._look_outside(now_ns)
         if self._delivery.refusal is not None:
             self._refuse(self._delivery.refusal, now_ns)
@@ -242,6 +246,8 @@ class SourcePumpBank:
                 self._account.acknowledged(done, is_placed=sent.is_placed)
             self._row.count(Stage.ACKNOWLEDGE, done.count, done.size_bytes)
             self._cover(done)
+            if self.used is not None and done.count:
+                self.used.use([done.topic])
             sent.places.sort()
             for begin in range(0, len(sent.places), ACKNOWLEDGED_MAX):
                 places = sent.places[begin : begin + ACKNOWLEDGED_MAX]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from engine.api.errors import ConnectError, RetriableError, UnreachableError
-from engine.config.line import LineSpec
+from engine.config.line import INTERNAL, LineSpec
 
 __all__ = ["Subscriber", "TopicsPort"]
 
@@ -30,8 +30,6 @@ LEARNINGS_MAX = 4
 #: A pattern is matched anew after so many milliseconds, unless the client's settings say otherwise.
 REFRESH_KEYS = ("topic.metadata.refresh.interval.ms", "metadata.max.age.ms")
 REFRESH_MS = 300_000
-#: A consumer of Java leaves these out of a pattern, too.
-INTERNAL = {"__consumer_offsets", "__transaction_state"}
 
 
 class TopicsPort(Protocol):

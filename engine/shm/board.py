@@ -54,7 +54,7 @@ MAGIC = 0x4D494C4C52414332  # "MILLRAC2": a board of another layout has another
 
 
 class HeaderWord(IntEnum):
-    """Words of the board's first page; all written by the supervisor."""
+    """Words of the board's first page; written by the supervisor, but for the last."""
 
     MAGIC = 0
     ROWS_USED = 1
@@ -64,6 +64,7 @@ class HeaderWord(IntEnum):
     MEMORY_BOUND_BYTES = 5  # the most that the whole run can come to hold
     MEMORY_MAX_BYTES = 6  # worker.memory.max; 0: not set
     LEASE_NS = 7  # monotonic; when the lease of all banks was renewed last (lease.py)
+    TOPICS_FORGOTTEN = 8  # by control: how often the topics that a connector has used were forgotten
 
 
 class State(IntEnum):
@@ -265,6 +266,11 @@ class Row:
     def lease_ns(self) -> int:
         """When the lease of all banks was renewed last; 0: nobody gives leases."""
         return self._header[HeaderWord.LEASE_NS]
+
+    @property
+    def topics_forgotten(self) -> int:
+        """How often used topics were forgotten; with the next time they are used they are told again."""
+        return self._header[HeaderWord.TOPICS_FORGOTTEN]
 
     @property
     def reason(self) -> str:

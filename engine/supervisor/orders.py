@@ -170,7 +170,7 @@ class Orders:
         deadline_ns = self._clock.monotonic_ns() + ANSWER_NS_MAX
         if isinstance(ask.question, Plan):
             self._plans.waiting.append(_Waiting(ask, deadline_ns))
-        elif len(self._others.waiting) < WAITING_MAX:  # type: ignore[unreachable]  # plans are all that is asked so far
+        elif len(self._others.waiting) < WAITING_MAX:
             self._others.waiting.append(_Waiting(ask, deadline_ns))
         else:
             self._refuse(ask.ticket, f"{WAITING_MAX} requests that need a process wait already; try again later", 503)
@@ -185,6 +185,8 @@ class Orders:
                 waiting.deadline_ns = now_ns + ANSWER_NS_MAX
             if now_ns < waiting.deadline_ns:
                 self._begin(lane, waiting)
+            else:
+                self._refuse(waiting.ask.ticket, "Request timed out.")
 
     def _begin(self, lane: _Lane, waiting: _Waiting) -> None:
         answer = -1

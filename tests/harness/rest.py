@@ -27,8 +27,9 @@ from engine.control.app import make_app
 from engine.control.herding import Herding
 from engine.control.kept import KeptConnectors
 from engine.control.rest.worker import Worker
-from engine.herder.model import Again, Hold, Kept, Plan, Planned, Run, Settled
-from engine.herder.questions import Answered, Ask, Question
+from engine.herder.model import Again, Alter, Hold, Kept, Plan, Planned, Refusal, Run, Settled
+from engine.herder.questions import Answered, Ask, Question, ReadOffsets
+from engine.offsets.store import OffsetStore
 from engine.shm import segment
 from engine.shm.board import Board, Identity, Row, State, Word, board_bytes
 from engine.shm.link import Link, LinkClosedError
@@ -53,6 +54,8 @@ class ScriptedSupervisor:
         self.board.begin(1)
         self.restarted: list[tuple[str, list[int]]] = []
         self.has_obeyed = asyncio.Event()  # RESTARTS_AWAITED restarts
+        self.altered: list[Alter] = []
+        self.refusal: Refusal | None = None  # of what is asked about offsets
         self._link: Link | None = None
 
     def connect(self) -> Link:
@@ -81,9 +84,11 @@ class ScriptedSupervisor:
             while (message := self._link.receive()) is not None:
                 order = _decode(message)
                 if isinstance(order, Ask):
-                    answer = _answer(order.question)
+                    answer = self._answer(order.question)
                     if answer is not None:
-                        self._link.send(_encode(Answered(order.ticket, answer)))
+                        refusal = answer if isinstance(answer, Refusal) else None
+                        found = answer if isinstance(answer, bytes) else b""
+                        self._link.send(_encode(Answered(order.ticket, found, refusal)))
                 elif isinstance(order, Run):
                     self._run(order)
                     self._link.send(_encode(Settled(order.name, order.generation)))
@@ -97,6 +102,15 @@ class ScriptedSupervisor:
         except LinkClosedError:
             self.close()
 
+    def _answer(self, question: Question) -> bytes | Refusal | None:
+        if isinstance(question, Alter):
+            self.altered.append(question)
+            return self.refusal or b"altered"
+        if isinstance(question, ReadOffsets):
+            return self.refusal or b'{"offsets":[]}'
+        planned = _planned(question)
+        return None if planned is None else _encode(planned)
+
     def _rows(self, name: str) -> list[Row]:
         return [row for row in self.board.rows() if row.identity.connector == name]
 
@@ -106,11 +120,6 @@ class ScriptedSupervisor:
         for line in order.lines:
             index = self.board.add(Identity(line.connector, line.task, line.type, line.plugin))
             self.board.row(index).set(Word.STATE, State.PAUSED if order.is_held else State.RUNNING)
-
-
-def _answer(question: Question) -> bytes | None:
-    planned = _planned(question)
-    return None if planned is None else _encode(planned)
 
 
 def _planned(order: Plan) -> Planned | None:
@@ -157,6 +166,7 @@ async def serving(
     """A client of a worker, and its supervisor; one that was there before has a control process that follows."""
     is_first = supervisor is None
     supervisor = supervisor or ScriptedSupervisor()
+    OffsetStore(folder / "store.db").close()  # as the probe does, before control is there
     store = KeptConnectors(str(folder / "store.db"))
     herding = Herding(supervisor.connect(), store)
     herding.begin(kept if kept is not None else store.all(), are_running=not is_first)
@@ -166,6 +176,7 @@ async def serving(
     ]
     worker = Worker(
         herding=herding,
+        kept=store,
         board=supervisor.board,
         worker_id=WORKER_ID,
         version="4.3.1",

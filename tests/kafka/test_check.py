@@ -90,6 +90,14 @@ def test_brokers_that_answer_and_topics_that_exist_raise_no_complaint(guarded: G
     assert found == KafkaCheck(cluster_id=found.cluster_id)
 
 
+def test_tasks_of_a_sink_that_can_have_no_partition_are_mentioned(guarded: Guarded) -> None:
+    one = line(guarded.bootstrap, "sink", "there")
+    found = check(*(msgspec.structs.replace(one, task=number) for number in range(6)))
+    (warning,) = found.warnings
+    assert warning.startswith("connector archive: 6 tasks, of which 4 can have a partition: the others are idle")
+    assert found.problems == ()
+
+
 def test_a_missing_topic_of_a_sink_is_told_where_brokers_create_none(
     guarded: Guarded, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,85 +5,18 @@ The worker, its processes and the broker are real; only this file talks to them.
 
 from __future__ import annotations
 
-import signal
-import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
 from tests.harness import topics, wait
-from tests.harness.certificates import Authority
-from tests.harness.engine import Millrace
-from tests.harness.kafka import KafkaServer, UserKafka
-from tests.harness.server import free_ports
+from tests.harness.standalone import ANSWER_S, Kafka, Worker
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
-Kafka = KafkaServer | UserKafka
-TEXT = "org.apache.kafka.connect.storage.StringConverter"
 RECORDS = 5_000
-ANSWER_S = 60.0
-
-
-class Worker:
-    """One worker over all its lives, in one folder."""
-
-    def __init__(self, kafka: Kafka, folder: Path, *, is_https: bool = False) -> None:
-        self.folder = folder
-        (port,) = free_ports(1)
-        self.verify: ssl.SSLContext | bool = True
-        url, more = f"http://127.0.0.1:{port}", ""
-        if is_https:
-            authority = Authority(folder / "certificates")
-            url, self.verify = f"https://127.0.0.1:{port}", ssl.create_default_context(cafile=str(authority.file))
-            more = f"listeners.https.ssl.keystore.location={authority.issue(folder / 'worker.pem', 'worker')}\n"
-        self.client = httpx.Client(base_url=url, timeout=ANSWER_S, verify=self.verify)
-        (folder / "worker.properties").write_text(
-            f"bootstrap.servers={kafka.bootstrap}\nkey.converter={TEXT}\nvalue.converter={TEXT}\n"
-            f"offset.storage.file.filename={folder}/offsets\noffset.flush.interval.ms=200\n"
-            f"listeners={url}\n{more}"
-        )
-        self._life: Millrace | None = None
-
-    @property
-    def life(self) -> Millrace:
-        assert self._life is not None
-        return self._life
-
-    def start(self, *files: str) -> None:
-        self._life = Millrace("standalone", "worker.properties", *files, folder=self.folder)
-        wait.until(self.is_serving, "REST")
-
-    def is_serving(self) -> bool:
-        assert self.life.is_running, self.life.stderr
-        try:
-            return self.client.get("/").status_code == 200
-        except httpx.TransportError:
-            return False
-
-    def end(self) -> None:
-        self.life.signal(signal.SIGTERM)
-        assert self.life.wait() == 0, self.life.stderr
-
-    def close(self) -> None:
-        self.client.close()
-        if self._life is not None:
-            self._life.close()
-
-    def make(self, name: str, config: Mapping[str, Any], **more: str) -> None:
-        answer = self.client.post("/connectors", json={"name": name, "config": config, **more})
-        assert answer.status_code == 201, answer.text
-
-    def states(self, name: str) -> list[str]:
-        """The connector's, then its tasks'."""
-        status = self.client.get(f"/connectors/{name}/status").json()
-        return [status["connector"]["state"], *(task["state"] for task in status["tasks"])]
-
-    def wait_for(self, name: str, *states: str) -> None:
-        wait.until(lambda: self.states(name) == list(states), f"{name} {states}")
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from engine.api.errors import ConfigError, UnreachableError
 from engine.config.files import Pipeline, load
 from engine.config.line import LineSpec
 from engine.connector_lines import ring_bytes_for
+from engine.offsets.store import OffsetStore, store_path
 from engine.plan import Plan, PlanOptions, make_plan, prepare
 from engine.plugins.probe import ProbeError
 from engine.shm.ring import largest_frame_bytes
@@ -205,10 +206,27 @@ def test_more_tasks_than_asked_for_are_refused_or_if_so_wished_only_mentioned(tm
     lines = ("topic = 'a'", '"tasks.max" = 2', "extra = 1")
     with pytest.raises(ConfigError) as caught:
         make_plan(pipeline(tmp_path, connector("a", "Generous", *lines)), OPTIONS)
-    assert complaints(caught)[0].endswith("task_configs gave 3 tasks; expected at most tasks.max=2")
+    words = "The connector a has generated 3 tasks, which is greater than 2, the maximum number of tasks"
+    assert words in complaints(caught)[0]
+    assert "with 'tasks.max.enforce' set to false" in complaints(caught)[0]
     plan = make_plan(pipeline(tmp_path, connector("a", "Generous", *lines, '"tasks.max.enforce" = false')), OPTIONS)
     assert len(plan.lines) == 3
-    assert any("task_configs gave 3 tasks" in warning for warning in plan.warnings)
+    assert any(words in warning and "taskConfigs() method" in warning for warning in plan.warnings)
+
+
+def test_a_connector_is_told_its_stored_offsets_and_what_of_the_workers_configuration_is_its_own(
+    tmp_path: Path,
+) -> None:
+    store = OffsetStore(store_path(str(tmp_path / "offsets")))
+    store.write("a", [(b'{"a":"x","b":1}', b'{"position":7}')])
+    store.write("b", [(b'{"a":"x","b":1}', b'{"position":8}')])
+    store.close()
+    worker = f'{WORKER}"producer.linger.ms" = 5\n"consumer.fetch.min.bytes" = 1\n'
+    plan = make_plan(pipeline(tmp_path, connector("a", "Remembering", "topic = 'a'"), worker), OPTIONS)
+    given = plan.lines[0].task_config
+    assert given["stored"] == "{'position': 7}"
+    known = {key: value for key, value in given.items() if key.startswith("worker.")}
+    assert known == {"worker.bootstrap.servers": "localhost:1", "worker.producer.linger.ms": "5"}
 
 
 def test_a_task_configuration_of_anything_but_text_is_refused(tmp_path: Path) -> None:

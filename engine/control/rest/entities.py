@@ -120,6 +120,7 @@ def _more(row: Row, stall: Stall | None, now_ns: int) -> dict[str, Any]:
         "last_cause": row.reason or None,
         "next_attempt_ms": left_ms if next_start_ns else None,
         "circuit": Circuit(row.get(Word.CIRCUIT)).label,
+        **({"partitions": row.get(Word.PARTITIONS)} if row.identity.type == "sink" else {}),
     }
     if stall is not None:
         about = {"stage": stall.act.label, "process": stall.bank, "reason": stall.sentence, "stack": row.stack}

@@ -22,14 +22,14 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from engine.config.listeners import Part
-from engine.control.rest import connectors, root
+from engine.control.rest import connectors, offsets, root, topics
 from engine.control.rest.answers import JSON, error_answer
 
 __all__ = ["ADMIN", "PUBLIC", "RawPath", "routes_of", "served"]
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
-PUBLIC: Sequence[Route] = (*root.ROUTES, *connectors.ROUTES)
+PUBLIC: Sequence[Route] = (*root.ROUTES, *connectors.ROUTES, *topics.ROUTES, *offsets.ROUTES)
 ADMIN: Sequence[Route] = ()
 #: An escape that is none; what nobody types into a name.
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")

@@ -13,9 +13,11 @@ from starlette.requests import Request
 
 from engine.clock import Clock, SystemClock
 from engine.control.herding import Herding
+from engine.control.kept import KeptConnectors
 from engine.control.rest import entities
 from engine.control.rest.answers import RestError
-from engine.herder.model import Command, ConnectorView, Info, Refusal, Restarting
+from engine.herder.model import Command, ConnectorView, Info, Message, Refusal, Restarting
+from engine.herder.questions import Question
 from engine.shm.board import Board
 
 __all__ = ["Worker", "worker_of"]
@@ -25,12 +27,15 @@ class Worker(Struct):
     """One worker."""
 
     herding: Herding
+    kept: KeptConnectors
     board: Board
     worker_id: str  # advertised HOST:PORT
     version: str
     commit: str
     cluster_id: str
     plugins: Sequence[Mapping[str, Any]]  # as `/connector-plugins` tells them
+    tracks_topics: bool = True  # topic.tracking.enable
+    forgets_topics: bool = True  # topic.tracking.allow.reset
     clock: Clock = SystemClock()
 
     def view(self, name: str, missing: str) -> ConnectorView:
@@ -48,7 +53,14 @@ class Worker(Struct):
         """Of all tasks on the board, as they are now."""
         return entities.rows_of(self.board)
 
-    async def do(self, command: Command) -> Info | Restarting | None:
+    async def ask(self, question: Question) -> bytes:
+        """What a child answers. Raises RestError when it refuses."""
+        answer = await self.herding.ask(question)
+        if isinstance(answer, Refusal):
+            raise RestError(answer.status, answer.message)
+        return answer
+
+    async def do(self, command: Command) -> Info | Restarting | Message | None:
         """Carry out a command. Raises RestError when it is refused."""
         answer = await self.herding.do(command)
         if isinstance(answer, Refusal):

@@ -180,6 +180,7 @@ def test_there_is_one_task_whatever_is_allowed() -> None:
 
 
 PARTITION = json.dumps({"filename": "f"})
+NOT_LONG = "The value for the 'position' key in the offset is expected to be a Long value"
 
 
 @pytest.mark.parametrize(
@@ -197,22 +198,29 @@ def test_offsets_it_would_write_itself_may_be_stored(offsets: Mapping[str, Any])
 
 
 @pytest.mark.parametrize(
-    "offsets",
+    ("offsets", "words"),
     [
-        {PARTITION: {}},
-        {PARTITION: {"position": None}},
-        {PARTITION: {"position": "1"}},
-        {PARTITION: {"position": 1.0}},
-        {PARTITION: {"position": -1}},
-        {json.dumps({"other": "f"}): {"position": 1}},
-        {"null": {"position": 1}},
+        ({PARTITION: {}}, "Offset objects should either be null or contain the key 'position'"),
+        ({PARTITION: {"position": None}}, NOT_LONG),
+        ({PARTITION: {"position": "1"}}, NOT_LONG),
+        ({PARTITION: {"position": 1.0}}, NOT_LONG),
+        ({PARTITION: {"position": True}}, NOT_LONG),
+        ({PARTITION: {"position": 2**63}}, NOT_LONG),
+        (
+            {PARTITION: {"position": -1}},
+            "The value for the 'position' key in the offset should be a non-negative value",
+        ),
+        ({json.dumps({"other": "f"}): {"position": 1}}, "Partition objects should contain the key 'filename'"),
+        ({"null": {"position": 1}}, "Partition objects cannot be null"),
     ],
 )
-def test_other_offsets_are_refused(offsets: Mapping[str, Any]) -> None:
-    with pytest.raises(ConnectError):
+def test_other_offsets_are_refused_in_kafka_connects_words(offsets: Mapping[str, Any], words: str) -> None:
+    with pytest.raises(ConnectError) as caught:
         FileStreamSourceConnector().alter_offsets({"topic": "t", "file": "f"}, offsets)
+    assert str(caught.value) == words
 
 
-def test_offsets_of_standard_input_cannot_be_altered() -> None:
-    with pytest.raises(ConnectError, match="standard input"):
-        FileStreamSourceConnector().alter_offsets({"topic": "t"}, {PARTITION: {"position": 1}})
+@pytest.mark.parametrize("offsets", [{PARTITION: {"position": 1}}, {}])
+def test_offsets_of_standard_input_cannot_be_altered(offsets: Mapping[str, Any]) -> None:
+    with pytest.raises(ConnectError, match=r"^Offsets cannot be modified if the 'file' configuration is unspecified"):
+        FileStreamSourceConnector().alter_offsets({"topic": "t"}, offsets)

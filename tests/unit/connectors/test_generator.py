@@ -207,3 +207,29 @@ def test_sizes_are_mixed_from_the_least_to_the_largest_and_come_again() -> None:
     assert sum(size > 10_000 for size in sizes) > 1000
     striped = make(tasks=2, format="bytes", records="9000", size="100000", size_min="0")
     assert [record.value for record in striped[0]] == [record.value for record in records[::2]]
+
+
+@pytest.mark.parametrize(
+    ("partition", "offset", "is_good"),
+    [
+        ({"stripe": 1, "stripes": 3}, {"sequence": 7}, True),
+        ({"stripe": 1, "stripes": 3}, None, True),
+        (None, None, True),
+        ({"stripe": 1, "stripes": 3}, {"sequence": 8}, False),
+        ({"stripe": 1, "stripes": 3}, {"sequence": -2}, False),
+        ({"stripe": 1, "stripes": 3}, {"sequence": 7.0}, False),
+        ({"stripe": 1, "stripes": 3}, {"position": 7}, False),
+        ({"stripe": 1, "stripes": 0}, {"sequence": 7}, False),
+        ({"stripe": 1}, {"sequence": 7}, False),
+        (None, {"sequence": 7}, False),
+    ],
+)
+def test_only_numbers_of_its_stripes_may_be_stored_as_offsets(
+    partition: Mapping[str, int] | None, offset: Mapping[str, object] | None, is_good: bool
+) -> None:
+    offsets = {json.dumps(partition): offset}
+    if is_good:
+        assert GeneratorSourceConnector().alter_offsets({"topic": "t"}, offsets)
+    else:
+        with pytest.raises(ConnectError, match="expected"):
+            GeneratorSourceConnector().alter_offsets({"topic": "t"}, offsets)

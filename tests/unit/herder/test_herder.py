@@ -11,6 +11,9 @@ from engine.config.line import LineSpec, PluginSpec
 from engine.herder.herder import Herder
 from engine.herder.model import (
     Again,
+    Alter,
+    Altered,
+    AlterOffsets,
     Command,
     Configure,
     ConnectorView,
@@ -24,6 +27,8 @@ from engine.herder.model import (
     Intention,
     Keep,
     Kept,
+    Message,
+    PartitionOffset,
     Patch,
     Plan,
     Planned,
@@ -356,3 +361,48 @@ def test_values_that_are_good_for_a_while_are_looked_at_again() -> None:
     driver.found = Planned(0, type="source", task_configs=({"t": "0"},), lines=lines(1, secret="new"), reload_ms=500)
     driver.hear(driver.of(Remind)[-1].due)
     assert driver.of(Run)[-1].lines == lines(1, secret="new")
+
+
+HALF = (PartitionOffset({"filename": "a"}, {"position": 7}),)
+
+
+def test_offsets_are_altered_once_no_line_is_left_and_whoever_wants_to_go_on_waits() -> None:
+    driver = Driver(settles=False)
+    driver.ask(Create("a", CONFIG, TargetState.STOPPED))
+    driver.taken()
+    assert driver.ask(AlterOffsets("a", HALF)) == "no answer yet"
+    (run,) = driver.taken()
+    assert run == Run("a", driver.view().generation, ())
+    assert driver.ask(SetTarget("a", TargetState.STARTED)) == "no answer yet"
+    driver.hear(Settled("a", driver.view().generation))
+    (alter,) = driver.taken()
+    assert isinstance(alter, Alter)
+    assert (alter.name, alter.config, alter.offsets) == ("a", CONFIG, HALF)
+    driver.hear(Altered(alter.attempt, Message("done")))
+    assert driver.answers[2] == Message("done")
+    assert driver.answers[3] is None
+    assert Plan in map(type, driver.taken())
+
+
+def test_what_the_connector_refuses_is_answered(driver: Driver) -> None:
+    driver.ask(SetTarget("a", TargetState.STOPPED))
+    assert driver.ask(AlterOffsets("a")) == "no answer yet"
+    (alter,) = driver.of(Alter)
+    assert alter.offsets is None
+    driver.hear(Altered(alter.attempt, Refusal(500, "no")))
+    assert driver.answers[3] == Refusal(500, "no")
+
+
+@pytest.mark.parametrize("target", [TargetState.STARTED, TargetState.PAUSED])
+def test_offsets_of_a_connector_that_is_not_stopped_stay(driver: Driver, target: TargetState) -> None:
+    driver.ask(SetTarget("a", target))
+    refusal = driver.ask(AlterOffsets("a"))
+    assert isinstance(refusal, Refusal)
+    assert refusal.status == 400
+    assert refusal.message.startswith("Connectors must be in the STOPPED state before their offsets can be modified.")
+    assert refusal.message.endswith("issuing a 'PUT' request to the '/connectors/a/stop' endpoint")
+    assert driver.of(Alter) == []
+
+
+def test_offsets_of_a_connector_that_is_not_there_are_404() -> None:
+    assert Driver().ask(AlterOffsets("b")) == Refusal(404, "Connector b not found")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta, field
 
@@ -22,6 +22,7 @@ from engine.api.transform import AnyRecord, Transform
 __all__ = [
     "Abstract",
     "Counting",
+    "Curious",
     "Exiting",
     "Generous",
     "Hanging",
@@ -30,6 +31,8 @@ __all__ = [
     "Picky",
     "Printing",
     "Raising",
+    "Refusing",
+    "Remembering",
     "Same",
     "Upper",
     "Writing",
@@ -66,6 +69,15 @@ class Counting(SourceConnector):
 
     def task_configs(self, tasks_max: int) -> Sequence[Mapping[str, str]]:
         return [{"number": str(number), "topic": self.properties["topic"]} for number in range(tasks_max)]
+
+
+class Remembering(Counting):
+    """Asks where its only partition is, and for the worker's settings."""
+
+    def task_configs(self, tasks_max: int) -> Sequence[Mapping[str, str]]:
+        assert self.context is not None
+        known = {f"worker.{key}": value for key, value in self.context.worker_properties.items()}
+        return [{"stored": str(self.context.offset({"b": 1, "a": "x"})), **known}]
 
 
 class GenerousConfig(NumbersConfig, frozen=True, kw_only=True):
@@ -120,6 +132,23 @@ class Raising(Counting):
         raise ConnectError(f"no such table; tried with {properties.get('password', 'nothing')}")
 
 
+class Refusing(Counting):
+    """Says no to an offset in the way that it names."""
+
+    def alter_offsets(self, properties: Mapping[str, str], offsets: Mapping[str, Mapping[str, Any] | None]) -> bool:
+        errors = {
+            "fixed": NotImplementedError(),
+            "known": ConnectError(f"no such table; tried with {properties['password']}"),
+            "unknown": ValueError(f"tried with {properties['password']}"),
+        }
+        for offset in offsets.values():
+            if offset and offset.get("way") in errors:
+                raise errors[offset["way"]]
+            if offset and offset.get("way") == "exit":
+                os._exit(0)
+        return all(offset is None for offset in offsets.values())
+
+
 class Picky(Counting):
     """Finds fault with two keys at once."""
 
@@ -149,6 +178,15 @@ class Writing(SinkConnector):
 
     def task_configs(self, tasks_max: int) -> Sequence[Mapping[str, str]]:
         return [{"number": str(number)} for number in range(tasks_max)]
+
+
+class Curious(Writing):
+    """Asks how many partitions there are."""
+
+    def task_configs(self, tasks_max: int) -> Sequence[Mapping[str, str]]:
+        assert self.context is not None
+        counts = self.context.partition_counts([self.properties["topics"], "no such topic"])
+        return [{"counts": str(dict(counts))}]
 
 
 class Abstract(SourceConnector):

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from engine.herder.model import Plan, Settled
-from engine.herder.questions import Answered, Ask, Question
+from engine.herder.model import Plan, Refusal, Settled
+from engine.herder.questions import Answered, Ask, Question, ReadOffsets
 from engine.shm import segment
 from engine.shm.board import Board, board_bytes
 from engine.shm.link import Link
@@ -139,6 +139,18 @@ def test_only_so_many_are_asked_at_a_time(port: Port) -> None:
     port.end(0, number=0)
     port.tick()
     assert port.begun[-1] == CHILDREN_MAX
+
+
+def test_a_question_whose_turn_comes_too_late_is_refused(port: Port) -> None:
+    late = CHILDREN_MAX
+    for ticket in range(late + 1):
+        port.ask(ticket, ReadOffsets("orders", {}))
+    port.tick()
+    port.clock.now_ns += ANSWER_NS_MAX
+    port.end(0, number=0)
+    refused = {answered.ticket: answered.refusal for answered in port.tick()}
+    assert late not in port.begun
+    assert refused[late] == Refusal(500, "Request timed out.")
 
 
 def test_what_a_dead_control_has_asked_is_neither_begun_nor_answered_to_its_successor(port: Port) -> None:
