@@ -150,7 +150,7 @@ class _Task:
     def _seen(self, now_ns: int, records: int, record_rate: float, byte_rate: float) -> TaskLook:
         row, identity = self._row, self.identity
         wait = gravest(row)
-        stall = stall_of(row)
+        stall = stall_of(row, now_ns)
         return TaskLook(
             connector=identity.connector,
             title=f"{identity.connector}/{identity.task}",

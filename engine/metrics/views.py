@@ -80,7 +80,7 @@ class TaskView(Struct, frozen=True):
 
     def stall(self) -> Stall | None:
         """Why it does not go on, if so."""
-        return stall_of(self.row)
+        return stall_of(self.row, self.now_ns)
 
     def processes(self) -> dict[str, int]:
         """The pid of each living process by its role: "task" and "pump", or "both"."""

@@ -13,12 +13,14 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import NamedTuple
 
-from engine.shm.acts import Act
-from engine.shm.board import Row, Word
+from engine.shm.acts import Act, act_of
+from engine.shm.board import Row, State, Word
 
 __all__ = ["Stall", "Way", "pack", "stall_of", "unpack"]
 
 MS_NS = 1_000_000
+#: The supervisor's loop turns fifty times a second; forking a line takes it much less than this.
+UNWATCHED_NS = 4_000_000_000
 _ACT_BITS = 8
 _SINCE_AT = 16
 _FAILED, _PUMP = 1 << 15, 1 << 14
@@ -33,6 +35,7 @@ class Way(IntEnum):
     DELIVERY = 3  # records wait in a source's ring, and Kafka gets none
     TAKING = 4  # records wait in a sink's ring, and the task takes none
     FETCHING = 5  # a sink's lag grows, and its pump gets nothing
+    UNWATCHED = 6  # the supervisor's loop does not turn: nobody knows; told by readers, never written
 
 
 class Stall(NamedTuple):
@@ -61,6 +64,7 @@ _SENTENCES = {
     Way.DELIVERY: "records wait in the ring, and none has reached Kafka",
     Way.TAKING: "records wait in the ring, and none was taken",
     Way.FETCHING: "there is more to read, and nothing was fetched",
+    Way.UNWATCHED: "the supervisor has not looked after it",
 }
 
 
@@ -85,6 +89,11 @@ def unpack(word: int) -> Stall | None:
     )
 
 
-def stall_of(row: Row) -> Stall | None:
-    """The stall of a line, if it is in one."""
-    return unpack(row.get(Word.STALL))
+def stall_of(row: Row, now_ns: int) -> Stall | None:
+    """The stall of a line, if it is in one, or nobody has looked after it lately."""
+    stall = unpack(row.get(Word.STALL))
+    seen_ns = row.lease_ns
+    is_over = row.get(Word.STATE) in (State.DONE, State.FAILED, State.STOPPED)
+    if stall is None and not is_over and 0 < seen_ns < now_ns - UNWATCHED_NS:
+        return Stall(Way.UNWATCHED, "task", act_of(row, "task"), seen_ns)
+    return stall

@@ -48,6 +48,8 @@ LAST_WORDS_BYTES = 4096
 PIPE_BYTES = 65_536
 #: Stands before last words, and in no stack.
 WORDS_BEGIN = b"\0"
+#: How faulthandler begins when a fault ends a process.
+CRASHED = "Fatal Python error"
 #: Asks a child for its stack. Nothing happens where a child is not ready for it: that is its default.
 STACK_SIGNAL = signal.SIGURG
 #: Collections look at young objects after so many; batches of thousands of records are no garbage.
@@ -75,6 +77,11 @@ class Child(Struct, frozen=True):
         """What it has written of its stack so far: asked, or because it has crashed."""
         self._read()
         return self.heard.partition(WORDS_BEGIN)[0].decode(errors="replace")
+
+    def crash(self) -> str:
+        """Its stack, where a fault has ended it and it could tell; else empty."""
+        stack = self.stack()
+        return stack.rstrip() if stack.startswith(CRASHED) else ""
 
     def last_words(self) -> str:
         """Why it went wrong, if it could say so. Closes the pipe: call it once, after the child has ended."""

@@ -58,8 +58,6 @@ TELL_NS = 60 * SECOND_NS
 
 #: These a process has said before it ended.
 BY_EXCEPTION = (Kind.REFUSED, Kind.CONFIG, Kind.RECORD, Kind.FINAL, Kind.ERROR)
-#: What the stack of a process begins with that a fault has ended.
-CRASHED = "Fatal Python error"
 OVER = (State.DONE, State.FAILED, State.STOPPED)
 UNASKED = "ended without being asked to"
 #: What a line is that has started, by what it is asked to be.
@@ -294,13 +292,13 @@ class Line:
 
     def _judge(self, bank: str, child: Child, status: int) -> None:
         """Note why a child ended, if it ended badly; the first cause stands."""
-        stack = child.stack()
+        crash = child.crash()
         words = logs.masked(child.last_words(), self.spec.secrets)
         code = os.waitstatus_to_exitcode(status)
         if code == ExitCode.OK or self._end.cause:
             return
-        if code < 0 and stack.startswith(CRASHED):
-            logger.error("%s: its %s process has crashed here:\n%s", self.spec.title, bank, stack.rstrip())
+        if crash:
+            logger.error("%s: its %s process has crashed here:\n%s", self.spec.title, bank, crash)
         if code < 0:
             cause = f"{bank} process ended by {endings.by_signal(-code, act_of(self.row, bank))}"
             if self._step:

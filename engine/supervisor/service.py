@@ -50,6 +50,8 @@ class Service:
     def reaped(self, status: int) -> None:
         """It has ended, though nobody asked it to."""
         assert self._child is not None
+        if crash := self._child.crash():
+            logger.error("%s has crashed here:\n%s", self.title, crash)
         words = self._child.last_words()
         self._child = None
         self._come_back(words or str(os.waitstatus_to_exitcode(status)))

@@ -30,7 +30,7 @@ ORDER = {
 #: Written in every turn, and of no consequence to anybody who comes after: no step of their own.
 GAUGES = {
     *(Word.TASK_BEAT_NS, Word.PUMP_BEAT_NS, Word.TASK_ACT, Word.PUMP_ACT),
-    *(Word.RING_USED_BYTES, Word.PARTITIONS, Word.QUEUED, Word.LAG),
+    *(Word.RING_USED_BYTES, Word.PARTITIONS, Word.PAUSED, Word.QUEUED, Word.LAG),
 }
 RECORDS_AT = {STAGE_WORDS_AT + 4 * stage: stage for stage in (*SOURCE_STAGES, *SINK_STAGES)}
 

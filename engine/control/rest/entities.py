@@ -15,7 +15,7 @@ from engine.herder.model import ConnectorView, Restarting, State
 from engine.mending import Circuit, Kind
 from engine.shm import board
 from engine.shm.board import Board, Row, Word
-from engine.shm.stalls import Stall, stall_of
+from engine.shm.stalls import Stall, stall_of, unpack
 from engine.shm.waits import gravest
 
 __all__ = ["Rows", "failed_tasks", "info", "rows_of", "status", "task_infos", "task_status"]
@@ -83,7 +83,9 @@ def task_status(view: ConnectorView, number: int, rows: Rows, worker_id: str, no
 
 def failed_tasks(view: ConnectorView, rows: Rows) -> frozenset[int]:
     """Tasks that have failed, or are shown so."""
-    return frozenset(number for number, row in _rows_of(view, rows).items() if _state(row, stall_of(row)) == "FAILED")
+    return frozenset(
+        number for number, row in _rows_of(view, rows).items() if _state(row, unpack(row.get(Word.STALL))) == "FAILED"
+    )
 
 
 def _rows_of(view: ConnectorView, rows: Rows) -> dict[int, Row]:
@@ -100,7 +102,7 @@ def _state(row: Row, stall: Stall | None) -> str:
 def _task(
     row: Row, number: int, view: ConnectorView, worker_id: str, now_ns: int, *, is_restarting: bool
 ) -> dict[str, Any]:
-    stall = stall_of(row)
+    stall = stall_of(row, now_ns)
     state = "RESTARTING" if is_restarting else _state(row, stall)
     told: dict[str, Any] = {"id": number, "state": state, "worker_id": worker_id}
     if state == "FAILED":

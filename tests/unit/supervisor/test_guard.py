@@ -25,7 +25,7 @@ from engine.shm import segment
 from engine.shm.acts import Act
 from engine.shm.board import Board, Identity, Phase, Row, State, Word, board_bytes
 from engine.shm.channel import Channel
-from engine.shm.stalls import Way, stall_of
+from engine.shm.stalls import Way, unpack
 from engine.supervisor.fork import Child, fork
 from engine.supervisor.guard import innermost
 from engine.supervisor.line import Line
@@ -132,7 +132,7 @@ def run() -> Iterator[Run]:
 def test_the_board_has_the_stack_of_who_is_stuck(script: Script, run: Run) -> None:
     line = run.start(script)
     run.until(lambda: script.__name__ in run.row.stack, "the stack")
-    stall = stall_of(run.row)
+    stall = unpack(run.row.get(Word.STALL))
     assert stall is not None
     assert stall[:3] == (Way.CALL, "task", Act.PUT)
     assert line.state == State.RUNNING
@@ -155,7 +155,7 @@ def test_the_log_has_it_once_and_tells_when_the_line_goes_on(run: Run, caplog: p
     assert "orders/0 is stalled: put has not returned for " in caplog.text
     assert "waits_and_goes_on" in caplog.text
     ours.send(b"x")
-    run.until(lambda: stall_of(run.row) is None, "its end")
+    run.until(lambda: unpack(run.row.get(Word.STALL)) is None, "its end")
     assert "orders/0 goes on after " in caplog.text
     assert caplog.text.count("is stalled") == 1
     assert not run.row.stack
@@ -175,7 +175,7 @@ def test_a_stall_that_lasts_is_ended_and_the_line_starts_again(run: Run) -> None
     told = r"put has not returned for 1 s \(at File .*test_guard\.py\", line \d+ in spins\); task\.stall\.kill\.ms=1000"
     assert re.match(told, run.row.reason), run.row.reason
     run.until(lambda: line.state == State.RUNNING, "its next life")
-    assert stall_of(run.row) is None
+    assert unpack(run.row.get(Word.STALL)) is None
 
 
 def test_a_crash_leaves_its_stack_in_the_log(run: Run, caplog: pytest.LogCaptureFixture) -> None:

@@ -15,8 +15,8 @@ from msgspec.structs import replace
 from engine.config.line import Stalls, Timing
 from engine.shm import segment
 from engine.shm.acts import Act
-from engine.shm.board import Board, Identity, Phase, Row, Stage, Target, Word, board_bytes
-from engine.shm.stalls import Stall, Way, pack, unpack
+from engine.shm.board import Board, HeaderWord, Identity, Phase, Row, Stage, State, Target, Word, board_bytes
+from engine.shm.stalls import Stall, Way, pack, stall_of, unpack
 from engine.shm.waits import Cause, Wait
 from engine.shm.waits import pack as pack_wait
 from engine.supervisor.stalls import Judge
@@ -37,6 +37,7 @@ class Line:
         board.begin(1)
         self.row: Row = board.row(board.add(Identity("orders", 0, kind, "none")))
         os.close(descriptor)
+        self.header = board.header
         given = {"stalls": Stalls(TIMEOUT_S), "timing": Timing(broker_timeout=BROKER_S), **more}
         if kind == "sink":
             given.setdefault("kafka", {"isolation.level": "read_uncommitted"})
@@ -265,3 +266,13 @@ def test_a_stall_of_a_task_that_is_to_read_failed_says_so() -> None:
     stall = line.go(TIMEOUT_S + LOOK_S)
     assert stall is not None
     assert stall.is_failed
+
+
+@pytest.mark.parametrize(("state", "is_told"), [(State.RUNNING, True), (State.RESTARTING, True), (State.DONE, False)])
+def test_a_line_that_the_supervisor_does_not_look_after_is_told_as_such(state: State, is_told: bool) -> None:
+    line = Line("sink")
+    line.row.set(Word.STATE, state)
+    line.header[HeaderWord.LEASE_NS] = line.now_ns
+    assert stall_of(line.row, line.now_ns + 3 * SECOND_NS) is None
+    stall = stall_of(line.row, line.now_ns + 5 * SECOND_NS)
+    assert (stall is not None and stall.way == Way.UNWATCHED) == is_told
