@@ -48,7 +48,7 @@ class SourceTask(ABC):
     needs none. Whoever takes longer, and `task.stall.timeout.ms` more, is shown as stalled. May be set in `start`.
     """
 
-    poll_seconds: float = 1.0
+    poll_seconds: float = 0.0
     context: SourceContext
 
     def initialize(self, context: SourceContext) -> None:

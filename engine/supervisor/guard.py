@@ -31,7 +31,7 @@ logger = logging.getLogger("millrace.supervisor")
 
 SECOND_NS = 1_000_000_000
 #: How often a line is looked at.
-LOOK_NS = SECOND_NS // 4
+LOOK_NS = SECOND_NS // 2
 #: A process that has not told its stack within this time cannot: it waits in the kernel, or for a processor.
 STACK_NS_MAX = 2 * SECOND_NS
 #: Another stall of the same line is logged after so long.
@@ -80,7 +80,7 @@ class Guard:
         if now_ns < self._look_at_ns:
             return None
         self._look_at_ns = now_ns + LOOK_NS
-        self._collect(now_ns)
+        self._collect(now_ns, children)
         stall = self._judge.look(now_ns, held) if children else None
         if _place(stall) != _place(self._stall):
             self._change(stall, now_ns, children)
@@ -115,8 +115,10 @@ class Guard:
             self._stack = ""
             child.ask_for_stack()
 
-    def _collect(self, now_ns: int) -> None:
-        """Take what has come of a stack; it is complete when nothing more has."""
+    def _collect(self, now_ns: int, children: Mapping[str, Child]) -> None:
+        """Take what has come of a stack; it is complete when nothing more has, or who was asked is gone."""
+        if not any(child is self._asked for child in children.values()):
+            self._asked = None
         if self._asked is None:
             return
         before, self._stack = self._stack, self._asked.stack()

@@ -20,9 +20,8 @@ from collections.abc import Mapping
 
 from engine.config.line import LineSpec
 from engine.shm.acts import Act, act_of
-from engine.shm.board import Measure, Phase, Row, Stage, Target, Word
+from engine.shm.board import STAGE_WORDS_AT, Phase, Row, Stage, Target, Word
 from engine.shm.stalls import Stall, Way
-from engine.shm.waits import waits_of
 
 __all__ = ["Judge"]
 
@@ -33,9 +32,7 @@ GAP_NS = 1 * SECOND_NS
 #: A loop that turns finds out by itself within this time what is wrong outside: a Kafka that is silent, a disk.
 PROGRESS_NS = 15 * SECOND_NS
 
-_BEATS = {"task": (Word.TASK_PID, Word.TASK_BEAT_NS), "pump": (Word.PUMP_PID, Word.PUMP_BEAT_NS)}
-_DELIVERING = (Stage.PRODUCE, Stage.ACKNOWLEDGE, Stage.STORE)
-_TAKING = (Stage.CONVERT, Stage.TRANSFORM, Stage.PUT, Stage.FLUSH)
+_BEATS = (("task", Word.TASK_PID, Word.TASK_BEAT_NS), ("pump", Word.PUMP_PID, Word.PUMP_BEAT_NS))
 
 
 class Judge:
@@ -51,18 +48,19 @@ class Judge:
         self._looked_ns = 0
         self._floor_ns = 0  # nobody is known to have stood still before
         self._lag_before = 0  # when records were fetched last
-        self._seen: dict[Way, tuple[object, int]] = {}  # what stood for progress, and since when it is the same
+        # Which work there is, what stands for progress in it, and since when that is the same; None: there is none.
+        self._seen: tuple[Way, object, int] | None = None
 
     def begin(self, now_ns: int) -> None:
         """A life of the line begins."""
         self._looked_ns = self._floor_ns = now_ns
-        self._seen.clear()
+        self._seen = None
 
     def look(self, now_ns: int, held: Mapping[str, int]) -> Stall | None:
         """The line's stall now. held: banks that a signal has stopped, since when."""
         if now_ns - self._looked_ns > GAP_NS:
             self._floor_ns = now_ns
-            self._seen.clear()
+            self._seen = None
         self._looked_ns = now_ns
         if self._row.get(Word.TARGET) == Target.STOP:
             return None
@@ -75,11 +73,12 @@ class Judge:
         return Stall(way, bank, act or act_of(self._row, bank), since_ns, self._spec.stalls.reports_failed)
 
     def _stuck_call(self, now_ns: int) -> Stall | None:
-        row = self._row
-        beats = [(max(row.get(beat), self._floor_ns), bank) for bank, (pid, beat) in _BEATS.items() if row.get(pid)]
+        words = self._row.words
+        beats = [(max(words[beat], self._floor_ns), bank) for bank, pid, beat in _BEATS if words[pid]]
         if self._spec.processes == 1:
             beats = beats and [max(beats)]  # the other one waits for the one that turned last
-        stuck = [(since_ns, bank) for since_ns, bank in beats if now_ns - since_ns > self._allowed_ns(bank)]
+        late_ns = now_ns - self._timeout_ns
+        stuck = [one for one in beats if one[0] < late_ns and now_ns - one[0] > self._allowed_ns(one[1])]
         if not stuck:
             return None
         since_ns, bank = min(stuck)
@@ -97,37 +96,41 @@ class Judge:
         return min(self._row.get(Word.TASK_PHASE), self._row.get(Word.PUMP_PHASE)) >= Phase.READY
 
     def _no_progress(self, now_ns: int) -> Stall | None:
-        row = self._row
-        if row.get(Word.TARGET) == Target.PAUSE or waits_of(row) or row.get(Word.HELD):
-            self._seen.clear()
+        words = self._row.words
+        used, lag = words[Word.RING_USED_BYTES], words[Word.LAG]
+        if not used and not lag:
+            self._seen = None
             return None
-        if not self._is_ready():
+        # A word of a wait says for what, and since when; 0: there is none.
+        is_waiting = words[Word.TASK_WAIT] or words[Word.PUMP_WAIT] or words[Word.HELD]
+        if is_waiting or words[Word.TARGET] == Target.PAUSE or not self._is_ready():
+            self._seen = None
             return None
-        used = row.get(Word.RING_USED_BYTES)
-        if self._spec.type == "source":
-            return self._since(Way.DELIVERY, "pump", now_ns, self._counts(_DELIVERING), is_work=used > 0)
-        taken = (used, *self._counts(_TAKING))
-        stall = self._since(Way.TAKING, "task", now_ns, taken, is_work=used > 0)
-        return stall or self._lag(now_ns, is_work=self._sees_lag and not used and not row.get(Word.PAUSED))
-
-    def _lag(self, now_ns: int, *, is_work: bool) -> Stall | None:
-        """As `_since`; a lag that does not grow may be made of what nobody can read."""
-        lag, fetched = self._row.get(Word.LAG), self._counts((Stage.CONSUME,))
-        if self._seen.get(Way.FETCHING, (None,))[0] != fetched:
-            self._lag_before = lag
-        stall = self._since(Way.FETCHING, "pump", now_ns, fetched, is_work=is_work)
-        return stall if lag > self._lag_before else None
-
-    def _since(self, way: Way, bank: str, now_ns: int, progress: object, *, is_work: bool) -> Stall | None:
-        before = self._seen.get(way)
-        if not is_work:
-            self._seen.pop(way, None)
-        elif before is None or before[0] != progress:
-            self._seen[way] = (progress, now_ns)
-        elif now_ns - before[1] > max(self._timeout_ns, PROGRESS_NS):
-            return self._stall(way, bank, before[1])
+        if used:
+            if self._spec.type == "source":
+                return self._since(Way.DELIVERY, "pump", now_ns, self._counts(Stage.PRODUCE, Stage.STORE))
+            return self._since(Way.TAKING, "task", now_ns, (used, self._counts(Stage.TRANSFORM, Stage.FLUSH)))
+        if self._sees_lag and not words[Word.PAUSED]:
+            return self._lag(now_ns, lag)
+        self._seen = None
         return None
 
-    def _counts(self, stages: tuple[Stage, ...]) -> tuple[int, ...]:
-        measures = (Measure.RECORDS, Measure.BATCHES, Measure.ERRORS)
-        return tuple(self._row.measured(stage, measure) for stage in stages for measure in measures)
+    def _lag(self, now_ns: int, lag: int) -> Stall | None:
+        """As `_since`; a lag that does not grow may be made of what nobody can read."""
+        fetched = self._counts(Stage.CONSUME, Stage.CONSUME)
+        if self._seen is None or self._seen[:2] != (Way.FETCHING, fetched):
+            self._lag_before = lag
+        stall = self._since(Way.FETCHING, "pump", now_ns, fetched)
+        return stall if lag > self._lag_before else None
+
+    def _since(self, way: Way, bank: str, now_ns: int, progress: object) -> Stall | None:
+        before = self._seen
+        if before is None or before[:2] != (way, progress):
+            self._seen = (way, progress, now_ns)
+        elif now_ns - before[2] > max(self._timeout_ns, PROGRESS_NS):
+            return self._stall(way, bank, before[2])
+        return None
+
+    def _counts(self, first: Stage, last: Stage) -> bytes:
+        """All that is counted at these stages, to be compared."""
+        return bytes(self._row.words[STAGE_WORDS_AT + 4 * first : STAGE_WORDS_AT + 4 * (last + 1)])

@@ -71,6 +71,15 @@ def masks_all_signals() -> None:
     signal.sigwait([signal.SIGTERM])
 
 
+STUCK = [
+    spins,
+    sleeps_in_c,
+    matches_for_ever,
+    pytest.param(waits_for_a_lock, marks=pytest.mark.long),
+    pytest.param(waits_for_a_socket, marks=pytest.mark.long),
+]
+
+
 class Run:
     """A supervisor's line, ticked by the test, and its scripts."""
 
@@ -126,9 +135,7 @@ def run() -> Iterator[Run]:
     os.close(made.descriptor)
 
 
-@pytest.mark.parametrize(
-    "script", [spins, waits_for_a_lock, waits_for_a_socket, sleeps_in_c, matches_for_ever], ids=lambda one: one.__name__
-)
+@pytest.mark.parametrize("script", STUCK, ids=lambda one: one.__name__)
 def test_the_board_has_the_stack_of_who_is_stuck(script: Script, run: Run) -> None:
     line = run.start(script)
     run.until(lambda: script.__name__ in run.row.stack, "the stack")
@@ -167,6 +174,14 @@ def test_who_cannot_tell_its_stack_is_told_without_it(run: Run, caplog: pytest.L
     run.start(masks_all_signals)
     run.until(lambda: "is stalled" in caplog.text, "the log")
     assert not run.row.stack
+
+
+def test_who_dies_while_its_stack_is_awaited_is_not_asked_any_more(run: Run) -> None:
+    run.start(masks_all_signals)
+    run.until(lambda: run.row.get(Word.STALLS), "a stall")
+    os.kill(run.row.get(Word.TASK_PID), signal.SIGKILL)
+    run.until(lambda: run.row.get(Word.RESTARTS), "a restart")
+    assert "SIGKILL" in run.row.reason
 
 
 def test_a_stall_that_lasts_is_ended_and_the_line_starts_again(run: Run) -> None:
