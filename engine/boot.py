@@ -34,6 +34,7 @@ from engine.control.listen import open_listener
 from engine.exits import ExitCode
 from engine.herder.model import INITIAL_STATES, Kept
 from engine.herder.questions import Ask
+from engine.herder.watching import WatchSpec
 from engine.ledger.entries import Ledger, ledger_bytes
 from engine.memory import line_bound, total_bytes
 from engine.metrics.place import check_snapshot_path
@@ -54,7 +55,9 @@ from engine.supervisor.manager import Manager
 from engine.supervisor.orders import Orders
 from engine.supervisor.pacer import Pacer
 from engine.supervisor.service import Service
+from engine.supervisor.watchers import Watchers
 from engine.task import main as task
+from engine.watcher import main as watcher
 
 __all__ = ["RunOptions", "run"]
 
@@ -113,7 +116,7 @@ def run(plan: Plan, options: RunOptions) -> tuple[ExitCode, Report]:
 
         fleet = Fleet(board, make_line, lambda index: _forget(ledger, board, index))
         fleet.add(plan.lines)
-        orders = None if options.rest is None else Orders(fleet, forks.asked(options.rest), clock)
+        orders = None if options.rest is None else _orders(forks, fleet, options.rest, clock, pacer)
         services = _services(forks, listener, plan, options, clock, orders)
         supervisor = Supervisor(
             board, fleet, services, clock, is_bulk=options.is_bulk, orders=orders, manager=options.manager
@@ -190,6 +193,11 @@ class _Forks:
             death_signal,
         )
 
+    def watcher(self, spec: WatchSpec, end: socket.socket) -> Child:
+        """The process of a connector that watches something."""
+        title = f"{spec.connector} watcher"
+        return fork(title, lambda say: watcher.run(spec, end, self.settings, say), [end.fileno()])
+
     def asked(self, rest: RestOptions) -> Callable[[Ask, int], Child]:
         """Forks children that answer control's questions."""
 
@@ -212,6 +220,12 @@ class _Forks:
             return main()
 
         return fork(title, body, [self.board, *keep])
+
+
+def _orders(forks: _Forks, fleet: Fleet, rest: RestOptions | None, clock: SystemClock, pacer: Pacer) -> Orders | None:
+    if rest is None:
+        return None
+    return Orders(fleet, Watchers(forks.watcher, clock, pacer), forks.asked(rest), clock)
 
 
 def _services(

@@ -29,12 +29,13 @@ from engine.config.files import ConnectorFile
 from engine.config.line import Limits, LineSpec, PluginSpec, Restarts, Stalls, Timing
 from engine.config.masking import masked
 from engine.config.worker import WorkerConfig, ring_bytes
+from engine.herder.watching import PortSpec, WatchSpec
 from engine.inquiry import Inquiry
 from engine.memory import ring_bytes_min
 from engine.plugins.asking import Interview
 from engine.plugins.loading import path_of
 
-__all__ = ["ConnectorLines", "PlanOptions", "Shared", "ring_bytes_for"]
+__all__ = ["ConnectorLines", "Herded", "PlanOptions", "Shared", "ring_bytes_for"]
 
 #: A ring holds at least this many of its largest frames (engine.shm.ring).
 FRAMES_MIN = 4
@@ -70,21 +71,38 @@ class Shared(Struct, frozen=True):
     inherited: Callable[[str], PluginSpec | None]  # the worker's converter of this key
 
 
+class Herded(Struct, frozen=True):
+    """What a herder says when it asks for a plan."""
+
+    task_configs: tuple[Mapping[str, str], ...] | None  # as the connector's own process gave them
+    call_seconds: float  # time budget of each call of that process
+
+
 class ConnectorLines:
     """Makes one connector's lines; what is wrong is in the interview's problems."""
 
     def __init__(
-        self, connector: ConnectorFile, shared: Shared, asked: Interview, environments: tuple[str, ...] = ()
+        self,
+        connector: ConnectorFile,
+        shared: Shared,
+        asked: Interview,
+        environments: tuple[str, ...] = (),
+        herded: Herded | None = None,
     ) -> None:
-        """environments: folders that this process has entered for it (engine.plugins.environment)."""
+        """environments: folders that this process has entered for it (engine.plugins.environment).
+
+        herded: a herder asks, which can let a connector have a process of its own.
+        """
         self._connector = connector
         self._properties = connector.properties
         self._shared = shared
         self._asked = asked
         self._environments = environments
+        self._herded = herded
         self._is_strict = connector.file.endswith(".toml")
         self.found: type[Connector] | None = None  # the connector's class
         self.task_configs: list[dict[str, str]] = []
+        self.watch: WatchSpec | None = None  # what is to say the tasks, if the connector watches
         self.is_good = False  # its configuration is: what went wrong from then on is the connector's own failure
 
     def lines(self) -> list[LineSpec]:
@@ -109,10 +127,13 @@ class ConnectorLines:
         if self._connector.initial_state != "RUNNING":
             asked.warnings.append(f"initial_state is {self._connector.initial_state}: it is checked and not started")
             return []
-        inquiry = self._inquiry(client, is_sink=isinstance(keys, SinkKeys))
+        port = self._port(client, is_sink=isinstance(keys, SinkKeys))
+        inquiry = Inquiry(self._connector.name, port, asked.tell)
         tasks_max = self._tasks_max(keys, client, inquiry)
-        configs = asked.task_configs(found, properties, tasks_max, inquiry, is_enforced=keys.is_tasks_max_enforced)
-        if asked.problems:
+        if found.watches:
+            self._let_watch(found, keys, tasks_max, port)
+        configs = self._configs(found, keys, tasks_max, inquiry)
+        if configs is None or asked.problems:
             return []
         self.task_configs = configs
         if not configs:
@@ -148,20 +169,17 @@ class ConnectorLines:
             raise ConfigError(masked(self._asked.problems, self._shared.secrets))
         return client
 
-    def _inquiry(self, client: ClientSettings, *, is_sink: bool) -> Inquiry:
-        """What the connector may ask."""
+    def _port(self, client: ClientSettings, *, is_sink: bool) -> PortSpec:
+        """What answers to the connector's questions take."""
         prefixes = ("consumer." if is_sink else "producer.", "admin.")
-        return Inquiry(
-            self._connector.name,
-            self._shared.store,
-            {
-                key: value
-                for key, value in self._shared.properties.items()
-                if key == "bootstrap.servers" or key.startswith(prefixes)
+        properties = self._shared.properties.items()
+        return PortSpec(
+            store=self._shared.store,
+            worker_properties={
+                key: value for key, value in properties if key == "bootstrap.servers" or key.startswith(prefixes)
             },
-            client.settings,
-            self._shared.worker.timing.broker_timeout,
-            self._asked.tell,
+            kafka=client.settings,
+            seconds=self._shared.worker.timing.broker_timeout,
         )
 
     def _tasks_max(self, keys: ConnectorConfig, client: ClientSettings, inquiry: Inquiry) -> int:
@@ -175,6 +193,34 @@ class ConnectorLines:
             self._asked.warnings.append(f"tasks.max.by.partitions has no effect now: {error}")
             return keys.tasks_max
         return max(1, min(keys.tasks_max, keys.subscription.tasks_useful(counts, client.settings)))
+
+    def _let_watch(self, found: type[Connector], keys: ConnectorConfig, tasks_max: int, port: PortSpec) -> None:
+        if self._herded is None:
+            if not self._shared.options.serves_rest:
+                self._asked.warnings.append("it watches its system, which only `millrace standalone` lets it do")
+            return
+        self.watch = WatchSpec(
+            connector=self._connector.name,
+            path=path_of(found),
+            properties=self._properties,
+            tasks_max=tasks_max,
+            environments=self._environments,
+            call_seconds=self._herded.call_seconds,
+            restarts=restarts_of(keys, is_bulk=False),
+            port=port,
+        )
+
+    def _configs(
+        self, found: type[Connector], keys: ConnectorConfig, tasks_max: int, inquiry: Inquiry
+    ) -> list[dict[str, str]] | None:
+        """The tasks' configurations; None: the connector's own process is to say them."""
+        is_enforced = keys.is_tasks_max_enforced
+        given = self._herded.task_configs if self._herded is not None else None
+        if self.watch is not None and given is None:
+            return None
+        if given is not None:
+            return self._asked.within(given, tasks_max, is_enforced=is_enforced)
+        return self._asked.task_configs(found, self._properties, tasks_max, inquiry, is_enforced=is_enforced)
 
     def _connector_class(self) -> type[Connector] | None:
         key = "connector.class"

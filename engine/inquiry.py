@@ -2,7 +2,7 @@
 
 Nothing is changed by a question. Each has a client or connection of its own, and its own time.
 
-Used by: engine.connector_lines, in a probe.
+Used by: engine.connector_lines, in a probe; engine.watcher.
 Not here: the contract (engine.api.connector.ConnectorContext), what a task may ask (engine.task).
 """
 
@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 from contextlib import closing
 from typing import Any
 
+from engine.herder.watching import PortSpec
 from engine.kafka.topics import partition_counts
 from engine.offsets.store import OffsetStore, encode_part
 from engine.plugins.probe import Tell
@@ -28,21 +29,15 @@ class Inquiry:
     def __init__(
         self,
         name: str,
-        store: str,
-        worker_properties: Mapping[str, str],
-        settings: Mapping[str, Any],
-        seconds: float,
+        port: PortSpec,
         tell: Tell,
     ) -> None:
-        """worker_properties: those that are the connector's to know. settings: of its client.
-
-        seconds: for an answer from Kafka. tell: told each question, and how long it may take.
-        """
+        """tell: told each question, and how long it may take."""
         self._name = name
-        self._store = store
-        self.worker_properties = worker_properties
-        self._settings = settings
-        self._seconds = seconds
+        self._store = port.store
+        self.worker_properties = port.worker_properties
+        self._settings = port.kafka
+        self._seconds = port.seconds
         self._tell = tell
         self._stored: Mapping[bytes, Mapping[str, Any] | None] | None = None
 

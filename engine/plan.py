@@ -31,7 +31,7 @@ from engine.config.problems import did_you_mean, place, raise_all
 from engine.config.providers import make_providers, resolve
 from engine.config.rest import RestSettings, read_rest
 from engine.config.worker import WorkerConfig, read_worker, worker_warnings
-from engine.connector_lines import ConnectorLines, PlanOptions, Shared
+from engine.connector_lines import ConnectorLines, Herded, PlanOptions, Shared
 from engine.herder.model import Plan as PlanOrder
 from engine.herder.model import Planned
 from engine.kafka.check import KafkaCheck, check_kafka
@@ -131,7 +131,7 @@ def plan_one(worker: Pipeline, options: PlanOptions, order: PlanOrder) -> bytes:
     pipeline = _about(worker, order.name, order.config, "RUNNING" if order.wants_tasks else "STOPPED")
 
     def question(tell: Tell) -> bytes:
-        return _encode(_Planner(pipeline, options, tell).planned(order.attempt))
+        return _encode(_Planner(pipeline, options, tell).planned(order))
 
     try:
         return in_probe(question, timeout_seconds=_probe_seconds(pipeline, options))
@@ -208,8 +208,9 @@ class _Planner:
             plugins=tuple(plugins),
         )
 
-    def planned(self, attempt: int) -> Planned:
+    def planned(self, order: PlanOrder) -> Planned:
         """What is to be known of the one connector of the pipeline."""
+        attempt = order.attempt
         try:
             (connector,) = self._resolve()
         except ConfigError as error:
@@ -217,22 +218,23 @@ class _Planner:
         self._read_worker()
         environments = self._environments(connector)
         if not environments:
-            return self._planned(attempt, connector, ())
+            return self._planned(order, connector, ())
         folders = tuple(one.folder for one in environments)
 
         def question(tell: Tell) -> bytes:
             self._tell = tell
             self._look_into(environments, connector)
-            return _encode(self._planned(attempt, connector, folders))
+            return _encode(self._planned(order, connector, folders))
 
         try:
             return _decode_planned(self._apart.ask(folders, question))
         except ConfigError as error:
             return Planned(attempt, problems=tuple(problem.message for problem in error.problems))
 
-    def _planned(self, attempt: int, connector: ConnectorFile, folders: tuple[str, ...]) -> Planned:
+    def _planned(self, order: PlanOrder, connector: ConnectorFile, folders: tuple[str, ...]) -> Planned:
         asked = Interview(f"connector {connector.name}", self._catalog, self._tell)
-        made = ConnectorLines(connector, self._shared(), asked, folders)
+        herded = Herded(order.task_configs, _probe_seconds(self._pipeline, self._options))
+        made = ConnectorLines(connector, self._shared(), asked, folders, herded)
         lines = self._fitted(made.lines())
         self._keep_secret(asked.secret_keys, connector.properties)
         secrets = tuple(sorted(self._secrets))
@@ -240,13 +242,14 @@ class _Planner:
         found = made.found
         kind = "unknown" if found is None else "sink" if issubclass(found, SinkConnector) else "source"
         return Planned(
-            attempt,
+            order.attempt,
             problems=() if made.is_good else tuple(told),
             failure="\n".join(told) if made.is_good else "",
             type=kind,
             version=None if found is None else self._catalog.version(found, folders),
             task_configs=tuple(self._as_given(config) for config in made.task_configs),
             lines=tuple(replace(line, secrets=secrets) for line in lines),
+            watch=None if made.watch is None else replace(made.watch, secrets=secrets),
         )
 
     def consulted(self, act: Callable[[ConnectorLines, Tell], bytes]) -> bytes:

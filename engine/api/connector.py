@@ -1,7 +1,7 @@
 """Connectors: what knows a system, and how its work is divided into tasks.
 
 A connector's class is asked in a process of its own, with a deadline; its tasks run
-elsewhere (task.py). It holds nothing that a task needs.
+elsewhere (task.py). It holds nothing that a task needs. One that `watches` lives on there.
 
     class Orders(SourceConnector):
         config = OrdersConfig
@@ -30,7 +30,10 @@ class ConnectorContext(Protocol):
     """What a connector may ask of the worker."""
 
     def request_task_reconfiguration(self) -> None:
-        """Have `task_configs` asked again and the tasks restarted if the answer differs."""
+        """Have `task_configs` asked again; tasks of which the answer differs are restarted. From any thread.
+
+        Only of a connector that `watches`.
+        """
 
     def raise_error(self, error: Exception) -> None:
         """Fail the connector, with this reason."""
@@ -55,6 +58,9 @@ class Connector(ABC):
     #: The keys this connector understands; other keys of its configuration are passed along unread.
     config: ClassVar[type[Config]] = Config
     version: ClassVar[str] = "null"
+    #: Whether it goes on watching its system while its tasks run, and asks for them to be configured anew. Then it has
+    #: a process of its own, between `start` and `stop`; otherwise it is asked for its tasks and stopped at once.
+    watches: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self.properties: Mapping[str, str] = {}

@@ -46,6 +46,7 @@ from engine.herder.model import (
     Settled,
 )
 from engine.herder.questions import Answered, Ask, Question
+from engine.herder.watching import Watch, Watched
 from engine.shm.link import Link, LinkClosedError
 
 __all__ = ["Answer", "Herding", "merged"]
@@ -60,7 +61,7 @@ RETRY_SECONDS = 0.01
 Answer = Info | Restarting | Message | Refusal | None
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Answered | Settled).decode
+_decode = msgspec.msgpack.Decoder(Answered | Settled | Watched).decode
 _decode_planned = msgspec.msgpack.Decoder(Planned).decode
 
 
@@ -123,7 +124,7 @@ class Herding:
         try:
             while (message := self._link.receive()) is not None:
                 event = _decode(message)
-                if isinstance(event, Settled):
+                if isinstance(event, Settled | Watched):
                     self._carry_out(self._herder.hear(event))
                 elif (take := self._asked.pop(event.ticket, None)) is not None:
                     take(event)
@@ -192,7 +193,7 @@ class Herding:
         self._send(Ask(self._tickets, question))
         return self._tickets
 
-    def _send(self, order: Run | Hold | Again | Ask) -> None:
+    def _send(self, order: Run | Watch | Hold | Again | Ask) -> None:
         self._outbox.append(_encode(order))
         self._flush()
 

@@ -60,10 +60,13 @@ from engine.herder.model import (
     State,
     TargetState,
 )
+from engine.herder.watching import Watch, Watched
 
 __all__ = ["Herder"]
 
 NO_TICKET = -1
+#: Whoever drove the herder before may have asked for a process.
+MAYBE_WATCHED = -1
 HINT = (
     "\nYou can also find the above list of errors at the endpoint `/connector-plugins/{connectorType}/config/validate`"
 )
@@ -80,6 +83,7 @@ class _Connector(Struct):
     trace: str = ""
     generation: int = 0  # of the lines that were asked to run
     has_tasks: bool = False  # lines of that generation were asked for
+    watch_attempt: int = 0  # of the plan that asked for its own process; 0: it has none; or MAYBE_WATCHED
 
     def view(self) -> ConnectorView:
         task_configs = self.planned.task_configs if self.has_tasks else ()
@@ -100,7 +104,7 @@ class _Work(Struct):
     """A command that waits for an event."""
 
     ticket: int
-    command: Command | Due
+    command: Command | Due | Watched
     config: Config = {}  # that is planned
     wants_tasks: bool = False
     attempt: int = 0  # of the plan that is waited for; 0: none
@@ -111,7 +115,7 @@ class _Work(Struct):
 class _Desk(Struct):
     """Commands for one connector, in their order."""
 
-    waiting: deque[tuple[int, Command | Due]]
+    waiting: deque[tuple[int, Command | Due | Watched]]
     work: _Work | None = None
 
 
@@ -144,6 +148,7 @@ class Herder:
             if are_running or not _is_started(connector):
                 connector.state = _state_of(one.target)
             if are_running:
+                connector.watch_attempt = MAYBE_WATCHED
                 connector.planned = Planned(0, type=one.type, version=one.version, task_configs=one.task_configs)
             self._connectors[one.name] = connector
             self._put(NO_TICKET, Due(one.name, 0))
@@ -160,6 +165,9 @@ class Herder:
             connector = self._connectors.get(event.name)
             if connector is not None and connector.generation == event.generation:
                 self._put(NO_TICKET, event)
+            return self._taken()
+        if isinstance(event, Watched):
+            self._hear_watched(event)
             return self._taken()
         for name, desk in list(self._desks.items()):
             work = desk.work
@@ -184,7 +192,17 @@ class Herder:
         intended, self._intended = self._intended, []
         return intended
 
-    def _put(self, ticket: int, command: Command | Due) -> None:
+    def _hear_watched(self, event: Watched) -> None:
+        """Let it wait its turn, in place of what waits of the same connector: the last word counts."""
+        connector = self._connectors.get(event.name)
+        if connector is None or not event.attempt or connector.watch_attempt != event.attempt:
+            return
+        desk = self._desks.get(event.name)
+        if desk is not None:
+            desk.waiting = deque(one for one in desk.waiting if not isinstance(one[1], Watched))
+        self._put(NO_TICKET, event)
+
+    def _put(self, ticket: int, command: Command | Due | Watched) -> None:
         desk = self._desks.setdefault(command.name, _Desk(deque()))
         desk.waiting.append((ticket, command))
         self._go_on(command.name)
@@ -218,6 +236,7 @@ class Herder:
             config = {key: value for key, value in merged.items() if value is not None}
             self._plan(work, config, wants_tasks=_is_started(connector))
         elif isinstance(command, Delete):
+            self._end_watch(connector)
             self._run(work, connector, ())
         elif isinstance(command, AlterOffsets):
             self._make_way(work, connector)
@@ -227,18 +246,33 @@ class Herder:
             self._restart(work, connector, command)
         elif isinstance(command, RestartTask):
             self._restart_task(work, connector, command.task)
+        elif isinstance(command, Watched):
+            self._watched(work, connector, command)
         else:
             # What was kept, or what is due: a paused connector has the tasks that it had.
             is_paused = connector.target == TargetState.PAUSED
+            if not _is_started(connector):
+                self._end_watch(connector)
             self._plan(
                 work, connector.config, wants_tasks=_is_started(connector) or (is_paused and connector.has_tasks)
             )
 
-    def _plan(self, work: _Work, config: Config, *, wants_tasks: bool) -> None:
+    def _plan(
+        self, work: _Work, config: Config, *, wants_tasks: bool, task_configs: tuple[Config, ...] | None = None
+    ) -> None:
         self._attempts += 1
         work.attempt = self._attempts
         work.config, work.wants_tasks = config, wants_tasks
-        self._intended.append(Plan(self._attempts, work.command.name, config, wants_tasks))
+        self._intended.append(Plan(self._attempts, work.command.name, config, wants_tasks, task_configs))
+
+    def _watched(self, work: _Work, connector: _Connector, said: Watched) -> None:
+        """Its own process has said something, and may have been asked to end since."""
+        if connector.watch_attempt != said.attempt:
+            return
+        if said.failure:
+            connector.state, connector.trace = State.FAILED, said.failure
+            return
+        self._plan(work, connector.config, wants_tasks=True, task_configs=said.task_configs)
 
     def _planned(self, name: str, work: _Work, planned: Planned) -> None:
         connector = self._connectors.get(name)
@@ -271,6 +305,7 @@ class Herder:
     def _take_up(self, work: _Work, connector: _Connector, planned: Planned) -> None:
         """Keep what the plan says, and let it run."""
         failure = "\n".join(planned.problems) or planned.failure
+        was_running = connector.state == State.RUNNING
         connector.trace = failure
         connector.state = State.FAILED if failure else _state_of(connector.target)
         if failure or not work.wants_tasks:
@@ -278,12 +313,34 @@ class Herder:
             connector.planned = _of_type(connector.planned, planned)
             self._keep(connector)
             return
+        if not isinstance(work.command, Watched) and self._let_watch(work, connector, planned):
+            if not was_running and _is_started(connector):
+                connector.state = State.UNASSIGNED  # until its own process has said that it has started
+            return
         connector.planned = planned
         connector.has_tasks = bool(planned.lines)
         self._keep(connector)
         self._run(work, connector, planned.lines)
         if planned.reload_ms is not None:
             self._intended.append(Remind(planned.reload_ms, Due(connector.name, connector.generation)))
+
+    def _let_watch(self, work: _Work, connector: _Connector, planned: Planned) -> bool:
+        """Whether the connector has a process of its own, which says its tasks; those that it has go on meanwhile."""
+        if planned.watch is None:
+            self._end_watch(connector)
+            return False
+        connector.planned = _of_type(connector.planned, planned)
+        self._keep(connector)
+        if _is_started(connector):
+            connector.watch_attempt = planned.attempt
+            is_again = isinstance(work.command, Restart)
+            self._intended.append(Watch(connector.name, planned.attempt, planned.watch, is_again))
+        return True
+
+    def _end_watch(self, connector: _Connector) -> None:
+        if connector.watch_attempt:
+            connector.watch_attempt = 0
+            self._intended.append(Watch(connector.name, 0, None))
 
     def _run(self, work: _Work, connector: _Connector, lines: tuple[LineSpec, ...]) -> None:
         self._generations += 1
@@ -307,6 +364,8 @@ class Herder:
         self._keep(connector)
         if connector.state != State.FAILED:
             connector.state = _state_of(target)
+        if target != TargetState.STARTED:
+            self._end_watch(connector)
         if target == TargetState.STOPPED:
             self._run(work, connector, ())
             return
@@ -396,7 +455,7 @@ def _of_type(planned: Planned, fresh: Planned) -> Planned:
     )
 
 
-def _unknown(command: Command | Due) -> str:
+def _unknown(command: Command | Due | Watched) -> str:
     """In the words of Kafka Connect, which differ by what is asked."""
     if isinstance(command, Restart | RestartTask):
         return f"Unknown connector: {command.name}"

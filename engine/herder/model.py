@@ -1,7 +1,7 @@
 """The words between whoever asks (REST, files), the herder, and whoever carries out (the supervisor, a probe, a store).
 
     command  ──► Herder.ask  ──► intentions
-    event    ──► Herder.hear ──► intentions: Plan, Alter, Run, Hold, Again, Keep, Drop, Remind, Reply
+    event    ──► Herder.hear ──► intentions: Plan, Alter, Run, Watch, Hold, Again, Keep, Drop, Remind, Reply
 
 All of them are values: whoever drives the herder sends what it intends to where it belongs, and brings back what came
 of it.
@@ -19,6 +19,7 @@ from typing import Any
 from msgspec import Struct
 
 from engine.config.line import LineSpec
+from engine.herder.watching import Watch, Watched, WatchSpec
 
 __all__ = [
     "INITIAL_STATES",
@@ -179,6 +180,7 @@ class Planned(Struct, frozen=True):
     version: str | None = None  # of the plugin
     task_configs: tuple[Config, ...] = ()  # as the connector gave them, variables not resolved
     lines: tuple[LineSpec, ...] = ()
+    watch: WatchSpec | None = None  # the connector watches: its own process is to say its tasks
     reload_ms: int | None = None  # a config provider says that its values are good for so long
 
 
@@ -204,7 +206,7 @@ class Due(Struct, frozen=True):
     generation: int
 
 
-Event = Planned | Settled | Altered | Due
+Event = Planned | Settled | Altered | Due | Watched
 
 
 # Intentions.
@@ -217,6 +219,7 @@ class Plan(Struct, frozen=True, tag=True, tag_field="kind"):
     name: str
     config: Config
     wants_tasks: bool
+    task_configs: tuple[Config, ...] | None = None  # as the connector's own process gave them: it is not asked
 
 
 class Alter(Struct, frozen=True, tag=True, tag_field="kind"):
@@ -317,7 +320,7 @@ class Reply(Struct, frozen=True):
     answer: Info | Restarting | Message | Refusal | None = None
 
 
-Intention = Plan | Alter | Run | Hold | Again | Keep | Drop | Remind | Reply
+Intention = Plan | Alter | Run | Watch | Hold | Again | Keep | Drop | Remind | Reply
 
 
 class ConnectorView(Struct, frozen=True):

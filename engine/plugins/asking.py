@@ -28,7 +28,7 @@ from engine.plugins.loading import path_of
 from engine.plugins.probe import Tell
 from engine.plugins.versions import ANY, VERSION, ranges_of, version_key
 
-__all__ = ["Interview", "WorkerPort"]
+__all__ = ["Interview", "WorkerPort", "config_texts", "place_of"]
 
 Answer = TypeVar("Answer")
 
@@ -82,7 +82,7 @@ class Interview:
         except ConnectError as error:
             self.problems.append(Problem(key, f"{step}: {error}"))
         except (Exception, SystemExit) as error:  # noqa: BLE001  plugins may raise whatever they like
-            self.problems.append(Problem(key, f"{step}: {type(error).__name__}: {error}{_place(error)}"))
+            self.problems.append(Problem(key, f"{step}: {type(error).__name__}: {error}{place_of(error)}"))
         return None
 
     def find(self, kind: Kind, key: str, name: str, properties: Mapping[str, str]) -> type[Any] | None:
@@ -186,26 +186,23 @@ class Interview:
             self.ask("stop", made.stop)
         for error in context.errors:
             self.problems.append(Problem("", f"it failed: {error}"))
-        if context.is_watching:
-            self.warnings.append("asked for its tasks to be configured anew: connectors that watch are not built yet")
-        return self._checked(answer, tasks_max, is_enforced=is_enforced)
+        if context.is_watching and not connector.watches:
+            self.warnings.append(
+                "asked for its tasks to be configured anew, and is stopped by now: only a connector whose class says "
+                "`watches = True` goes on"
+            )
+        return self.within(answer, tasks_max, is_enforced=is_enforced)
 
-    def _checked(
-        self, answer: Sequence[Mapping[str, str]], tasks_max: int, *, is_enforced: bool
-    ) -> list[dict[str, str]]:
+    def within(self, answer: Sequence[Mapping[str, str]], tasks_max: int, *, is_enforced: bool) -> list[dict[str, str]]:
+        """What a connector has answered for its tasks, checked. is_enforced: as for task_configs."""
         if len(answer) > tasks_max:
             text = f"The {self._title} has generated {len(answer)} tasks, which is greater than {tasks_max}"
             if is_enforced:
                 self.problems.append(Problem("tasks.max", text + _TOO_MANY))
             else:
                 self.warnings.append(text + _TOO_MANY_FOR_LATER)
-        configs = []
-        for number, config in enumerate(answer):
-            bad = [key for key, value in config.items() if not (isinstance(key, str) and isinstance(value, str))]
-            if bad:
-                kinds = ", ".join(f"{key!r} is {type(config[key]).__name__}" for key in bad)
-                self.problems.append(Problem("", f"task_configs: of task {number}, {kinds}; expected text"))
-            configs.append(dict(config))
+        configs, problems = config_texts(answer)
+        self.problems += problems
         return configs
 
     def _configured(
@@ -274,6 +271,18 @@ def _prefixed(problem: Problem, prefix: str) -> Problem:
     return Problem(prefix + key, message, problem.connector, problem.file)
 
 
-def _place(error: BaseException) -> str:
+def config_texts(answer: Sequence[Mapping[str, str]]) -> tuple[list[dict[str, str]], list[Problem]]:
+    """The configurations that a connector has answered for its tasks, and what of them is no text."""
+    problems = []
+    for number, config in enumerate(answer):
+        bad = [key for key, value in config.items() if not (isinstance(key, str) and isinstance(value, str))]
+        if bad:
+            kinds = ", ".join(f"{key!r} is {type(config[key]).__name__}" for key in bad)
+            problems.append(Problem("", f"task_configs: of task {number}, {kinds}; expected text"))
+    return [dict(config) for config in answer], problems
+
+
+def place_of(error: BaseException) -> str:
+    """Where it was raised, for people."""
     frames = traceback.extract_tb(error.__traceback__)
     return f" (at {frames[-1].filename}:{frames[-1].lineno})" if frames else ""

@@ -1,6 +1,6 @@
 """How processes end by signals, in words: the signal, what it means, and the call in which it came.
 
-Used by: engine.supervisor.line.
+Used by: engine.supervisor.line, engine.supervisor.watchers.
 Not here: what becomes of what has ended (engine.mending).
 """
 

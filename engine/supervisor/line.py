@@ -379,10 +379,7 @@ class Line:
         self._become(State.RESTARTING)
 
     def _pause_ms(self, verdict: Verdict) -> int:
-        restarts = self.spec.restarts
-        if verdict.how == How.BACKOFF:
-            return self._pacer.pause_ms(restarts, verdict.in_a_row)
-        return self._pacer.spread_ms(restarts.circuit_ms if verdict.how == How.CIRCUIT else restarts.refused_ms)
+        return self._pacer.rest_ms(self.spec.restarts, verdict)
 
     def _start_at(self, at_ns: int) -> None:
         self._start_at_ns = at_ns

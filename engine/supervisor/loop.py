@@ -107,8 +107,11 @@ class Supervisor:
                 line.tick()
             for service in self._services:
                 service.tick()
-            if self._orders is not None and self._stopped_by is None:
-                self._orders.tick()
+            if self._orders is not None:
+                if self._stopped_by is None:
+                    self._orders.tick()
+                else:
+                    self._orders.wind_up()
             if self._is_bulk:
                 self._lead()
         self._finish(poll, waker)
@@ -119,7 +122,7 @@ class Supervisor:
         return self._fleet.lines
 
     def _is_over(self) -> bool:
-        if self._orders is not None and self._stopped_by is None:
+        if self._orders is not None and (self._stopped_by is None or not self._orders.is_over):
             return False
         return all(line.is_over for line in self._lines)
 
@@ -175,12 +178,16 @@ class Supervisor:
             logger.info("%s: stopping; what is done is kept, the rest is left for the next run", number.name)
             for line in self._lines:
                 line.stop()
+            if self._orders is not None:
+                self._orders.stop()
         elif not self._is_killed:
             self._is_killed = True
             logger.warning("%s again: ending at once", number.name)
             for line in self._lines:
                 if not line.is_over:
                     line.kill()
+            if self._orders is not None:
+                self._orders.stop(at_once=True)
 
     def _lead(self) -> None:
         """A bulk run: once the sources are over the sinks drain; a connector whose group is complete stops."""

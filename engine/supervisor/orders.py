@@ -1,6 +1,7 @@
 """What control orders, carried out; and children that answer its questions.
 
     control ── Run, Hold, Again ──► fleet ──► Settled ──► control
+            ── Watch ──► watchers ──► Watched ──► control
             ── Ask ──► a child with a deadline ──► Answered, as bytes in its memfd ──► control
 
 Plans have children of their own, so that no number of other questions, however slow, holds a connector up.
@@ -27,9 +28,11 @@ from msgspec import Struct
 from engine.clock import Clock
 from engine.herder.model import Again, Hold, Plan, Refusal, Run
 from engine.herder.questions import Answered, Ask
+from engine.herder.watching import Watch
 from engine.shm.link import MESSAGE_BYTES_MAX, Link, LinkClosedError
 from engine.supervisor.fleet import Fleet
 from engine.supervisor.fork import Child
+from engine.supervisor.watchers import Watchers
 
 __all__ = ["ForkAsked", "Orders"]
 
@@ -49,7 +52,7 @@ ANSWER_NS_MAX = 85 * 1_000_000_000
 ForkAsked = Callable[[Ask, int], Child]
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Run | Hold | Again | Ask).decode
+_decode = msgspec.msgpack.Decoder(Run | Watch | Hold | Again | Ask).decode
 
 
 class _Waiting(Struct):
@@ -80,8 +83,9 @@ class _Lane:
 class Orders:
     """The supervisor's end of the link to control."""
 
-    def __init__(self, fleet: Fleet, fork_asked: ForkAsked, clock: Clock) -> None:
+    def __init__(self, fleet: Fleet, watchers: Watchers, fork_asked: ForkAsked, clock: Clock) -> None:
         self._fleet = fleet
+        self._watchers = watchers
         self._fork_asked = fork_asked
         self._clock = clock
         self._link: Link | None = None
@@ -96,8 +100,24 @@ class Orders:
         return theirs
 
     def pids(self) -> list[int]:
-        """Of children that answer questions."""
-        return [*self._plans.asked, *self._others.asked]
+        """Of children that answer questions, and of connectors' own processes."""
+        return [*self._plans.asked, *self._others.asked, *self._watchers.pids()]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no connector has a process of its own any more."""
+        return self._watchers.is_over
+
+    def stop(self, *, at_once: bool = False) -> None:
+        """The run is to end: connectors stop."""
+        if at_once:
+            self._watchers.kill()
+        else:
+            self._watchers.stop()
+
+    def wind_up(self) -> None:
+        """Go on with what was asked to stop; nothing else is done any more."""
+        self._watchers.tick()
 
     def tick(self) -> None:
         """Take orders, go on with them, and tell of what is done."""
@@ -107,10 +127,15 @@ class Orders:
             self._go_on(lane, now_ns)
         for settled in self._fleet.tick():
             self._tell(_encode(settled))
+        for watched in self._watchers.tick():
+            self._tell(_encode(watched))
         self._send()
 
     def reaped(self, pid: int, status: int) -> None:
-        """A child that answered a question has ended."""
+        """A child that answered a question has ended, or a connector's own process."""
+        if pid in self._watchers.pids():
+            self._watchers.reaped(pid, status)
+            return
         asked = self._plans.asked.pop(pid, None) or self._others.asked.pop(pid)
         words = asked.child.last_words()
         try:
@@ -137,6 +162,7 @@ class Orders:
             self._link.close()
             self._link = None
         self._outbox.clear()
+        self._watchers.forget_control()
         for lane in (self._plans, self._others):
             lane.waiting.clear()
             for asked in lane.asked.values():
@@ -156,9 +182,11 @@ class Orders:
         except LinkClosedError:
             self._disconnect()
 
-    def _obey(self, order: Run | Hold | Again | Ask) -> None:
+    def _obey(self, order: Run | Watch | Hold | Again | Ask) -> None:
         if isinstance(order, Run):
             self._fleet.run(order)
+        elif isinstance(order, Watch):
+            self._watchers.order(order)
         elif isinstance(order, Hold):
             self._fleet.hold(order)
         elif isinstance(order, Again):

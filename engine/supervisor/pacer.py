@@ -16,6 +16,7 @@ from __future__ import annotations
 from random import Random
 
 from engine.config.line import Restarts
+from engine.mending import How, Verdict
 
 __all__ = ["STARTS_PER_SECOND", "Pacer"]
 
@@ -36,6 +37,12 @@ class Pacer:
         # The exponent has a bound of its own: a line may come back for days.
         longest = min(policy.backoff_ms_max, policy.backoff_ms << min(restarts - 1, 32))
         return self.spread_ms(longest)
+
+    def rest_ms(self, policy: Restarts, verdict: Verdict) -> int:
+        """How long something rests that ended so."""
+        if verdict.how == How.BACKOFF:
+            return self.pause_ms(policy, verdict.in_a_row)
+        return self.spread_ms(policy.circuit_ms if verdict.how == How.CIRCUIT else policy.refused_ms)
 
     def spread_ms(self, longest_ms: int) -> int:
         """From half of a pause to all of it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from random import Random
 
 import msgspec
 import pytest
@@ -17,6 +18,8 @@ from engine.shm.link import Link
 from engine.supervisor.fleet import Fleet
 from engine.supervisor.fork import Child
 from engine.supervisor.orders import ANSWER_NS_MAX, CHILDREN_MAX, Orders
+from engine.supervisor.pacer import Pacer
+from engine.supervisor.watchers import Watchers
 from tests.harness.banks import VirtualClock
 
 
@@ -28,7 +31,8 @@ class Port:
         board = Board(segment.create("board", board_bytes(1)))
         board.begin(1)
         fleet = Fleet(board, lambda *_: pytest.fail("no line is asked for"), lambda _: None)
-        self.orders = Orders(fleet, self.fork, self.clock)
+        watchers = Watchers(lambda *_: pytest.fail("no connector watches"), self.clock, Pacer(Random(1)))
+        self.orders = Orders(fleet, watchers, self.fork, self.clock)
         self.link = Link(self.orders.connect())
         self.children: dict[int, tuple[Child, int]] = {}  # by ticket: and where it leaves its answer
         self.cannot_fork = False
