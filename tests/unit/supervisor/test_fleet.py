@@ -88,6 +88,14 @@ def test_the_same_order_again_disturbs_nothing(port: Port) -> None:
     assert all(line.done == ["start"] for line in port.made)
 
 
+def test_a_line_that_knows_other_connectors_secrets_as_well_is_the_same(port: Port) -> None:
+    port.fleet.run(Run("orders", 7, tuple(replace(one, secrets=("mine", "another's")) for one in specs(1))))
+    port.fleet.tick()
+    port.fleet.run(Run("orders", 8, tuple(replace(one, secrets=("mine",)) for one in specs(1))))
+    assert port.fleet.tick() == [Settled("orders", 8)]
+    assert [line.done for line in port.made] == [["start"]]
+
+
 def test_another_configuration_waits_for_the_end_of_the_one_before_and_keeps_its_row(port: Port) -> None:
     port.fleet.run(Run("orders", 1, specs(1)))
     port.fleet.tick()
