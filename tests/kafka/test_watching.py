@@ -10,7 +10,7 @@ import pytest
 from tests.harness import wait
 from tests.harness.environments import install, virtual
 from tests.harness.kafka import KafkaServer, UserKafka
-from tests.kafka.test_standalone import Worker
+from tests.harness.standalone import Worker
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
@@ -30,17 +30,22 @@ def worker(kafka: KafkaServer | UserKafka, tmp_path: Path) -> Iterator[Worker]:
     made.close()
 
 
-def test_it_gets_tasks_when_it_asks_for_them(worker: Worker, tmp_path: Path) -> None:
-    watched = tmp_path / "watched"
-    watched.mkdir()
-    (watched / "a").touch()
+@pytest.fixture
+def watched(worker: Worker, tmp_path: Path) -> Path:
+    """The folder of a connector that runs with one task, for a file `a`."""
+    folder = tmp_path / "watched"
+    folder.mkdir()
+    (folder / "a").touch()
     worker.start()
-    worker.make("w", {"connector.class": "Folder", "tasks.max": "3", "folder": str(watched)})
+    worker.make("w", {"connector.class": "Folder", "tasks.max": "3", "folder": str(folder)})
     worker.wait_for("w", "RUNNING", "RUNNING")
+    return folder
+
+
+def test_it_gets_tasks_when_it_asks_for_them_also_while_control_is_dead(worker: Worker, watched: Path) -> None:
     first = worker.life.roles()["w/0 task"]
     (watched / "b").touch()
-    worker.wait_for("w", "RUNNING", "RUNNING", "RUNNING")
-    assert worker.life.roles()["w/0 task"] == first
+    worker.wait_for("w", *["RUNNING"] * 3)
     tasks = worker.client.get("/connectors/w/tasks").json()
     assert [task["config"]["file"] for task in tasks] == ["a", "b"]
     assert worker.client.get("/connectors/w/status").json()["connector"]["version"] == "1.5"
@@ -50,11 +55,18 @@ def test_it_gets_tasks_when_it_asks_for_them(worker: Worker, tmp_path: Path) -> 
     (watched / "c").touch()
     wait.until(lambda: worker.is_serving() and len(worker.states("w")) == 4, "the third task")
     assert (worker.life.roles()["w watcher"], worker.life.roles()["w/0 task"]) == (process, first)
+    worker.end()
+    assert (watched.parent / "stopped").exists()
 
+
+@pytest.mark.long
+def test_its_process_is_there_while_it_is_started_and_its_failure_is_the_connectors(
+    worker: Worker, watched: Path
+) -> None:
     worker.client.put("/connectors/w/pause")
-    worker.wait_for("w", *["PAUSED"] * 4)
+    worker.wait_for("w", "PAUSED", "PAUSED")
     wait.until(lambda: "w watcher" not in worker.life.roles(), "its end")
-    (watched / "c").unlink()
+    (watched / "b").touch()
     worker.client.put("/connectors/w/resume")
     worker.wait_for("w", *["RUNNING"] * 3)
 
@@ -66,5 +78,6 @@ def test_it_gets_tasks_when_it_asks_for_them(worker: Worker, tmp_path: Path) -> 
     (watched / "fail").unlink()
     worker.client.post("/connectors/w/restart")
     worker.wait_for("w", *["RUNNING"] * 3)
+    worker.client.delete("/connectors/w")
+    wait.until(lambda: "w watcher" not in worker.life.roles(), "its end")
     worker.end()
-    assert (tmp_path / "stopped").exists()

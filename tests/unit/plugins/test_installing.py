@@ -31,6 +31,7 @@ def wheels(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_an_environment_has_what_its_package_needs_and_the_worker_has_not(tmp_path: Path, wheels: Path) -> None:
     made = install("shop-connector", tmp_path / "plugins", version="1.0", options=[*OFFLINE, str(wheels)])
     assert made == tmp_path / "plugins" / "shop-connector-1.0"
@@ -43,6 +44,7 @@ def test_an_environment_has_what_its_package_needs_and_the_worker_has_not(tmp_pa
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_what_a_worker_cannot_give_way_to_is_refused_by_pip_and_nothing_is_left(tmp_path: Path, wheels: Path) -> None:
     with pytest.raises(ConnectError, match="pip could not install wants-connector"):
         install("wants-connector", tmp_path / "plugins", options=[*OFFLINE, str(wheels)])
