@@ -113,7 +113,7 @@ def connector_warnings(
         elif not is_sink and key.startswith(_CREATION) and not worker.topic_creation_enable:
             warnings.append(f"{key} has no effect: the worker has topic.creation.enable=false")
     for converter in ("key.converter", "value.converter", "header.converter"):
-        own = [key for key in properties if key.startswith(f"{converter}.") and not _VERSION.match(key)]
+        own = [key for key in properties if key.startswith(f"{converter}.")]
         if own and not properties.get(converter, "").strip():
             warnings.append(
                 f"{', '.join(own)}: without effect, as in Kafka Connect: {converter} is the worker's, with its keys "

@@ -206,9 +206,11 @@ def test_what_has_no_effect_is_warned_about() -> None:
         "errors.log.enable": "true",
         "config.action.reload": "restart",
         "key.converter.schemas.enable": "false",
+        "value.converter.plugin.version": "1.0",
     }
     warnings = warnings_of(properties, is_strict=True)
     assert [warning.split(" ")[0].rstrip(":") for warning in warnings] == [
         "errors.log.enable",
         "key.converter.schemas.enable",
+        "value.converter.plugin.version",
     ]
