@@ -27,6 +27,7 @@ from engine.shm.acts import act_of
 from engine.shm.board import Row
 from engine.shm.channel import Bell
 from engine.shm.lease import Fenced
+from engine.shm.levels import Follower, LevelTable
 
 __all__ = ["Bank", "Say", "Stopper", "describe", "note_act", "noting_acts", "serve", "step"]
 
@@ -85,17 +86,26 @@ class Stopper:
         self.is_asked = True
 
 
-def serve(make_bank: Callable[[], Bank], bell: Bell, stopper: Stopper, say: Say, fence: Callable[[], None]) -> ExitCode:
+def serve(
+    make_bank: Callable[[], Bank],
+    bell: Bell,
+    stopper: Stopper,
+    say: Say,
+    fence: Callable[[], None],
+    levels: LevelTable,
+) -> ExitCode:
     """Make a bank and step it until it is over; returns how it went, having said why it went wrong.
 
-    fence: called before each step; may raise Fenced.
+    fence: called before each step; may raise Fenced. levels: of loggers, followed from step to step.
     """
+    follower = Follower(levels)
+    follower.look()
     bank: Bank | None = None
     is_fenced = False
     try:
         bank = make_bank()
         bank.start()
-        _step_to_end(bank, bell, stopper, fence)
+        _step_to_end(bank, bell, stopper, fence, follower)
     except Fenced as fenced:
         is_fenced = True  # nothing more is done, not even in order
         say(str(fenced))
@@ -147,10 +157,11 @@ def noting_acts(row: Row) -> Iterator[None]:
         raise
 
 
-def _step_to_end(bank: Bank, bell: Bell, stopper: Stopper, fence: Callable[[], None]) -> None:
+def _step_to_end(bank: Bank, bell: Bell, stopper: Stopper, fence: Callable[[], None], follower: Follower) -> None:
     is_asked = False
     while not bank.is_over:
         fence()
+        follower.look()
         if stopper.look() and not is_asked:
             is_asked = True
             bank.ask_to_stop()

@@ -43,7 +43,7 @@ def run(
         return Pair(task, make_sink_bank(spec, pump_side, board, index, clock, stopper, lambda _: step(task)))
 
     fence = Lease(board.row(index), spec.timing.lease, clock).check
-    return serve(make_pair, side.bell, stopper, say, fence)
+    return serve(make_pair, side.bell, stopper, say, fence, board.levels)
 
 
 class Pair:

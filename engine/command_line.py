@@ -6,6 +6,7 @@
     millrace validate FILE... | doctor [FILE...]
     millrace plugins [install PACKAGE]         what is installed; an environment of its own for a package
     millrace connectors | status | apply ...   a worker that runs, over REST (engine.commands)
+    millrace password                          the hash of a password, for rest.access.file
 
 It reads the files, has the plan made in a probe (engine.plan, in a child), and hands it to the supervisor (boot.py).
 What can be wrong is said before anything is started, all of it together; exit codes are those of engine.exits.
@@ -162,6 +163,14 @@ def validate(files: Files) -> None:
     from engine import launch
 
     _leave(lambda: launch.validate_files(files))
+
+
+@app.command()
+def password() -> None:
+    """Make the hash of a password, for a user in the file that `rest.access.file` names."""
+    from engine import launch
+
+    _leave(launch.hash_password)
 
 
 @plugins.callback(invoke_without_command=True)

@@ -14,6 +14,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from getpass import getpass
 from pathlib import Path
 
 import msgspec
@@ -22,7 +23,7 @@ from msgspec.structs import replace
 
 from engine import boot, demo, logs, memory, plan
 from engine.api.errors import ConfigError, ConnectError, UnreachableError
-from engine.config import files
+from engine.config import files, passwords
 from engine.config.files import Pipeline
 from engine.exits import ExitCode
 from engine.offsets.store import LockedError
@@ -33,7 +34,16 @@ from engine.plugins.listing import LISTING_SECONDS, PluginInfo, listing
 from engine.report import Report, as_json, as_text
 from engine.supervisor.manager import Manager
 
-__all__ = ["Options", "install_plugin", "list_plugins", "run_demo", "run_files", "run_standalone", "validate_files"]
+__all__ = [
+    "Options",
+    "hash_password",
+    "install_plugin",
+    "list_plugins",
+    "run_demo",
+    "run_files",
+    "run_standalone",
+    "validate_files",
+]
 
 logger = logging.getLogger("millrace")
 
@@ -116,6 +126,22 @@ def install_plugin(package: str, folder: Path, *, version: str, name: str, optio
         return ExitCode.OK
 
     return _guarded(Options(is_bulk=True), act)
+
+
+def hash_password() -> ExitCode:
+    """Take a password, twice from a person, and print its hash."""
+    if sys.stdin.isatty():
+        given = getpass("Password: ")
+        if getpass("Again: ") != given:
+            print("millrace: the two differ; nothing was made", file=sys.stderr)
+            return ExitCode.USAGE
+    else:
+        given = sys.stdin.readline().rstrip("\r\n")
+    if not given:
+        print("millrace: an empty password is none; expected one line on standard input", file=sys.stderr)
+        return ExitCode.USAGE
+    print(passwords.hashed(given))
+    return ExitCode.OK
 
 
 def run_demo(

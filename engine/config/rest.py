@@ -14,16 +14,15 @@ from typing import Any, TypeVar
 from msgspec import Struct
 
 from engine.api.errors import ConfigError, Problem
+from engine.config.access import AccessFile, access_file, read_rules
 from engine.config.listeners import Place, read_listeners
 from engine.config.rest_keys import RestKeys
-from engine.config.tls import Tls, read_tls
+from engine.config.tls import ADMIN_HTTPS, HTTPS, Tls, read_tls
 
-__all__ = ["ADMIN_HTTPS", "HTTPS", "Header", "RestSettings", "read_rest"]
+__all__ = ["Header", "RestSettings", "read_rest"]
 
 T = TypeVar("T")
 
-HTTPS = "listeners.https."
-ADMIN_HTTPS = "admin.listeners.https."
 _ORIGINS, _HEADERS = "access.control.allow.origin", "response.http.headers.config"
 METHODS = ("GET", "POST", "HEAD")
 _ACTIONS = {"set": (False, False), "add": (True, False), "setdate": (False, True), "adddate": (True, True)}
@@ -49,6 +48,7 @@ class RestSettings(Struct, frozen=True, kw_only=True):
     origins: tuple[str, ...] = ()  # regular expressions, or *; empty: no CORS
     methods: tuple[str, ...] = METHODS  # that pages of other origins may use
     headers: tuple[Header, ...] = ()
+    access: AccessFile | None = None  # None: everybody may do everything
     body_bytes_max: int = 1024 * 1024
     connections_max: int = 100
     request_seconds: float = 30.0
@@ -79,6 +79,9 @@ def read_rest(keys: RestKeys, properties: Mapping[str, str]) -> RestSettings:
     origins = _split(keys.access_control_allow_origin)
     headers = [kept(_header, rule) for rule in _rules(keys.response_http_headers_config)]
     kept(_check_origins, origins)
+    access = kept(access_file, keys.rest_access_file, keys.java_security_auth_login_config, keys.rest_extension_classes)
+    if access is not None:
+        kept(read_rules, access)
     if problems:
         raise ConfigError(problems)
     return RestSettings(
@@ -88,6 +91,7 @@ def read_rest(keys: RestKeys, properties: Mapping[str, str]) -> RestSettings:
         origins=origins,
         methods=_split(keys.access_control_allow_methods) or METHODS,
         headers=tuple(header for header in headers if header is not None),
+        access=access,
         body_bytes_max=keys.rest_body_bytes_max,
         connections_max=keys.rest_connections_max,
         request_seconds=keys.rest_request_timeout_ms / 1000,

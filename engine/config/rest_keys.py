@@ -16,6 +16,8 @@ __all__ = ["RestKeys"]
 
 #: Smaller than this not even a modest configuration would fit.
 _BODY_BYTES_MIN = 4096
+#: Well below what a message between control and the supervisor takes (engine.shm.link).
+_BODY_BYTES_MAX = 16 * 1024 * 1024
 
 
 class RestKeys(Config, frozen=True, kw_only=True):
@@ -65,15 +67,42 @@ class RestKeys(Config, frozen=True, kw_only=True):
             "double quotes. ACTION is set, add, setDate or addDate; the value of the last two is in ms from now."
         ),
     ] = field(name="response.http.headers.config", default="")
-    rest_extension_classes: list[str] = field(name="rest.extension.classes", default_factory=list)
+    rest_extension_classes: Annotated[
+        list[str],
+        Meta(
+            description="Java's extensions of REST. One is understood: "
+            "`org.apache.kafka.connect.rest.basic.auth.extension.BasicAuthSecurityRestExtension`, which wants "
+            "java.security.auth.login.config beside it."
+        ),
+    ] = field(name="rest.extension.classes", default_factory=list)
     ssl_client_auth: Annotated[
         Literal["required", "requested", "none"],
         Meta(description="Whether clients of https listeners show a certificate, which the truststore has to know."),
     ] = field(name="ssl.client.auth", default="none")
 
     # Ours
+    rest_access_file: Annotated[
+        str | None,
+        Meta(
+            description="Ours. A TOML file of who may use REST: users with hashed passwords, and certificates, each "
+            "with the role read or write (docs/operations.md). Absent: everybody may do everything."
+        ),
+    ] = field(name="rest.access.file", default=None)
+    java_security_auth_login_config: Annotated[
+        str | None,
+        Meta(
+            description="Ours; Kafka Connect's JVM takes it as -D. The JAAS file of the extension above: its entry "
+            "`KafkaConnect` with a PropertyFileLoginModule. Whoever its file names may write."
+        ),
+    ] = field(name="java.security.auth.login.config", default=None)
     rest_body_bytes_max: Annotated[
-        int, Meta(ge=_BODY_BYTES_MIN, le=2**31 - 1, description="Ours. A request's body beyond this is refused: 413.")
+        int,
+        Meta(
+            ge=_BODY_BYTES_MIN,
+            le=_BODY_BYTES_MAX,
+            description="Ours. A request's body beyond this is refused, and what would let a configuration become "
+            "larger piece by piece: 413.",
+        ),
     ] = field(name="rest.body.bytes.max", default=1024 * 1024)
     rest_connections_max: Annotated[
         int,

@@ -24,7 +24,37 @@ from msgspec import Meta, Struct, field
 from engine.api.config import Config, Password
 from engine.api.errors import ConfigError, Problem
 
-__all__ = ["Tls", "TlsKeys", "make_context", "read_tls"]
+__all__ = [
+    "ADMIN_HTTPS",
+    "HTTPS",
+    "HTTPS_PREFIXES",
+    "TLS_IGNORED",
+    "Tls",
+    "TlsKeys",
+    "make_context",
+    "read_tls",
+    "renew",
+]
+
+HTTPS, ADMIN_HTTPS = "listeners.https.", "admin.listeners.https."
+HTTPS_PREFIXES = (ADMIN_HTTPS, HTTPS)
+#: Java's, without effect here, with the reason.
+TLS_IGNORED: Mapping[str, str] = {
+    **dict.fromkeys(("ssl.keystore.type", "ssl.truststore.type"), "what a store is, its content says"),
+    **dict.fromkeys(
+        (
+            "ssl.protocol",
+            "ssl.provider",
+            "ssl.secure.random.implementation",
+            "ssl.keymanager.algorithm",
+            "ssl.trustmanager.algorithm",
+            "ssl.engine.factory.class",
+        ),
+        "it is about Java's own TLS",
+    ),
+    "ssl.endpoint.identification.algorithm": "a server does not look for the names of its clients",
+}
+
 
 _JKS = b"\xfe\xed\xfe\xed"
 _PEM = b"-----BEGIN"
@@ -85,6 +115,11 @@ class Tls(Struct, frozen=True):
     versions: tuple[str, ...]
     ciphers: str  # empty: the default
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Those that it stands in."""
+        return tuple(path for path in (self.location, self.trust_location) if path is not None)
+
 
 def read_tls(properties: Mapping[str, str], prefix: str) -> Tls:
     """The keys with this prefix or, if there is none of them, those without. Raises ConfigError with every problem."""
@@ -112,6 +147,17 @@ def read_tls(properties: Mapping[str, str], prefix: str) -> Tls:
     )
     make_context(tls)
     return tls
+
+
+def renew(context: ssl.SSLContext, tls: Tls) -> None:
+    """Let a context that serves have what the files hold now, for connections to come.
+
+    Authorities that were taken away count until the process ends. Raises ConfigError; then it is as before.
+    """
+    make_context(tls)  # half of a new pair would spoil the one that serves
+    _load_key(tls, context)
+    if tls.client_auth != "none":
+        _load_trust(tls, context)
 
 
 def make_context(tls: Tls) -> ssl.SSLContext:

@@ -16,6 +16,7 @@ from engine.config.cpus import cpus_problem
 from engine.config.masking import masked
 from engine.config.problems import did_you_mean, place, raise_all
 from engine.config.servers import bad_servers
+from engine.config.tls import HTTPS_PREFIXES, TLS_IGNORED, TlsKeys
 from engine.config.worker_keys import OFFSETS_FILE, WorkerConfig
 
 __all__ = [
@@ -40,7 +41,6 @@ WITHOUT_EFFECT: Mapping[str, str] = {
     "client.dns.lookup": "give it to the clients, as producer.client.dns.lookup and consumer.client.dns.lookup",
     "internal.key.converter": "Kafka Connect ignores it too",
     "internal.value.converter": "Kafka Connect ignores it too",
-    "rest.extension.classes": "extensions are not built yet",
 }
 
 #: Keys of Kafka Connect's distributed worker alone.
@@ -73,8 +73,7 @@ WORKER_PREFIXES = (
     "producer.",
     "consumer.",
     "admin.",
-    "listeners.https.",
-    "admin.listeners.https.",
+    *HTTPS_PREFIXES,
     "metrics.context.",
 )
 _PREFIXES_WITHOUT_EFFECT: Mapping[str, str] = {
@@ -123,9 +122,7 @@ def worker_warnings(properties: Mapping[str, str], *, is_strict: bool) -> list[s
     if properties.get("exactly.once.source.support", "disabled").strip().lower() != "disabled":
         warnings.append("exactly.once.source.support: sources deliver at least once; exactly-once is not built yet")
     for key in sorted(properties):
-        reason = WITHOUT_EFFECT.get(key) or next(
-            (why for prefix, why in _PREFIXES_WITHOUT_EFFECT.items() if key.startswith(prefix)), None
-        )
+        reason = _no_effect(key, properties)
         if reason is not None and not _is_default(key, properties[key]):
             warnings.append(f"{key} has no effect: {reason}")
     inherited = sorted(key for key in properties if _is_unprefixed_client_key(key))
@@ -167,21 +164,43 @@ def _invalid(key: str, value: object, reason: str) -> Problem:
     return Problem(key, f"Invalid value {value} for configuration {key}: {reason}")
 
 
+def _no_effect(key: str, properties: Mapping[str, str]) -> str | None:
+    """Why a known key does nothing; None: it does something."""
+    prefix, name = _tls_key(key)
+    if prefix:
+        listeners = properties.get("admin.listeners" if prefix.startswith("admin.") else "listeners", "")
+        return TLS_IGNORED.get(name) or (None if "https:" in listeners.lower() else "there is no https listener")
+    if key in WITHOUT_EFFECT or key in _known():
+        return WITHOUT_EFFECT.get(key)
+    return next((why for start, why in _PREFIXES_WITHOUT_EFFECT.items() if key.startswith(start)), None)
+
+
+def _tls_key(key: str) -> tuple[str, str]:
+    """Prefix and name of a key of an https listener; else both are empty."""
+    prefix = next((prefix for prefix in HTTPS_PREFIXES if key.startswith(prefix)), "")
+    return prefix, key.removeprefix(prefix) if prefix else ""
+
+
+def _known() -> set[str]:
+    return {key.name for key in keys_of(WorkerConfig)}
+
+
 def _unknown(key: str) -> str:
-    return f'unknown key "{key}"{did_you_mean(key, [known.name for known in keys_of(WorkerConfig)])}'
+    prefix, _ = _tls_key(key)
+    names = [prefix + known.name for known in keys_of(TlsKeys)] if prefix else sorted(_known())
+    return f'unknown key "{key}"{did_you_mean(key, names)}'
 
 
 def _unknown_keys(properties: Mapping[str, str]) -> list[str]:
-    known = {key.name for key in keys_of(WorkerConfig)}
-    return [
-        key
-        for key in properties
-        if key not in known
-        and key not in WITHOUT_EFFECT
-        and not key.startswith(WORKER_PREFIXES)
-        and not _is_distributed(key)
-        and not _is_unprefixed_client_key(key)
-    ]
+    return [key for key in properties if not _is_known(key)]
+
+
+def _is_known(key: str) -> bool:
+    prefix, name = _tls_key(key)
+    if prefix:
+        return name in TLS_IGNORED or name in {known.name for known in keys_of(TlsKeys)}
+    is_ours = key in _known() or key in WITHOUT_EFFECT or key.startswith(WORKER_PREFIXES)
+    return is_ours or _is_distributed(key) or _is_unprefixed_client_key(key)
 
 
 def _is_distributed(key: str) -> bool:

@@ -1,6 +1,6 @@
 """What control answers over HTTP: GET and HEAD of /metrics, and with a worker Kafka Connect's REST interface.
 
-    Cors ──► Headers ──► RawPath ──► routes ──► answers, errors among them
+    Cors ──► Headers ──► RawPath ──► Access ──► routes ──► answers, errors among them
 
 Used by: engine.control.serving.
 Not here: what is measured (engine.metrics), sockets and signals (serving.py, http.py).
@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 
 from engine.config.listeners import Part
 from engine.config.rest import RestSettings
+from engine.control.access import Access, Gate
 from engine.control.outside import Cors, Headers
 from engine.control.rest.answers import (
     RestError,
@@ -38,8 +39,10 @@ def make_metrics_app(collector: Collector) -> ASGIApp:
     return Starlette(routes=[_metrics(collector)])
 
 
-def make_app(collector: Collector, worker: Worker, settings: RestSettings, part: Part = "all") -> ASGIApp:
-    """The application of a part of the REST interface."""
+def make_app(
+    collector: Collector, worker: Worker, settings: RestSettings, part: Part = "all", gate: Gate | None = None
+) -> ASGIApp:
+    """The application of a part of the REST interface. gate: None: everybody may do everything."""
     routes = served(routes_of(part))
     app = Starlette(
         routes=routes if part == "admin" else [_metrics(collector), *routes],
@@ -53,7 +56,8 @@ def make_app(collector: Collector, worker: Worker, settings: RestSettings, part:
     app.router.redirect_slashes = False
     app.state.worker = worker
     app.state.body_bytes_max = settings.body_bytes_max
-    return Cors(Headers(RawPath(app), settings.headers), settings.origins, settings.methods)
+    guarded: ASGIApp = app if gate is None else Access(app, gate)
+    return Cors(Headers(RawPath(guarded), settings.headers), settings.origins, settings.methods)
 
 
 def _metrics(collector: Collector) -> Route:

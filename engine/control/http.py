@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import ssl
 import sys
@@ -28,18 +29,30 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from engine.api.errors import ConfigError
 from engine.config.rest import RestSettings
-from engine.config.tls import Tls, make_context
+from engine.config.tls import Tls, make_context, renew
+from engine.control.watch import Watch
 
 __all__ = ["serve_at"]
+
+logger = logging.getLogger("millrace.control")
 
 #: Longer than the usual interval of scrapes, so that a scraper keeps its connection.
 KEEP_ALIVE_SECONDS = 75
 HEAD_BYTES_MAX = 64 * 1024
+#: Whoever renews a certificate does so days before the old one is over.
+RENEWAL_SECONDS = 60.0
 
 
-async def serve_at(listener: socket.socket, app: ASGIApp, settings: RestSettings, tls: Tls | None = None) -> None:
-    """Serve, without end."""
+async def serve_at(
+    listener: socket.socket,
+    app: ASGIApp,
+    settings: RestSettings,
+    tls: Tls | None = None,
+    look_seconds: float = RENEWAL_SECONDS,
+) -> None:
+    """Serve, without end. look_seconds: between two looks whether the files of TLS have changed."""
     config = uvicorn.Config(
         app,
         access_log=False,
@@ -47,14 +60,36 @@ async def serve_at(listener: socket.socket, app: ASGIApp, settings: RestSettings
         lifespan="off",
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        limit_concurrency=settings.connections_max,
+        limit_concurrency=settings.connections_max + 1,  # as uvicorn counts, the one that is told of it is in it
+        ws="none",
         h11_max_incomplete_event_size=HEAD_BYTES_MAX,
     )
     config.load()
-    config.http_protocol_class = partial(_Connection, settings.request_seconds)  # type: ignore[assignment]
-    if tls is not None:
-        config.ssl = make_context(tls)
-    await _Server(config).serve(sockets=[listener])
+    connection = partial(_Connection, settings.request_seconds, 2 * settings.connections_max)
+    config.http_protocol_class = connection  # type: ignore[assignment]
+    if tls is None:
+        await _Server(config).serve(sockets=[listener])
+        return
+    config.ssl = make_context(tls)
+    renewing = asyncio.create_task(_keep_fresh(config.ssl, tls, look_seconds))
+    try:
+        await _Server(config).serve(sockets=[listener])
+    finally:
+        renewing.cancel()
+
+
+async def _keep_fresh(context: ssl.SSLContext, tls: Tls, look_seconds: float) -> None:
+    """Certificates are renewed while a worker runs."""
+    watch = Watch(tls.files)
+    while True:
+        await asyncio.sleep(look_seconds)
+        if watch.has_changed():
+            try:
+                renew(context, tls)
+            except ConfigError as error:
+                logger.warning("%s; the certificate stays as it was", error.problems[0].message)
+            else:
+                logger.info("the certificate of the REST interface was read anew")
 
 
 class _Server(uvicorn.Server):
@@ -69,16 +104,16 @@ class _Server(uvicorn.Server):
 class _Connection(H11Protocol):
     """One client's."""
 
-    def __init__(self, request_seconds: float, *arguments: Any, **named: Any) -> None:
+    def __init__(self, request_seconds: float, connections_max: int, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._request_seconds = request_seconds
+        self._connections_max = connections_max  # what comes beyond it is closed
         self._deadline: asyncio.TimerHandle | None = None  # of the request that is arriving
         self._has_spoken = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        limit = self.config.limit_concurrency
-        if limit is not None and len(self.connections) > 2 * limit:
+        if len(self.connections) > self._connections_max:
             transport.abort()
             return
         self.app_state = {**self.app_state, "certificate": _certificate(transport)}

@@ -24,6 +24,7 @@ from engine import __version__ as engine_version
 from engine.api.errors import ConfigError
 from engine.config.listeners import Part
 from engine.config.rest import RestSettings
+from engine.control.access import Gate
 from engine.control.app import make_app, make_metrics_app
 from engine.control.herding import Herding, merged
 from engine.control.http import serve_at
@@ -36,6 +37,7 @@ from engine.metrics.place import check_snapshot_path
 from engine.metrics.snapshot import write_snapshot
 from engine.metrics.views import workers_seen_from_control
 from engine.shm.board import Board
+from engine.shm.levels import Follower
 from engine.shm.link import Link
 
 __all__ = ["serve"]
@@ -59,6 +61,7 @@ def serve(
     if metrics_file is not None:
         snapshots = Snapshots(board, check_snapshot_path(metrics_file), workers)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    Follower(board.levels).look()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_until_term(board, BoardCollector(board, workers=workers), listeners, snapshots, rest))
     return ExitCode.OK
@@ -127,8 +130,9 @@ def _rest(collector: BoardCollector, worker: Worker, rest: Rest) -> Iterator[Cor
     """The server of each listener."""
     settings = rest.settings
     apps: dict[Part, ASGIApp] = {}
+    gate = None if settings.access is None else Gate(settings.access)
     for place, listener in zip(settings.places, rest.listeners, strict=True):
-        app = apps.setdefault(place.part, make_app(collector, worker, settings, place.part))
+        app = apps.setdefault(place.part, make_app(collector, worker, settings, place.part, gate))
         logger.info(
             "%s at %s://%s:%d/", "REST" if place.part != "admin" else "loggers", place.protocol, *_address(listener)
         )

@@ -56,7 +56,7 @@ def run(
         return make_sink_bank(spec, side, board, index, clock, stopper)
 
     fence = Lease(board.row(index), spec.timing.lease, clock).check
-    return serve(make_bank, side.bell, stopper, say, fence)
+    return serve(make_bank, side.bell, stopper, say, fence, board.levels)
 
 
 def make_source_bank(spec: LineSpec, side: PumpSide, board: Board, index: int, clock: Clock) -> SourcePumpBank:

@@ -1,6 +1,6 @@
 """The board: what every line is, does and counts, in memory that all processes map.
 
-    header    rows in use, how the run goes
+    header    rows in use, how the run goes, levels of loggers (levels.py)
     row 0     identity (text)  │ reason (text)  │ lost ranges (list)  │ words  │ stack (text)
     row 1     ...
 
@@ -25,6 +25,7 @@ import msgspec
 from msgspec import Struct
 
 from engine.shm import segment
+from engine.shm.levels import LevelTable
 
 __all__ = [
     "Board",
@@ -50,6 +51,8 @@ WORDS_AT = LOST_AT + LOST_BYTES
 STACK_AT = 8192
 STACK_BYTES = ROW_BYTES - STACK_AT
 STAGE_WORDS_AT = 64
+#: On the first page, behind the header's words.
+LEVELS_AT = 1024
 MAGIC = 0x4D494C4C52414332  # "MILLRAC2": a board of another layout has another
 
 
@@ -399,8 +402,9 @@ class Board:
         self._descriptor = descriptor
         self._memory = segment.map_shared(descriptor)
         self._whole = memoryview(self._memory)
-        self.header = segment.words(self._whole[:ROW_BYTES])
+        self.header = segment.words(self._whole[:LEVELS_AT])
         self.rows_max = len(self._whole) // ROW_BYTES - 1
+        self.levels = LevelTable(self._whole[LEVELS_AT:ROW_BYTES])
         self._rows: dict[int, Row] = {}  # made once: a status looks at all of them
 
     def begin(self, now_ns: int) -> None:

@@ -26,6 +26,7 @@ from typing import Protocol
 from engine.clock import Clock
 from engine.exits import ExitCode
 from engine.shm.board import Board, HeaderWord, State, Target, Word
+from engine.shm.levels import Follower
 from engine.supervisor.line import Line
 from engine.supervisor.manager import Manager
 from engine.supervisor.orders import Orders
@@ -83,6 +84,7 @@ class Supervisor:
         self._signals: deque[int] = deque()
         self._stopped_by: signal.Signals | None = None
         self._is_killed = False
+        self._levels = Follower(board.levels)
 
     def run(self) -> ExitCode:
         """Returns when no line runs any more and no child lives."""
@@ -100,6 +102,7 @@ class Supervisor:
             if poll.poll(TICK_MS):
                 _drain(waker)
             self._renew_lease()
+            self._levels.look()
             self._reap()
             while self._signals:
                 self._obey(signal.Signals(self._signals.popleft()))

@@ -44,7 +44,7 @@ def run(
         limits.take(spec.limits, has_plugins=True)
         return make_bank(spec, side, board, index, clock)
 
-    return serve(make, side.bell, stopper, say, fence)
+    return serve(make, side.bell, stopper, say, fence, board.levels)
 
 
 def make_bank(spec: LineSpec, side: TaskSide, board: Board, index: int, clock: Clock) -> Bank:

@@ -35,18 +35,24 @@ from engine.pump.source import SourcePumpBank, StorePort
 from engine.shm import segment
 from engine.shm.board import Board, Identity, Phase, Row, Target, Word, board_bytes
 from engine.shm.channel import Channel, PumpSide, TaskSide
+from engine.shm.levels import LevelTable
 from engine.stages.convert import Converters
 from engine.task.sink import SinkTaskBank
 from engine.task.source import SourceTaskBank
 from tests.harness.steps import Steps
 from tests.harness.watched import WatchedBoard, WatchedPage, WatchedPumpSide, WatchedTaskSide
 
-__all__ = ["CollectingSink", "LineMemory", "SinkBanks", "SourceBanks", "VirtualClock", "line_spec"]
+__all__ = ["CollectingSink", "LineMemory", "SinkBanks", "SourceBanks", "VirtualClock", "line_spec", "no_levels"]
 
 Place = tuple[str, int]
 Account = TypeVar("Account", sink.TaskAccount, sink.PumpAccount, source.PumpAccount)
 NOTHING = PluginSpec("none:None")
 PID = 1  # any process id: the banks only look whether there is one
+
+
+def no_levels() -> LevelTable:
+    """A table that nobody has written."""
+    return LevelTable(memoryview(bytearray(64)))
 
 
 class VirtualClock:

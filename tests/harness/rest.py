@@ -19,10 +19,12 @@ from typing import Any
 import httpx
 import msgspec
 from prometheus_client import CollectorRegistry
+from starlette.types import ASGIApp
 
 from engine.config.line import LineSpec, PluginSpec
 from engine.config.listeners import Part, Place
 from engine.config.rest import RestSettings
+from engine.control.access import Gate
 from engine.control.app import make_app
 from engine.control.herding import Herding
 from engine.control.kept import KeptConnectors
@@ -34,7 +36,7 @@ from engine.shm import segment
 from engine.shm.board import Board, Identity, Row, State, Word, board_bytes
 from engine.shm.link import Link, LinkClosedError
 
-__all__ = ["ScriptedSupervisor", "serving"]
+__all__ = ["SETTINGS", "ScriptedSupervisor", "application", "serving"]
 
 ROWS = 64
 RESTARTS_AWAITED = 3
@@ -155,6 +157,17 @@ def _line(name: str, number: int, side: str, config: Mapping[str, str]) -> LineS
 
 @asynccontextmanager
 async def serving(
+    folder: Path, *had: ScriptedSupervisor, **more: Any
+) -> AsyncIterator[tuple[httpx.AsyncClient, ScriptedSupervisor]]:
+    """A client of a worker, and its supervisor, as `application`."""
+    async with application(folder, *had, **more) as (app, supervisor):
+        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://worker") as client:
+            yield client, supervisor
+
+
+@asynccontextmanager
+async def application(
     folder: Path,
     supervisor: ScriptedSupervisor | None = None,
     *,
@@ -162,8 +175,8 @@ async def serving(
     settings: RestSettings = SETTINGS,
     part: Part = "all",
     **more: Any,
-) -> AsyncIterator[tuple[httpx.AsyncClient, ScriptedSupervisor]]:
-    """A client of a worker, and its supervisor; one that was there before has a control process that follows."""
+) -> AsyncIterator[tuple[ASGIApp, ScriptedSupervisor]]:
+    """A worker's interface, and its supervisor; one that was there before has a control process that follows."""
     is_first = supervisor is None
     supervisor = supervisor or ScriptedSupervisor()
     OffsetStore(folder / "store.db").close()  # as the probe does, before control is there
@@ -185,10 +198,8 @@ async def serving(
         plugins=plugins,
         **more,
     )
-    app = make_app(CollectorRegistry(), worker, settings, part)
-    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    gate = None if settings.access is None else Gate(settings.access)
     try:
-        async with httpx.AsyncClient(transport=transport, base_url="http://worker") as client:
-            yield client, supervisor
+        yield make_app(CollectorRegistry(), worker, settings, part, gate), supervisor
     finally:
         supervisor.close()

@@ -16,17 +16,20 @@ from typing import Any
 
 import httpx
 
+from engine.config.passwords import hashed
 from tests.harness import wait
 from tests.harness.certificates import Authority
 from tests.harness.engine import Millrace
 from tests.harness.kafka import KafkaServer, UserKafka
 from tests.harness.server import free_ports
 
-__all__ = ["ANSWER_S", "Kafka", "Worker"]
+__all__ = ["ANSWER_S", "USER", "Kafka", "Worker"]
 
 Kafka = KafkaServer | UserKafka
 TEXT = "org.apache.kafka.connect.storage.StringConverter"
 ANSWER_S = 60.0
+#: Where it speaks https, nobody else may ask.
+USER = ("alice", "a secret of alice")
 
 
 class Worker:
@@ -40,8 +43,11 @@ class Worker:
         if is_https:
             authority = Authority(folder / "certificates")
             url, self.verify = f"https://127.0.0.1:{port}", ssl.create_default_context(cafile=str(authority.file))
-            more = f"listeners.https.ssl.keystore.location={authority.issue(folder / 'worker.pem', 'worker')}\n"
-        self.client = httpx.Client(base_url=url, timeout=ANSWER_S, verify=self.verify)
+            users = folder / "access.toml"
+            users.write_text(f'[users.{USER[0]}]\nrole = "write"\npassword = "{hashed(USER[1])}"\n')
+            pem = authority.issue(folder / "worker.pem", "worker")
+            more = f"listeners.https.ssl.keystore.location={pem}\nrest.access.file={users}\n"
+        self.client = httpx.Client(base_url=url, timeout=ANSWER_S, verify=self.verify, auth=USER)
         (folder / "worker.properties").write_text(
             f"bootstrap.servers={kafka.bootstrap}\nkey.converter={TEXT}\nvalue.converter={TEXT}\n"
             f"offset.storage.file.filename={folder}/offsets\noffset.flush.interval.ms=200\n"

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.harness import topics, wait
-from tests.harness.standalone import ANSWER_S, Kafka, Worker
+from tests.harness.standalone import ANSWER_S, USER, Kafka, Worker
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
@@ -87,7 +87,9 @@ def test_records_flow_on_while_control_is_gone_and_no_client_is_refused(
     worker.life.kill9("control")
     # A connection that was open is gone with it; a new one waits to be accepted.
     url = worker.client.base_url.join("/connectors")
-    assert httpx.get(url, timeout=ANSWER_S, verify=worker.verify).json() == ["copy", "numbers"]
+    answer = httpx.get(url, timeout=ANSWER_S, verify=worker.verify, auth=USER)
+    assert answer.json() == ["copy", "numbers"]
+    assert httpx.get(url, timeout=ANSWER_S, verify=worker.verify).status_code == 401
     seen = len(numbers(out))
     wait.until(lambda: len(numbers(out)) > seen, "more records in the file")
     worker.wait_for("copy", "RUNNING", "RUNNING")
@@ -121,3 +123,34 @@ def test_what_was_made_comes_back_with_the_worker_and_a_file_wins(topic: str, wo
     assert numbers(tmp_path / "new.txt") == []
     worker.end()
     assert sorted(numbers(out)) == list(range(RECORDS))
+
+
+def test_levels_of_loggers_reach_processes_that_run_and_those_that_are_started_later(
+    topic: str, worker: Worker
+) -> None:
+    def stop() -> bool:
+        """Whether the sink's task has said its last."""
+        before = worker.life.stderr.count("taken: ")
+        assert worker.client.put("/connectors/drop/stop").status_code == 204
+        wait.until(lambda: not [role for role in worker.life.roles() if role.startswith("drop/")], "end of its task")
+        return worker.life.stderr.count("taken: ") > before
+
+    def start() -> None:
+        assert worker.client.put("/connectors/drop/resume").status_code == 202
+        worker.wait_for("drop", "RUNNING", "RUNNING")
+
+    worker.start()
+    worker.make("numbers", source(topic, records=1))
+    worker.make("drop", {"connector.class": "NullSink", "topics": topic})
+    worker.wait_for("drop", "RUNNING", "RUNNING")
+    assert worker.client.put("/admin/loggers/connectors.null", json={"level": "ERROR"}).json() == ["connectors.null"]
+    assert not stop()
+    worker.life.kill9("control")
+    httpx.get(worker.client.base_url.join("/connectors"), timeout=ANSWER_S)  # its own connection is gone
+    start()
+    assert not stop()
+    url = worker.client.base_url.join("/admin/loggers/connectors.null")
+    assert httpx.put(url, json={"level": "INFO"}, timeout=ANSWER_S).json() == ["connectors.null"]
+    start()
+    assert stop()
+    worker.end()

@@ -21,6 +21,7 @@ WALL = {
 ALLOWED = {
     "engine/control/outside.py": "a date in an answer's header, as the configuration asks for one",
     "engine/commands/doctor.py": "whether the clock itself can be right",
+    "engine/control/rest/loggers.py": "when a level was set, for people, as Kafka Connect tells it",
     "engine/demo.py": "the name of the demo's topic, for people",
     "engine/logs.py": "how the time of a log line is written",
     "engine/metrics/collector.py": "since when a counter counts, for Prometheus, told once",

@@ -23,7 +23,7 @@ from engine.pump.main import PatientSinkPump
 from engine.shm.board import Measure, Row, Stage, Target, Word
 from engine.shm.channel import PumpSide
 from engine.shm.lease import RivalError
-from tests.harness.banks import CollectingSink, SinkBanks, SourceBanks, VirtualClock, line_spec
+from tests.harness.banks import CollectingSink, SinkBanks, SourceBanks, VirtualClock, line_spec, no_levels
 from tests.harness.fake_consumer import FakeConsumer
 from tests.harness.fake_kafka import FakeKafka
 from tests.harness.fake_producer import FakeProducer
@@ -130,7 +130,9 @@ class SinkPair:
         assert channel is not None
         side = PumpSide(channel)
         pump = PatientSinkPump(self.banks.pump, side, self.banks.row, self.kafka.clock, self._stopper, SPEC)
-        return serve(lambda: Pair(self.banks.task, pump), side.bell, self._stopper, self.words.append, lambda: None)
+        return serve(
+            lambda: Pair(self.banks.task, pump), side.bell, self._stopper, self.words.append, lambda: None, no_levels()
+        )
 
 
 @pytest.mark.parametrize("place", ["at_start", "at_put"])
@@ -191,7 +193,7 @@ def test_a_pump_that_fails_stores_what_it_can_and_ends_the_pair(
     channel = banks.memory.channel
     assert channel is not None
     bell = PumpSide(channel).bell
-    assert serve(lambda: Pair(banks.task, banks.pump), bell, stopper, words.append, lambda: None) == code
+    assert serve(lambda: Pair(banks.task, banks.pump), bell, stopper, words.append, lambda: None, no_levels()) == code
     assert words == [str(error)]
     assert banks.pump.is_over
     assert list(store.stored.values()) == [b'{"at":%d}' % banks.row.measured(Stage.STORE, Measure.RECORDS)]

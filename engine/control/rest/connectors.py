@@ -106,7 +106,11 @@ async def patch_config(request: Request) -> Response:
     if not isinstance(body, dict):
         raise RestError(500, "Cannot deserialize the body: a JSON object of configuration keys is expected")
     changes = {key: None if value is None else _text(value, key) for key, value in body.items()}
-    return _made(await worker_of(request).do(Patch(name, changes)))
+    worker, limit = worker_of(request), request.app.state.body_bytes_max
+    view = worker.herding.view(name)
+    if view is not None and len(orjson.dumps({**view.config, **changes})) > limit:
+        raise RestError(413, f"a configuration of more than {limit} bytes (rest.body.bytes.max) is not taken")
+    return _made(await worker.do(Patch(name, changes)))
 
 
 async def delete(request: Request) -> Response:

@@ -26,7 +26,21 @@ What a connector is asked to be, and what it was made of, comes back when the wo
 |---|---|---|
 """
 TAIL = """
-`/livez`, `/readyz` and `/metrics` are not Kafka Connect's. Beside its members a task's status has `millrace`:
+`/livez`, `/readyz`, `/metrics` and `/openapi.json` are not Kafka Connect's; the last tells of every route its bodies, queries and statuses, for
+programs. A name with odd characters is percent-encoded, `/` as `%2F`; a slash at the end of a path says nothing. OPTIONS tells the methods of a path.
+
+| status | from any route |
+|---|---|
+| 400 | The path is none, or what was asked for is not right. |
+| 401, 403 | Nobody has said who asks, or who asks may not: `rest.access.file`, [who may ask](operations.md#rest). |
+| 404, 405 | There is no such thing, or not by this method. |
+| 406, 415 | The client takes no JSON, or sends something else. |
+| 408, 413, 431 | The request is too slow, its body or its head too large. |
+| 409 | It is there already, or not in a state for this. |
+| 500 | The body is no JSON, or has unknown or nested members: Kafka Connect's status for it. Or it took more than 90 s, or there is a mistake of ours in the log. |
+| 503 | Too many connections; come back later. |
+
+Beside its members a task's status has `millrace`:
 
 | member | meaning |
 |---|---|
@@ -39,7 +53,7 @@ TAIL = """
 | `stalled` | Only while it has work and does not go on ([more](operations.md#a-task-that-is-stalled)): `stage`, `process` (`task` or `pump`), `reason`, `for_ms`, and `stack`, what the threads of that process are doing. |
 | `waits` | Only while it waits for the world outside ([more](operations.md#a-task-that-waits)): `for`, `reason`, `for_ms`. |
 
-Not built yet: validation and configuration of plugins, loggers, authentication.
+Not built yet: validation and configuration of plugins.
 """
 _OURS = ("HEAD",)
 

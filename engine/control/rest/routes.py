@@ -22,15 +22,28 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from engine.config.listeners import Part
-from engine.control.rest import connectors, offsets, root, topics
-from engine.control.rest.answers import JSON, error_answer
+from engine.control.rest import connectors, loggers, offsets, root, topics
+from engine.control.rest.answers import JSON, answer, error_answer
+from engine.control.rest.openapi import openapi
 
 __all__ = ["ADMIN", "PUBLIC", "RawPath", "routes_of", "served"]
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
-PUBLIC: Sequence[Route] = (*root.ROUTES, *connectors.ROUTES, *topics.ROUTES, *offsets.ROUTES)
-ADMIN: Sequence[Route] = ()
+
+async def _document(_: Request) -> Response:
+    """What is served, in OpenAPI 3.1."""
+    return answer(openapi((*PUBLIC, *ADMIN)))
+
+
+PUBLIC: Sequence[Route] = (
+    *root.ROUTES,
+    Route("/openapi.json", _document, methods=["GET"]),
+    *connectors.ROUTES,
+    *topics.ROUTES,
+    *offsets.ROUTES,
+)
+ADMIN: Sequence[Route] = loggers.ROUTES
 #: An escape that is none; what nobody types into a name.
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")

@@ -142,3 +142,23 @@ def test_settings_that_reach_no_client_are_warned_about_with_the_prefix_they_nee
 @pytest.mark.parametrize(("wanted", "rounded"), [(65_536, 65_536), (65_537, 65_544), (65_543, 65_544)])
 def test_a_ring_is_a_multiple_of_eight_bytes(wanted: int, rounded: int) -> None:
     assert ring_bytes(wanted) == rounded
+
+
+PREFIX = "listeners.https.ssl.keystore"
+
+
+def test_keys_of_https_listeners_are_known_by_name_and_have_effect_where_there_is_one() -> None:
+    given = {
+        "listeners": "http://:1,https://:2",
+        "admin.listeners": "http://:3",
+        "listeners.https.ssl.keystore.location": "a.pem",
+        "listeners.https.ssl.keystore.type": "PEM",
+        "listeners.https.ssl.keystore.lokation": "a.pem",
+        "admin.listeners.https.ssl.keystore.location": "a.pem",
+    }
+    warnings = worker_warnings(given, is_strict=False)
+    assert warnings == [
+        "admin.listeners.https.ssl.keystore.location has no effect: there is no https listener",
+        "listeners.https.ssl.keystore.type has no effect: what a store is, its content says",
+        f'unknown key "{PREFIX}.lokation"; did you mean "{PREFIX}.location"?; it has no effect',
+    ]

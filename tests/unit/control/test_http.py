@@ -34,11 +34,11 @@ async def echo(request: Request) -> Response:
 
 
 @asynccontextmanager
-async def serving(settings: RestSettings) -> AsyncIterator[int]:
+async def serving(settings: RestSettings, look_seconds: float = 60.0) -> AsyncIterator[int]:
     """The port."""
     app = Starlette(routes=[Route("/", echo, methods=["GET", "POST"])])
     with open_listener(0, "127.0.0.1") as listener:
-        server = asyncio.create_task(serve_at(listener, app, settings, settings.tls))
+        server = asyncio.create_task(serve_at(listener, app, settings, settings.tls, look_seconds))
         try:
             yield listener.getsockname()[1]
         finally:
@@ -47,9 +47,9 @@ async def serving(settings: RestSettings) -> AsyncIterator[int]:
                 await server
 
 
-def talk(settings: RestSettings, about: Talk) -> None:
+def talk(settings: RestSettings, about: Talk, **more: float) -> None:
     async def act() -> None:
-        async with asyncio.timeout(LIMIT_S), serving(settings) as port:
+        async with asyncio.timeout(LIMIT_S), serving(settings, **more) as port:
             await about(port)
 
     asyncio.run(act())
@@ -125,6 +125,32 @@ def test_where_a_certificate_is_required_none_and_a_foreign_one_are_refused(tmp_
     talk(settings, about)
 
 
+@pytest.mark.slow
+def test_a_certificate_that_is_renewed_is_served_and_a_broken_one_is_not(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings, authority = tls(tmp_path)
+
+    async def served(port: int) -> str:
+        context = ssl.create_default_context(cafile=str(authority.file))
+        _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+        subject = writer.get_extra_info("peercert")["subject"]
+        writer.close()
+        return str(subject[0][0][1])
+
+    async def about(port: int) -> None:
+        assert await served(port) == "me"
+        authority.issue(tmp_path / "me.pem", "renewed")
+        while await served(port) != "renewed":
+            pass
+        (tmp_path / "me.pem").write_text("-----BEGIN nothing")
+        while "stays as it was" not in caplog.text:
+            await served(port)
+        assert await served(port) == "renewed"
+
+    talk(settings, about, look_seconds=0.01)
+
+
 @pytest.mark.parametrize(
     "pieces",
     [
@@ -184,7 +210,9 @@ def test_what_is_no_http_is_refused_in_the_shape_of_every_error(head: bytes, sta
 
 def test_what_connects_beyond_the_limit_is_told_so_and_far_beyond_it_closed() -> None:
     async def about(port: int) -> None:
-        idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(4)]
+        idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+        assert (await said(port, LAST)).startswith(b"HTTP/1.1 200")
+        idle.append(await asyncio.open_connection("127.0.0.1", port))
         assert (await said(port, LAST)).startswith(b"HTTP/1.1 503")
         idle += [await asyncio.open_connection("127.0.0.1", port) for _ in range(4)]
         assert await refused(port, LAST)

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from engine.clock import SystemClock
+from engine.config.rest import RestSettings
 from engine.control import herding
 from engine.mending import Circuit, Kind
 from engine.shm.acts import Act
@@ -402,3 +403,14 @@ def test_a_task_that_waits_for_the_world_outside_says_for_what(tmp_path: Path) -
         assert told["millrace"]["waits"] == {"for": "broker", "reason": "no broker can be reached", "for_ms": 12_000}
 
     talk(tmp_path, about, clock=Later())
+
+
+def test_a_configuration_does_not_grow_beyond_a_body_piece_by_piece(tmp_path: Path) -> None:
+    async def about(client: httpx.AsyncClient, _: ScriptedSupervisor) -> None:
+        await made(client)
+        for number in range(2):
+            answer = await client.patch("/connectors/orders/config", json={f"key.{number}": "x" * 3000})
+        assert "rest.body.bytes.max" in error(answer, 413)
+        assert "key.1" not in (await client.get("/connectors/orders/config")).json()
+
+    talk(tmp_path, about, settings=RestSettings(places=(), body_bytes_max=4096))

@@ -28,7 +28,7 @@ from engine.shm.frame import Assigned, encode
 from engine.shm.lease import Fenced
 from engine.task.sink import SinkTaskBank
 from engine.task.source import SourceTaskBank
-from tests.harness.banks import LineMemory, line_spec, plain_converters
+from tests.harness.banks import LineMemory, line_spec, no_levels, plain_converters
 
 #: What the task raises an error in.
 WAYS = ["nothing", "start", "work", "stop"]
@@ -119,7 +119,7 @@ def serve_one(
         task.row = memory.row
         make = partial(SinkTaskBank, spec, task, *given)
         assign(pump_side)
-    return serve(make, side.bell, Once(), lambda _: None, fence), task
+    return serve(make, side.bell, Once(), lambda _: None, fence, no_levels()), task
 
 
 def assign(side: PumpSide) -> None:
