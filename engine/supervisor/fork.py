@@ -5,7 +5,7 @@
                                     death signal, parent still there?
                                     close every descriptor but its own, title
                                     main ──► os._exit(code)
-    stacks     ◄──── pipe ◄──────── at SIGURG, and when it crashes: what each thread was doing
+    stacks     ◄──── pipe ◄──────── at SIGURG or SIGALRM, and when it crashes: what each thread was doing
     last words ◄──── pipe ◄──────── why it went wrong
 
 A child leaves by `os._exit`: what it inherited must not be torn down twice, and a librdkafka client
@@ -175,6 +175,8 @@ def _tell_stacks(descriptor: int) -> None:
     faulthandler.enable(descriptor)
     # Calls of the system that the signal meets go on where they were.
     faulthandler.register(STACK_SIGNAL, descriptor, all_threads=True, chain=False)
+    # Ends the process, as ever, but tells first what it was busy with for so long (engine.watcher).
+    faulthandler.register(signal.SIGALRM, descriptor, all_threads=True, chain=True)
 
 
 def _close_all_but(keep: Collection[int]) -> None:

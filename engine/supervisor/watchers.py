@@ -32,6 +32,7 @@ from engine.shm.acts import Act
 from engine.shm.link import Link, LinkClosedError
 from engine.supervisor.endings import by_signal
 from engine.supervisor.fork import Child
+from engine.supervisor.guard import innermost
 from engine.supervisor.pacer import Pacer
 
 __all__ = ["ForkWatcher", "Watchers"]
@@ -143,14 +144,17 @@ class Watchers:
         self._receive(name, watcher)
         assert watcher.child is not None, "it was found by its child"
         assert watcher.link is not None, "a child has a link"
+        stack, crash = watcher.child.stack(), watcher.child.crash()
         words = watcher.child.last_words()
         watcher.link.close()
         watcher.child = watcher.link = watcher.kill_at_ns = None
         if watcher.is_replaced:
             watcher.is_replaced = False
         elif watcher.wanted is not None:
+            if crash:
+                logger.error("connector %s: its process has crashed here:\n%s", name, crash)
             code = os.waitstatus_to_exitcode(status)
-            self._settle(name, watcher, words or _cause(code, watcher.wanted), kind_of_code(code))
+            self._settle(name, watcher, words or _cause(code, watcher.wanted, stack), kind_of_code(code))
 
     def _start(self, name: str, watcher: _Watcher, spec: WatchSpec) -> None:
         watcher.has_answered = False
@@ -214,9 +218,11 @@ class Watchers:
             self._told.append(replace(watched, attempt=watcher.attempt))
 
 
-def _cause(code: int, spec: WatchSpec) -> str:
+def _cause(code: int, spec: WatchSpec, stack: str) -> str:
     if code == -signal.SIGALRM:
-        return f"a call of it took longer than {spec.call_seconds:g} s (probe.timeout.ms); its process was ended"
+        place = f" (at {frame})" if (frame := innermost(stack)) else ""
+        limit = f"{spec.call_seconds:g} s (probe.timeout.ms)"
+        return f"a call of it took longer than {limit}; its process was ended{place}"
     if code < 0:
         return f"its process ended by {by_signal(-code, Act.NOTHING)}"
     return f"its process ended with exit code {code}"

@@ -4,8 +4,9 @@
                                         ▲
     request_task_reconfiguration ── bell┘        raise_error, or an exception of any call ──► why, the end
 
-A call that takes too long ends the process, also when it is stuck outside of Python: the kernel's alarm does it. What
-is asked for many times at once is answered once, and what has not changed is not said again.
+A call that takes too long ends the process, also when it is stuck outside of Python: the kernel's alarm does it, after
+it was told where the call is. What is asked for many times at once is answered once, and what has not changed is not
+said again.
 
 Used by: engine.boot (forks it).
 Not here: what becomes of the answers (engine.herder), when the process comes back (engine.supervisor.watchers).
@@ -85,7 +86,6 @@ class _Context:
 def run(spec: WatchSpec, end: socket.socket, settings: logs.LogSettings, say: Say) -> ExitCode:
     """The body of the process; says why it failed, and leaves by the kind of that. end: of a link to the supervisor."""
     logs.set_up(settings, process="watcher", connector=spec.connector, secrets=spec.secrets)
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
     watcher = Watcher(spec, Link(end))
     signal.signal(signal.SIGTERM, lambda *_: watcher.ask_to_stop())
     error = watcher.run()

@@ -143,7 +143,10 @@ def test_what_a_call_fails_with_is_told_with_the_call(place: Place, name: str, f
 def test_a_call_that_hangs_outside_of_python_ends_its_process(place: Place) -> None:
     place.start("Stuck", call_s=0.2)
     place.wait_for(lambda: bool(place.heard))
-    assert "a call of it took longer than 0.2 s (probe.timeout.ms)" in place.heard[-1].failure
+    told = place.heard[-1].failure
+    assert "a call of it took longer than 0.2 s (probe.timeout.ms)" in told
+    assert "connectors_of_tests.py" in told
+    assert "in task_configs" in told
 
 
 def test_a_stop_that_fails_is_no_failure_of_the_connector(place: Place) -> None:
