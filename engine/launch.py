@@ -161,6 +161,7 @@ def run_demo(
 
 
 def _run(pipeline: Pipeline, options: Options, *, is_embedded: bool = False, must_match: bool = False) -> ExitCode:
+    manager = Manager.of(os.environ)  # before any child has the variables too
     overrides = {}
     if options.metrics_port is not None:
         overrides["metrics.port"] = str(options.metrics_port)
@@ -179,7 +180,6 @@ def _run(pipeline: Pipeline, options: Options, *, is_embedded: bool = False, mus
     for warning in made.warnings:
         logger.warning("%s", warning)
     rest = boot.RestOptions(pipeline, wanted) if options.serves_rest else None
-    manager = Manager.of(os.environ)
     code, report = boot.run(made, boot.RunOptions(options.is_bulk, options.shows_progress, settings, rest, manager))
     totals = report.totals
     # What a killed process had done and not counted is within what the report says may be repeated.

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 import httpx
 from msgspec import Struct
@@ -55,8 +55,8 @@ class Access(Struct, frozen=True):
     @property
     def shown(self) -> str:
         """The address without user and password."""
-        parts = urlsplit(self.url)
-        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+        before, at, after = self.url.rpartition("@")
+        return before.partition("//")[0] + "//" + after if at else self.url
 
 
 class Client:
@@ -74,8 +74,8 @@ class Client:
         self._sleep = sleep
         self._patience_seconds = patience_seconds
         self._secrets: set[str] = set()
-        parts = urlsplit(access.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        parts = _parts(access.url)
+        if parts is None:
             raise ConfigError(
                 [Problem("--url", f"--url {access.shown}: expected http://HOST:PORT or https://HOST:PORT")]
             )
@@ -152,6 +152,16 @@ class Client:
             raise RefusedError(status, f"{self.address} sends to {answer.headers.get('Location')}: give that as --url")
         message = _message(answer) or f"{self.address} answers {status} {answer.reason_phrase}"
         raise RefusedError(status, self.hidden(message))
+
+
+def _parts(url: str) -> SplitResult | None:
+    """Of an address; None: it is no good."""
+    try:
+        parts = urlsplit(url)
+        is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, or a bracket that is not closed
+        return None
+    return parts if is_good else None
 
 
 def _message(answer: httpx.Response) -> str:

@@ -133,11 +133,15 @@ def test_one_that_is_not_there_is_named_with_what_to_look_at() -> None:
     assert "hunter2" not in done.err
 
 
-@pytest.mark.parametrize("url", ["localhost:8083", "ftp://x", "http://"])
+@pytest.mark.parametrize(
+    "url",
+    ["localhost:8083", "ftp://x", "http://", "http://x:port", "http://[::1", "http://x:99999", "http://a:hunter2@x:y"],
+)
 def test_an_address_that_is_none_is_refused_before_anybody_is_asked(url: str) -> None:
     done = run("status", "--url", url)
     assert done.code == ExitCode.USAGE
     assert "expected http://HOST:PORT" in done.err
+    assert "hunter2" not in done.err
 
 
 def test_a_worker_that_wants_a_user_gets_it_from_options_or_variables(tmp_path: Path) -> None:
