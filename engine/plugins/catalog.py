@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import inspect
+import sys
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal
 
@@ -147,6 +148,7 @@ class Catalog:
             title = entry.path.replace(":", ".")
             text = f"Plugin {title} not found that matches the version range {wanted}, available versions: [{there}]"
             raise ConfigError([Problem("", text), Problem(VERSION, text)])
+        _check_loaded(entry, found, wanted)
         return found
 
     def version(self, found: type[Any], folders: Collection[str] = ()) -> str | None:
@@ -241,6 +243,19 @@ def check(kind: Kind, found: type[Any]) -> None:
     missing = sorted(getattr(found, "__abstractmethods__", ()))
     if missing or inspect.isabstract(found):
         raise ConfigError(f"class {path_of(found)} is abstract: it lacks {', '.join(missing)}")
+
+
+def _check_loaded(entry: Entry, found: type[Any], wanted: Versions) -> None:
+    """Raises ConfigError when an environment that was entered earlier has another version than is wanted."""
+    file = str(getattr(sys.modules[found.__module__], "__file__", ""))
+    loaded = next((home for home in entry.homes if home.folder and file.startswith(f"{home.folder}/")), None)
+    if loaded is None or wanted.hold(loaded.version) or wanted.hold(declared_version(found)):
+        return
+    text = (
+        f"version {loaded.version} is loaded, from {loaded.folder}, and {wanted} is wanted: of all environments that a "
+        "connector needs, the first that has a plugin counts, its own before others"
+    )
+    raise ConfigError([Problem(VERSION, text)])
 
 
 def _entry(

@@ -135,6 +135,24 @@ def test_a_converter_is_taken_from_beside_its_connector_before_a_newer_one_elsew
     assert "1.0 counts" in clash
 
 
+def test_a_version_that_another_environment_hides_is_refused(tmp_path: Path) -> None:
+    text = "from engine.api.converter import RecordConverter\nclass Texts(RecordConverter):\n"
+    text += "".join(f"    def {name}(self, *_): pass\n" for name in ("from_connect_value", "to_connect_value"))
+    sites = {}
+    for name, version in (("a", "1.0"), ("b", "2.0")):
+        sites[name] = virtual(tmp_path / name)
+        points = {"millrace.converters": {"Texts": "texts:Texts"}}
+        install(sites[name], "texts", version, {"texts.py": text}, points=points)
+    catalog = discover([str(tmp_path)])
+
+    def question(_: object) -> bytes:
+        return catalog.find("converter", "Texts", ranges_of("2.0")).__name__.encode()
+
+    assert APART.ask([str(sites["b"]), str(sites["a"])], question) == b"Texts"
+    with pytest.raises(ConfigError, match=r"version 1\.0 is loaded, from .*/a/.*, and \[2\.0,2\.0\] is wanted"):
+        APART.ask([str(sites["a"]), str(sites["b"])], question)
+
+
 def test_millrace_itself_is_never_an_environments_own(tmp_path: Path) -> None:
     site = virtual(tmp_path / "copy")
     fakes = {f"{name}/__init__.py": "raise RuntimeError('a copy')" for name in OURS}
