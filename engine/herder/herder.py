@@ -1,7 +1,8 @@
 """What a standalone worker's connectors should be doing: commands and events in, intentions out.
 
     Create, Configure, Patch ──► Plan ──► Planned: refused ──► Reply
-                                              └─ good ──► Keep, Run ──► Settled ──► Reply
+                                              ├─ good ──► Keep, Run ──► Settled ──► Reply
+                                              └─ of one that watches ──► Keep, Watch, Reply ──► Watched ──► Plan
     SetTarget                ──► Keep, Hold or Run or Plan
     Delete                   ──► Run nothing ──► Settled ──► Drop, Reply
     AlterOffsets             ──► Run nothing ──► Settled ──► Alter ──► Altered ──► Reply
