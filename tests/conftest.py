@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 import uuid
@@ -22,6 +23,16 @@ from tests.harness.server import UnavailableError
 TOPIC_NAME_LENGTH_MAX = 150
 settings.register_profile("millrace", deadline=None)  # how long an example takes is the machine's affair
 settings.load_profile("millrace")
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """What a command that runs in this process has set up for its log is gone afterwards."""
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    yield
+    root.setLevel(level)
+    root.handlers[:] = handlers
 
 
 @pytest.fixture(scope="session")
