@@ -44,8 +44,8 @@ logger = logging.getLogger("millrace.offsets")
 Place = tuple[str, int]  # topic, partition
 Setting = str | int | float | bool
 
-#: For one request to Kafka; three of them and a connector's own time fit into what an answer may take.
-KAFKA_SECONDS = 15.0
+#: For one request to Kafka; those of an answer and the connector's own time fit into what it may take.
+KAFKA_SECONDS = 10.0
 TOPIC, PARTITION, OFFSET = "kafka_topic", "kafka_partition", "kafka_offset"
 _NUMBER = re.compile(r"[+-]?[0-9]{1,20}\Z")
 _INT, _LONG = 2**31, 2**63

@@ -13,6 +13,7 @@ Not here: a member's own commits (consumer.py).
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future
 from typing import Any
@@ -25,6 +26,7 @@ from engine.kafka.access import client_settings
 from engine.kafka.answers import answer_of
 from engine.kafka.errors import as_ours
 from engine.kafka.librdkafka_call import delete_offsets
+from engine.shm.waits import Cause, OutsideError
 
 __all__ = ["GroupInUseError", "delete_group", "forget_offsets", "list_offsets", "set_offsets"]
 
@@ -32,6 +34,7 @@ Place = tuple[str, int]  # topic, partition
 
 #: A future hears of the end of its time a little later.
 LATE_SECONDS = 1.0
+RETRY_SECONDS = 0.2
 _LOG_LEVEL = 2
 _IN_USE = {KafkaError.UNKNOWN_MEMBER_ID, KafkaError.GROUP_SUBSCRIBED_TO_TOPIC, KafkaError.NON_EMPTY_GROUP}
 
@@ -43,6 +46,7 @@ class GroupInUseError(ConnectError):
 def list_offsets(settings: Mapping[str, Any], group: str, seconds: float) -> dict[Place, int]:
     """What the group has committed. Raises ConnectError."""
     doing = f"list the offsets of group {group}"
+    _await_coordinator(settings, group, seconds)
     wanted = [ConsumerGroupTopicPartitions(group)]
     answers = _asked(
         settings, lambda client: client.list_consumer_group_offsets(wanted, request_timeout=seconds), doing, seconds
@@ -54,6 +58,7 @@ def list_offsets(settings: Mapping[str, Any], group: str, seconds: float) -> dic
 def set_offsets(settings: Mapping[str, Any], group: str, offsets: Mapping[Place, int], seconds: float) -> None:
     """Commit these in the group's name. Raises ConnectError; some may have been set then."""
     doing = f"set offsets of group {group}"
+    _await_coordinator(settings, group, seconds)
     wanted = [
         ConsumerGroupTopicPartitions(group, [TopicPartition(*place, offset) for place, offset in offsets.items()])
     ]
@@ -65,6 +70,7 @@ def set_offsets(settings: Mapping[str, Any], group: str, offsets: Mapping[Place,
 
 def forget_offsets(settings: Mapping[str, Any], group: str, places: Collection[Place], seconds: float) -> None:
     """Let the group have no offset of these partitions. Raises ConnectError; some may have been forgotten then."""
+    _await_coordinator(settings, group, seconds)
     error = delete_offsets({**client_settings(settings), "log_level": _LOG_LEVEL}, group, places, seconds)
     if error is not None:
         ours = _ours(error, f"forget offsets of group {group}")
@@ -75,8 +81,34 @@ def forget_offsets(settings: Mapping[str, Any], group: str, places: Collection[P
 def delete_group(settings: Mapping[str, Any], group: str, seconds: float) -> None:
     """Let there be no such group, nor any of its offsets. Raises ConnectError."""
     doing = f"delete group {group}"
+    _await_coordinator(settings, group, seconds)
     with contextlib.suppress(_GoneError):
         _asked(settings, lambda client: client.delete_consumer_groups([group], request_timeout=seconds), doing, seconds)
+
+
+def _await_coordinator(settings: Mapping[str, Any], group: str, seconds: float) -> None:
+    """Until a broker keeps the group, or would. Raises ConnectError.
+
+    Asked about offsets while the brokers still make their topic of them, librdkafka 2.16 ends the process (SIGSEGV in
+    rd_kafka_cgrp_op): on a cluster where no group has ever been.
+    """
+    doing = f"look for group {group}"
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            _asked(
+                settings,
+                lambda client: client.describe_consumer_groups([group], request_timeout=seconds),
+                doing,
+                seconds,
+            )
+            return
+        except _GoneError:
+            return
+        except OutsideError as error:
+            if error.cause != Cause.LEADER or time.monotonic() > deadline:
+                raise
+        time.sleep(RETRY_SECONDS)
 
 
 class _GoneError(ConnectError):
