@@ -160,3 +160,50 @@ def test_a_bank_whose_lease_is_over_ends_as_it_is(type: str) -> None:
 def test_the_board_says_which_call_of_the_task_is_going_on(type: str, work: Act) -> None:
     _, task = serve_one(type, "nothing", [])
     assert task.acts == [Act.START, work, Act.STOP]
+
+
+class Noting(Transform):
+    """Notes what the board says while it is called."""
+
+    def __init__(self) -> None:
+        self.row: Row | None = None
+        self.acts: list[Act] = []
+
+    def apply(self, record: AnyRecord) -> AnyRecord | None:
+        assert self.row is not None
+        self.acts.append(act_of(self.row, "task"))
+        return record
+
+
+class Waiting(SourceTask):
+    """Waits by the context, and gives a record."""
+
+    poll_seconds = 2.5
+
+    def __init__(self, row: Row) -> None:
+        self._row = row
+        self.beats: list[int] = []
+
+    def start(self, config: object) -> None:
+        pass
+
+    def poll(self) -> Sequence[SourceRecord]:
+        self.beats.append(self._row.get(Word.TASK_BEAT_NS))
+        self.context.wait(0.01)
+        self.beats.append(self._row.get(Word.TASK_BEAT_NS))
+        self.context.end()
+        return [SourceRecord(topic="t", value=b"x", source_partition={}, source_offset={})]
+
+
+def test_a_source_that_waits_by_its_context_shows_that_it_lives_and_declares_what_it_waits_by_itself() -> None:
+    memory = LineMemory(line_spec("source"))
+    side, _ = memory.begin()
+    task, noting = Waiting(memory.row), Noting()
+    noting.row = memory.row
+    bank = SourceTaskBank(line_spec("source"), task, [noting], plain_converters(), side, memory.row, SystemClock())
+    bank.start()
+    assert memory.row.get(Word.POLL_MS) == 2500
+    bank.step()
+    assert task.beats[0] < task.beats[1]
+    assert noting.acts == [Act.TRANSFORM]
+    assert act_of(memory.row, "task") == Act.CONVERT
