@@ -116,6 +116,16 @@ class Herding:
             self._asked.pop(ticket, None)
         return found.refusal or found.answer
 
+    def refuse_all(self, refusal: Refusal) -> bool:
+        """Answer whoever waits so; returns whether anybody did."""
+        waiting = [future for future in self._answers.values() if not future.done()]
+        for future in waiting:
+            future.set_result(refusal)
+        asked, self._asked = self._asked, {}
+        for ticket, take in asked.items():
+            take(Answered(ticket, b"", refusal))
+        return bool(waiting or asked)
+
     async def until_closed(self) -> None:
         """Until the supervisor is gone."""
         await self._closed.wait()

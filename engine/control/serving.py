@@ -2,7 +2,8 @@
 
     TERM ──► last snapshot ──► end, whoever still holds a connection open
 
-The supervisor ends control last and waits for it only so long, hence nothing is waited for here.
+The supervisor ends control last and waits for it only so long, hence nothing is waited for here: who still waits for an
+answer is told that the worker is stopping.
 
 Used by: engine.control.main.
 Not here: what is answered (app.py), HTTP (http.py).
@@ -30,7 +31,7 @@ from engine.control.herding import Herding, merged
 from engine.control.http import serve_at
 from engine.control.kept import KeptConnectors
 from engine.control.main import Rest
-from engine.control.rest.worker import Worker
+from engine.control.rest.worker import STOPPING, Worker
 from engine.exits import ExitCode
 from engine.metrics.collector import BoardCollector
 from engine.metrics.place import check_snapshot_path
@@ -45,6 +46,8 @@ __all__ = ["serve"]
 logger = logging.getLogger("millrace.control")
 
 SNAPSHOT_SECONDS = 5.0
+#: For what clients that still wait are told at the end.
+LAST_WORDS_SECONDS = 0.1
 #: Of the interface that is spoken: clients look at it to know what a worker understands.
 KAFKA_CONNECT_VERSION = "4.3.1"
 #: Of a listener for metrics alone.
@@ -105,6 +108,7 @@ async def _until_term(
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asked.set)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # held back since `engine.control.main.run`
     running = []
+    worker: Worker | None = None
     for listener in listeners:
         served = serve_at(listener, make_metrics_app(collector), _METRICS)
         running.append(asyncio.create_task(served, name="metrics"))
@@ -124,6 +128,8 @@ async def _until_term(
                 task.result()
     if snapshots is not None:
         snapshots.write()
+    if worker is not None and worker.herding.refuse_all(STOPPING):
+        await asyncio.sleep(LAST_WORDS_SECONDS)
 
 
 def _rest(collector: BoardCollector, worker: Worker, rest: Rest) -> Iterator[Coroutine[None, None, None]]:

@@ -57,7 +57,7 @@ MAGIC = 0x4D494C4C52414332  # "MILLRAC2": a board of another layout has another
 
 
 class HeaderWord(IntEnum):
-    """Words of the board's first page; written by the supervisor, but for the last."""
+    """Words of the board's first page; written by the supervisor, but for TOPICS_FORGOTTEN."""
 
     MAGIC = 0
     ROWS_USED = 1
@@ -67,6 +67,7 @@ class HeaderWord(IntEnum):
     MEMORY_BOUND_BYTES = 5  # the most that the whole run can come to hold
     MEMORY_MAX_BYTES = 6  # worker.memory.max; 0: not set
     LEASE_NS = 7  # monotonic; when the lease of all banks was renewed last (lease.py)
+    IS_STOPPING = 9  # 1: nothing new is begun
     TOPICS_FORGOTTEN = 8  # by control: how often the topics that a connector has used were forgotten
 
 

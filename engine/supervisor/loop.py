@@ -177,6 +177,7 @@ class Supervisor:
     def _obey(self, number: signal.Signals) -> None:
         if self._stopped_by is None:
             self._stopped_by = number
+            self._board.header[HeaderWord.IS_STOPPING] = 1
             self._manager.stopping(f"stopping after {number.name}")
             logger.info("%s: stopping; what is done is kept, the rest is left for the next run", number.name)
             for line in self._lines:

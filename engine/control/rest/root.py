@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from engine.control.rest.answers import answer
-from engine.control.rest.worker import worker_of
+from engine.control.rest.worker import STOPPING, worker_of
 
 __all__ = ["ROUTES"]
 
@@ -29,6 +29,13 @@ async def health(_: Request) -> Response:
     return answer({"status": "healthy", "message": HEALTHY})
 
 
+async def ready(request: Request) -> Response:
+    """Whether requests are taken: 503 once the worker is stopping."""
+    if worker_of(request).is_stopping:
+        return answer({"status": "stopping", "message": STOPPING.message}, 503)
+    return await health(request)
+
+
 async def plugins(request: Request) -> Response:
     """Those that are installed; by default connectors alone."""
     only = request.query_params.get("connectorsOnly", "true").strip().lower() == "true"
@@ -45,6 +52,6 @@ ROUTES = (
     Route("/", root, methods=["GET"]),
     Route("/health", health, methods=["GET"]),
     Route("/livez", alive, methods=["GET"]),
-    Route("/readyz", health, methods=["GET"]),
+    Route("/readyz", ready, methods=["GET"]),
     Route("/connector-plugins", plugins, methods=["GET"]),
 )

@@ -18,9 +18,11 @@ from engine.control.rest import entities
 from engine.control.rest.answers import RestError
 from engine.herder.model import Command, ConnectorView, Info, Message, Refusal, Restarting
 from engine.herder.questions import Question
-from engine.shm.board import Board
+from engine.shm.board import Board, HeaderWord
 
-__all__ = ["Worker", "worker_of"]
+__all__ = ["STOPPING", "Worker", "worker_of"]
+
+STOPPING = Refusal(503, "The worker is stopping: it begins nothing new. Ask again when it is back.")
 
 
 class Worker(Struct):
@@ -53,8 +55,14 @@ class Worker(Struct):
         """Of all tasks on the board, as they are now."""
         return entities.rows_of(self.board)
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether nothing new is begun any more."""
+        return bool(self.board.header[HeaderWord.IS_STOPPING])
+
     async def ask(self, question: Question) -> bytes:
         """What a child answers. Raises RestError when it refuses."""
+        self._begin()
         answer = await self.herding.ask(question)
         if isinstance(answer, Refusal):
             raise RestError(answer.status, answer.message)
@@ -62,10 +70,15 @@ class Worker(Struct):
 
     async def do(self, command: Command) -> Info | Restarting | Message | None:
         """Carry out a command. Raises RestError when it is refused."""
+        self._begin()
         answer = await self.herding.do(command)
         if isinstance(answer, Refusal):
             raise RestError(answer.status, answer.message)
         return answer
+
+    def _begin(self) -> None:
+        if self.is_stopping:
+            raise RestError(STOPPING.status, STOPPING.message)
 
 
 def worker_of(request: Request) -> Worker:

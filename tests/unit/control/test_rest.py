@@ -16,9 +16,12 @@ import pytest
 from engine.clock import SystemClock
 from engine.config.rest import RestSettings
 from engine.control import herding
+from engine.control.kept import KeptConnectors
+from engine.herder.model import Create, Refusal, TargetState
 from engine.mending import Circuit, Kind
 from engine.shm.acts import Act
-from engine.shm.board import State, Word
+from engine.shm.board import HeaderWord, State, Word
+from engine.shm.link import Link
 from engine.shm.stalls import Stall, Way, pack
 from engine.shm.waits import Cause, Wait
 from engine.shm.waits import pack as pack_wait
@@ -414,3 +417,34 @@ def test_a_configuration_does_not_grow_beyond_a_body_piece_by_piece(tmp_path: Pa
         assert "key.1" not in (await client.get("/connectors/orders/config")).json()
 
     talk(tmp_path, about, settings=RestSettings(places=(), body_bytes_max=4096))
+
+
+def test_a_worker_that_stops_begins_nothing_new_and_says_so(tmp_path: Path) -> None:
+    async def about(client: httpx.AsyncClient, supervisor: ScriptedSupervisor) -> None:
+        await made(client)
+        body = {"name": "a", "config": {"connector.class": "Hangs"}}
+        waiting = asyncio.create_task(client.post("/connectors", json=body))
+        await asyncio.sleep(0)
+        supervisor.board.header[HeaderWord.IS_STOPPING] = 1
+        assert error(await client.delete("/connectors/orders"), 503).startswith("The worker is stopping")
+        assert (await client.get("/connectors")).json() == ["orders"]
+        assert ((await client.get("/readyz")).status_code, (await client.get("/livez")).status_code) == (503, 200)
+        assert not waiting.done()
+        waiting.cancel()
+
+    talk(tmp_path, about)
+
+
+def test_whoever_waits_when_it_ends_is_told(tmp_path: Path) -> None:
+    async def act() -> None:
+        ours, theirs = Link.pair()
+        herding_ = herding.Herding(Link(theirs), KeptConnectors(str(tmp_path / "store.db")))
+        waiting = asyncio.create_task(herding_.do(Create("a", CONFIG, TargetState.STARTED)))
+        await asyncio.sleep(0)
+        refusal = Refusal(503, "stopping")
+        assert herding_.refuse_all(refusal)
+        assert await waiting == refusal
+        assert not herding_.refuse_all(refusal)
+        ours.close()
+
+    asyncio.run(act())
