@@ -62,10 +62,11 @@ class Gate:
     """Says who somebody is and what he may."""
 
     def __init__(self, file: AccessFile) -> None:
-        """Raises ConfigError."""
         self._file = file
-        self._rules = read_rules(file)
+        self._rules = Rules({}, {}, (file.path,))  # nobody, as long as it cannot be read
         self._watch = Watch(self._rules.files)
+        self._is_failing = False
+        self._read()
         self._secret = os.urandom(32)
         self._right: dict[bytes, None] = {}
         self._turn = asyncio.Lock()  # one comparison at a time: each takes memory, and a core
@@ -91,15 +92,20 @@ class Gate:
         return role
 
     def _now(self) -> Rules:
-        if self._watch.has_changed():
-            try:
-                self._rules = read_rules(self._file)
-            except ConfigError as error:
-                logger.warning("%s; the rules stay as they were", error.problems[0].message)
-            else:
-                self._watch = Watch(self._rules.files)
-                logger.info("rules for access were read anew")
+        if self._is_failing or self._watch.has_changed():
+            self._read()
         return self._rules
+
+    def _read(self) -> None:
+        try:
+            self._rules = read_rules(self._file)
+        except ConfigError as error:
+            if not self._is_failing:
+                logger.warning("%s; until then the rules stay as they were", error.problems[0].message)
+            self._is_failing = True
+        else:
+            self._is_failing = False
+            self._watch = Watch(self._rules.files)
 
 
 class Access:

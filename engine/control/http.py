@@ -70,12 +70,22 @@ async def serve_at(
     if tls is None:
         await _Server(config).serve(sockets=[listener])
         return
-    config.ssl = make_context(tls)
+    config.ssl = await _context(tls, look_seconds)
     renewing = asyncio.create_task(_keep_fresh(config.ssl, tls, look_seconds))
     try:
         await _Server(config).serve(sockets=[listener])
     finally:
         renewing.cancel()
+
+
+async def _context(tls: Tls, look_seconds: float) -> ssl.SSLContext:
+    """A context, as soon as its files are good: they were when the worker started."""
+    while True:
+        try:
+            return make_context(tls)
+        except ConfigError as error:
+            logger.warning("%s; clients wait until it can be read", error.problems[0].message)
+            await asyncio.sleep(look_seconds)
 
 
 async def _keep_fresh(context: ssl.SSLContext, tls: Tls, look_seconds: float) -> None:

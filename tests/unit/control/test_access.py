@@ -142,7 +142,23 @@ def test_a_file_that_changes_counts_at_once_and_a_broken_one_changes_nothing(
         assert await status(client, ("bob", "new-of-bob")) == 200
 
     talk(tmp_path, about)
-    assert caplog.text.count("the rules stay as they were") == 2
+    assert caplog.text.count("the rules stay as they were") == 1
+
+
+def test_nobody_is_let_in_while_there_are_no_rules_and_everybody_named_once_there_are(tmp_path: Path) -> None:
+    access = rules(tmp_path)
+    path, text = Path(access.path), Path(access.path).read_text()
+    path.write_text("nonsense")
+
+    def mend() -> None:
+        path.write_text(text)
+
+    async def about(client: httpx.AsyncClient) -> None:
+        assert (await client.get("/connectors", auth=ALICE)).status_code == 401
+        mend()
+        assert (await client.get("/connectors", auth=ALICE)).status_code == 200
+
+    talk(tmp_path, about, access)
 
 
 def test_users_of_kafka_connects_extension_may_do_everything(tmp_path: Path) -> None:

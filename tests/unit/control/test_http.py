@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import uvloop
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -52,7 +52,8 @@ def talk(settings: RestSettings, about: Talk, **more: float) -> None:
         async with asyncio.timeout(LIMIT_S), serving(settings, **more) as port:
             await about(port)
 
-    asyncio.run(act())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # the loop that serves
+        runner.run(act())
 
 
 async def said(port: int, *pieces: bytes, context: ssl.SSLContext | None = None) -> bytes:
@@ -123,6 +124,23 @@ def test_where_a_certificate_is_required_none_and_a_foreign_one_are_refused(tmp_
         assert answer(await said(port, LAST, context=bare))[0] == 200
 
     talk(settings, about)
+
+
+@pytest.mark.slow
+def test_clients_wait_while_there_is_no_certificate(tmp_path: Path) -> None:
+    settings, authority = tls(tmp_path)
+    pem, text = tmp_path / "me.pem", (tmp_path / "me.pem").read_text()
+    pem.write_text("nonsense")
+
+    async def about(port: int) -> None:
+        context = ssl.create_default_context(cafile=str(authority.file))
+        waiting = asyncio.create_task(said(port, LAST, context=context))
+        done, _ = await asyncio.wait([waiting], timeout=0.05)
+        assert not done
+        pem.write_text(text)
+        assert answer(await waiting)[0] == 200
+
+    talk(settings, about, look_seconds=0.01)
 
 
 @pytest.mark.slow
@@ -228,7 +246,7 @@ def test_a_client_that_closes_its_sending_side_is_answered() -> None:
     async def about(port: int) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(LAST)
-        writer.get_extra_info("socket").shutdown(socket.SHUT_WR)
+        writer.write_eof()
         assert answer(await reader.read())[0] == 200
         writer.close()
 

@@ -7,13 +7,15 @@ import signal
 from engine.clock import SystemClock
 from engine.shm import segment
 from engine.shm.board import Board, HeaderWord, board_bytes
+from engine.supervisor.line import Line
 from engine.supervisor.loop import Supervisor
 
 
 class NoLines:
     """A fleet of none."""
 
-    lines = ()
+    def __init__(self) -> None:
+        self.lines: list[Line] = []
 
 
 def test_from_the_first_signal_on_the_board_says_that_it_stops() -> None:
