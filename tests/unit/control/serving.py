@@ -20,6 +20,8 @@ from tests.harness import wait
 
 __all__ = ["Control"]
 
+SERVING = ("engine.control.", "engine.metrics.", "h11", "prometheus_client", "starlette", "uvicorn")
+
 
 class Control:
     """One control process; its listener stays open in the test, as it does in the supervisor."""
@@ -81,11 +83,19 @@ class Control:
         keep = [self._board, *(listener.fileno() for listener in listeners)]
 
         def body(_: object) -> int:
+            _forget_the_web_server()
             sys.stderr = os.fdopen(2, "w", closefd=False)  # pytest's own writes to a descriptor that is closed here
             logs.set_up(logs.LogSettings(), process="control")
             return main.run(self._board, listeners, path)
 
         return fork("control", body, keep)
+
+
+def _forget_the_web_server() -> None:
+    """As in the supervisor's child: what serves is imported there, and only there, however many tests came before."""
+    for name in list(sys.modules):
+        if name.startswith(SERVING) and name != "engine.control.main":
+            del sys.modules[name]
 
 
 def _ended(pid: int) -> tuple[int, int] | None:
