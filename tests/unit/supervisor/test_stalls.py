@@ -243,10 +243,12 @@ def test_of_two_banks_in_one_process_the_one_that_turned_last_is_stuck(bank: str
     assert stall[:3] == (Way.CALL, bank, act)
 
 
-def test_a_start_in_one_process_may_wait_for_kafka() -> None:
-    line = Line("source", processes=1)
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_start_may_take_as_long_as_a_pump_may_wait_for_kafka(processes: int) -> None:
+    line = Line("source", processes=processes)
+    line.sticks("task", Act.START)
     line.turning.clear()
-    line.row.set(Word.PUMP_PHASE, Phase.FORKED)
+    line.row.set(Word.TASK_PHASE, Phase.FORKED)
     assert line.go(TIMEOUT_S + BROKER_S) is None
     assert line.go(LOOK_S) is not None
 
