@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from engine.api.errors import ConfigError, Problem
-from engine.plugins.probe import ProbeError, Tell, in_probe
+from engine.plugins.probe import FOLLOWING_SECONDS, ProbeError, Tell, in_probe
 
 SECONDS = 10.0
 
@@ -25,14 +25,14 @@ def test_an_answer_of_any_size_comes_back() -> None:
 def test_a_question_that_hangs_is_ended_and_names_its_last_step() -> None:
     def hang(tell: Tell) -> bytes:
         tell("connector orders: start")
-        tell("connector orders: task_configs")
+        tell("connector orders: task_configs", 0.05)
         while True:
             time.sleep(60)
 
     with pytest.raises(
         ProbeError, match=r"connector orders: task_configs: no answer within 0.05 s \(probe.timeout.ms\)"
     ):
-        in_probe(hang, timeout_seconds=0.05)
+        in_probe(hang, timeout_seconds=SECONDS)
 
 
 def test_a_child_that_ignores_signals_is_ended_as_well() -> None:
@@ -45,13 +45,27 @@ def test_a_child_that_ignores_signals_is_ended_as_well() -> None:
         in_probe(stubborn, timeout_seconds=0.05)
 
 
+def test_whoever_waits_for_the_asker_hears_of_each_step_and_is_to_wait_longer() -> None:
+    heard: list[tuple[str, float]] = []
+
+    def question(tell: Tell) -> bytes:
+        tell("connector orders: start")
+        tell("asking brokers", 2.0)
+        return b""
+
+    in_probe(question, timeout_seconds=SECONDS, follow=lambda title, seconds: heard.append((title, seconds)))
+    later = FOLLOWING_SECONDS
+    assert heard == [("connector orders: start", SECONDS + later), ("asking brokers", 2.0 + later)]
+
+
+@pytest.mark.slow
 def test_each_step_may_have_its_own_time() -> None:
     def patient(tell: Tell) -> bytes:
         tell("asking brokers", SECONDS)
-        os.waitid(os.P_PID, os.spawnlp(os.P_NOWAIT, "sleep", "sleep", "0.1"), os.WEXITED)
+        os.waitid(os.P_PID, os.spawnlp(os.P_NOWAIT, "sleep", "sleep", "0.7"), os.WEXITED)
         return b"found"
 
-    assert in_probe(patient, timeout_seconds=0.05) == b"found"
+    assert in_probe(patient, timeout_seconds=0.5) == b"found"
 
 
 @pytest.mark.parametrize(
