@@ -101,7 +101,6 @@ class ConnectorLines:
         self._herded = herded
         self._is_strict = connector.file.endswith(".toml")
         self.found: type[Connector] | None = None  # the connector's class
-        self.task_configs: list[dict[str, str]] = []
         self.watch: WatchSpec | None = None  # what is to say the tasks, if the connector watches
         self.is_good = False  # its configuration is: what went wrong from then on is the connector's own failure
 
@@ -135,7 +134,6 @@ class ConnectorLines:
         configs = self._configs(found, keys, tasks_max, inquiry)
         if configs is None or asked.problems:
             return []
-        self.task_configs = configs
         if not configs:
             asked.warnings.append("it has no tasks: there is nothing to do")
         first = self._line(keys, task, client, plugins)

@@ -24,6 +24,7 @@ from engine import memory
 from engine.api.connector import SinkConnector
 from engine.api.errors import ConfigError, ConnectError, Problem, UnreachableError
 from engine.api.provider import ConfigProvider
+from engine.config.clients_producer import producer_settings
 from engine.config.files import ConnectorFile, Pipeline
 from engine.config.line import LineSpec, PluginSpec
 from engine.config.masking import is_secret, masked
@@ -64,6 +65,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()  # values that no log may show
     cluster_id: str = ""  # of Kafka; empty: it was not asked
+    kafka: Mapping[str, Any] = {}  # settings of a client of the worker's own; empty: nobody asks
     plugins: tuple[Mapping[str, Any], ...] = ()  # as REST lists them; empty: nobody asks
     rest: RestSettings | None = None  # None: there is none
 
@@ -104,7 +106,7 @@ def prepare(pipeline: Pipeline, options: PlanOptions, *, asks_kafka: bool) -> Pl
         check = KafkaCheck()
         if asks_kafka:
             seconds = plan.worker.startup_timeout_ms / 1000
-            check = check_kafka(plan.lines, timeout_seconds=seconds, say=tell)
+            check = check_kafka(plan.lines, own=plan.kafka, timeout_seconds=seconds, say=tell)
         return _encode(_Prepared(plan, check))
 
     answer = _decode(in_probe(question, timeout_seconds=_probe_seconds(pipeline, options)))
@@ -195,6 +197,7 @@ class _Planner:
             text = f"{len(lines)} tasks in all; expected at most worker.tasks.max={self._worker.tasks_max}"
             self._problems.append(Problem("worker.tasks.max", text, file=self._pipeline.worker_file))
         lines = self._fitted(lines)
+        kafka = self._own_client() if self._options.serves_rest else {}
         raise_all(masked(dict.fromkeys(self._problems), self._secrets))
         secrets = tuple(sorted(self._secrets))
         return Plan(
@@ -206,6 +209,7 @@ class _Planner:
             secrets=secrets,
             rest=self._rest,
             plugins=tuple(plugins),
+            kafka=kafka,
         )
 
     def planned(self, order: PlanOrder) -> Planned:
@@ -247,7 +251,7 @@ class _Planner:
             failure="\n".join(told) if made.is_good else "",
             type=kind,
             version=None if found is None else self._catalog.version(found, folders),
-            task_configs=tuple(self._as_given(config) for config in made.task_configs),
+            task_configs=tuple(self._as_given(line.task_config) for line in lines),
             lines=tuple(replace(line, secrets=secrets) for line in lines),
             watch=None if made.watch is None else replace(made.watch, secrets=secrets),
         )
@@ -264,6 +268,22 @@ class _Planner:
             return act(ConnectorLines(connector, self._shared(), asked, folders), tell)
 
         return self._apart.ask(folders, question) if environments else question(self._tell)
+
+    def _own_client(self) -> Mapping[str, Any]:
+        """Of a worker whose connectors come over REST: it has a cluster also while it has none of them."""
+        try:
+            return producer_settings(
+                self._properties,
+                {},
+                worker_config=self._worker,
+                name="worker",
+                task=0,
+                worker_file=self._pipeline.worker_file,
+                secrets=self._secrets,
+            ).settings
+        except ConfigError as error:
+            self._problems += error.problems
+            return {}
 
     def _as_given(self, config: Mapping[str, str]) -> Mapping[str, str]:
         """A task's configuration for readers: where the connector's has a variable, the variable."""

@@ -21,7 +21,7 @@ Not here: what a plan is made of (engine.plan), processes (engine.supervisor), h
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
@@ -68,6 +68,7 @@ __all__ = ["Herder"]
 NO_TICKET = -1
 #: Whoever drove the herder before may have asked for a process.
 MAYBE_WATCHED = -1
+NO_NAME = 'Missing required configuration "name" which has no default value: a connector keeps its name'
 HINT = (
     "\nYou can also find the above list of errors at the endpoint `/connector-plugins/{connectorType}/config/validate`"
 )
@@ -235,6 +236,9 @@ class Herder:
         elif isinstance(command, Patch):
             merged = {**connector.config, **command.changes}
             config = {key: value for key, value in merged.items() if value is not None}
+            if "name" not in config:
+                self._refuse(work, 400, _invalid([NO_NAME]))
+                return
             self._plan(work, config, wants_tasks=_is_started(connector))
         elif isinstance(command, Delete):
             self._end_watch(connector)
@@ -280,13 +284,7 @@ class Herder:
         command = work.command
         is_asked = isinstance(command, Create | Configure | Patch)
         if planned.problems and is_asked:
-            text = "\n".join(planned.problems)
-            count = len(planned.problems)
-            self._refuse(
-                work,
-                400,
-                f"Connector configuration is invalid and contains the following {count} error(s):\n{text}{HINT}",
-            )
+            self._refuse(work, 400, _invalid(planned.problems))
             return
         if isinstance(command, Create) and connector is not None:
             self._refuse(work, 409, f"Connector {name} already exists")
@@ -433,6 +431,11 @@ class Herder:
     def _reply(self, work: _Work, answer: Info | Restarting | Message | Refusal | None) -> None:
         if work.ticket != NO_TICKET:
             self._intended.append(Reply(work.ticket, answer))
+
+
+def _invalid(problems: Sequence[str]) -> str:
+    text = "\n".join(problems)
+    return f"Connector configuration is invalid and contains the following {len(problems)} error(s):\n{text}{HINT}"
 
 
 def _is_started(connector: _Connector) -> bool:

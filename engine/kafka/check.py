@@ -58,7 +58,7 @@ class KafkaCheck(Struct, frozen=True):
     warnings: tuple[str, ...] = ()
     brokers: int = 1  # of the largest cluster that was asked
     is_unreachable: bool = False  # the problems are the cluster's, not the configuration's
-    cluster_id: str = ""  # of the last cluster that answered
+    cluster_id: str = ""  # of the last cluster that answered: the worker's own, if it was asked
 
 
 class _Connector(Struct, frozen=True):
@@ -72,13 +72,22 @@ class _Connector(Struct, frozen=True):
     tasks: int
 
 
-def check_kafka(lines: Sequence[LineSpec], *, timeout_seconds: float, say: Say = lambda *_: None) -> KafkaCheck:
+def check_kafka(
+    lines: Sequence[LineSpec],
+    *,
+    own: Mapping[str, Any] | None = None,
+    timeout_seconds: float,
+    say: Say = lambda *_: None,
+) -> KafkaCheck:
     """Try each connector's settings, look for its brokers, and for a sink's topics.
 
+    own: settings of the worker's own client, whose cluster is looked for as well.
     timeout_seconds: for the brokers of all connectors that share theirs. say: told each step and how many
     seconds it may take. Nothing is created. Problems name connector and key, no file.
     """
     connectors = list(_connectors(lines).values())
+    if own:
+        connectors.append(_Connector("", is_sink=False, topics=(), settings=own))
     problems = [problem for connector in connectors for problem in _settings_problems(connector)]
     if problems:
         return KafkaCheck(tuple(problems))
@@ -87,7 +96,7 @@ def check_kafka(lines: Sequence[LineSpec], *, timeout_seconds: float, say: Say =
     cluster_id = ""
     has_source = any(line.type == "source" for line in lines)
     for group in _sharing(connectors):
-        names = ", ".join(connector.name for connector in group)
+        names = ", ".join(connector.name or "the worker" for connector in group)
         say(f"looking for the brokers of {names}", timeout_seconds + 2 * LOOK_SECONDS + ASIDE_SECONDS)
         cluster, reason = _cluster(group[0], timeout_seconds)
         if cluster is None:

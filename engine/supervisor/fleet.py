@@ -52,6 +52,7 @@ class Fleet:
         self._berths: dict[tuple[str, int], _Berth] = {}
         self._orders: dict[str, Run] = {}  # the last of each connector
         self._open: set[str] = set()  # connectors whose order is not carried out yet
+        self._held: set[str] = set()  # connectors that are paused
 
     @property
     def lines(self) -> list[Line]:
@@ -67,9 +68,11 @@ class Fleet:
         """Let this be so, from the next tick on."""
         self._orders[order.name] = order
         self._open.add(order.name)
+        self._hold(order.name, is_held=order.is_held)
 
     def hold(self, order: Hold) -> None:
         """Let the connector's lines pause, or go on."""
+        self._hold(order.name, is_held=order.is_held)
         for berth in self._of(order.name):
             berth.line.hold(is_held=order.is_held)
 
@@ -86,7 +89,7 @@ class Fleet:
         for name in sorted(self._open):
             order = self._orders.get(name)
             wanted = [berth.spec for berth in self._of(name)] if order is None else list(order.lines)
-            is_held = order is not None and order.is_held
+            is_held = name in self._held
             problem = ""
             try:
                 is_done = self._come_closer(name, wanted, is_held=is_held)
@@ -100,7 +103,15 @@ class Fleet:
                     settled.append(Settled(name, order.generation, problem))
                     if not order.lines:
                         del self._orders[name]
+                        self._held.discard(name)
         return settled
+
+    def _hold(self, name: str, *, is_held: bool) -> None:
+        """Remember it, for lines that are still to come."""
+        if is_held:
+            self._held.add(name)
+        else:
+            self._held.discard(name)
 
     def _of(self, name: str) -> list[_Berth]:
         return [berth for (connector, _), berth in self._berths.items() if connector == name]

@@ -6,11 +6,13 @@ Not here: what a command does (engine.herder), the shape of what is shown (entit
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
 import orjson
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -36,6 +38,10 @@ from engine.herder.model import (
 __all__ = ["ROUTES"]
 
 _CREATE_FIELDS = {"name", "config", "initial_state"}
+#: Of a name, what a path may hold as it is; a semicolon would end it.
+_PLAIN = "!$&'()*+,=:@~"
+#: A task's number in a path, as Java reads an int.
+_NUMBER = re.compile(r"[+-]?[0-9]+")
 
 
 async def listing(request: Request) -> Response:
@@ -71,13 +77,13 @@ async def create(request: Request) -> Response:
     if name is not None and not isinstance(name, str):
         name = _text(name, "name")
     name = (name or "").strip()
-    config = _config_of(body.get("config") if body.get("config") is not None else {})
+    config = _config_of(body.get("config"))
     initial = body.get("initial_state")
     if initial is not None and (not isinstance(initial, str) or initial.upper() not in INITIAL_STATES):
         raise RestError(500, f"Cannot deserialize initial_state {initial!r}: expected RUNNING, PAUSED or STOPPED")
     config = _named(config, name)
     target = TargetState.STARTED if initial is None else INITIAL_STATES[initial.upper()]
-    return _made(await worker_of(request).do(Create(name, config, target)))
+    return _made(request, await worker_of(request).do(Create(name, config, target)))
 
 
 async def read(request: Request) -> Response:
@@ -96,7 +102,7 @@ async def write_config(request: Request) -> Response:
     """Give it a configuration; make it if it is not there."""
     name = request.path_params["name"]
     config = _named(_config_of(await body_of(request)), name)
-    return _made(await worker_of(request).do(Configure(name, config)))
+    return _made(request, await worker_of(request).do(Configure(name, config)))
 
 
 async def patch_config(request: Request) -> Response:
@@ -110,7 +116,7 @@ async def patch_config(request: Request) -> Response:
     view = worker.herding.view(name)
     if view is not None and len(orjson.dumps({**view.config, **changes})) > limit:
         raise RestError(413, f"a configuration of more than {limit} bytes (rest.body.bytes.max) is not taken")
-    return _made(await worker.do(Patch(name, changes)))
+    return _made(request, await worker.do(Patch(name, changes)))
 
 
 async def delete(request: Request) -> Response:
@@ -183,11 +189,12 @@ async def _aim(request: Request, target: TargetState, status_code: int) -> Respo
     return nothing(status_code)
 
 
-def _made(done: object) -> Response:
+def _made(request: Request, done: object) -> Response:
     assert isinstance(done, Info)
     if not done.is_new:
         return answer(entities.info(done.view))
-    return answer(entities.info(done.view), 201, {"Location": f"/connectors/{quote(done.view.name, safe='')}"})
+    place = f"{request.base_url}connectors/{quote(done.view.name, safe=_PLAIN)}"
+    return answer(entities.info(done.view), 201, {"Location": place})
 
 
 def _config_of(body: Any) -> dict[str, str]:
@@ -213,15 +220,15 @@ def _named(config: Mapping[str, str], name: str) -> dict[str, str]:
     if given is not None and given != name:
         raise RestError(
             400,
-            f"Connector name configuration ({given}) doesn't match connector name in the URL or the request ({name})",
+            f"Connector name configuration ({given}) doesn't match connector name in the URL ({name})",
         )
     return {**config, "name": name}
 
 
 def _number_of(request: Request) -> int:
     text = request.path_params["task"]
-    if not text.isdecimal():
-        raise RestError(404, f"HTTP 404 Not Found: {text} is no number of a task")
+    if not _NUMBER.fullmatch(text) or not -(2**31) <= int(text) < 2**31:
+        raise HTTPException(404)  # there is no such path
     return int(text)
 
 

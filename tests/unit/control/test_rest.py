@@ -76,7 +76,7 @@ def test_a_connector_is_made_read_and_deleted(tmp_path: Path) -> None:
         }
         assert answer.json() == info
         assert list(answer.json()) == list(info)
-        assert answer.headers["location"] == "/connectors/orders"
+        assert answer.headers["location"] == "http://worker/connectors/orders"
         assert answer.headers["content-type"] == "application/json"
         assert (await client.get("/connectors")).json() == ["orders"]
         assert (await client.get("/connectors/orders")).json() == info
@@ -146,7 +146,7 @@ def test_status_tells_of_a_failed_task_when_it_is_tried_again(tmp_path: Path) ->
         ("POST", "/connectors/x/restart", "Unknown connector: x"),
         ("POST", "/connectors/x/restart?includeTasks=true", "Unknown connector: x"),
         ("POST", "/connectors/x/tasks/0/restart", "Unknown connector: x"),
-        ("GET", "/connectors/x/tasks/seven/status", "HTTP 404 Not Found: seven is no number of a task"),
+        ("GET", "/connectors/x/tasks/seven/status", "HTTP 404 Not Found"),
     ],
 )
 def test_what_is_not_there_is_404_in_one_shape(tmp_path: Path, method: str, path: str, message: str) -> None:
@@ -232,7 +232,7 @@ def test_numbers_and_booleans_become_text(tmp_path: Path) -> None:
 def test_put_makes_then_changes_and_patch_changes_one_key(tmp_path: Path) -> None:
     async def about(client: httpx.AsyncClient, _: ScriptedSupervisor) -> None:
         first = await client.put("/connectors/a/config", json=CONFIG)
-        assert (first.status_code, first.headers["location"]) == (201, "/connectors/a")
+        assert (first.status_code, first.headers["location"]) == (201, "http://worker/connectors/a")
         second = await client.put("/connectors/a/config", json={**CONFIG, "tasks.max": "1"})
         assert (second.status_code, len(second.json()["tasks"])) == (200, 1)
         third = await client.patch("/connectors/a/config", json={"tasks.max": "3", "rate": "5"})

@@ -170,6 +170,17 @@ def test_what_is_paused_stays_so_over_a_new_order(port: Port) -> None:
     assert port.made[0].row.get(Word.TARGET) == Target.RUN
 
 
+def test_a_task_that_is_started_again_while_it_is_paused_is_paused(port: Port) -> None:
+    port.fleet.run(Run("orders", 1, specs(1)))
+    port.fleet.tick()
+    port.fleet.hold(Hold("orders", is_held=True))
+    port.fleet.again(Again("orders", frozenset({0})))
+    port.fleet.tick()
+    port.made[0].end()
+    port.fleet.tick()
+    assert port.made[1].row.get(Word.TARGET) == Target.PAUSE
+
+
 def test_more_tasks_than_there_are_rows_is_told_and_what_runs_goes_on(port: Port) -> None:
     port.fleet.run(Run("orders", 1, specs(2)))
     port.fleet.tick()
