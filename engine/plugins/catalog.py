@@ -88,8 +88,8 @@ def discover(plugin_path: Iterable[str] = ()) -> Catalog:
 
     Costs a look at every distribution's metadata, a few milliseconds an environment; imports nothing.
     """
-    groups = [importlib.metadata.entry_points(group=facts.group) for facts in _KINDS.values()]
-    catalog = Catalog(point for group in groups for point in group)
+    everything = importlib.metadata.entry_points()  # once for all kinds: it reads a file of each distribution
+    catalog = Catalog(point for facts in _KINDS.values() for point in everything.select(group=facts.group))
     found = find_environments(plugin_path)
     for environment in found.environments:
         catalog.add(environment)
@@ -104,6 +104,7 @@ class Catalog:
         self.environments: list[Environment] = []
         self.complaints: list[str] = []  # of what `plugin.path` names, and of what lies there
         self._entries: dict[Kind, dict[str, Entry]] = {kind: {} for kind in _KINDS}
+        self._homes: dict[importlib.metadata.Distribution, Home] = {}
         for point in points:
             self._register(point, "")
 
@@ -176,10 +177,16 @@ class Catalog:
         if kind is None:
             return
         path = f"{point.module}:{point.attr}"
-        distribution = point.dist
-        home = Home(folder, distribution.name, distribution.version) if distribution is not None else Home(folder)
+        home = Home(folder) if point.dist is None else self._home_of(point.dist, folder)
         entries = self._entries[kind]
         entries[path] = _entry(path, point, _KINDS[kind].suffixes, home, entries.get(path))
+
+    def _home_of(self, distribution: importlib.metadata.Distribution, folder: str) -> Home:
+        home = self._homes.get(distribution)
+        if home is None:
+            told = distribution.metadata  # parsed anew each time that it is asked for
+            home = self._homes[distribution] = Home(folder, told["Name"], told["Version"])
+        return home
 
     def _entry(self, kind: Kind, name: str) -> Entry:
         """What `name` means, registered or a path. Raises ConfigError."""

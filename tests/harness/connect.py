@@ -1,11 +1,12 @@
-"""The real Kafka Connect 4.3.1, a distributed worker of one, as a peer to compare with; 10 s from start to REST.
+"""The real Kafka Connect 4.3.1, as a peer to compare with: a distributed worker of one, or a standalone one.
 
     with ConnectWorker(folder, kafka.bootstrap) as connect:
         connect.create("copy", {"connector.class": "FileStreamSink", ...})
         connect.wait_running("copy", tasks=1)
         connect.delete("copy")
 
-The JVM gets what `connect-distributed.sh` gives it: 256 MB to 2 GB of heap and the same collector settings.
+REST answers 5 to 10 s after the start. The JVM gets what `connect-distributed.sh` gives it: 256 MB to 2 GB of heap and
+the same collector settings.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from tests.harness import wait
 from tests.harness.jars import java_command
 from tests.harness.server import Server, answers, free_ports
 
-__all__ = ["ConnectError", "ConnectWorker"]
+__all__ = ["ConnectError", "ConnectWorker", "StandaloneConnect"]
 
 REST_S = 60.0
 RUNNING_S = 120.0
@@ -51,6 +52,7 @@ class ConnectWorker(Server):
 
     name = "connect"
     ready_s = 120.0
+    main_class = "org.apache.kafka.connect.cli.ConnectDistributed"
 
     def __init__(self, folder: Path, bootstrap: str, properties: Mapping[str, str] | None = None) -> None:
         super().__init__(folder)
@@ -59,19 +61,22 @@ class ConnectWorker(Server):
         text = "org.apache.kafka.connect.storage.StringConverter"
         self._properties = {
             "bootstrap.servers": bootstrap,
-            "group.id": f"connect-{self.port}",
             "key.converter": text,
             "value.converter": text,
-            **_internal_topics(f"connect-{self.port}"),
             "listeners": self.url,
-            "scheduled.rebalance.max.delay.ms": "0",
+            **self.mode_properties(),
             **(properties or {}),
         }
+
+    def mode_properties(self) -> dict[str, str]:
+        """What workers of this kind alone are told."""
+        group = f"connect-{self.port}"
+        return {"group.id": group, **_internal_topics(group), "scheduled.rebalance.max.delay.ms": "0"}
 
     def command(self) -> Sequence[str]:
         configuration = self.folder / "worker.properties"
         configuration.write_text("".join(f"{key}={value}\n" for key, value in self._properties.items()))
-        return java_command("org.apache.kafka.connect.cli.ConnectDistributed", str(configuration), options=JVM_OPTIONS)
+        return java_command(self.main_class, str(configuration), options=JVM_OPTIONS)
 
     def is_ready(self) -> bool:
         # Its REST answers 404 to everything for some seconds before it is whole.
@@ -133,6 +138,16 @@ class ConnectWorker(Server):
 
     def _is_gone(self, name: str) -> bool:
         return not answers(lambda: self.status(name), ConnectError)
+
+
+class StandaloneConnect(ConnectWorker):
+    """One standalone worker: no group, no internal topics, connectors in memory."""
+
+    name = "connect-standalone"
+    main_class = "org.apache.kafka.connect.cli.ConnectStandalone"
+
+    def mode_properties(self) -> dict[str, str]:
+        return {"offset.storage.file.filename": str(self.folder / "connect.offsets")}
 
 
 def _internal_topics(prefix: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["cpu_seconds", "descriptors", "pss_bytes", "threads", "tree"]
+__all__ = ["cpu_seconds", "descriptors", "private_bytes", "pss_bytes", "threads", "tree"]
 
 TICK_S = 1.0 / os.sysconf("SC_CLK_TCK")
 FIRST_FIELD = 3  # proc_pid_stat(5) counts from 1; the text after the name begins with field 3
@@ -47,13 +47,22 @@ def cpu_seconds(pids: Iterable[int]) -> float:
 
 def pss_bytes(pids: Iterable[int]) -> int:
     """The sum of their proportional set sizes: shared pages are counted once, split among those who map them."""
+    return _rolled_up(pids, "Pss:")
+
+
+def private_bytes(pids: Iterable[int]) -> int:
+    """The sum of what is each one's own: pages that it shares with nobody."""
+    return _rolled_up(pids, "Private_Clean:", "Private_Dirty:")
+
+
+def _rolled_up(pids: Iterable[int], *names: str) -> int:
     total = 0
     for pid in pids:
         try:
             lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+        total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(names))
     return total
 
 
