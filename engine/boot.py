@@ -23,6 +23,7 @@ from msgspec.structs import replace
 
 from engine import both, descriptors, display, logs
 from engine.answering import answer
+from engine.api import java_text, structs, validation, value_text, values  # noqa: F401  in each task: made once, shared
 from engine.api.errors import ConnectError
 from engine.clock import SystemClock
 from engine.config.files import Pipeline
