@@ -22,7 +22,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from engine import both, descriptors, display, logs
-from engine.answering import answer
+from engine.answering import answer, warm
 from engine.api import java_text, structs, validation, value_text, values  # noqa: F401  in each task: made once, shared
 from engine.api.errors import ConnectError
 from engine.clock import SystemClock
@@ -226,6 +226,7 @@ class _Forks:
 def _orders(forks: _Forks, fleet: Fleet, rest: RestOptions | None, clock: SystemClock, pacer: Pacer) -> Orders | None:
     if rest is None:
         return None
+    warm()
     return Orders(fleet, Watchers(forks.watcher, clock, pacer), forks.asked(rest), clock)
 
 

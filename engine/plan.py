@@ -24,7 +24,7 @@ from engine import memory
 from engine.api.connector import SinkConnector
 from engine.api.errors import ConfigError, ConnectError, Problem, UnreachableError
 from engine.api.provider import ConfigProvider
-from engine.config.clients_producer import producer_settings
+from engine.config.clients_producer import own_settings
 from engine.config.files import ConnectorFile, Pipeline
 from engine.config.line import LineSpec, PluginSpec
 from engine.config.masking import is_secret, masked
@@ -197,9 +197,11 @@ class _Planner:
             text = f"{len(lines)} tasks in all; expected at most worker.tasks.max={self._worker.tasks_max}"
             self._problems.append(Problem("worker.tasks.max", text, file=self._pipeline.worker_file))
         lines = self._fitted(lines)
-        kafka = self._own_client() if self._options.serves_rest else {}
         raise_all(masked(dict.fromkeys(self._problems), self._secrets))
         secrets = tuple(sorted(self._secrets))
+        # A worker whose connectors come over REST has a cluster also while it has none of them.
+        where: dict[str, Any] = {"worker_config": self._worker, "worker_file": self._pipeline.worker_file}
+        kafka = own_settings(self._properties, secrets, **where) if self._options.serves_rest else {}
         return Plan(
             worker=self._worker,
             store=store,
@@ -268,22 +270,6 @@ class _Planner:
             return act(ConnectorLines(connector, self._shared(), asked, folders), tell)
 
         return self._apart.ask(folders, question) if environments else question(self._tell)
-
-    def _own_client(self) -> Mapping[str, Any]:
-        """Of a worker whose connectors come over REST: it has a cluster also while it has none of them."""
-        try:
-            return producer_settings(
-                self._properties,
-                {},
-                worker_config=self._worker,
-                name="worker",
-                task=0,
-                worker_file=self._pipeline.worker_file,
-                secrets=self._secrets,
-            ).settings
-        except ConfigError as error:
-            self._problems += error.problems
-            return {}
 
     def _as_given(self, config: Mapping[str, str]) -> Mapping[str, str]:
         """A task's configuration for readers: where the connector's has a variable, the variable."""

@@ -10,6 +10,7 @@ Not here: names and values alone (clients_table.py, clients_java.py).
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 from engine.config.clients_draft import ClientSettings, Draft, Setting, opened, reconnect_defaults, take_passive_classes
 from engine.config.clients_layers import Given
@@ -17,7 +18,7 @@ from engine.config.clients_security import take_security
 from engine.config.problems import raise_all
 from engine.config.worker import WorkerConfig, ring_bytes
 
-__all__ = ["producer_settings"]
+__all__ = ["own_settings", "producer_settings"]
 
 #: Kafka Connect's own default of max.request.size.
 REQUEST_BYTES = 1_048_576
@@ -39,6 +40,11 @@ _DEFAULT_PARTITIONERS = (
     "org.apache.kafka.clients.producer.internals.DefaultPartitioner",
     "org.apache.kafka.clients.producer.internals.BuiltInPartitioner",
 )
+
+
+def own_settings(worker: Mapping[str, str], secrets: Collection[str], **where: Any) -> Mapping[str, Any]:
+    """Of a client of the worker's own. where: as for producer_settings. Raises ConfigError with every problem."""
+    return producer_settings(worker, {}, name="worker", task=0, secrets=secrets, **where).settings
 
 
 def producer_settings(

@@ -234,12 +234,7 @@ class Herder:
         elif connector is None:
             self._refuse(work, 404, _unknown(command))
         elif isinstance(command, Patch):
-            merged = {**connector.config, **command.changes}
-            config = {key: value for key, value in merged.items() if value is not None}
-            if "name" not in config:
-                self._refuse(work, 400, _invalid([NO_NAME]))
-                return
-            self._plan(work, config, wants_tasks=_is_started(connector))
+            self._patch(work, connector, command)
         elif isinstance(command, Delete):
             self._end_watch(connector)
             self._run(work, connector, ())
@@ -261,6 +256,14 @@ class Herder:
             self._plan(
                 work, connector.config, wants_tasks=_is_started(connector) or (is_paused and connector.has_tasks)
             )
+
+    def _patch(self, work: _Work, connector: _Connector, patch: Patch) -> None:
+        merged = {**connector.config, **patch.changes}
+        config = {key: value for key, value in merged.items() if value is not None}
+        if "name" in config:
+            self._plan(work, config, wants_tasks=_is_started(connector))
+        else:
+            self._refuse(work, 400, _invalid([NO_NAME]))
 
     def _plan(
         self, work: _Work, config: Config, *, wants_tasks: bool, task_configs: tuple[Config, ...] | None = None

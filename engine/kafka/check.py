@@ -87,7 +87,7 @@ def check_kafka(
     """
     connectors = list(_connectors(lines).values())
     if own:
-        connectors.append(_Connector("", is_sink=False, topics=(), settings=own))
+        connectors.append(_Connector("", is_sink=False, topics=(), settings=own, subscription=Subscription(), tasks=0))
     problems = [problem for connector in connectors for problem in _settings_problems(connector)]
     if problems:
         return KafkaCheck(tuple(problems))

@@ -12,7 +12,6 @@ from typing import Any
 from urllib.parse import quote
 
 import orjson
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -228,7 +227,7 @@ def _named(config: Mapping[str, str], name: str) -> dict[str, str]:
 def _number_of(request: Request) -> int:
     text = request.path_params["task"]
     if not _NUMBER.fullmatch(text) or not -(2**31) <= int(text) < 2**31:
-        raise HTTPException(404)  # there is no such path
+        raise RestError(404, "HTTP 404 Not Found")  # as JAX-RS has it: there is no such path
     return int(text)
 
 
