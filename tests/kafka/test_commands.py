@@ -73,8 +73,10 @@ def live_with(shell: Shell, topic: str) -> None:
     shell.run("config", first, "tasks.max=2", "batch.size=3")
     assert shell.json("config", first)["batch.size"] == "3"
     assert "    - batch.size = 3" in shell.run("apply", shell.connectors, code=7)
+    wait.until(lambda: shell.json("topics", first)[first]["topics"] == [topic], "its topic", timeout_s=LIMIT_S)
     shell.run("stop", first)
     wait.until(lambda: shell.states(first) == ["STOPPED"], "one that has stopped", timeout_s=LIMIT_S)
+    offsets_are_kept_and_put_back(shell, first)
     shell.run("resume", first)
     wait.until(lambda: shell.states(first) == ["RUNNING", "RUNNING"], "one that goes on", timeout_s=LIMIT_S)
     assert any("FileStream" in plugin["class"] for plugin in shell.json("plugins", "list"))
@@ -83,6 +85,17 @@ def live_with(shell: Shell, topic: str) -> None:
     assert list(shell.json("connectors")) == [first]
     shell.run("delete", first)
     assert shell.run("status").splitlines()[1:] == []
+
+
+def offsets_are_kept_and_put_back(shell: Shell, name: str) -> None:
+    found = wait.until(lambda: shell.json("offsets", name)["offsets"], "offsets", timeout_s=LIMIT_S)
+    assert [one["offset"] for one in found] == [{"position": 8}]
+    kept = shell.folder / "offsets.json"
+    kept.write_text(shell.run("offsets", name, "--json"))
+    assert "reset successfully" in shell.run("offsets", name, "--reset")
+    assert shell.json("offsets", name) == {"offsets": []}
+    assert "altered successfully" in shell.run("offsets", name, "--set", str(kept))
+    assert shell.json("offsets", name) == json.loads(kept.read_text())
 
 
 def _other(shell: Shell, name: str, topic: str) -> Path:
