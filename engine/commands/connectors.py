@@ -18,6 +18,7 @@ from engine.api.errors import ConfigError, Problem
 from engine.commands.secrets import masked, secret_keys
 from engine.commands.session import PANEL, Session, asks_worker
 from engine.exits import ExitCode
+from engine.quantities import seconds_text
 
 __all__ = ["add_to"]
 
@@ -187,4 +188,6 @@ def _reason(one: Mapping[str, Any]) -> str:
     for word, member in (("stalled: ", "stalled"), ("waits: ", "waits")):
         text = text or (word + more[member]["reason"] if more.get(member) else "")
     first = (text or str(more.get("last_cause") or "")).strip().partition("\n")[0]
-    return first if len(first) <= _REASON_CHARACTERS else first[: _REASON_CHARACTERS - 3] + "..."
+    shown = first if len(first) <= _REASON_CHARACTERS else first[: _REASON_CHARACTERS - 3] + "..."
+    next_ms = more.get("next_attempt_ms")
+    return shown if next_ms is None else f"{shown} (again in {seconds_text(next_ms / 1000)})"

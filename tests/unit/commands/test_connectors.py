@@ -194,6 +194,8 @@ def test_why_a_task_of_millrace_does_not_go_on_is_shown() -> None:
     )
     assert _reason({**task, "millrace": {"stalled": {"reason": "in poll"}}}) == "stalled: in poll"
     assert len(_reason({**task, "trace": "x" * 1000})) == 120
+    refused = {"last_cause": "refused", "next_attempt_ms": 299_000}
+    assert _reason({**task, "millrace": refused}) == "refused (again in 4 min 59 s)"
 
 
 @pytest.mark.parametrize(("option", "text"), [("--ca", "--ca"), ("--cert", "--cert"), ("--password-file", "password")])
