@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from engine.config.passwords import hashed
 from tests.harness import command, wait
+from tests.harness.certificates import Authority
 from tests.harness.connect import ConnectWorker
 from tests.harness.engine import Millrace
 from tests.harness.kafka import KafkaServer, UserKafka
@@ -27,14 +29,14 @@ LIMIT_S = 120.0
 class Shell:
     """Types commands for one worker, in a folder."""
 
-    def __init__(self, url: str, folder: Path) -> None:
-        self.url = url
+    def __init__(self, url: str, folder: Path, variables: Mapping[str, str] | None = None) -> None:
+        self.variables = {"MILLRACE_URL": url, **(variables or {})}
         self.folder = folder
         self.connectors = str(folder / "connectors")
 
     def run(self, *arguments: str, code: int = 0) -> str:
         """What it prints. The exit code must be this one."""
-        done = command.run(*arguments, environment={"MILLRACE_URL": self.url})
+        done = command.run(*arguments, environment=self.variables)
         assert done.code == code, f"{arguments}: {done.code}\n{done.out}{done.err}"
         return done.out + (done.err if code else "")
 
@@ -120,6 +122,37 @@ def millrace(kafka: Kafka, tmp_path: Path) -> Iterator[Shell]:
 
 def test_a_connector_lives_by_commands(millrace: Shell, topic: str) -> None:
     live_with(millrace, topic)
+
+
+def test_who_may_read_sees_and_changes_nothing_and_who_may_write_does_both(kafka: Kafka, tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    authority = Authority(tmp_path / "authority")
+    certificate = authority.issue(tmp_path / "worker.pem", "worker")
+    (tmp_path / "access.toml").write_text(
+        f'[users.reader]\nrole = "read"\npassword = "{hashed("looking")}"\n'
+        f'[users.writer]\nrole = "write"\npassword = "{hashed("glass")}"\n'
+    )
+    (tmp_path / "worker.properties").write_text(
+        f"bootstrap.servers={kafka.bootstrap}\nkey.converter={TEXT}\nvalue.converter={TEXT}\n"
+        f"offset.storage.file.filename={tmp_path}/offsets\nlisteners=https://127.0.0.1:{port}\n"
+        f"listeners.https.ssl.keystore.type=PEM\nlisteners.https.ssl.keystore.location={certificate}\n"
+        f"rest.access.file={tmp_path}/access.toml\n"
+    )
+    with Service("standalone", "worker.properties", folder=tmp_path) as service:
+        service.wait_for("READY=1")
+        shell = Shell(f"https://127.0.0.1:{port}", tmp_path, {"MILLRACE_CA": str(authority.file)})
+        assert "wants to know the user" in shell.run("status", code=1)
+        shell.variables |= {"MILLRACE_USER": "reader", "MILLRACE_PASSWORD": "wrong"}
+        assert "does not accept the user reader" in shell.run("status", code=1)
+        shell.variables["MILLRACE_PASSWORD"] = "looking"
+        assert shell.json("status") == []
+        assert shell.json("loggers")["root"]["level"] == "INFO"
+        assert "may only read" in shell.run("loggers", "root", "debug", code=1)
+        shell.variables |= {"MILLRACE_USER": "writer", "MILLRACE_PASSWORD": "glass"}
+        assert "root" in shell.run("loggers", "root", "debug")
+        assert shell.json("loggers", "root")["root"]["level"] == "DEBUG"
+        assert service.stop() == 0
+    assert "glass" not in service.life.stderr
 
 
 def test_a_doctor_finds_a_pipeline_good_that_runs(kafka: Kafka, topic: str, tmp_path: Path) -> None:
