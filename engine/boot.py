@@ -53,6 +53,7 @@ from engine.supervisor.fork import Child, fork
 from engine.supervisor.line import Line
 from engine.supervisor.loop import Supervisor
 from engine.supervisor.manager import Manager
+from engine.supervisor.oom import OomKills, counters
 from engine.supervisor.orders import Orders
 from engine.supervisor.pacer import Pacer
 from engine.supervisor.service import Service
@@ -107,13 +108,14 @@ def run(plan: Plan, options: RunOptions) -> tuple[ExitCode, Report]:
         board.header[HeaderWord.MEMORY_MAX_BYTES] = worker.memory_max or 0
         forks = _Forks(descriptor, store_lock, options.logs)
         pacer = Pacer(Random())
+        oom_kills = OomKills(counters(Path("/proc/self/cgroup").read_text()))
 
         def make_line(spec: LineSpec, index: int) -> Line:
             row = board.row(index)
             row.set(Word.MEMORY_BOUND_BYTES, line_bound(spec).total)
             row.set(Word.CARRIED, carried.pop(TaskName(spec.connector, spec.task), row.get(Word.CARRIED)))
             going = replace(spec, store_lock=store_lock, ledger=ledger)
-            return Line(going, index, row, forks.bank, clock, pacer)
+            return Line(going, index, row, forks.bank, clock, pacer, oom_kills)
 
         fleet = Fleet(board, make_line, lambda index: _forget(ledger, board, index))
         fleet.add(plan.lines)

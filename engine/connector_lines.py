@@ -102,6 +102,7 @@ class ConnectorLines:
         self._is_strict = connector.file.endswith(".toml")
         self.found: type[Connector] | None = None  # the connector's class
         self.watch: WatchSpec | None = None  # what is to say the tasks, if the connector watches
+        self.restarts: Restarts | None = None  # its policy, where its keys can be read
         self.is_good = False  # its configuration is: what went wrong from then on is the connector's own failure
 
     def lines(self) -> list[LineSpec]:
@@ -123,6 +124,7 @@ class ConnectorLines:
         if len(plugins) < len(converters) + len(transforms):
             return []  # the worker's converter is at fault, which is told as the worker's
         self.is_good = True
+        self.restarts = restarts_of(keys, is_bulk=self._shared.options.is_bulk)
         if self._connector.initial_state != "RUNNING":
             asked.warnings.append(f"initial_state is {self._connector.initial_state}: it is checked and not started")
             return []

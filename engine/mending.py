@@ -17,7 +17,7 @@
 `restart.policy=none` is Kafka Connect's way: what a plugin fails with is final, whatever it is. What its Kafka client,
 or a signal that held it still, has ended comes back all the same: Kafka Connect's tasks live through both.
 
-Used by: engine.supervisor, engine.bank, engine.pump.
+Used by: engine.supervisor, engine.herder, engine.bank, engine.pump, engine.plugins (kinds).
 Not here: when exactly, among all lines (engine.supervisor.pacer); who starts it (engine.supervisor.line).
 """
 
@@ -52,6 +52,7 @@ __all__ = [
     "failure_of_record",
     "kind_of",
     "kind_of_code",
+    "longest_pause_ms",
 ]
 
 MS_NS = 1_000_000
@@ -132,7 +133,7 @@ _TREE: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Kind], ...] = 
 )
 
 
-def kind_of(error: Exception) -> Kind:
+def kind_of(error: BaseException) -> Kind:
     """What kind of end an exception is that has left a plugin or a bank."""
     return next((kind for errors, kind in _TREE if isinstance(error, errors)), Kind.ERROR)
 
@@ -176,6 +177,16 @@ def comes_back(restarts: Restarts, kind: Kind, fruitless: int, *, has_progressed
         return restarts.refused_ms > 0
     limits = {Kind.RECORD: restarts.record_max, Kind.ERROR: restarts.error_max, Kind.CRASH: restarts.count_max}
     return kind == Kind.OUTSIDE or count < limits[kind]
+
+
+def longest_pause_ms(restarts: Restarts, verdict: Verdict) -> int:
+    """The longest pause before it starts again; what is shorter by chance keeps many from coming back in step."""
+    if verdict.how == How.CIRCUIT:
+        return restarts.circuit_ms
+    if verdict.how == How.SLOWLY:
+        return restarts.refused_ms
+    # The exponent has a bound of its own: something may come back for days.
+    return min(restarts.backoff_ms_max, restarts.backoff_ms << min(verdict.in_a_row - 1, 32))
 
 
 class Mending:

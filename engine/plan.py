@@ -36,6 +36,7 @@ from engine.connector_lines import ConnectorLines, Herded, PlanOptions, Shared
 from engine.herder.model import Plan as PlanOrder
 from engine.herder.model import Planned
 from engine.kafka.check import KafkaCheck, check_kafka
+from engine.mending import Kind
 from engine.offsets.check import check_store
 from engine.offsets.store import OffsetStore, store_path
 from engine.plugins import environment
@@ -44,7 +45,7 @@ from engine.plugins.asking import Interview
 from engine.plugins.catalog import Catalog, discover
 from engine.plugins.environment import Environment
 from engine.plugins.listing import as_rest, listing
-from engine.plugins.probe import DEADLINE_KEY, Tell, in_probe
+from engine.plugins.probe import DEADLINE_KEY, ProbeError, Tell, in_probe
 
 __all__ = ["Plan", "PlanOptions", "consult", "make_plan", "plan_one", "prepare"]
 
@@ -138,7 +139,10 @@ def plan_one(worker: Pipeline, options: PlanOptions, order: PlanOrder) -> bytes:
     try:
         return in_probe(question, timeout_seconds=_probe_seconds(pipeline, options))
     except ConfigError as error:
-        return _encode(Planned(order.attempt, problems=tuple(problem.message for problem in error.problems)))
+        # What hangs or takes its process with it may not do so again.
+        kind = Kind.CRASH if isinstance(error, ProbeError) else Kind.CONFIG
+        told = tuple(problem.message for problem in error.problems)
+        return _encode(Planned(order.attempt, problems=told, failure_kind=kind))
 
 
 def consult(
@@ -251,6 +255,8 @@ class _Planner:
             order.attempt,
             problems=() if made.is_good else tuple(told),
             failure="\n".join(told) if made.is_good else "",
+            failure_kind=asked.kind if made.is_good and asked.kind else Kind.CONFIG,
+            restarts=made.restarts,
             type=kind,
             version=None if found is None else self._catalog.version(found, folders),
             task_configs=tuple(self._as_given(line.task_config) for line in lines),

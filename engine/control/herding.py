@@ -17,6 +17,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from random import Random
 
 import msgspec
 
@@ -77,6 +78,7 @@ class Herding:
         self._asked: dict[int, Callable[[Answered], None]] = {}  # who takes the answer, by ticket
         self._outbox: deque[bytes] = deque()
         self._closed = asyncio.Event()
+        self._random = Random()
 
     def begin(self, kept: Iterable[Kept], *, are_running: bool) -> None:
         """Take up what was kept, and listen. Call it on the loop. are_running: as Herder.adopt."""
@@ -150,8 +152,7 @@ class Herding:
             elif isinstance(intention, Keep | Drop):
                 failure = self._store(intention) or failure
             elif isinstance(intention, Remind):
-                loop = asyncio.get_running_loop()
-                loop.call_later(intention.after_ms / 1000, self._remind, intention)
+                self._remind_later(intention)
             elif isinstance(intention, Plan):
                 self._plan(intention)
             elif isinstance(intention, Alter):
@@ -175,6 +176,13 @@ class Herding:
             logger.warning("%s", error)
             return str(error)
         return ""
+
+    def _remind_later(self, remind: Remind) -> None:
+        after_ms = remind.after_ms
+        if remind.why:
+            after_ms = round(after_ms * self._random.uniform(0.5, 1))
+            logger.warning("connector %s: %s; starting it again in %d ms", remind.due.name, remind.why, after_ms)
+        asyncio.get_running_loop().call_later(after_ms / 1000, self._remind, remind)
 
     def _remind(self, remind: Remind) -> None:
         self._carry_out(self._herder.hear(remind.due))

@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from engine.config.line import LineSpec
 from engine.herder.model import (
@@ -61,6 +61,7 @@ from engine.herder.model import (
     State,
     TargetState,
 )
+from engine.herder.retry import Retry
 from engine.herder.watching import Watch, Watched
 
 __all__ = ["Herder"]
@@ -86,6 +87,7 @@ class _Connector(Struct):
     generation: int = 0  # of the lines that were asked to run
     has_tasks: bool = False  # lines of that generation were asked for
     watch_attempt: int = 0  # of the plan that asked for its own process; 0: it has none; or MAYBE_WATCHED
+    retry: Retry = field(default_factory=Retry)
 
     def view(self) -> ConnectorView:
         task_configs = self.planned.task_configs if self.has_tasks else ()
@@ -99,6 +101,9 @@ class _Connector(Struct):
             self.trace,
             task_configs,
             self.generation,
+            self.retry.kind,
+            self.retry.restarts,
+            self.retry.circuit,
         )
 
 
@@ -165,7 +170,8 @@ class Herder:
         """Go on with what has waited for this; an event that nobody waits for any more changes nothing."""
         if isinstance(event, Due):
             connector = self._connectors.get(event.name)
-            if connector is not None and connector.generation == event.generation:
+            is_late = event.attempt and connector is not None and connector.retry.looked != event.attempt
+            if connector is not None and connector.generation == event.generation and not is_late:
                 self._put(NO_TICKET, event)
             return self._taken()
         if isinstance(event, Watched):
@@ -309,12 +315,21 @@ class Herder:
         failure = "\n".join(planned.problems) or planned.failure
         was_running = connector.state == State.RUNNING
         connector.trace = failure
+        if not isinstance(work.command, Watched):
+            connector.retry.looked = planned.attempt
+        if not isinstance(work.command, Due):
+            connector.retry.begin_anew()  # somebody has asked for it, or its own process goes on
         connector.state = State.FAILED if failure else _state_of(connector.target)
         if failure or not work.wants_tasks:
             # Its tasks go on as they are; those of one that is not started are asked for when it is.
             connector.planned = _of_type(connector.planned, planned)
             self._keep(connector)
+            if not failure:
+                connector.retry.begin_anew()
+            elif not isinstance(work.command, Watched):  # that is started again by the supervisor
+                self._mend(connector, planned, failure)
             return
+        connector.retry.begin_anew()
         if not isinstance(work.command, Watched) and self._let_watch(work, connector, planned):
             if not was_running and _is_started(connector):
                 connector.state = State.UNASSIGNED  # until its own process has said that it has started
@@ -343,6 +358,14 @@ class Herder:
         if connector.watch_attempt:
             connector.watch_attempt = 0
             self._intended.append(Watch(connector.name, 0, None))
+
+    def _mend(self, connector: _Connector, planned: Planned, failure: str) -> None:
+        """Look at a connector that has failed again later, if its policy says so."""
+        restarts = (planned.restarts or connector.planned.restarts) if _is_started(connector) else None
+        longest_ms = connector.retry.failed(planned.failure_kind, restarts)
+        if longest_ms is not None:
+            due = Due(connector.name, connector.generation, planned.attempt)
+            self._intended.append(Remind(longest_ms, due, failure))
 
     def _run(self, work: _Work, connector: _Connector, lines: tuple[LineSpec, ...]) -> None:
         self._generations += 1
@@ -459,6 +482,7 @@ def _of_type(planned: Planned, fresh: Planned) -> Planned:
         version=fresh.version,
         task_configs=planned.task_configs,
         lines=planned.lines,
+        restarts=planned.restarts,
     )
 
 

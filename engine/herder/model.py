@@ -18,8 +18,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from engine.config.line import LineSpec
+from engine.config.line import LineSpec, Restarts
 from engine.herder.watching import Watch, Watched, WatchSpec
+from engine.mending import Circuit, Kind
 
 __all__ = [
     "INITIAL_STATES",
@@ -176,6 +177,8 @@ class Planned(Struct, frozen=True):
     attempt: int
     problems: tuple[str, ...] = ()  # of the configuration: it is refused
     failure: str = ""  # of the connector: it was made, and failed to start or to say its tasks
+    failure_kind: Kind = Kind.CONFIG  # of either
+    restarts: Restarts | None = None  # the connector's policy, where its keys could be read
     type: str = "unknown"  # "source" or "sink"
     version: str | None = None  # of the plugin
     task_configs: tuple[Config, ...] = ()  # as the connector gave them, variables not resolved
@@ -200,10 +203,14 @@ class Altered(Struct, frozen=True):
 
 
 class Due(Struct, frozen=True):
-    """What was to be reminded of: the configuration of that generation is to be looked at again."""
+    """What was to be reminded of: the configuration of that generation is to be looked at again.
+
+    attempt: the plan that has failed; when another has been made since, nothing is due. 0: it does not matter.
+    """
 
     name: str
     generation: int
+    attempt: int = 0
 
 
 Event = Planned | Settled | Altered | Due | Watched
@@ -279,10 +286,11 @@ class Drop(Struct, frozen=True):
 
 
 class Remind(Struct, frozen=True):
-    """Bring Due back after so long."""
+    """Bring Due back after so long. why: what is to be told of it now; half of the time is chance then."""
 
     after_ms: int
     due: Due
+    why: str = ""
 
 
 class Info(Struct, frozen=True):
@@ -335,3 +343,6 @@ class ConnectorView(Struct, frozen=True):
     trace: str  # why it failed; empty: it has not
     task_configs: tuple[Config, ...]
     generation: int
+    failure_kind: Kind = Kind.NOTHING
+    restarts: int = 0  # of the connector itself, in a row, because it had failed
+    circuit: Circuit = Circuit.CLOSED

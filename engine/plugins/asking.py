@@ -23,6 +23,8 @@ from engine.api.converter import Converter, HeaderConverter, plain_config
 from engine.api.errors import ConfigError, ConnectError, Problem
 from engine.api.task import SinkTask, SourceTask
 from engine.config.line import PluginSpec
+from engine.mending import Kind as EndKind
+from engine.mending import kind_of
 from engine.plugins.catalog import Catalog, Kind
 from engine.plugins.loading import path_of
 from engine.plugins.probe import Tell
@@ -68,6 +70,7 @@ class Interview:
         self.warnings: list[str] = []
         self.known_keys: set[str] = set()  # all that the plugins declare, with their prefixes
         self.secret_keys: set[str] = set()  # those of them that hold secrets
+        self.kind = EndKind.NOTHING  # of the first error that a plugin has raised
 
     def ask(self, step: str, call: Callable[[], Answer], key: str = "") -> Answer | None:
         """What `call` answers; None when it raised, and why is a problem.
@@ -78,12 +81,19 @@ class Interview:
         try:
             return call()
         except ConfigError as error:
+            self._note(error)
             self.problems += [replace(problem, key=problem.key or key) for problem in error.problems]
         except ConnectError as error:
+            self._note(error)
             self.problems.append(Problem(key, f"{step}: {error}"))
         except (Exception, SystemExit) as error:  # noqa: BLE001  plugins may raise whatever they like
+            self._note(error)
             self.problems.append(Problem(key, f"{step}: {type(error).__name__}: {error}{place_of(error)}"))
         return None
+
+    def _note(self, error: BaseException) -> None:
+        if self.kind == EndKind.NOTHING:
+            self.kind = kind_of(error)
 
     def find(self, kind: Kind, key: str, name: str, properties: Mapping[str, str]) -> type[Any] | None:
         """The class that the value of `key` names, in the version that is wanted. properties: where `key` was read."""
@@ -185,6 +195,7 @@ class Interview:
                 answer = self.ask("task_configs", lambda: list(made.task_configs(tasks_max))) or ()
             self.ask("stop", made.stop)
         for error in context.errors:
+            self._note(error)
             self.problems.append(Problem("", f"it failed: {error}"))
         if context.is_watching and not connector.watches:
             self.warnings.append(

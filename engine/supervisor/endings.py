@@ -20,15 +20,19 @@ _MEANINGS = {
     signal.SIGFPE: "arithmetic error in native code",
     signal.SIGABRT: "abort: native code has given up",
 }
+_OOM = "out of memory: the kernel has killed it"
 
 
-def by_signal(number: int, act: Act) -> str:
-    """A signal by its name; where nobody has sent it, also what it says of the process, which was last in this act."""
+def by_signal(number: int, act: Act, *, is_oom: bool = False) -> str:
+    """A signal by its name; where no user has sent it, also what it says of the process, which was last in this act.
+
+    is_oom: the kernel has sent it, for want of memory.
+    """
     try:
         known = signal.Signals(number)
     except ValueError:
         return f"signal {number}"
-    meaning = _MEANINGS.get(known)
+    meaning = _OOM if is_oom else _MEANINGS.get(known)
     if meaning is None:
         return known.name
     where = "" if act == Act.NOTHING else f", last in {act.label}"

@@ -35,13 +35,14 @@ from engine.clock import Clock
 from engine.config.line import LineSpec
 from engine.descriptors import what_to_do
 from engine.exits import ExitCode
-from engine.mending import Circuit, How, Kind, Mending, Verdict, kind_of_code
+from engine.mending import Circuit, How, Kind, Mending, kind_of_code
 from engine.shm.acts import act_of
 from engine.shm.board import Measure, Phase, Row, Stage, State, Target, Word
 from engine.shm.channel import Channel
 from engine.supervisor import endings
 from engine.supervisor.fork import Child
 from engine.supervisor.guard import Guard
+from engine.supervisor.oom import OomKills
 from engine.supervisor.pacer import Pacer
 
 __all__ = ["ForkBank", "Line"]
@@ -80,14 +81,24 @@ class Ending(Struct, frozen=True):
 class Line:
     """One task's processes over all their lives."""
 
-    def __init__(self, spec: LineSpec, index: int, row: Row, fork_bank: ForkBank, clock: Clock, pacer: Pacer) -> None:
-        """pacer: the worker's, shared by all its lines."""
+    def __init__(
+        self,
+        spec: LineSpec,
+        index: int,
+        row: Row,
+        fork_bank: ForkBank,
+        clock: Clock,
+        pacer: Pacer,
+        oom_kills: OomKills | None = None,
+    ) -> None:
+        """pacer, oom_kills: the worker's, shared by all its lines; None: nobody counts what the kernel kills."""
         self.spec = spec
         self._index = index
         self.row = row
         self._fork_bank = fork_bank
         self._clock = clock
         self._pacer = pacer
+        self._oom_kills = oom_kills or OomKills(())
         self._channel: Channel | None = None
         self._children: dict[str, Child] = {}  # by bank
         self._mending = Mending(spec.restarts)
@@ -160,6 +171,7 @@ class Line:
     def hold(self, *, is_held: bool) -> None:
         """Pause, or go on."""
         wanted, other = (Target.PAUSE, Target.RUN) if is_held else (Target.RUN, Target.PAUSE)
+        self._aimed = wanted  # for its next life, if this one is ending
         if self.row.get(Word.TARGET) == other and not self.is_over:
             self._aim(wanted)
             if self.state in (State.RUNNING, State.PAUSED):
@@ -167,6 +179,7 @@ class Line:
 
     def stop(self) -> None:
         """Ask to keep what is done and leave the rest; by force when the time is over."""
+        self._is_last = False  # from now on it is asked to
         if self.is_over or self.row.get(Word.TARGET) == Target.STOP:
             return
         self._aim(Target.STOP)
@@ -177,6 +190,7 @@ class Line:
 
     def kill(self) -> None:
         """End at once; what is not safe is done again next time."""
+        self._is_last = False
         self._aim(Target.STOP)
         self._send(signal.SIGKILL)
         if not self._children:
@@ -300,7 +314,8 @@ class Line:
         if crash:
             logger.error("%s: its %s process has crashed here:\n%s", self.spec.title, bank, crash)
         if code < 0:
-            cause = f"{bank} process ended by {endings.by_signal(-code, act_of(self.row, bank))}"
+            is_oom = -code == signal.SIGKILL and not self._step and self._oom_kills.take()
+            cause = f"{bank} process ended by {endings.by_signal(-code, act_of(self.row, bank), is_oom=is_oom)}"
             if self._step:
                 cause += f" after {self.spec.timing.stop_timeout:g} s of waiting for it to stop"
         else:
@@ -364,7 +379,7 @@ class Line:
             return
         self._progress = self._made()
         self._has_turn = False
-        pause_ms = self._pause_ms(verdict)
+        pause_ms = self._pacer.rest_ms(self.spec.restarts, verdict)
         self._start_at(now_ns + pause_ms * MS_NS)
         if verdict.how == How.CIRCUIT:
             told = f"{end.cause}{verdict.told}"
@@ -377,9 +392,6 @@ class Line:
         if self._is_news(end, now_ns):
             logger.warning("%s: %s; starting it again in %d ms", self.spec.title, end.cause, pause_ms)
         self._become(State.RESTARTING)
-
-    def _pause_ms(self, verdict: Verdict) -> int:
-        return self._pacer.rest_ms(self.spec.restarts, verdict)
 
     def _start_at(self, at_ns: int) -> None:
         self._start_at_ns = at_ns

@@ -7,7 +7,8 @@ An outage ends all lines in the same moment. Without the random half they would 
 life after life; without turns a hundred forks and a hundred first connections would meet a broker that is just up.
 
 Used by: engine.supervisor.line (asks), engine.boot (makes the one of a worker).
-Not here: how often a line may come back at all (line.py); how often a client connects (librdkafka's reconnect.backoff).
+Not here: whether a line comes back, and its longest pause (engine.mending); how often a client connects
+(librdkafka's reconnect.backoff).
 Source: "equal jitter" of the AWS Architecture Blog, Exponential Backoff And Jitter.
 """
 
@@ -16,7 +17,7 @@ from __future__ import annotations
 from random import Random
 
 from engine.config.line import Restarts
-from engine.mending import How, Verdict
+from engine.mending import Verdict, longest_pause_ms
 
 __all__ = ["STARTS_PER_SECOND", "Pacer"]
 
@@ -32,17 +33,9 @@ class Pacer:
         self._random = random
         self._free_at_ns = 0  # no turn is given before this
 
-    def pause_ms(self, policy: Restarts, restarts: int) -> int:
-        """How long a line rests before its `restarts`th restart in a row (from 1): from half of its backoff to all."""
-        # The exponent has a bound of its own: a line may come back for days.
-        longest = min(policy.backoff_ms_max, policy.backoff_ms << min(restarts - 1, 32))
-        return self.spread_ms(longest)
-
-    def rest_ms(self, policy: Restarts, verdict: Verdict) -> int:
-        """How long something rests that ended so."""
-        if verdict.how == How.BACKOFF:
-            return self.pause_ms(policy, verdict.in_a_row)
-        return self.spread_ms(policy.circuit_ms if verdict.how == How.CIRCUIT else policy.refused_ms)
+    def rest_ms(self, restarts: Restarts, verdict: Verdict) -> int:
+        """How long something rests that ended so: from half of its longest pause to all of it."""
+        return self.spread_ms(longest_pause_ms(restarts, verdict))
 
     def spread_ms(self, longest_ms: int) -> int:
         """From half of a pause to all of it."""

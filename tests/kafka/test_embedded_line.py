@@ -84,7 +84,7 @@ def test_the_demo_fails_when_its_kafka_dies(tmp_path: Path) -> None:
         millrace.wait_for("check/1 pump")
         os.kill(millrace.roles()["embedded kafka"], signal.SIGKILL)
         assert millrace.wait(LIMIT_S) == 1
-        assert millrace.stderr.rstrip().endswith("the embedded Kafka died, and the run with it: SIGKILL")
+        assert "the embedded Kafka died, and the run with it: " in millrace.stderr
         assert millrace.roles() == {}
 
 

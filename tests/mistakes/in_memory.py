@@ -13,6 +13,7 @@ RING = "engine/shm/ring.py"
 BOARD = "engine/shm/board.py"
 ENTRIES = "engine/ledger/entries.py"
 PACER = "engine/supervisor/pacer.py"
+MENDING = "engine/mending.py"
 EACH_ACT = "tests/simulation/test_each_act.py::test_a_bank_that_dies_at_any_of_its_acts_costs_nothing"
 EDGES = "tests/unit/shm/test_ring_edges.py"
 
@@ -118,9 +119,9 @@ IN_MEMORY = (
         "tests/unit/supervisor/test_pacer.py::test_pauses_double_up_to_their_bound_and_are_spread",
         (
             Change(
-                PACER,
-                "longest = min(policy.backoff_ms_max, policy.backoff_ms << min(restarts - 1, 32))",
-                "longest = policy.backoff_ms << min(restarts - 1, 32)",
+                MENDING,
+                "return min(restarts.backoff_ms_max, restarts.backoff_ms << min(verdict.in_a_row - 1, 32))",
+                "return restarts.backoff_ms << min(verdict.in_a_row - 1, 32)",
             ),
         ),
     ),
@@ -128,7 +129,7 @@ IN_MEMORY = (
         "restarts-without-end",
         "a line that makes no progress is started again for ever",
         "tests/unit/supervisor/test_line.py::test_restarts_without_progress_come_to_an_end",
-        (Change("engine/mending.py", "return kind == Kind.OUTSIDE or count < limits[kind]", "return True"),),
+        (Change(MENDING, "return kind == Kind.OUTSIDE or count < limits[kind]", "return True"),),
     ),
     Mistake(
         "torn-line-not-mended",

@@ -67,6 +67,9 @@ def status(
     if view.state == State.FAILED and state == "FAILED":
         own["trace"] = view.trace
     own["version"] = view.version
+    if view.failure_kind:
+        circuit = view.circuit.label
+        own["millrace"] = {"restarts": view.restarts, "last_kind": view.failure_kind.label, "circuit": circuit}
     again = frozenset[int]() if restarting is None else restarting.tasks
     tasks = [
         _task(row, number, view, worker_id, now_ns, is_restarting=number in again)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 import pytest
+from msgspec.structs import replace
 
-from engine.config.line import LineSpec, PluginSpec
+from engine.config.line import LineSpec, PluginSpec, Restarts
 from engine.herder.herder import Herder
 from engine.herder.model import (
     Again,
@@ -44,6 +45,7 @@ from engine.herder.model import (
     State,
     TargetState,
 )
+from engine.mending import Kind as EndKind
 
 CONFIG = {"name": "a", "connector.class": "Generator", "tasks.max": "2"}
 SPEC = PluginSpec("x:X")
@@ -125,6 +127,8 @@ def planned(found: Planned, plan: Plan) -> Planned:
         task_configs=tasks[0],
         lines=tasks[1],
         reload_ms=found.reload_ms,
+        failure_kind=found.failure_kind,
+        restarts=found.restarts,
     )
 
 
@@ -179,6 +183,61 @@ def test_a_connector_that_fails_to_start_is_there_and_says_why() -> None:
     assert isinstance(driver.ask(Create("a", CONFIG)), Info)
     assert (driver.view().state, driver.view().trace) == (State.FAILED, "no such file")
     assert driver.of(Run) == []
+
+
+POLICY = Restarts(count_max=2, backoff_ms=100, backoff_ms_max=1_000, circuit_ms=60_000, error_max=2)
+
+
+def failing(kind: EndKind, restarts: Restarts = POLICY) -> Driver:
+    """A driver whose connector is there and cannot be started."""
+    driver = Driver()
+    driver.found = Planned(0, failure="away", failure_kind=kind, type="source", restarts=restarts)
+    driver.ask(Create("a", CONFIG))
+    return driver
+
+
+@pytest.mark.parametrize(
+    ("kind", "pauses_ms"),
+    [
+        (EndKind.OUTSIDE, [100, 200, 400, 800, 1_000, 1_000]),
+        (EndKind.ERROR, [100, 200, 60_000, 60_000]),
+        (EndKind.CONFIG, []),
+    ],
+)
+def test_a_connector_that_fails_to_start_is_tried_again_by_its_policy(kind: EndKind, pauses_ms: list[int]) -> None:
+    driver = failing(kind)
+    for number, pause_ms in enumerate(pauses_ms):
+        remind = driver.of(Remind)[number]
+        assert (remind.after_ms, remind.why) == (pause_ms, "away")
+        assert (driver.view().state, driver.view().failure_kind) == (State.FAILED, kind)
+        driver.hear(remind.due)
+    assert len(driver.of(Remind)) == len(pauses_ms) + bool(pauses_ms)
+    assert driver.view().restarts == len(driver.of(Remind))
+    driver.found = Planned(0, type="source", task_configs=({"t": "0"},), lines=lines(1))
+    for remind in driver.of(Remind)[-1:]:
+        driver.hear(remind.due)
+        assert (driver.view().state, driver.view().failure_kind, driver.view().restarts) == (
+            State.RUNNING,
+            EndKind.NOTHING,
+            0,
+        )
+
+
+def test_a_connector_that_somebody_restarts_meanwhile_begins_anew_and_is_not_tried_twice() -> None:
+    driver = failing(EndKind.OUTSIDE)
+    driver.hear(driver.of(Remind)[0].due)
+    driver.ask(Restart("a"))
+    (_, late, fresh) = driver.of(Remind)
+    assert (late.after_ms, fresh.after_ms) == (200, 100)
+    plans = len(driver.of(Plan))
+    driver.hear(late.due)
+    assert len(driver.of(Plan)) == plans
+    driver.hear(fresh.due)
+    assert len(driver.of(Plan)) == plans + 1
+
+
+def test_a_connector_without_a_policy_stays_failed_as_in_kafka_connect() -> None:
+    assert failing(EndKind.OUTSIDE, replace(POLICY, policy="none")).of(Remind) == []
 
 
 def test_another_configuration_lets_run_what_its_plan_says(driver: Driver) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.config.line import Restarts
+from engine.mending import How, Verdict, longest_pause_ms
 from engine.supervisor.pacer import SPACING_NS, STARTS_PER_SECOND, Pacer
 
 SECOND_NS = 1_000_000_000
@@ -46,6 +47,6 @@ def test_a_hundred_that_are_due_together_take_turns_of_ten_seconds_in_all() -> N
 @pytest.mark.parametrize(("restarts", "longest_ms"), [(1, 200), (2, 400), (5, 3200), (7, 10_000), (10_000_000, 10_000)])
 def test_pauses_double_up_to_their_bound_and_are_spread(restarts: int, longest_ms: int) -> None:
     pacer = Pacer(Random(1))
-    pauses = [pacer.pause_ms(POLICY, restarts) for _ in range(200)]
+    pauses = [pacer.spread_ms(longest_pause_ms(POLICY, Verdict(How.BACKOFF, restarts))) for _ in range(200)]
     assert longest_ms / 2 <= min(pauses) < longest_ms * 0.6
     assert longest_ms * 0.9 < max(pauses) <= longest_ms
