@@ -30,7 +30,12 @@ class StringConfig(Config, frozen=True, kw_only=True):
     """How text is encoded."""
 
     encoding: Annotated[
-        str, Meta(description="The name of the Java character set to use for encoding and decoding strings.")
+        str,
+        Meta(
+            title="Encoding",
+            description="The name of the Java character set to use for encoding and decoding strings.",
+            extra={"importance": "HIGH", "width": "MEDIUM"},
+        ),
     ] = field(name="converter.encoding", default="UTF-8")
 
 

@@ -30,11 +30,11 @@ from engine.api.record import TopicPartition
 from engine.config.files import Pipeline
 from engine.connector_lines import ConnectorLines, PlanOptions
 from engine.herder.model import Alter, PartitionOffset
-from engine.herder.questions import ReadOffsets, RefusedError
+from engine.herder.questions import NoAnswerError, ReadOffsets
 from engine.kafka import group_offsets
 from engine.kafka.group_offsets import GroupInUseError
+from engine.looking import consult
 from engine.offsets.store import OffsetStore, encode_part
-from engine.plan import consult
 from engine.plugins.probe import Tell
 
 __all__ = ["alter", "read_offsets", "sink_places", "source_parts"]
@@ -95,18 +95,18 @@ def read_offsets(worker: Pipeline, options: PlanOptions, question: ReadOffsets) 
 
 
 def alter(worker: Pipeline, options: PlanOptions, question: Alter) -> bytes:
-    """What has been done, in words. Raises RefusedError, ConnectError."""
+    """What has been done, in words. Raises NoAnswerError, ConnectError."""
     name, is_reset = question.name, question.offsets is None
 
     def ask(made: ConnectorLines, tell: Tell) -> bytes:
         try:
             return _encode(_agreed(made, tell, question))
-        except RefusedError as error:
+        except NoAnswerError as error:
             return _encode(_Known(status=error.status, message=made.masked(str(error))))
 
     known = _decode(consult(worker, options, name, question.config, ask))
     if known.status:
-        raise RefusedError(known.status, known.message)
+        raise NoAnswerError(known.status, known.message)
     if not known.group:
         with (
             _told_as(f"Failed to modify offsets for source connector {name}"),
@@ -132,7 +132,7 @@ def _look(made: ConnectorLines) -> tuple[type[Connector], _Known]:
 
 
 def _agreed(made: ConnectorLines, tell: Tell, question: Alter) -> _Known:
-    """What is to be written, once the connector has agreed to it. Raises RefusedError."""
+    """What is to be written, once the connector has agreed to it. Raises NoAnswerError."""
     found, known = _look(made)
     name, offsets = question.name, question.offsets
     asked: Mapping[Any, Any]
@@ -162,29 +162,29 @@ def _agreed(made: ConnectorLines, tell: Tell, question: Alter) -> _Known:
     is_all_done = _ask(made, found, asked, name, kind)
     if any(offset is not None and offset < 0 for _, _, offset in known.places):
         logger.error("connector %s: an offset is below 0", name)
-        raise RefusedError(500, f"Failed to modify offsets for sink connector {name}")
+        raise NoAnswerError(500, f"Failed to modify offsets for sink connector {name}")
     return msgspec.structs.replace(known, is_all_done=is_all_done)
 
 
 def _ask(made: ConnectorLines, found: type[Any], asked: Mapping[Any, Any], name: str, kind: str) -> bool:
-    """What the connector says. Raises RefusedError."""
+    """What the connector says. Raises NoAnswerError."""
     try:
         return bool(found().alter_offsets(dict(made.properties), asked))
     except ConnectError as error:
-        raise RefusedError(500, str(error)) from error
+        raise NoAnswerError(500, str(error)) from error
     except NotImplementedError as error:
         text = (
             f"Failed to modify offsets for connector {name} because it doesn't support external modification of offsets"
         )
-        raise RefusedError(500, text) from error
+        raise NoAnswerError(500, text) from error
     except Exception as error:
         text = f"Failed to modify offsets for {kind} connector {name}"
         logger.error("%s: %s", text, made.masked(traceback.format_exc()))  # noqa: TRY400  it may hold secrets
-        raise RefusedError(500, text) from error
+        raise NoAnswerError(500, text) from error
 
 
 def source_parts(offsets: tuple[PartitionOffset, ...]) -> dict[bytes, bytes | None]:
-    """A source's, as they are stored. Raises RefusedError where Kafka Connect could not store them."""
+    """A source's, as they are stored. Raises NoAnswerError where Kafka Connect could not store them."""
     for one in offsets:
         _check_primitive(one.partition)
         _check_primitive(one.offset)
@@ -202,20 +202,20 @@ def _check_primitive(part: Mapping[str, Any] | None) -> None:
             kind = "class java.math.BigInteger"
         if kind:
             text = f"Offsets may only contain primitive types as values, but field {key} contains {kind}"
-            raise RefusedError(500, text)
+            raise NoAnswerError(500, text)
 
 
 def sink_places(offsets: tuple[PartitionOffset, ...]) -> dict[Place, int | None]:
-    """A sink's, by topic and partition. Raises RefusedError where they are none."""
+    """A sink's, by topic and partition. Raises NoAnswerError where they are none."""
     places: dict[Place, int | None] = {}
     for one in offsets:
         if one.partition is None:
-            raise RefusedError(400, "The partition for a sink connector offset cannot be null or missing")
+            raise NoAnswerError(400, "The partition for a sink connector offset cannot be null or missing")
         place = _place(one.partition)
         if one.offset is None:
             places[place] = None
         elif OFFSET not in one.offset:
-            raise RefusedError(
+            raise NoAnswerError(
                 400, f"The offset for a sink connector should either be null or contain the key '{OFFSET}'"
             )
         else:
@@ -225,22 +225,22 @@ def sink_places(offsets: tuple[PartitionOffset, ...]) -> dict[Place, int | None]
 
 def _place(partition: Mapping[str, Any]) -> Place:
     if TOPIC not in partition or PARTITION not in partition:
-        raise RefusedError(
+        raise NoAnswerError(
             400, f"The partition for a sink connector offset must contain the keys '{TOPIC}' and '{PARTITION}'"
         )
     if partition[TOPIC] is None:
-        raise RefusedError(400, "Kafka topic names must be valid strings and may not be null")
+        raise NoAnswerError(400, "Kafka topic names must be valid strings and may not be null")
     if partition[PARTITION] is None:
-        raise RefusedError(400, "Kafka partitions must be valid numbers and may not be null")
+        raise NoAnswerError(400, "Kafka partitions must be valid numbers and may not be null")
     return java_text.text(partition[TOPIC]), _whole(partition[PARTITION], _INT, "partition")
 
 
 def _whole(value: Any, beyond: int, what: str) -> int:
-    """A number, or the text of one, as Java reads it. Raises RefusedError."""
+    """A number, or the text of one, as Java reads it. Raises NoAnswerError."""
     text = java_text.text(value)
     if _NUMBER.match(text) and -beyond <= int(text) < beyond:
         return int(text)
-    raise RefusedError(
+    raise NoAnswerError(
         400,
         f"Failed to parse the following Kafka {what} value in the provided offsets: '{text}'. "
         f"{what.capitalize()} values for sink connectors need to be integers.",
@@ -290,7 +290,7 @@ def _told_as(text: str, in_use: str = "") -> Iterator[None]:
         yield
     except (ConnectError, ValueError) as error:
         logger.error("%s: %s", text, error)  # noqa: TRY400  its words say it all
-        raise RefusedError(500, in_use if in_use and isinstance(error, GroupInUseError) else text) from error
+        raise NoAnswerError(500, in_use if in_use and isinstance(error, GroupInUseError) else text) from error
 
 
 def _done(*, is_all_done: bool, done: str) -> str:

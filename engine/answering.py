@@ -18,28 +18,35 @@ import msgspec
 
 from engine.altering import alter, read_offsets
 from engine.api.config import keys_of
-from engine.api.errors import ConnectError
+from engine.api.errors import ConfigError, ConnectError
 from engine.config.connector_keys import SinkKeys, SourceKeys
+from engine.config.definitions import ConfigInfos, Definition
 from engine.config.files import Pipeline
 from engine.config.worker_keys import WorkerConfig
+from engine.config_infos import plugin_definitions, with_nulls
 from engine.connector_lines import PlanOptions
-from engine.herder.model import Alter, Plan, Refusal
-from engine.herder.questions import Answered, Ask, ReadOffsets, RefusedError
-from engine.plan import plan_one
-from engine.plugins.catalog import discover
+from engine.herder.model import Alter, Plan, Planned, Refusal
+from engine.herder.questions import Answered, Ask, NoAnswerError, PluginConfig, ReadOffsets, Validate
+from engine.looking import plan_one
+from engine.plugins.apart import Apart, Named, environments_of
+from engine.plugins.catalog import Catalog, Found, discover
+from engine.plugins.probe import Tell
+from engine.plugins.versions import ranges_of
+from engine.probing import ask_probe, plugin_path, probe_seconds
 
 __all__ = ["answer", "warm"]
 
 #: What answers a question, given the worker's files and what the command says beside them: see `answer`.
 Answer = Callable[[Pipeline, PlanOptions, Any], bytes]
 
-_ANSWERS: Mapping[type[Any], Answer] = {
-    Plan: plan_one,
-    Alter: alter,
-    ReadOffsets: read_offsets,
-}
-
 _encode = msgspec.msgpack.Encoder().encode
+_encode_json = msgspec.json.Encoder().encode
+_decode_planned = msgspec.msgpack.Decoder(Planned).decode
+_decode_infos = msgspec.json.Decoder(ConfigInfos).decode
+_decode_told = msgspec.msgpack.Decoder(Refusal | list[Definition]).decode
+#: Kafka Connect asks in a thread of its own, and tells of its errors as of errors within (reference, R4).
+_TYPES = "sink, source, converter, header_converter, transformation, predicate"
+_WITHIN = "org.apache.kafka.connect.runtime.rest.errors.BadRequestException: "
 
 
 def warm() -> None:
@@ -50,10 +57,63 @@ def warm() -> None:
 
 
 def answer(worker: Pipeline, options: PlanOptions, ask: Ask) -> bytes:
-    """An Answered in msgpack. A RefusedError becomes its status; any other error of ours a 500 with its words."""
+    """An Answered in msgpack. A NoAnswerError becomes its status; any other error of ours a 500 with its words."""
     try:
         return _encode(Answered(ask.ticket, _ANSWERS[type(ask.question)](worker, options, ask.question)))
-    except RefusedError as error:
+    except NoAnswerError as error:
         return _encode(Answered(ask.ticket, refusal=Refusal(error.status, str(error))))
     except ConnectError as error:
         return _encode(Answered(ask.ticket, refusal=Refusal(500, str(error))))
+
+
+def _validate(worker: Pipeline, options: PlanOptions, question: Validate) -> bytes:
+    order = Plan(0, question.name, question.config, wants_tasks=False)
+    planned = _decode_planned(plan_one(worker, options, order, tells_keys=True))
+    if planned.infos:
+        return (
+            _encode_json(with_nulls(_decode_infos(planned.infos), question.nulls)) if question.nulls else planned.infos
+        )
+    text = "\n".join(planned.problems)
+    raise NoAnswerError(500, text if planned.has_class else _WITHIN + text)
+
+
+def _plugin_config(worker: Pipeline, options: PlanOptions, question: PluginConfig) -> bytes:
+    """Asked in a probe, where its class is imported."""
+
+    def look(tell: Tell) -> bytes:
+        tell(f"plugin {question.plugin}: reading its keys")
+        catalog = discover(plugin_path(worker, options).split(","))
+        kinds = catalog.kinds(question.plugin)
+        if not kinds:
+            return _encode(Refusal(404, f"Unknown plugin {question.plugin}."))
+        if kinds == ["config_provider"]:
+            return _encode(Refusal(400, f"Invalid plugin class {question.plugin}. Valid types are {_TYPES}."))
+        named = [Named(kind, "", question.plugin, question.version or "") for kind in kinds]
+        folders = [one.folder for one in environments_of(catalog, named[:1])]
+        if not folders:
+            return _told(catalog, named, folders)
+        return Apart(tell, probe_seconds(worker, options)).ask(folders, lambda _: _told(catalog, named, folders))
+
+    told = _decode_told(ask_probe(worker, options, look))
+    if isinstance(told, Refusal):
+        raise NoAnswerError(told.status, told.message)
+    return _encode_json(told)
+
+
+def _told(catalog: Catalog, named: list[Named], folders: list[str]) -> bytes:
+    """Its definitions, or why there are none: what REST answers then crosses the probe as a value."""
+    plugin = named[0]
+    try:
+        found = Found(plugin.kind, plugin.name, catalog.find(plugin.kind, plugin.name, ranges_of(plugin.wanted)))
+    except (ConfigError, ValueError) as error:
+        return _encode(Refusal(400, str(error).partition("\n")[0]))
+    return _encode(plugin_definitions(found.made_of, catalog.version(found, folders)))
+
+
+_ANSWERS: Mapping[type[Any], Answer] = {
+    Plan: plan_one,
+    Validate: _validate,
+    PluginConfig: _plugin_config,
+    Alter: alter,
+    ReadOffsets: read_offsets,
+}

@@ -101,6 +101,7 @@ class ConnectorLines:
         self._herded = herded
         self._is_strict = connector.file.endswith(".toml")
         self.found: type[Connector] | None = None  # the connector's class
+        self.why_no_class = ""  # empty: there is one, if not in the version that is asked for
         self.watch: WatchSpec | None = None  # what is to say the tasks, if the connector watches
         self.restarts: Restarts | None = None  # its policy, where its keys can be read
         self.is_good = False  # its configuration is: what went wrong from then on is the connector's own failure
@@ -226,10 +227,18 @@ class ConnectorLines:
         key = "connector.class"
         name = self._properties.get(key, "").strip()
         if not name:
+            # Kafka Connect shows all of the configuration here, secrets as well.
+            self.why_no_class = f"Connector config {{name={self._connector.name}}} contains no connector type"
             text = f'Missing required configuration "{key}" which has no default value: give it a class or an alias'
             self._asked.problems.append(Problem(key, text))
             return None
-        return self._asked.find("connector", key, name, self._properties)
+        before = len(self._asked.problems)
+        found = self._asked.find("connector", key, name, self._properties)
+        problems = self._asked.problems[before:]
+        if found is None and all(problem.key == key for problem in problems):
+            words = f"Invalid value {name} for configuration {key}: "
+            self.why_no_class = "\n".join(problem.message.removeprefix(words) for problem in problems)
+        return found
 
     def _converter(self, key: str) -> PluginSpec | None:
         """The connector's own converter, with its own keys; or the worker's, with the worker's keys only."""

@@ -13,6 +13,7 @@ Not here: what single keys mean (engine.config), one connector (connector_lines.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,14 @@ from engine.api.errors import ConfigError, ConnectError, Problem, UnreachableErr
 from engine.api.provider import ConfigProvider
 from engine.config.clients_producer import own_settings
 from engine.config.files import ConnectorFile, Pipeline
+from engine.config.freshness import Freshness, freshness
 from engine.config.line import LineSpec, PluginSpec
 from engine.config.masking import is_secret, masked
 from engine.config.problems import did_you_mean, place, raise_all
 from engine.config.providers import make_providers, resolve
 from engine.config.rest import RestSettings, read_rest
 from engine.config.worker import WorkerConfig, read_worker, worker_warnings
+from engine.config_infos import CONVERTERS, Looked, config_infos
 from engine.connector_lines import ConnectorLines, Herded, PlanOptions, Shared
 from engine.herder.model import Plan as PlanOrder
 from engine.herder.model import Planned
@@ -45,11 +48,10 @@ from engine.plugins.asking import Interview
 from engine.plugins.catalog import Catalog, discover
 from engine.plugins.environment import Environment
 from engine.plugins.listing import as_rest, listing
-from engine.plugins.probe import DEADLINE_KEY, ProbeError, Tell, in_probe
+from engine.plugins.probe import Tell
+from engine.probing import ask_probe, plugin_path, probe_seconds
 
-__all__ = ["Plan", "PlanOptions", "consult", "make_plan", "plan_one", "prepare"]
-
-PROBE_SECONDS = 30.0
+__all__ = ["Plan", "PlanOptions", "Planner", "make_plan", "prepare"]
 
 #: Stands for a worker whose keys could not be read, so that connectors are looked at all the same.
 _UNREADABLE = WorkerConfig(key_converter="", value_converter="", header_converter="", offset_storage_file_filename="")
@@ -86,10 +88,12 @@ class _Known(Struct, frozen=True):
     secrets: set[str]
     properties: dict[str, str]  # the worker's
     connectors: list[ConnectorFile] = []  # variables resolved
+    fresh: Freshness = Freshness()
     lines: list[LineSpec] = []
 
 
 _encode = msgspec.msgpack.Encoder().encode
+_encode_json = msgspec.json.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Prepared).decode
 _decode_known = msgspec.msgpack.Decoder(_Known).decode
 _decode_planned = msgspec.msgpack.Decoder(Planned).decode
@@ -110,7 +114,7 @@ def prepare(pipeline: Pipeline, options: PlanOptions, *, asks_kafka: bool) -> Pl
             check = check_kafka(plan.lines, own=plan.kafka, timeout_seconds=seconds, say=tell)
         return _encode(_Prepared(plan, check))
 
-    answer = _decode(in_probe(question, timeout_seconds=_probe_seconds(pipeline, options)))
+    answer = _decode(ask_probe(pipeline, options, question))
     plan, check = answer.plan, answer.kafka
     problems = [replace(problem, file=plan.files.get(problem.connector, "")) for problem in check.problems]
     problems = masked(problems, plan.secrets)
@@ -123,50 +127,10 @@ def prepare(pipeline: Pipeline, options: PlanOptions, *, asks_kafka: bool) -> Pl
 
 def make_plan(pipeline: Pipeline, options: PlanOptions, tell: Tell = lambda *_: None) -> Plan:
     """The plan of these files. Runs plugin code: call it in a probe only. Raises ConfigError with every problem."""
-    return _Planner(pipeline, options, tell).plan()
+    return Planner(pipeline, options, tell).plan()
 
 
-def plan_one(worker: Pipeline, options: PlanOptions, order: PlanOrder) -> bytes:
-    """What is to be known of one connector, as a Planned in msgpack, in a probe child as `prepare`.
-
-    worker: a pipeline whose connectors do not matter here. Kafka is not asked.
-    """
-    pipeline = _about(worker, order.name, order.config, "RUNNING" if order.wants_tasks else "STOPPED")
-
-    def question(tell: Tell) -> bytes:
-        return _encode(_Planner(pipeline, options, tell).planned(order))
-
-    try:
-        return in_probe(question, timeout_seconds=_probe_seconds(pipeline, options))
-    except ConfigError as error:
-        # What hangs or takes its process with it may not do so again.
-        kind = Kind.CRASH if isinstance(error, ProbeError) else Kind.CONFIG
-        told = tuple(problem.message for problem in error.problems)
-        return _encode(Planned(order.attempt, problems=told, failure_kind=kind))
-
-
-def consult(
-    worker: Pipeline,
-    options: PlanOptions,
-    name: str,
-    config: Mapping[str, str],
-    act: Callable[[ConnectorLines, Tell], bytes],
-) -> bytes:
-    """What `act` makes of one connector, in a probe child as `plan_one`. Raises ConfigError."""
-    pipeline = _about(worker, name, config, "STOPPED")
-
-    def question(tell: Tell) -> bytes:
-        return _Planner(pipeline, options, tell).consulted(act)
-
-    return in_probe(question, timeout_seconds=_probe_seconds(pipeline, options))
-
-
-def _about(worker: Pipeline, name: str, config: Mapping[str, str], state: str) -> Pipeline:
-    """A pipeline of this one connector."""
-    return replace(worker, connectors=(ConnectorFile(name, {**config, "name": name}, "", state),))
-
-
-class _Planner:
+class Planner:
     """Makes one plan; keeps what is wrong until everything has been looked at.
 
     Plugins of environments are asked apart (engine.plugins.apart), and before any others.
@@ -177,7 +141,7 @@ class _Planner:
         self._options = options
         self._catalog: Catalog = discover(plugin_path(pipeline, options).split(","))
         self._tell = tell
-        self._apart = Apart(tell, _probe_seconds(pipeline, options))
+        self._apart = Apart(tell, probe_seconds(pipeline, options))
         self._problems: list[Problem] = []
         self._warnings: list[str] = []
         self._secrets: set[str] = set()
@@ -185,6 +149,7 @@ class _Planner:
         self._worker = _UNREADABLE
         self._rest: RestSettings | None = None
         self._inherited: dict[str, PluginSpec | None] = {}
+        self._fresh = Freshness()  # of the last connector that was resolved
 
     def plan(self) -> Plan:
         """All connectors' lines. Raises ConfigError with every problem."""
@@ -201,7 +166,9 @@ class _Planner:
             text = f"{len(lines)} tasks in all; expected at most worker.tasks.max={self._worker.tasks_max}"
             self._problems.append(Problem("worker.tasks.max", text, file=self._pipeline.worker_file))
         lines = self._fitted(lines)
-        raise_all(masked(dict.fromkeys(self._problems), self._secrets))
+        # Of two keys that contradict each other both are told; here once is enough.
+        problems = {(one.file, one.connector, one.message): one for one in self._problems}
+        raise_all(masked(problems.values(), self._secrets))
         secrets = tuple(sorted(self._secrets))
         # A worker whose connectors come over REST has a cluster also while it has none of them.
         where: dict[str, Any] = {"worker_config": self._worker, "worker_file": self._pipeline.worker_file}
@@ -218,7 +185,7 @@ class _Planner:
             kafka=kafka,
         )
 
-    def planned(self, order: PlanOrder) -> Planned:
+    def planned(self, order: PlanOrder, *, tells_keys: bool) -> Planned:
         """What is to be known of the one connector of the pipeline."""
         attempt = order.attempt
         try:
@@ -228,40 +195,64 @@ class _Planner:
         self._read_worker()
         environments = self._environments(connector)
         if not environments:
-            return self._planned(order, connector, ())
+            return self._planned(order, connector, (), tells_keys=tells_keys)
         folders = tuple(one.folder for one in environments)
 
         def question(tell: Tell) -> bytes:
             self._tell = tell
             self._look_into(environments, connector)
-            return _encode(self._planned(order, connector, folders))
+            return _encode(self._planned(order, connector, folders, tells_keys=tells_keys))
 
         try:
             return _decode_planned(self._apart.ask(folders, question))
         except ConfigError as error:
             return Planned(attempt, problems=tuple(problem.message for problem in error.problems))
 
-    def _planned(self, order: PlanOrder, connector: ConnectorFile, folders: tuple[str, ...]) -> Planned:
+    def _planned(
+        self, order: PlanOrder, connector: ConnectorFile, folders: tuple[str, ...], *, tells_keys: bool
+    ) -> Planned:
         asked = Interview(f"connector {connector.name}", self._catalog, self._tell)
-        herded = Herded(order.task_configs, _probe_seconds(self._pipeline, self._options))
+        is_whole = not self._problems  # else values are missing: it is looked at, and not started
+        if not is_whole:
+            connector = replace(connector, initial_state="STOPPED")
+        herded = Herded(order.task_configs, probe_seconds(self._pipeline, self._options))
         made = ConnectorLines(connector, self._shared(), asked, folders, herded)
         lines = self._fitted(made.lines())
+        is_good = is_whole and made.is_good
         self._keep_secret(asked.secret_keys, connector.properties)
         secrets = tuple(sorted(self._secrets))
-        told = [problem.message for problem in masked([*self._problems, *asked.problems], secrets)]
-        found = made.found
-        kind = "unknown" if found is None else "sink" if issubclass(found, SinkConnector) else "source"
+        found, named = made.found, asked.found.get("connector.class")
+        if made.why_no_class:
+            return Planned(order.attempt, problems=(made.why_no_class,), has_class=False)
+        is_final = connector.properties.get("config.action.reload", "").strip() == "none"
+        infos = None
+        if tells_keys or not is_good:
+            looked = Looked(
+                properties=connector.properties,
+                given=self._pipeline.connectors[0].properties,
+                connector=found,
+                plugins=asked.found,
+                inherited={key: self._converter_name(key) for key in CONVERTERS},
+                folders=folders,
+                problems=(*self._problems, *asked.problems),
+                secrets=secrets,
+            )
+            infos = config_infos(looked, self._catalog)
+        failure = "\n".join(problem.message for problem in masked([*self._problems, *asked.problems], secrets))
         return Planned(
             order.attempt,
-            problems=() if made.is_good else tuple(told),
-            failure="\n".join(told) if made.is_good else "",
-            failure_kind=asked.kind if made.is_good and asked.kind else Kind.CONFIG,
+            problems=() if is_good or infos is None else infos.errors(),
+            failure=failure if is_good else "",
+            failure_kind=asked.kind if is_good and asked.kind else Kind.CONFIG,
             restarts=made.restarts,
-            type=kind,
-            version=None if found is None else self._catalog.version(found, folders),
+            infos=_encode_json(infos) if tells_keys else b"",
+            type="unknown" if found is None else "sink" if issubclass(found, SinkConnector) else "source",
+            version=None if named is None else self._catalog.version(named, folders),
             task_configs=tuple(self._as_given(line.task_config) for line in lines),
             lines=tuple(replace(line, secrets=secrets) for line in lines),
             watch=None if made.watch is None else replace(made.watch, secrets=secrets),
+            reload_ms=None if is_final else self._fresh.ttl_ms,
+            files={} if is_final else self._fresh.files,
         )
 
     def consulted(self, act: Callable[[ConnectorLines, Tell], bytes]) -> bytes:
@@ -375,10 +366,19 @@ class _Planner:
         known = _decode_known(self._apart.ask(folders, question))
         self._problems, self._warnings, self._properties = known.problems, known.warnings, known.properties
         self._secrets |= known.secrets  # shared by all connectors
+        self._fresh = known.fresh
         return known
 
     def _known(self, connectors: Sequence[ConnectorFile] = (), lines: Sequence[LineSpec] = ()) -> _Known:
-        return _Known(self._problems, self._warnings, self._secrets, self._properties, list(connectors), list(lines))
+        return _Known(
+            self._problems,
+            self._warnings,
+            self._secrets,
+            self._properties,
+            list(connectors),
+            self._fresh,
+            list(lines),
+        )
 
     def _resolve(self) -> list[ConnectorFile]:
         """Settle the worker's properties; returns the connectors, both with their variables resolved."""
@@ -405,6 +405,8 @@ class _Planner:
         connectors = []
         for connector in self._pipeline.connectors:
             asked = Interview(f"connector {connector.name}", self._catalog, self._tell)
+            fresh = asked.ask("asking config providers", partial(freshness, connector.properties, providers))
+            self._fresh = fresh or Freshness()
             properties = self._resolved(asked, connector.properties, providers)
             self._problems += place(asked.problems, connector=connector.name, file=connector.file)
             connectors.append(replace(connector, properties=properties))
@@ -450,11 +452,14 @@ class _Planner:
         self._keep_secret(asked.secret_keys, connector.properties)
         return lines
 
+    def _converter_name(self, key: str) -> str:
+        return self._properties.get(key, "").strip() or str(getattr(self._worker, key.replace(".", "_")))
+
     def _worker_converter(self, key: str) -> PluginSpec | None:
         """The converter that the worker gives to connectors that name none; asked for once."""
         if key not in self._inherited:
             asked = Interview("worker", self._catalog, self._tell)
-            name = self._properties.get(key, "").strip() or str(getattr(self._worker, key.replace(".", "_")))
+            name = self._converter_name(key)
             # Without a name the worker's keys could not be read, which has been told.
             self._inherited[key] = asked.converter(key, name, self._properties) if name else None
             self._look_for_unknown_keys(f"{key}.", asked)
@@ -485,14 +490,3 @@ def _offsets_file(pipeline: Pipeline) -> str | None:
     files = [pipeline.worker_file, *(connector.file for connector in pipeline.connectors)]
     first = next((file for file in files if file.endswith(".toml")), None)
     return None if first is None else str(Path(first).parent / "offsets")
-
-
-def plugin_path(pipeline: Pipeline, options: PlanOptions) -> str:
-    """Where plugins are looked for beside Millrace's own place; read before variables can be."""
-    return options.overrides.get("plugin.path", pipeline.worker.get("plugin.path", ""))
-
-
-def _probe_seconds(pipeline: Pipeline, options: PlanOptions) -> float:
-    """The time budget of a step, read before anything is checked: what is no number is refused by the probe."""
-    text = options.overrides.get(DEADLINE_KEY, pipeline.worker.get(DEADLINE_KEY, "")).strip()
-    return max(1, int(text)) / 1000 if text.isdecimal() else PROBE_SECONDS

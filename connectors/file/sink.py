@@ -32,7 +32,10 @@ STDOUT = 1
 class FileSinkConfig(Config, frozen=True, kw_only=True):
     """What is written, and how surely."""
 
-    file: Annotated[str | None, Meta(description="The file to append to. Absent: standard output.")] = None
+    file: Annotated[
+        str | None,
+        Meta(description="The file to append to. Absent: standard output.", extra={"importance": "HIGH"}),
+    ] = None
     fsync: Annotated[
         bool,
         Meta(description="Whether a flush waits until the lines are on the disk, not only with the system."),

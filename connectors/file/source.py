@@ -46,11 +46,14 @@ POSITION_MAX = 2**63 - 1
 class FileSourceConfig(Config, frozen=True, kw_only=True):
     """What is read, and where to."""
 
-    file: Annotated[str | None, Meta(description="The file to read. Absent or empty: standard input.")] = None
+    file: Annotated[
+        str | None,
+        Meta(description="The file to read. Absent or empty: standard input.", extra={"importance": "HIGH"}),
+    ] = None
     topic: Annotated[str, Meta(min_length=1, description="The topic that gets the lines.")]
-    batch_size: Annotated[int, Meta(ge=1, le=2**31 - 1, description="The most lines in one batch.")] = field(
-        name="batch.size", default=2000
-    )
+    batch_size: Annotated[
+        int, Meta(ge=1, le=2**31 - 1, description="The most lines in one batch.", extra={"importance": "LOW"})
+    ] = field(name="batch.size", default=2000)
 
 
 class FileStreamSourceTask(SourceTask):

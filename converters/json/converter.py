@@ -26,27 +26,57 @@ from engine.api.schema import Schema
 __all__ = ["JsonConfig", "JsonConverter"]
 
 
+#: How clients show the keys: as those of Kafka Connect's converter.
+_SCHEMAS = {"group": "Schemas", "width": "MEDIUM"}
+_SERIALIZATION = {"group": "Serialization", "width": "MEDIUM", "importance": "LOW"}
+
+
 class JsonConfig(Config, frozen=True, kw_only=True):
     """What JSON carries."""
 
     ignore_case: ClassVar[frozenset[str]] = frozenset({"decimal.format"})
 
-    schemas_enable: Annotated[bool, Meta(description="Whether each value is in an envelope with its schema.")] = field(
-        name="schemas.enable", default=True
-    )
-    schemas_cache_size: Annotated[int, Meta(description="How many schemas are kept ready, in each direction.")] = field(
-        name="schemas.cache.size", default=1000
-    )
+    schemas_enable: Annotated[
+        bool,
+        Meta(
+            title="Enable Schemas",
+            description="Whether each value is in an envelope with its schema.",
+            extra={**_SCHEMAS, "order": 0, "importance": "HIGH"},
+        ),
+    ] = field(name="schemas.enable", default=True)
+    schemas_cache_size: Annotated[
+        int,
+        Meta(
+            le=2**31 - 1,
+            title="Schema Cache Size",
+            description="How many schemas are kept ready, in each direction.",
+            extra={**_SCHEMAS, "order": 1, "importance": "HIGH"},
+        ),
+    ] = field(name="schemas.cache.size", default=1000)
+    schema_content: Annotated[
+        str | None,
+        Meta(
+            title="Schema Content",
+            description="A schema in JSON for every value read; values then come without an envelope.",
+            extra={**_SCHEMAS, "order": 2, "importance": "HIGH"},
+        ),
+    ] = field(name="schema.content", default=None)
     decimal_format: Annotated[
-        Literal["BASE64", "NUMERIC"],
-        Meta(description="How decimals are written: their digits as base64, or a number. Both are read."),
+        Literal["NUMERIC", "BASE64"],
+        Meta(
+            title="Decimal Format",
+            description="How decimals are written: their digits as base64, or a number. Both are read.",
+            extra={**_SERIALIZATION, "order": 0},
+        ),
     ] = field(name="decimal.format", default="BASE64")
     replace_null_with_default: Annotated[
-        bool, Meta(description="Whether a null becomes the default of its schema, if that has one.")
+        bool,
+        Meta(
+            title="Replace null with default",
+            description="Whether a null becomes the default of its schema, if that has one.",
+            extra={**_SERIALIZATION, "order": 1},
+        ),
     ] = field(name="replace.null.with.default", default=True)
-    schema_content: Annotated[
-        str | None, Meta(description="A schema in JSON for every value read; values then come without an envelope.")
-    ] = field(name="schema.content", default=None)
 
 
 class JsonConverter(Converter, HeaderConverter):

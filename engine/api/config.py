@@ -6,8 +6,11 @@
 
     FileConfig.parse({"file": "a.txt", "batch.size": "no"})   raises ConfigError, naming every bad key
 
-Text is read as Kafka's ConfigDef reads it: trimmed; `true`/`false` in any case; numbers with an optional
-sign and without underscores; lists split at commas. Kafka Connect's reference, section 5.8.
+Text is read as Kafka's ConfigDef reads it, and refused in its words: trimmed; `true`/`false` in any case; numbers with
+an optional sign and without underscores; lists split at commas. Kafka Connect's reference, section 5.8.
+
+How clients show a key is Meta's to say: `title`, and in `extra` `group`, `importance` ("HIGH", "MEDIUM", "LOW"),
+`width` ("NONE", "SHORT", "MEDIUM", "LONG"), `dependents` (names of keys).
 """
 
 from __future__ import annotations
@@ -29,7 +32,9 @@ __all__ = ["HIDDEN", "Config", "Key", "Password", "keys_of"]
 HIDDEN = "[hidden]"
 
 _NUMBER = {int: re.compile(r"[+-]?[0-9]+\Z"), float: re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\Z")}
-_KIND_NAMES = {int: "a whole number", float: "a number", bool: "true or false"}
+_INT_MAX = 2**31 - 1
+#: Java's types of whole numbers, by their largest.
+_JAVA_INTS = {2**15 - 1: "SHORT", _INT_MAX: "INT", 2**63 - 1: "LONG"}
 
 
 class Password(str):
@@ -61,6 +66,30 @@ class Key(NamedTuple):
     is_nullable: bool
     default: Any  # NODEFAULT: required
     description: str
+    metas: tuple[Meta, ...] = ()  # what is declared of it, outermost first
+
+    @property
+    def java_type(self) -> str:
+        """Kafka's word for what it holds: an int with a bound below 2**31 is an INT, any other a LONG."""
+        if get_origin(self.kind) is list:
+            return "LIST"
+        if self.kind is int:
+            return _JAVA_INTS[self.largest]
+        return _JAVA_TYPES.get(self.kind, "STRING")
+
+    @property
+    def largest(self) -> int:
+        """Of Java's type, when it is a whole number."""
+        bounds = [int(meta.le) for meta in self.metas if meta.le is not None]
+        return min(largest for largest in _JAVA_INTS if largest >= min([*bounds, 2**63 - 1]))
+
+    @property
+    def has_bounds(self) -> bool:
+        """Whether not every number of its type is taken."""
+        return any(meta.ge is not None or meta.le not in (None, *_JAVA_INTS) for meta in self.metas)
+
+
+_JAVA_TYPES = {Password: "PASSWORD", bool: "BOOLEAN", float: "DOUBLE"}
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -75,25 +104,33 @@ class Config(Struct, frozen=True, kw_only=True):
         problems: list[Problem] = []
         values: dict[str, Any] = {}
         for key in keys_of(cls):
-            text = properties.get(key.name)
-            if text is None:
-                if key.default is NODEFAULT:
-                    problems.append(
-                        Problem(
-                            key.name,
-                            f'Missing required configuration "{key.name}" which has no default value: '
-                            f"give it {_expected(key)}",
-                        )
-                    )
-                continue
-            try:
-                values[key.attribute] = _read(key, text, fold=key.name in cls.ignore_case)
-            except ValueError as error:
-                shown = HIDDEN if key.kind is Password else text
-                problems.append(Problem(key.name, f"Invalid value {shown} for configuration {key.name}: {error}"))
+            value, messages = cls.read_key(key, properties.get(key.name))
+            problems += [Problem(key.name, message) for message in messages[:1]]
+            if properties.get(key.name) is not None:
+                values[key.attribute] = value
         if problems:
             raise ConfigError(problems)
         return cls(**values)
+
+    @classmethod
+    def read_key(cls, key: Key, text: str | None) -> tuple[Any, tuple[str, ...]]:
+        """The value of one of its keys, and what is wrong with it, as Kafka would list it.
+
+        text: None: none is given. The value is None when the text is none of its type.
+        """
+        if text is None:
+            if key.default is NODEFAULT:
+                return None, (f'Missing required configuration "{key.name}" which has no default value.',)
+            return key.default, ()
+        try:
+            return _read(key, text, fold=key.name in cls.ignore_case), ()
+        except _WordsError as error:
+            shown = HIDDEN if key.kind is Password else text if error.value is None else text.strip()
+            first = f"Invalid value {shown} for configuration {key.name}: {error}"
+            if error.value is not None or key.is_nullable or not key.has_bounds:
+                return error.value, (first,)
+            # Kafka checks the bounds of what could not be read, too.
+            return None, (first, f"Invalid value null for configuration {key.name}: Value must be non-null")
 
 
 @cache
@@ -103,31 +140,32 @@ def keys_of(config: type[Config]) -> tuple[Key, ...]:
     keys = []
     for field in msgspec.structs.fields(config):
         annotation = hints[field.name]
-        kind, is_nullable, description = _unwrap(annotation)
+        kind, is_nullable, metas = _unwrap(annotation)
+        description = next((meta.description for meta in metas if meta.description), "")
         default = field.default if field.default_factory is NODEFAULT else field.default_factory()
-        keys.append(Key(field.name, field.encode_name, annotation, kind, is_nullable, default, description))
+        keys.append(Key(field.name, field.encode_name, annotation, kind, is_nullable, default, description, metas))
     return tuple(keys)
 
 
-def _unwrap(annotation: Any) -> tuple[Any, bool, str]:
-    description = ""
+class _WordsError(ValueError):
+    """What is wrong with a text, in Kafka's words. value: what it is all the same; None: no value of its type."""
+
+    def __init__(self, words: str, value: Any = None) -> None:
+        super().__init__(words)
+        self.value = value
+
+
+def _unwrap(annotation: Any) -> tuple[Any, bool, tuple[Meta, ...]]:
+    metas: tuple[Meta, ...] = ()
     if get_origin(annotation) is Annotated:
         annotation, *extras = get_args(annotation)
-        description = " ".join(extra.description for extra in extras if isinstance(extra, Meta) and extra.description)
+        metas = tuple(extra for extra in extras if isinstance(extra, Meta))
     if get_origin(annotation) in (Union, types.UnionType):
         members = [member for member in get_args(annotation) if member is not type(None)]
         assert len(members) == 1, f"a key has one type, and None perhaps: {annotation}"
         kind, _, inner = _unwrap(members[0])
-        return kind, True, description or inner
-    return annotation, False, description
-
-
-def _expected(key: Key) -> str:
-    if get_origin(key.kind) is Literal:
-        return "one of " + ", ".join(map(str, get_args(key.kind)))
-    if get_origin(key.kind) is list:
-        return "a list, separated by commas"
-    return _KIND_NAMES.get(key.kind, "a text")
+        return kind, True, (*metas, *inner)
+    return annotation, False, metas
 
 
 def _read(key: Key, text: str, *, fold: bool) -> Any:
@@ -139,23 +177,40 @@ def _read(key: Key, text: str, *, fold: bool) -> Any:
     if get_origin(kind) is list:
         return _checked(key, [part.strip() for part in trimmed.split(",")] if trimmed else [])
     if get_origin(kind) is Literal:
-        for choice in get_args(kind):
+        choices = get_args(kind)
+        for choice in choices:
             if trimmed == choice or (fold and trimmed.lower() == choice.lower()):
                 return choice
-        raise ValueError(f"expected {_expected(key)}")
+        how, shown = (" (case insensitive)", [one.upper() for one in choices]) if fold else ("", choices)
+        raise _WordsError(f"String must be one of{how}: {', '.join(shown)}", trimmed)
     if kind is bool:
         if trimmed.lower() not in ("true", "false"):
-            raise ValueError("Expected value to be either true or false")
+            raise _WordsError("Expected value to be either true or false")
         return trimmed.lower() == "true"
     if kind in _NUMBER:
-        if not _NUMBER[kind].match(trimmed):
-            raise ValueError(f"expected {_expected(key)}")
-        return _checked(key, kind(trimmed))
+        return _number(key, trimmed)
     return _checked(key, trimmed)
 
 
+def _number(key: Key, trimmed: str) -> int | float:
+    unread = _WordsError(f"Not a number of type {key.java_type}")
+    if not _NUMBER[key.kind].match(trimmed):
+        raise unread
+    value: int | float = key.kind(trimmed)
+    if key.kind is int and not -key.largest - 1 <= value <= key.largest:
+        raise unread
+    for meta in key.metas:
+        if meta.ge is not None and value < meta.ge:
+            raise _WordsError(f"Value must be at least {meta.ge}", value)
+        if meta.le is not None and value > meta.le:
+            raise _WordsError(f"Value must be no more than {meta.le}", value)
+    return value
+
+
 def _checked(key: Key, value: Any) -> Any:
+    if value == "" and any(meta.min_length for meta in key.metas):
+        raise _WordsError("String must be non-empty", value)
     try:
         return msgspec.convert(value, key.annotation)
     except msgspec.ValidationError as error:
-        raise ValueError(str(error)) from None
+        raise _WordsError(str(error), value) from None

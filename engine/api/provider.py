@@ -22,3 +22,11 @@ class ConfigProvider(ABC):
     @abstractmethod
     def get(self, path: str, keys: Collection[str]) -> Mapping[str, str]:
         """The values of those of `keys` that exist at `path` (empty: none was given). Raises ConfigError."""
+
+    def ttl_ms(self, path: str) -> int | None:
+        """For how many milliseconds the values of a path are good; then they are asked for again. None: for ever."""
+        return None
+
+    def files(self, path: str, keys: Collection[str]) -> Collection[str]:
+        """Files that hold these values: when one of them changes, they are asked for again."""
+        return ()

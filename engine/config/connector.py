@@ -43,7 +43,6 @@ _DEFAULT_ONLY: Mapping[str, str] = {
 }
 _NO_TRANSACTIONS = "there are no transactions yet"
 _WITHOUT_EFFECT: Mapping[str, str] = {
-    "config.action.reload": "values from providers are read at the start",
     "errors.log.enable": "the record that stops a task is always logged",
     "errors.log.include.messages": "topic, partition and offset are logged, never a record's content",
     "transaction.boundary": _NO_TRANSACTIONS,
@@ -53,6 +52,7 @@ _WITHOUT_EFFECT: Mapping[str, str] = {
 _VERSION = re.compile(r"(connector|(key|value|header)\.converter|(transforms|predicates)\.[^.]+)\.plugin\.version\Z")
 _PREDICATED = re.compile(r"transforms\.[^.]+\.(predicate|negate)\Z")
 _CREATION = "topic.creation."
+_SUBSCRIPTION = ("topics", "topics.regex")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 #: Absent here, they are the worker's with the worker's keys for it (engine.connector_lines).
@@ -178,8 +178,12 @@ def _inherited(config: ConnectorConfig, worker: WorkerConfig) -> ConnectorConfig
 
 
 def _contradictions(config: ConnectorConfig) -> Iterator[Problem]:
-    if not config.name.strip() or _CONTROL.search(config.name):
-        yield Problem("name", f"Invalid value {config.name!r} for configuration name: expected a name to read")
+    controls = ", ".join(str(ord(found)) for found in _CONTROL.findall(config.name))
+    if not config.name.strip():
+        yield Problem("name", "Invalid value  for configuration name: String may not be empty")
+    elif controls:
+        text = f"String may not contain control sequences but had the following ASCII chars: {controls}"
+        yield Problem("name", f"Invalid value {config.name} for configuration name: {text}")
     assert config.restart_backoff_ms is not None, "inherited"
     assert config.restart_backoff_max_ms is not None, "inherited"
     if config.restart_backoff_max_ms < config.restart_backoff_ms:
@@ -189,20 +193,24 @@ def _contradictions(config: ConnectorConfig) -> Iterator[Problem]:
     if problem := cpus_problem(config.task_cpu_affinity or ""):
         yield problem
     for key, aliases in (("transforms", config.transforms), ("predicates", config.predicates)):
-        doubled = sorted({alias for alias in aliases if not alias or aliases.count(alias) > 1})
-        if doubled:
-            text = (
-                f'"{doubled[0]}" is named twice; expected each once' if doubled[0] else "expected names, one is empty"
-            )
-            yield Problem(key, f"Invalid value {','.join(aliases)} for configuration {key}: {text}")
+        shown = f"Invalid value [{', '.join(aliases)}] for configuration {key}"
+        if len(set(aliases)) < len(aliases):
+            yield Problem(key, f"{shown}: Duplicate alias provided.")
+        elif "" in aliases:
+            yield Problem(key, f"{shown}: expected names, one is empty")
 
 
 def _subscription_problems(properties: Mapping[str, str]) -> Iterator[Problem]:
     topics, pattern = properties.get("topics", "").strip(), properties.get("topics.regex", "").strip()
+    names = [name.strip() for name in topics.split(",")]
     if topics and pattern:
-        yield Problem("topics", "topics and topics.regex are both given; expected one of them")
+        for key in _SUBSCRIPTION:
+            yield Problem(key, "topics and topics.regex are mutually exclusive options, but both are set.")
+    elif len(names) > len(set(names)):
+        yield Problem("topics", "Configuration 'topics' values must not be duplicated.")
     elif not topics.strip(" ,") and not pattern:
-        yield Problem("topics", "neither topics nor topics.regex is given; expected one of them")
+        for key in _SUBSCRIPTION:
+            yield Problem(key, "Must configure one of topics or topics.regex")
     if pattern:
         try:
             topic_pattern(pattern)

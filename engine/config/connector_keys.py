@@ -24,7 +24,7 @@ class ConnectorConfig(Config, frozen=True, kw_only=True):
 
     ignore_case: ClassVar[frozenset[str]] = frozenset({"exactly.once.support", "transaction.boundary"})
 
-    name: Annotated[str, Meta(min_length=1, description="The connector's name; in TOML, that of its table.")]
+    name: Annotated[str, Meta(description="The connector's name; in TOML, that of its table.")]
     connector_class: Annotated[
         str, Meta(min_length=1, description="The connector's class: its name, an alias, a dotted path, or Java's name.")
     ] = field(name="connector.class")
@@ -66,12 +66,14 @@ class ConnectorConfig(Config, frozen=True, kw_only=True):
         default_factory=list
     )
     config_action_reload: Annotated[
-        Literal["none", "restart"], Meta(description="Read and checked; without effect.")
+        Literal["none", "restart"],
+        Meta(
+            description="`restart`: when a value of a config provider is no longer good, or the file that holds it has "
+            "changed, it is read anew, and the tasks that it concerns start again; `none`: it is read at the start."
+        ),
     ] = field(name="config.action.reload", default="restart")
-    errors_retry_timeout: Annotated[int, Meta(ge=-1, description=_NOT_BUILT)] = field(
-        name="errors.retry.timeout", default=0
-    )
-    errors_retry_delay_max_ms: Annotated[int, Meta(ge=0, description=_NOT_BUILT)] = field(
+    errors_retry_timeout: Annotated[int, Meta(description=_NOT_BUILT)] = field(name="errors.retry.timeout", default=0)
+    errors_retry_delay_max_ms: Annotated[int, Meta(description=_NOT_BUILT)] = field(
         name="errors.retry.delay.max.ms", default=60_000
     )
     errors_tolerance: Annotated[
@@ -148,7 +150,7 @@ class SinkKeys(ConnectorConfig, frozen=True, kw_only=True):
     dead_letter_topic: Annotated[str, Meta(description=_NOT_BUILT)] = field(
         name="errors.deadletterqueue.topic.name", default=""
     )
-    dead_letter_replication: Annotated[int, Meta(description=_NOT_BUILT)] = field(
+    dead_letter_replication: Annotated[int, Meta(le=2**15 - 1, description=_NOT_BUILT)] = field(
         name="errors.deadletterqueue.topic.replication.factor", default=3
     )
     dead_letter_headers: Annotated[bool, Meta(description=_NOT_BUILT)] = field(
@@ -179,16 +181,17 @@ class SourceKeys(ConnectorConfig, frozen=True, kw_only=True):
     """Keys of sources."""
 
     exactly_once_support: Annotated[
-        Literal["requested", "required"], Meta(description=f"Sources deliver at least once. {_NOT_BUILT}")
+        Literal["required", "requested"], Meta(description=f"Sources deliver at least once. {_NOT_BUILT}")
     ] = field(name="exactly.once.support", default="requested")
     transaction_boundary: Annotated[
-        Literal["poll", "interval", "connector"], Meta(description="Without effect: there are no transactions yet.")
+        Literal["interval", "poll", "connector"], Meta(description="Without effect: there are no transactions yet.")
     ] = field(name="transaction.boundary", default="poll")
     transaction_boundary_interval_ms: Annotated[
-        int | None, Meta(description="Without effect: there are no transactions yet.")
+        Annotated[int, Meta(ge=0)] | None, Meta(description="Without effect: there are no transactions yet.")
     ] = field(name="transaction.boundary.interval.ms", default=None)
     offsets_storage_topic: Annotated[
-        str | None, Meta(description="Without effect: offsets are kept in the worker's store.")
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(description="Without effect: offsets are kept in the worker's store."),
     ] = field(name="offsets.storage.topic", default=None)
     topic_creation_groups: Annotated[
         list[str],

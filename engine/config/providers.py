@@ -30,6 +30,7 @@ __all__ = [
     "Resolved",
     "make_providers",
     "resolve",
+    "variables",
 ]
 
 _VARIABLE = re.compile(r"\$\{([^}]*?):(?:([^}]*?):)?([^}]*?)\}")
@@ -61,6 +62,9 @@ class FileConfigProvider(ConfigProvider):
             raise ConfigError(f"could not read properties from file {path}: {_reason(error)}") from error
         return {key: properties[key] for key in keys if key in properties}
 
+    def files(self, path: str, keys: Collection[str]) -> Collection[str]:
+        return [path] if path.strip() and _is_allowed(path, self._allowed) else []
+
 
 class DirectoryConfigProvider(ConfigProvider):
     """The path is a directory, the key a file in it, the value what the file holds."""
@@ -85,6 +89,11 @@ class DirectoryConfigProvider(ConfigProvider):
             except (OSError, UnicodeDecodeError) as error:
                 raise ConfigError(f"could not read file {file}: {_reason(error)}") from error
         return values
+
+    def files(self, path: str, keys: Collection[str]) -> Collection[str]:
+        if not path.strip() or not _is_allowed(path, self._allowed):
+            return []
+        return [str(Path(path) / key) for key in keys if key and (Path(path) / key).parent == Path(path)]
 
 
 class EnvVarConfigProvider(ConfigProvider):
@@ -149,7 +158,7 @@ def make_providers(worker: Mapping[str, str], load_class: LoadClass) -> dict[str
 
 def resolve(properties: Mapping[str, str], providers: Mapping[str, ConfigProvider]) -> Resolved:
     """Every variable that a provider knows, replaced. Raises ConfigError with each key whose provider fails."""
-    answers, failures = _ask(_wanted(properties, providers), providers)
+    answers, failures = _ask(variables(properties, providers), providers)
     resolved: dict[str, str] = {}
     secret_keys: set[str] = set()
     secrets: set[str] = set()
@@ -173,9 +182,10 @@ def resolve(properties: Mapping[str, str], providers: Mapping[str, ConfigProvide
     return Resolved(resolved, frozenset(secret_keys), frozenset(secrets - {""}))
 
 
-def _wanted(
+def variables(
     properties: Mapping[str, str], providers: Mapping[str, ConfigProvider]
 ) -> dict[tuple[str, str], dict[str, None]]:
+    """The keys that are wanted of each provider's name and path, in their order."""
     wanted: dict[tuple[str, str], dict[str, None]] = {}
     for text in properties.values():
         for name, path, key in _VARIABLE.findall(text):

@@ -193,6 +193,14 @@ class WorkerConfig(RestKeys, frozen=True, kw_only=True):
     probe_timeout_ms: Annotated[
         SomeMilliseconds, Meta(description="Ours. How long a connector may take to say what its tasks are.")
     ] = field(name="probe.timeout.ms", default=30_000)
+    probe_memory_max: Annotated[
+        int,
+        Meta(
+            ge=64 * 1024**2,
+            description="Ours. How many bytes a process may take in which plugins are asked what their tasks are, or "
+            "what is wrong with a configuration.",
+        ),
+    ] = field(name="probe.memory.max", default=2 * 1024**3)
     task_lease_ms: Annotated[
         Lease,
         Meta(

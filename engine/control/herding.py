@@ -22,6 +22,7 @@ from random import Random
 import msgspec
 
 from engine.api.errors import ConnectError
+from engine.control.changes import LOOK_SECONDS, Changes
 from engine.control.kept import KeptConnectors
 from engine.herder.herder import Herder
 from engine.herder.model import (
@@ -41,6 +42,7 @@ from engine.herder.model import (
     Planned,
     Refusal,
     Remind,
+    RemindOnChange,
     Reply,
     Restarting,
     Run,
@@ -79,10 +81,12 @@ class Herding:
         self._outbox: deque[bytes] = deque()
         self._closed = asyncio.Event()
         self._random = Random()
+        self._changes = Changes()
 
     def begin(self, kept: Iterable[Kept], *, are_running: bool) -> None:
         """Take up what was kept, and listen. Call it on the loop. are_running: as Herder.adopt."""
         asyncio.get_running_loop().add_reader(self._link.fileno(), self._hear)
+        self._look_for_changes()
         self._carry_out(self._herder.adopt(kept, are_running=are_running))
 
     def names(self) -> list[str]:
@@ -151,6 +155,8 @@ class Herding:
                 self._answer(intention, failure)
             elif isinstance(intention, Keep | Drop):
                 failure = self._store(intention) or failure
+            elif isinstance(intention, RemindOnChange):
+                self._changes.add(intention)
             elif isinstance(intention, Remind):
                 self._remind_later(intention)
             elif isinstance(intention, Plan):
@@ -183,6 +189,15 @@ class Herding:
             after_ms = round(after_ms * self._random.uniform(0.5, 1))
             logger.warning("connector %s: %s; starting it again in %d ms", remind.due.name, remind.why, after_ms)
         asyncio.get_running_loop().call_later(after_ms / 1000, self._remind, remind)
+
+    def _look_for_changes(self) -> None:
+        """Look at files, now and again."""
+        for due in self._changes.found():
+            logger.info(
+                "connector %s: a file with values of its configuration has changed; planning it again", due.name
+            )
+            self._carry_out(self._herder.hear(due))
+        asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look_for_changes)
 
     def _remind(self, remind: Remind) -> None:
         self._carry_out(self._herder.hear(remind.due))

@@ -51,6 +51,7 @@ from engine.herder.model import (
     Planned,
     Refusal,
     Remind,
+    RemindOnChange,
     Reply,
     Restart,
     Restarting,
@@ -293,7 +294,8 @@ class Herder:
         command = work.command
         is_asked = isinstance(command, Create | Configure | Patch)
         if planned.problems and is_asked:
-            self._refuse(work, 400, _invalid(planned.problems))
+            text = _invalid(planned.problems) if planned.has_class else "\n".join(planned.problems)
+            self._refuse(work, 400, text)
             return
         if isinstance(command, Create) and connector is not None:
             self._refuse(work, 409, f"Connector {name} already exists")
@@ -328,18 +330,28 @@ class Herder:
                 connector.retry.begin_anew()
             elif not isinstance(work.command, Watched):  # that is started again by the supervisor
                 self._mend(connector, planned, failure)
+            if work.wants_tasks:
+                self._look_again(connector, planned)
             return
         connector.retry.begin_anew()
         if not isinstance(work.command, Watched) and self._let_watch(work, connector, planned):
             if not was_running and _is_started(connector):
                 connector.state = State.UNASSIGNED  # until its own process has said that it has started
+            self._look_again(connector, planned)
             return
         connector.planned = planned
         connector.has_tasks = bool(planned.lines)
         self._keep(connector)
         self._run(work, connector, planned.lines)
+        self._look_again(connector, planned)
+
+    def _look_again(self, connector: _Connector, planned: Planned) -> None:
+        """Have it planned anew when values that providers gave are no longer good, or can be had again."""
+        due = Due(connector.name, connector.generation)
         if planned.reload_ms is not None:
-            self._intended.append(Remind(planned.reload_ms, Due(connector.name, connector.generation)))
+            self._intended.append(Remind(planned.reload_ms, due))
+        if planned.files:
+            self._intended.append(RemindOnChange(planned.files, due))
 
     def _let_watch(self, work: _Work, connector: _Connector, planned: Planned) -> bool:
         """Whether the connector has a process of its own, which says its tasks; those that it has go on meanwhile."""

@@ -1,7 +1,8 @@
 """The words between whoever asks (REST, files), the herder, and whoever carries out (the supervisor, a probe, a store).
 
     command  ──► Herder.ask  ──► intentions
-    event    ──► Herder.hear ──► intentions: Plan, Alter, Run, Watch, Hold, Again, Keep, Drop, Remind, Reply
+    event    ──► Herder.hear ──► intentions: Plan, Alter, Run, Watch, Hold, Again, Keep, Drop, Remind, RemindOnChange,
+                              Reply
 
 All of them are values: whoever drives the herder sends what it intends to where it belongs, and brings back what came
 of it.
@@ -18,6 +19,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from engine.config.freshness import FileVersion
 from engine.config.line import LineSpec, Restarts
 from engine.herder.watching import Watch, Watched, WatchSpec
 from engine.mending import Circuit, Kind
@@ -49,6 +51,7 @@ __all__ = [
     "Planned",
     "Refusal",
     "Remind",
+    "RemindOnChange",
     "Reply",
     "Restart",
     "RestartTask",
@@ -58,6 +61,7 @@ __all__ = [
     "Settled",
     "State",
     "TargetState",
+    "Watch",
 ]
 
 Config = Mapping[str, str]
@@ -179,12 +183,15 @@ class Planned(Struct, frozen=True):
     failure: str = ""  # of the connector: it was made, and failed to start or to say its tasks
     failure_kind: Kind = Kind.CONFIG  # of either
     restarts: Restarts | None = None  # the connector's policy, where its keys could be read
+    has_class: bool = True  # else its keys could not be looked at: the one problem says why
+    infos: bytes = b""  # ConfigInfos as JSON, if they were asked for
     type: str = "unknown"  # "source" or "sink"
     version: str | None = None  # of the plugin
     task_configs: tuple[Config, ...] = ()  # as the connector gave them, variables not resolved
     lines: tuple[LineSpec, ...] = ()
     watch: WatchSpec | None = None  # the connector watches: its own process is to say its tasks
     reload_ms: int | None = None  # a config provider says that its values are good for so long
+    files: Mapping[str, FileVersion] = {}  # that hold such values, as they were
 
 
 class Settled(Struct, frozen=True, tag=True, tag_field="kind"):
@@ -293,6 +300,13 @@ class Remind(Struct, frozen=True):
     why: str = ""
 
 
+class RemindOnChange(Struct, frozen=True):
+    """Bring Due back when one of these files is no longer what it was, in place of what was watched for it before."""
+
+    files: Mapping[str, FileVersion]
+    due: Due
+
+
 class Info(Struct, frozen=True):
     """An answer: the connector as it is now."""
 
@@ -328,7 +342,7 @@ class Reply(Struct, frozen=True):
     answer: Info | Restarting | Message | Refusal | None = None
 
 
-Intention = Plan | Alter | Run | Watch | Hold | Again | Keep | Drop | Remind | Reply
+Intention = Plan | Alter | Run | Watch | Hold | Again | Keep | Drop | Remind | RemindOnChange | Reply
 
 
 class ConnectorView(Struct, frozen=True):

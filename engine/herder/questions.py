@@ -15,7 +15,23 @@ from msgspec import Struct
 
 from engine.herder.model import Alter, Config, Plan, Refusal
 
-__all__ = ["Answered", "Ask", "Question", "ReadOffsets", "RefusedError"]
+__all__ = ["Answered", "Ask", "NoAnswerError", "PluginConfig", "Question", "ReadOffsets", "Validate"]
+
+
+class Validate(Struct, frozen=True, tag=True, tag_field="kind"):
+    """What is wrong with a configuration, key by key. Answered by ConfigInfos, as JSON."""
+
+    name: str  # of a connector that there may never be
+    config: Config
+    nulls: tuple[str, ...] = ()  # keys whose value is null
+
+
+class PluginConfig(Struct, frozen=True, tag=True, tag_field="kind"):
+    """What the configuration of a plugin can hold. Answered by a list of ConfigKeyInfo, as JSON."""
+
+    plugin: str  # its class or an alias
+    version: str | None = None  # that is asked for; None: any
+    name: str = ""
 
 
 class ReadOffsets(Struct, frozen=True, tag=True, tag_field="kind"):
@@ -26,7 +42,7 @@ class ReadOffsets(Struct, frozen=True, tag=True, tag_field="kind"):
 
 
 #: Each has a `name`, of the connector that it is about. A Plan is answered by a Planned, in msgpack; an Alter by words.
-Question = Plan | Alter | ReadOffsets
+Question = Plan | Alter | ReadOffsets | Validate | PluginConfig
 
 
 class Ask(Struct, frozen=True, tag=True, tag_field="kind"):
@@ -44,7 +60,7 @@ class Answered(Struct, frozen=True, tag=True, tag_field="kind"):
     refusal: Refusal | None = None  # why there is none
 
 
-class RefusedError(Exception):
+class NoAnswerError(Exception):
     """Raised where a question is answered: the client gets this status and message."""
 
     def __init__(self, status: int, message: str) -> None:

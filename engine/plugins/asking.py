@@ -25,7 +25,7 @@ from engine.api.task import SinkTask, SourceTask
 from engine.config.line import PluginSpec
 from engine.mending import Kind as EndKind
 from engine.mending import kind_of
-from engine.plugins.catalog import Catalog, Kind
+from engine.plugins.catalog import Catalog, Found, Kind
 from engine.plugins.loading import path_of
 from engine.plugins.probe import Tell
 from engine.plugins.versions import ANY, VERSION, ranges_of, version_key
@@ -68,6 +68,7 @@ class Interview:
         self.tell = tell
         self.problems: list[Problem] = []
         self.warnings: list[str] = []
+        self.found: dict[str, Found] = {}  # the plugins, by the keys that name them
         self.known_keys: set[str] = set()  # all that the plugins declare, with their prefixes
         self.secret_keys: set[str] = set()  # those of them that hold secrets
         self.kind = EndKind.NOTHING  # of the first error that a plugin has raised
@@ -106,12 +107,14 @@ class Interview:
             self.problems.append(_invalid(wanted_key, wanted_text, str(error)))
         before = len(self.problems)
         found = self.ask(f"{key}={name}", lambda: self._catalog.find(kind, name, wanted))
-        self.problems[before:] = [
-            _invalid(wanted_key, wanted_text, problem.message)
-            if problem.key == VERSION
-            else _invalid(key, name, problem.message)
-            for problem in self.problems[before:]
-        ]
+        told = self.problems[before:]
+        if any(problem.key == VERSION for problem in told):
+            # In Kafka's words, of both keys.
+            self.problems[before:] = [replace(one, key=wanted_key if one.key == VERSION else key) for one in told]
+        else:
+            self.problems[before:] = [_invalid(key, name, one.message) for one in told]
+        if found is not None:
+            self.found[key] = Found(kind, name, found)
         return found
 
     def converter(self, key: str, name: str, properties: Mapping[str, str]) -> PluginSpec | None:
@@ -136,7 +139,7 @@ class Interview:
         name = properties.get(f"{prefix}type")
         if name is None:
             key = f"{prefix}type"
-            self.problems.append(Problem(key, f'Missing required configuration "{key}" which has no default value'))
+            self.problems.append(Problem(key, f'Missing required configuration "{key}" which has no default value.'))
             return None
 
         def configure(made: Any, config: Config) -> None:
@@ -234,7 +237,7 @@ class Interview:
         before = len(self.problems)
         parsed = self.ask(f"{key}={name}: reading its keys", lambda: declared.parse(config))
         if parsed is not None:
-            self.ask(f"{key}={name}: configure", lambda: configure(found(), parsed))
+            self.ask(f"{key}={name}: configure", lambda: configure(found(), parsed), key)
         self.problems[before:] = [_prefixed(problem, prefix) for problem in self.problems[before:]]
         return PluginSpec(path_of(found), config)
 

@@ -35,7 +35,7 @@ from engine.plugins.environment import Environment, distributions, find_environm
 from engine.plugins.loading import load, path_of
 from engine.plugins.versions import ANY, VERSION, Versions, comparable
 
-__all__ = ["KINDS", "Catalog", "Entry", "Home", "Kind", "check", "declared_version", "discover"]
+__all__ = ["KINDS", "Catalog", "Entry", "Found", "Home", "Kind", "check", "declared_version", "discover"]
 
 Kind = Literal["connector", "converter", "header_converter", "transform", "predicate", "config_provider"]
 
@@ -74,6 +74,14 @@ class Home(Struct, frozen=True):
     version: str = ""  # the distribution's; empty: nobody says
 
 
+class Found(Struct, frozen=True):
+    """A class that was found by a name."""
+
+    kind: Kind
+    name: str  # as it is given
+    made_of: type[Any]
+
+
 class Entry(Struct, frozen=True):
     """A registered plugin: what the metadata tell without importing it."""
 
@@ -88,8 +96,8 @@ def discover(plugin_path: Iterable[str] = ()) -> Catalog:
 
     Costs a look at every distribution's metadata, a few milliseconds an environment; imports nothing.
     """
-    everything = importlib.metadata.entry_points()  # once for all kinds: it reads a file of each distribution
-    catalog = Catalog(point for facts in _KINDS.values() for point in everything.select(group=facts.group))
+    points = importlib.metadata.entry_points()  # each call reads all metadata
+    catalog = Catalog(point for facts in _KINDS.values() for point in points.select(group=facts.group))
     found = find_environments(plugin_path)
     for environment in found.environments:
         catalog.add(environment)
@@ -122,6 +130,19 @@ class Catalog:
         """All registered plugins of a kind by their paths, each with the other names that it alone answers to."""
         return [(entry, self._own_aliases(kind, path)) for path, entry in sorted(self._entries[kind].items())]
 
+    def kinds(self, name: str) -> list[Kind]:
+        """The kinds of the registered plugins that answer to a name."""
+        return [kind for kind in _KINDS if self._paths(kind, java_names.OURS.get(name, name))]
+
+    def rest_names(self, kind: Kind) -> list[str]:
+        """How REST calls the registered classes of a kind, sorted."""
+        return sorted(java_names.rest_name(entry.path, aliases) for entry, aliases in self.entries(kind))
+
+    def rest_name(self, kind: Kind, name: str) -> str:
+        """How REST calls the class that a name means. Raises ConfigError."""
+        path = self._entry(kind, name).path
+        return java_names.rest_name(path, self._own_aliases(kind, path) if path in self._entries[kind] else ())
+
     def home(self, kind: Kind, name: str, wanted: Versions = ANY, near: Collection[str] = ()) -> Home:
         """Where the class is that `name` means: its newest version that is wanted; its newest, when none is.
 
@@ -146,27 +167,23 @@ class Catalog:
         versions = {*(home.version for home in entry.homes), declared_version(found)}
         if not any(wanted.hold(version) for version in versions):
             there = ", ".join(sorted(filter(None, versions), key=comparable)) or "undefined"
-            title = entry.path.replace(":", ".")
+            title = self.rest_name(kind, name)
             text = f"Plugin {title} not found that matches the version range {wanted}, available versions: [{there}]"
             raise ConfigError([Problem("", text), Problem(VERSION, text)])
         _check_loaded(entry, found, wanted)
         return found
 
-    def version(self, found: type[Any], folders: Collection[str] = ()) -> str | None:
-        """The version of a plugin's class: its own, or its distribution's; None: neither is known.
+    def version(self, found: Found, folders: Collection[str] = ()) -> str | None:
+        """The version of a class that was found: its own, or its distribution's; None: neither is known.
 
         folders: of the environments that this process has entered, in their order.
         """
-        own = declared_version(found)
+        own = declared_version(found.made_of)
         if own:
             return own
         order = [*folders, ""]
-        for entries in self._entries.values():
-            entry = entries.get(path_of(found))
-            homes = [home for home in entry.homes if home.folder in order] if entry is not None else []
-            if homes:
-                return min(homes, key=lambda home: order.index(home.folder)).version or None
-        return None
+        homes = [home for home in self._entry(found.kind, found.name).homes if home.folder in order]
+        return min(homes, key=lambda home: order.index(home.folder)).version or None if homes else None
 
     def names(self, kind: Kind) -> list[str]:
         """The simple names of all registered classes of a kind, sorted."""
@@ -226,10 +243,10 @@ class Catalog:
         if _is_not_built(kind, name):
             return f"{name} is not built into Millrace yet; {self._known(kind)}"
         near = did_you_mean(name, self._all_names(kind))
-        base = _KINDS[kind].base.__name__
-        return (
-            f"Failed to find any class that implements {base} and which name matches {name}{near}; {self._known(kind)}"
-        )
+        if kind != "connector":
+            return f"Class {name} could not be found{near}; {self._known(kind)}"
+        words = f"Failed to find any class that implements Connector and which name matches {name}"
+        return f"{words}, {self._known(kind)}{near}"
 
     def _all_names(self, kind: Kind) -> list[str]:
         names = [name for entry in self._entries[kind].values() for name in (entry.simple_name, *entry.aliases)]

@@ -9,9 +9,9 @@ Not here: simple names and names without suffix, which are the same rule for eve
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-__all__ = ["NOT_BUILT", "OURS", "is_kafka_class", "simple_name"]
+__all__ = ["NOT_BUILT", "OURS", "is_kafka_class", "rest_name", "simple_name"]
 
 _KAFKA = "org.apache.kafka."
 _CONNECT = "org.apache.kafka.connect."
@@ -63,6 +63,11 @@ NOT_BUILT: Mapping[str, tuple[str, ...]] = {
 def is_kafka_class(name: str) -> bool:
     """Whether this is the full name of a Java class of Kafka's own."""
     return name.startswith(_KAFKA)
+
+
+def rest_name(path: str, aliases: Iterable[str]) -> str:
+    """How REST calls a class: by Java's name where it is one of Kafka Connect's, for those who know it."""
+    return next(filter(is_kafka_class, aliases), path.replace(":", "."))
 
 
 def simple_name(java_name: str) -> str:

@@ -88,7 +88,12 @@ def as_rest(plugins: Iterable[PluginInfo]) -> list[dict[str, Any]]:
     found = [plugin for plugin in plugins if not plugin.problem and plugin.type in _REST_TYPES]
     found.sort(key=lambda plugin: list(_REST_TYPES).index(plugin.type))
     return [
-        {"class": _rest_name(plugin), "type": _REST_TYPES[plugin.type], "version": plugin.version} for plugin in found
+        {
+            "class": java_names.rest_name(plugin.path, plugin.aliases),
+            "type": _REST_TYPES[plugin.type],
+            "version": plugin.version,
+        }
+        for plugin in found
     ]
 
 
@@ -129,8 +134,3 @@ def _told(one: _Listed, location: str, *, plugin_type: str = "", version: str = 
         location=location,
         problem=problem,
     )
-
-
-def _rest_name(plugin: PluginInfo) -> str:
-    java = next((alias for alias in plugin.aliases if java_names.is_kafka_class(alias)), "")
-    return java or plugin.path.replace(":", ".")

@@ -33,12 +33,16 @@ from msgspec import Struct
 
 from engine.api.errors import ConfigError, Problem
 
-__all__ = ["DEADLINE_KEY", "ProbeError", "Tell", "in_probe"]
+__all__ = ["DEADLINE_KEY", "MEMORY_BYTES_MAX", "MEMORY_KEY", "ProbeError", "Tell", "in_probe"]
 
 #: What a person raises when a plugin needs longer.
 DEADLINE_KEY = "probe.timeout.ms"
-#: More than any connector's class has a use for, and less than what makes a machine ill.
+#: What a person raises when a plugin needs more.
+MEMORY_KEY = "probe.memory.max"
+#: By default: more than any connector's class has a use for, and less than what makes a machine ill.
 MEMORY_BYTES_MAX = 2 * 1024**3
+#: Less would not do for Python and what it has imported.
+MEMORY_BYTES_MIN = 64 * 1024**2
 STEP_BYTES_MAX = 4096
 #: Whoever waits for one who asks, waits longer, so that the nearer one tells of what took too long.
 FOLLOWING_SECONDS = 5.0
@@ -89,16 +93,23 @@ class _Child(Struct, frozen=True):
     steps: socket.socket
 
 
-def in_probe(question: Callable[[Tell], bytes], *, timeout_seconds: float, follow: Tell = lambda *_: None) -> bytes:
+def in_probe(
+    question: Callable[[Tell], bytes],
+    *,
+    timeout_seconds: float,
+    memory_bytes: int = MEMORY_BYTES_MAX,
+    follow: Tell = lambda *_: None,
+) -> bytes:
     """What `question` answers, asked in a child that heads a process group of its own (Ctrl-C does not reach it).
 
     question: gets `tell`, to be called before each piece of plugin code; returns any number of bytes.
-    timeout_seconds: for each step that names no other. follow: told of each step, for whoever waits for the asking
-    process in turn.
+    timeout_seconds: for each step that names no other. memory_bytes: the most data that the child may have; at least
+    MEMORY_BYTES_MIN, and in a probe of a probe no more than that has. follow: told of each step, for whoever waits for
+    the asking process in turn.
     Raises ConfigError as the question did; ProbeError when no answer came; RuntimeError, with the child's
     traceback, for any other exception.
     """
-    with _forked(question) as child:
+    with _forked(question, memory_bytes) as child:
         step = _wait(child, timeout_seconds, follow)
         status = _end(child.pid)
         written = _read(child.answer)
@@ -159,7 +170,7 @@ def _how_it_ended(status: int) -> str:
 
 
 @contextlib.contextmanager
-def _forked(question: Callable[[Tell], bytes]) -> Iterator[_Child]:
+def _forked(question: Callable[[Tell], bytes], memory_bytes: int) -> Iterator[_Child]:
     parent = os.getpid()
     answer = os.memfd_create("probe", os.MFD_CLOEXEC)
     steps, steps_of_child = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -169,7 +180,7 @@ def _forked(question: Callable[[Tell], bytes]) -> Iterator[_Child]:
     if not pid:
         # Garbage of the parent is not the child's to collect: a client would wait there for threads that it has not.
         gc.freeze()
-        _live(question, parent, answer, steps_of_child.fileno())
+        _live(question, parent, answer, steps_of_child.fileno(), memory_bytes)
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.setpgid(pid, pid)  # as the child does itself: whoever comes first
     steps_of_child.close()
@@ -184,11 +195,12 @@ def _forked(question: Callable[[Tell], bytes]) -> Iterator[_Child]:
         steps.close()
 
 
-def _live(question: Callable[[Tell], bytes], parent: int, answer: int, steps: int) -> None:
+def _live(question: Callable[[Tell], bytes], parent: int, answer: int, steps: int, memory_bytes: int) -> None:
     """The child's whole life; never returns."""
     code = 1
     try:
         _become_child(parent, answer, steps)
+        _limit(memory_bytes)
         with os.fdopen(_ANSWER, "wb", closefd=False) as file:
             file.write(_encode(_ask(question)))
         code = ANSWERED
@@ -228,8 +240,15 @@ def _become_child(parent: int, answer: int, steps: int) -> None:
     _keep_only(answer, steps)
     # What plugins print is no part of the command's output.
     sys.stdout = sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
-    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES_MAX, MEMORY_BYTES_MAX))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _limit(memory_bytes: int) -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = max(memory_bytes, MEMORY_BYTES_MIN)
+    if most != resource.RLIM_INFINITY:
+        limit = min(limit, most)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
 def _keep_only(answer: int, steps: int) -> None:

@@ -5,6 +5,8 @@
            "Fails"                it fails to start
            "Hangs"                no answer comes
 
+A validation is answered by the keys as they were given, a plugin's configuration by what was asked for.
+
 Used by: tests.unit.control.
 """
 
@@ -21,6 +23,7 @@ import msgspec
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
+from engine.config.definitions import ConfigInfo, ConfigInfos, Definition, Value
 from engine.config.line import LineSpec, PluginSpec
 from engine.config.listeners import Part, Place
 from engine.config.rest import RestSettings
@@ -30,7 +33,7 @@ from engine.control.herding import Herding
 from engine.control.kept import KeptConnectors
 from engine.control.rest.worker import Worker
 from engine.herder.model import Again, Alter, Hold, Kept, Plan, Planned, Refusal, Run, Settled
-from engine.herder.questions import Answered, Ask, Question, ReadOffsets
+from engine.herder.questions import Answered, Ask, PluginConfig, Question, ReadOffsets, Validate
 from engine.offsets.store import OffsetStore
 from engine.shm import segment
 from engine.shm.board import Board, Identity, Row, State, Word, board_bytes
@@ -110,6 +113,17 @@ class ScriptedSupervisor:
             return self.refusal or b"altered"
         if isinstance(question, ReadOffsets):
             return self.refusal or b'{"offsets":[]}'
+        if isinstance(question, PluginConfig):
+            told = [Definition(name=question.plugin, default_value=question.version)]
+            return Refusal(404, "Unknown plugin Nope.") if question.plugin == "Nope" else msgspec.json.encode(told)
+        if isinstance(question, Validate):
+            kind = question.config.get("connector.class")
+            if kind == "Hangs":
+                return None
+            if not kind:
+                return Refusal(500, "no connector type")
+            infos = tuple(ConfigInfo(None, Value(name=key, value=text)) for key, text in question.config.items())
+            return msgspec.json.encode(ConfigInfos(kind, 0, (), infos))
         planned = _planned(question)
         return None if planned is None else _encode(planned)
 

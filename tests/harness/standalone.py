@@ -61,7 +61,14 @@ class Worker:
         return self._life
 
     def start(self, *files: str) -> None:
-        self._life = Millrace("standalone", "worker.properties", *files, folder=self.folder)
+        # Its folder is a place of plugins.
+        self._life = Millrace(
+            "standalone",
+            "worker.properties",
+            *files,
+            folder=self.folder,
+            environment={"PYTHONPATH": str(self.folder)},
+        )
         wait.until(self.is_serving, "REST")
 
     def is_serving(self) -> bool:

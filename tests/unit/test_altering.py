@@ -13,7 +13,7 @@ from engine.api.errors import ConnectError
 from engine.config.files import Pipeline
 from engine.connector_lines import PlanOptions
 from engine.herder.model import Alter, PartitionOffset
-from engine.herder.questions import ReadOffsets, RefusedError
+from engine.herder.questions import NoAnswerError, ReadOffsets
 
 PLACE = {"kafka_topic": "t", "kafka_partition": 2}
 TEN = {"kafka_offset": 10}
@@ -77,15 +77,15 @@ def test_numbers_of_a_sink_may_be_text(
     ],
 )
 def test_what_is_no_offset_of_a_sink_is_400_in_kafka_connects_words(partition: Any, offset: Any, words: str) -> None:
-    with pytest.raises(RefusedError) as caught:
+    with pytest.raises(NoAnswerError) as caught:
         sink_places((PartitionOffset(partition, offset),))
     assert (caught.value.status, str(caught.value)) == (400, words)
 
 
 def test_one_bad_offset_among_good_ones_refuses_them_all() -> None:
-    with pytest.raises(RefusedError):
+    with pytest.raises(NoAnswerError):
         sink_places((PartitionOffset(PLACE, TEN), PartitionOffset({"kafka_topic": "t"}, TEN)))
-    with pytest.raises(RefusedError):
+    with pytest.raises(NoAnswerError):
         source_parts((PartitionOffset({"a": 1}, None), PartitionOffset({"a": [1]}, None)))
 
 
@@ -108,7 +108,7 @@ def test_offsets_of_a_source_are_flat_objects_or_null() -> None:
 def test_what_is_nested_or_too_large_cannot_be_an_offset_of_a_source(value: Any, kind: str, side: str) -> None:
     part = {"ok": 1, "deep": value}
     one = PartitionOffset(part, None) if side == "partition" else PartitionOffset({}, part)
-    with pytest.raises(RefusedError) as caught:
+    with pytest.raises(NoAnswerError) as caught:
         source_parts((one,))
     words = f"Offsets may only contain primitive types as values, but field deep contains {kind}"
     assert (caught.value.status, str(caught.value)) == (500, words)
@@ -178,7 +178,7 @@ def test_what_a_connector_refuses_changes_nothing_and_is_told_without_secrets(
 ) -> None:
     source = Source(tmp_path)
     source.alter(({"p": 1}, {"at": 5}))
-    with pytest.raises(RefusedError) as caught:
+    with pytest.raises(NoAnswerError) as caught:
         source.alter(({"p": 1}, {"at": 6}), ({"p": 2}, {"way": way}))
     assert (caught.value.status, str(caught.value)) == (500, words)
     assert source.read() == [{"partition": {"p": 1}, "offset": {"at": 5}}]

@@ -9,7 +9,8 @@ import pytest
 
 from engine.herder.model import Plan as PlanOrder
 from engine.herder.model import Planned
-from engine.plan import PlanOptions, make_plan, plan_one
+from engine.looking import plan_one
+from engine.plan import PlanOptions, make_plan
 from tests.unit.test_plan import OPTIONS, pipeline
 
 pytestmark = pytest.mark.slow

@@ -34,7 +34,7 @@ from engine.herder.model import (
     TargetState,
 )
 
-__all__ = ["ROUTES"]
+__all__ = ["ROUTES", "text_of"]
 
 _CREATE_FIELDS = {"name", "config", "initial_state"}
 #: Of a name, what a path may hold as it is; a semicolon would end it.
@@ -74,7 +74,7 @@ async def create(request: Request) -> Response:
         raise RestError(500, f'Unrecognized field "{unknown[0]}", not marked as ignorable; known are {known}')
     name = body.get("name")
     if name is not None and not isinstance(name, str):
-        name = _text(name, "name")
+        name = text_of(name, "name")
     name = (name or "").strip()
     config = _config_of(body.get("config"))
     initial = body.get("initial_state")
@@ -110,7 +110,7 @@ async def patch_config(request: Request) -> Response:
     body = await body_of(request)
     if not isinstance(body, dict):
         raise RestError(500, "Cannot deserialize the body: a JSON object of configuration keys is expected")
-    changes = {key: None if value is None else _text(value, key) for key, value in body.items()}
+    changes = {key: None if value is None else text_of(value, key) for key, value in body.items()}
     worker, limit = worker_of(request), request.app.state.body_bytes_max
     view = worker.herding.view(name)
     if view is not None and len(orjson.dumps({**view.config, **changes})) > limit:
@@ -202,10 +202,11 @@ def _config_of(body: Any) -> dict[str, str]:
         raise RestError(500, "Cannot deserialize the configuration: a JSON object of keys and text is expected")
     if any(value is None for value in body.values()):
         raise RestError(400, "Null value can not be supplied as the configuration value.")
-    return {key: _text(value, key) for key, value in body.items()}
+    return {key: text_of(value, key) for key, value in body.items()}
 
 
-def _text(value: Any, key: str) -> str:
+def text_of(value: Any, key: str) -> str:
+    """A value of a configuration: text, or what becomes text. Raises RestError."""
     if isinstance(value, str):
         return value
     if isinstance(value, dict | list):

@@ -53,7 +53,6 @@ Beside its members a task's status has `millrace`:
 | `stalled` | Only while it has work and does not go on ([more](operations.md#a-task-that-is-stalled)): `stage`, `process` (`task` or `pump`), `reason`, `for_ms`, and `stack`, what the threads of that process are doing. |
 | `waits` | Only while it waits for the world outside ([more](operations.md#a-task-that-waits)): `for`, `reason`, `for_ms`. |
 
-Not built yet: validation and configuration of plugins.
 """
 _OURS = ("HEAD",)
 

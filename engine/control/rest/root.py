@@ -1,4 +1,4 @@
-"""What a worker says of itself, and which plugins it has.
+"""What a worker says of itself.
 
 Used by: engine.control.rest.routes.
 """
@@ -14,7 +14,6 @@ from engine.control.rest.worker import STOPPING, worker_of
 
 __all__ = ["ROUTES"]
 
-_CONNECTORS = ("sink", "source")
 HEALTHY = "Worker has completed startup and is ready to handle requests."
 
 
@@ -36,13 +35,6 @@ async def ready(request: Request) -> Response:
     return await health(request)
 
 
-async def plugins(request: Request) -> Response:
-    """Those that are installed; by default connectors alone."""
-    only = request.query_params.get("connectorsOnly", "true").strip().lower() == "true"
-    found = worker_of(request).plugins
-    return answer([plugin for plugin in found if not only or plugin["type"] in _CONNECTORS])
-
-
 async def alive(_: Request) -> Response:
     """For a liveness probe: this process answers."""
     return answer({"status": "alive"})
@@ -53,5 +45,4 @@ ROUTES = (
     Route("/health", health, methods=["GET"]),
     Route("/livez", alive, methods=["GET"]),
     Route("/readyz", ready, methods=["GET"]),
-    Route("/connector-plugins", plugins, methods=["GET"]),
 )

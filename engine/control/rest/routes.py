@@ -22,7 +22,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from engine.config.listeners import Part
-from engine.control.rest import connectors, loggers, offsets, root, topics
+from engine.control.rest import connectors, loggers, offsets, plugins, root, topics
 from engine.control.rest.answers import JSON, answer, error_answer
 from engine.control.rest.openapi import openapi
 
@@ -42,6 +42,7 @@ PUBLIC: Sequence[Route] = (
     *connectors.ROUTES,
     *topics.ROUTES,
     *offsets.ROUTES,
+    *plugins.ROUTES,
 )
 ADMIN: Sequence[Route] = loggers.ROUTES
 #: An escape that is none; what nobody types into a name.

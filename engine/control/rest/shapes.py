@@ -15,6 +15,7 @@ Schema = Mapping[str, Any]
 
 _TEXT: Schema = {"type": "string"}
 _NUMBER: Schema = {"type": "integer"}
+_FLAG: Schema = {"type": "boolean"}
 _MAYBE_TEXT: Schema = {"type": ["string", "null"]}
 _ANYTHING: Schema = {}
 
@@ -71,9 +72,36 @@ SCHEMAS: Mapping[str, Schema] = {
         {"offsets": _list(_object({"partition": _map(_ANYTHING), "offset": {"type": ["object", "null"]}}))}
     ),
     "PluginInfos": _list(_object({"class": _TEXT, "type": _TEXT}, {"version": _MAYBE_TEXT})),
-    "ConfigKeyInfos": _list(_object({"name": _TEXT, "type": _TEXT})),
+    "ConfigKeyInfo": _object(
+        {
+            "name": _TEXT,
+            "type": _TEXT,
+            "required": _FLAG,
+            "default_value": _MAYBE_TEXT,
+            "importance": {"type": "string", "enum": ["HIGH", "MEDIUM", "LOW"]},
+            "documentation": _TEXT,
+            "group": _MAYBE_TEXT,
+            "order_in_group": _NUMBER,
+            "width": {"type": "string", "enum": ["NONE", "SHORT", "MEDIUM", "LONG"]},
+            "display_name": _TEXT,
+            "dependents": _list(_TEXT),
+        }
+    ),
+    "ConfigKeyInfos": _list(refer("ConfigKeyInfo")),
+    "ConfigValueInfo": _object(
+        {
+            "name": _TEXT,
+            "value": _MAYBE_TEXT,
+            "recommended_values": _list(_TEXT),
+            "errors": _list(_TEXT),
+            "visible": _FLAG,
+        }
+    ),
+    "ConfigInfo": _object(
+        {"definition": {"anyOf": [refer("ConfigKeyInfo"), {"type": "null"}]}, "value": refer("ConfigValueInfo")}
+    ),
     "ConfigInfos": _object(
-        {"name": _TEXT, "error_count": _NUMBER, "groups": _list(_TEXT), "configs": _list(_object({}))}
+        {"name": _TEXT, "error_count": _NUMBER, "groups": _list(_TEXT), "configs": _list(refer("ConfigInfo"))}
     ),
     "LoggerLevel": _object({"level": _TEXT, "last_modified": {"type": ["integer", "null"]}}),
     "LoggerLevels": _map(refer("LoggerLevel")),

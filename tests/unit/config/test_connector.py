@@ -75,24 +75,29 @@ def test_a_value_that_restarts_or_limits_cannot_have_is_told(key: str, value: st
 
 
 def test_a_sink_reads_its_topics_each_once_or_a_pattern() -> None:
-    assert read({**LEAST, "topics": "a, b,a,"}).subscription == Subscription(topics=("a", "b"))
+    assert read({**LEAST, "topics": "a, b,"}).subscription == Subscription(topics=("a", "b"))
     assert read({**LEAST, "topics.regex": r"(?<x>a)\.\p{Digit}+"}).subscription == Subscription(
         pattern=r"(?P<x>a)\.[0-9]+"
     )
 
 
 @pytest.mark.parametrize(
-    ("topics", "reason"),
+    ("topics", "reasons"),
     [
-        ({}, "neither topics nor topics.regex is given"),
-        ({"topics": " , "}, "neither topics nor topics.regex is given"),
-        ({"topics": "a", "topics.regex": "b"}, "both given"),
-        ({"topics.regex": "a("}, "it is no pattern"),
+        ({}, ["Must configure one of topics or topics.regex"] * 2),
+        ({"topics": " ,"}, ["Configuration 'topics' values must not be duplicated."]),
+        (
+            {"topics": "a", "topics.regex": "b"},
+            ["topics and topics.regex are mutually exclusive options, but both are set."] * 2,
+        ),
+        ({"topics": "a,b,a"}, ["Configuration 'topics' values must not be duplicated."]),
+        ({"topics.regex": "a("}, ["it is no pattern"]),
     ],
 )
-def test_a_sink_has_exactly_one_of_topics_and_pattern(topics: dict[str, str], reason: str) -> None:
-    (problem,) = problems_of({**LEAST, **topics})
-    assert reason in problem
+def test_a_sink_has_exactly_one_of_topics_and_pattern(topics: dict[str, str], reasons: list[str]) -> None:
+    problems = problems_of({**LEAST, **topics})
+    assert len(problems) == len(reasons)
+    assert all(reason in problem for reason, problem in zip(reasons, problems, strict=True))
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def test_every_problem_is_told_with_file_key_value_and_what_was_expected() -> No
         "Invalid value 3 for configuration task.processes",
         "Invalid value 99999 for configuration metrics.port",
         "Invalid value 1000 for configuration ring.bytes",
-        "Invalid value 1s for configuration offset.flush.interval.ms: expected a whole number",
+        "Invalid value 1s for configuration offset.flush.interval.ms: Not a number of type",
         "Expected value to be either true or false",
         'unknown key "worker.task.max"; did you mean "worker.tasks.max"?',
         'unknown key "zebra"',

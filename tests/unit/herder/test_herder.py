@@ -35,6 +35,7 @@ from engine.herder.model import (
     Planned,
     Refusal,
     Remind,
+    RemindOnChange,
     Reply,
     Restart,
     Restarting,
@@ -129,6 +130,7 @@ def planned(found: Planned, plan: Plan) -> Planned:
         reload_ms=found.reload_ms,
         failure_kind=found.failure_kind,
         restarts=found.restarts,
+        files=found.files,
     )
 
 
@@ -419,6 +421,34 @@ def test_values_that_are_good_for_a_while_are_looked_at_again() -> None:
     assert len(driver.of(Plan)) == 2
     driver.found = Planned(0, type="source", task_configs=({"t": "0"},), lines=lines(1, secret="new"), reload_ms=500)
     driver.hear(driver.of(Remind)[-1].due)
+    assert driver.of(Run)[-1].lines == lines(1, secret="new")
+
+
+def test_files_that_hold_values_are_watched_and_a_change_is_planned_anew() -> None:
+    driver = Driver()
+    files = {"/run/secrets/db": (1, 2, 3)}
+    driver.found = Planned(0, type="source", task_configs=({"t": "0"},), lines=lines(1), files=files)
+    driver.ask(Create("a", CONFIG))
+    assert driver.of(RemindOnChange) == [RemindOnChange(files, Due("a", driver.view().generation))]
+    driver.hear(driver.of(RemindOnChange)[-1].due)
+    assert len(driver.of(Plan)) == 2
+    stale = driver.of(RemindOnChange)[0].due
+    driver.hear(stale)
+    assert len(driver.of(Plan)) == 2
+
+
+def test_values_that_cannot_be_had_are_looked_for_again_while_the_tasks_go_on() -> None:
+    driver = Driver()
+    files = {"/run/secrets/db": (1, 2, 3)}
+    driver.found = Planned(0, type="source", task_configs=({"t": "0"},), lines=lines(1), files=files)
+    driver.ask(Create("a", CONFIG))
+    driver.found = Planned(0, problems=("no such file",), files={"/run/secrets/db": None})
+    driver.hear(driver.of(RemindOnChange)[-1].due)
+    assert (driver.view().state, driver.view().trace) == (State.FAILED, "no such file")
+    assert len(driver.of(Run)) == 1
+    driver.found = Planned(0, type="source", task_configs=({"t": "0"},), lines=lines(1, secret="new"), files=files)
+    driver.hear(driver.of(RemindOnChange)[-1].due)
+    assert driver.view().state == State.RUNNING
     assert driver.of(Run)[-1].lines == lines(1, secret="new")
 
 

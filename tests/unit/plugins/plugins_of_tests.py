@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar
@@ -35,8 +37,16 @@ __all__ = [
     "Remembering",
     "Same",
     "Upper",
+    "ValidatingCrashing",
+    "ValidatingEating",
+    "ValidatingExiting",
+    "ValidatingHanging",
+    "ValidatingLeaving",
     "Writing",
 ]
+
+
+EATEN_BYTES = 512 * 1024**2
 
 
 class NumbersTask(SourceTask):
@@ -154,6 +164,44 @@ class Picky(Counting):
 
     def validate(self, properties: Mapping[str, str]) -> list[Problem]:
         return [Problem("topic", "topic must be plural"), Problem("batch.size", "batch.size must be odd")]
+
+
+class ValidatingHanging(Counting):
+    """Never says what is wrong."""
+
+    def validate(self, properties: Mapping[str, str]) -> list[Problem]:
+        while True:
+            time.sleep(60)
+
+
+class ValidatingLeaving(Counting):
+    """Ends the process in which it is asked what is wrong."""
+
+    def validate(self, properties: Mapping[str, str]) -> list[Problem]:
+        os._exit(3)
+
+
+class ValidatingExiting(Counting):
+    """Exits as a script would."""
+
+    def validate(self, properties: Mapping[str, str]) -> list[Problem]:
+        sys.exit(5)
+
+
+class ValidatingCrashing(Counting):
+    """Crashes as a library in C does."""
+
+    def validate(self, properties: Mapping[str, str]) -> list[Problem]:
+        os.kill(os.getpid(), signal.SIGSEGV)
+        return []
+
+
+class ValidatingEating(Counting):
+    """Takes more memory than it may."""
+
+    def validate(self, properties: Mapping[str, str]) -> list[Problem]:
+        eaten = [bytearray(EATEN_BYTES)]
+        return [Problem("topic", f"{len(eaten)} was had")]
 
 
 class NotText(Counting):

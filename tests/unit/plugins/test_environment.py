@@ -11,7 +11,7 @@ import pytest
 
 from engine.api.errors import ConfigError
 from engine.plugins.apart import Apart, environments_of, named_plugins
-from engine.plugins.catalog import Catalog, discover
+from engine.plugins.catalog import Catalog, Found, discover
 from engine.plugins.environment import KEPT, OURS, clashes, find_environments, unmet
 from engine.plugins.listing import as_rest, listing
 from engine.plugins.versions import ranges_of
@@ -49,7 +49,8 @@ def asked(catalog: Catalog, version: str = "") -> str:
 
     def question(_: object) -> bytes:
         made = catalog.find("connector", "Shop", ranges_of(version))()
-        return f"{catalog.version(type(made), folders)} {made.task_configs(1)[0]['rulers']}".encode()
+        own = catalog.version(Found("connector", "Shop", type(made)), folders)
+        return f"{own} {made.task_configs(1)[0]['rulers']}".encode()
 
     return APART.ask(folders, question).decode()
 

@@ -1,4 +1,4 @@
-"""What control asks is answered by children, a few at a time; no answer is an error."""
+"""What control asks is answered by children, a few at a time; plans wait for nothing else; no answer is an error."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ import msgspec
 import pytest
 
 from engine.herder.model import Plan, Refusal, Settled
-from engine.herder.questions import Answered, Ask, Question, ReadOffsets
+from engine.herder.questions import Answered, Ask, Question, Validate
 from engine.shm import segment
 from engine.shm.board import Board, board_bytes
 from engine.shm.link import Link
 from engine.supervisor.fleet import Fleet
 from engine.supervisor.fork import Child
-from engine.supervisor.orders import ANSWER_NS_MAX, CHILDREN_MAX, Orders
+from engine.supervisor.orders import ANSWER_NS_MAX, CHILDREN_MAX, WAITING_MAX, Orders
 from engine.supervisor.pacer import Pacer
 from engine.supervisor.watchers import Watchers
 from tests.harness.banks import VirtualClock
+
+MANY = 100
 
 
 class Port:
@@ -88,6 +90,9 @@ def plan(name: str = "orders") -> Plan:
     return Plan(1, name, {}, wants_tasks=True)
 
 
+OTHER = Validate("orders", {})
+
+
 def test_an_answer_comes_back_as_the_child_left_it(port: Port) -> None:
     port.ask(7, plan())
     assert port.tick() == []
@@ -148,13 +153,35 @@ def test_only_so_many_are_asked_at_a_time(port: Port) -> None:
 def test_a_question_whose_turn_comes_too_late_is_refused(port: Port) -> None:
     late = CHILDREN_MAX
     for ticket in range(late + 1):
-        port.ask(ticket, ReadOffsets("orders", {}))
+        port.ask(ticket, OTHER)
     port.tick()
     port.clock.now_ns += ANSWER_NS_MAX
     port.end(0, number=0)
     refused = {answered.ticket: answered.refusal for answered in port.tick()}
     assert late not in port.begun
     assert refused[late] == Refusal(500, "Request timed out.")
+
+
+def test_plans_wait_for_no_other_question(port: Port) -> None:
+    for ticket in range(CHILDREN_MAX + 1):
+        port.ask(ticket, OTHER)
+    port.ask(MANY, plan())
+    port.tick()
+    assert port.begun == [*range(CHILDREN_MAX), MANY] or port.begun == [MANY, *range(CHILDREN_MAX)]
+
+
+def test_more_questions_than_can_wait_are_refused_and_plans_are_not(port: Port) -> None:
+    for ticket in range(CHILDREN_MAX):
+        port.ask(ticket, OTHER)
+    port.tick()
+    for ticket in range(WAITING_MAX + 1):
+        port.ask(MANY + ticket, OTHER)
+    for ticket in range(WAITING_MAX + 1):
+        port.ask(2 * MANY + ticket, plan())
+    (answered,) = port.tick()
+    assert answered.ticket == MANY + WAITING_MAX
+    assert answered.refusal is not None
+    assert answered.refusal.status == 503
 
 
 def test_what_a_dead_control_has_asked_is_neither_begun_nor_answered_to_its_successor(port: Port) -> None:
