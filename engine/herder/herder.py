@@ -21,7 +21,7 @@ Not here: what a plan is made of (engine.plan), processes (engine.supervisor), h
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from msgspec import Struct, field
 
@@ -62,6 +62,7 @@ from engine.herder.model import (
     State,
     TargetState,
 )
+from engine.herder.refusals import NO_NAME, invalid, unknown
 from engine.herder.retry import Retry
 from engine.herder.watching import Watch, Watched
 
@@ -70,10 +71,6 @@ __all__ = ["Herder"]
 NO_TICKET = -1
 #: Whoever drove the herder before may have asked for a process.
 MAYBE_WATCHED = -1
-NO_NAME = 'Missing required configuration "name" which has no default value: a connector keeps its name'
-HINT = (
-    "\nYou can also find the above list of errors at the endpoint `/connector-plugins/{connectorType}/config/validate`"
-)
 
 
 class _Connector(Struct):
@@ -239,7 +236,7 @@ class Herder:
         elif isinstance(command, Configure):
             self._plan(work, command.config, wants_tasks=connector is None or _is_started(connector))
         elif connector is None:
-            self._refuse(work, 404, _unknown(command))
+            self._refuse(work, 404, unknown(command))
         elif isinstance(command, Patch):
             self._patch(work, connector, command)
         elif isinstance(command, Delete):
@@ -270,7 +267,7 @@ class Herder:
         if "name" in config:
             self._plan(work, config, wants_tasks=_is_started(connector))
         else:
-            self._refuse(work, 400, _invalid([NO_NAME]))
+            self._refuse(work, 400, invalid([NO_NAME]))
 
     def _plan(
         self, work: _Work, config: Config, *, wants_tasks: bool, task_configs: tuple[Config, ...] | None = None
@@ -294,7 +291,7 @@ class Herder:
         command = work.command
         is_asked = isinstance(command, Create | Configure | Patch)
         if planned.problems and is_asked:
-            text = _invalid(planned.problems) if planned.has_class else "\n".join(planned.problems)
+            text = invalid(planned.problems) if planned.has_class else "\n".join(planned.problems)
             self._refuse(work, 400, text)
             return
         if isinstance(command, Create) and connector is not None:
@@ -471,11 +468,6 @@ class Herder:
             self._intended.append(Reply(work.ticket, answer))
 
 
-def _invalid(problems: Sequence[str]) -> str:
-    text = "\n".join(problems)
-    return f"Connector configuration is invalid and contains the following {len(problems)} error(s):\n{text}{HINT}"
-
-
 def _is_started(connector: _Connector) -> bool:
     return connector.target == TargetState.STARTED
 
@@ -496,12 +488,3 @@ def _of_type(planned: Planned, fresh: Planned) -> Planned:
         lines=planned.lines,
         restarts=planned.restarts,
     )
-
-
-def _unknown(command: Command | Due | Watched) -> str:
-    """In the words of Kafka Connect, which differ by what is asked."""
-    if isinstance(command, Restart | RestartTask):
-        return f"Unknown connector: {command.name}"
-    if isinstance(command, SetTarget):
-        return f"Unknown connector {command.name}"
-    return f"Connector {command.name} not found"
