@@ -173,14 +173,13 @@ def test_a_bad_record_is_tried_once_more_and_named(hurt: Hurt) -> None:
     hurt.until_flowing()
 
 
-def test_a_refused_login_rests_long_unless_somebody_restarts_it(hurt: Hurt) -> None:
+def test_a_refused_login_rests_long_unless_its_file_changes(hurt: Hurt) -> None:
     hurt.tell("login")
     hurt.make()
     task = hurt.wait_for("RESTARTING", "refused")
     assert task["millrace"]["last_cause"] == "the database refuses this password"
     assert task["millrace"]["next_attempt_ms"] > 1_000_000
-    hurt.tell("")
-    assert hurt.client.post("/connectors/hurt/tasks/0/restart").status_code == 204
+    hurt.password.write_text("value=right\n")
     hurt.until_flowing()
     hurt.wait_for("RUNNING")
 
