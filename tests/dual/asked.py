@@ -9,13 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-import pytest
 from msgspec import Struct
 
 from tests.harness import wait
 from tests.harness.asking import Answer, ask
 
-__all__ = ["Asked", "error", "needs"]
+__all__ = ["Asked", "error"]
 
 STATE_S = 60.0
 CONFLICT = 409
@@ -101,12 +100,6 @@ def error(answer: Answer, status: int) -> str | None:
     assert body["error_code"] == status
     message: str | None = body["message"]
     return message
-
-
-def needs(worker: Asked, path: str) -> None:
-    """Leave a test out, with this reason, where Millrace does not serve what it asks for yet."""
-    if worker.is_millrace and b"HTTP 404 Not Found" in worker.get(path).body:
-        pytest.skip(f"Millrace does not serve {path} yet")
 
 
 def _is_rebalance(answer: Answer) -> bool:

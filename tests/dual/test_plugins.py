@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.dual.asked import Asked, error, needs
+from tests.dual.asked import Asked, error
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.long]
 
@@ -15,11 +15,6 @@ FULL = "org.apache.kafka.connect.file.FileStreamSourceConnector"
 GOOD = {"connector.class": "FileStreamSource", "name": "x", "topic": "t", "file": "/tmp/x"}
 UNREADABLE: Sequence[object] = (b"", b"{", b"null", [], {**GOOD, "x": {}})
 KEY = ["name", "type", "required", "default_value", "importance", "documentation", "group", "order_in_group", "width"]
-
-
-@pytest.fixture(autouse=True)
-def _is_served(worker: Asked) -> None:
-    needs(worker, "/connector-plugins/FileStreamSource/config")
 
 
 def validated(worker: Asked, config: dict[str, Any], plugin: str = "FileStreamSource") -> dict[str, Any]:
