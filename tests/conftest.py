@@ -86,11 +86,11 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     return report
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    # With several workers (-n 2 --dist loadgroup): what needs a broker or kills processes has one of them for itself,
-    # one test at a time; the other runs what computes.
-    if any(item.get_closest_marker(name) for name in ("kafka", "faults")):
-        item.add_marker(pytest.mark.xdist_group("kafka"))
+@pytest.hookimpl(optionalhook=True)  # there with several workers only
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from tests.harness.workers import Apart  # xdist is there, then
+
+    return Apart(config, log)
 
 
 @pytest.hookimpl(trylast=True)  # what -k and -m leave out is not counted
