@@ -12,6 +12,7 @@ Not here: what single keys mean (engine.config), one connector (connector_lines.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from engine import memory
+from engine import logs, memory
 from engine.api.connector import SinkConnector
 from engine.api.errors import ConfigError, ConnectError, Problem, UnreachableError
 from engine.api.provider import ConfigProvider
@@ -52,6 +53,8 @@ from engine.plugins.probe import Tell
 from engine.probing import ask_probe, plugin_path, probe_seconds
 
 __all__ = ["Plan", "PlanOptions", "Planner", "make_plan", "prepare"]
+
+logger = logging.getLogger("millrace.plan")
 
 #: Stands for a worker whose keys could not be read, so that connectors are looked at all the same.
 _UNREADABLE = WorkerConfig(key_converter="", value_converter="", header_converter="", offset_storage_file_filename="")
@@ -238,6 +241,8 @@ class Planner:
                 secrets=secrets,
             )
             infos = config_infos(looked, self._catalog)
+        for warning in () if tells_keys else asked.warnings:
+            logger.warning("connector %s: %s", connector.name, logs.masked(warning, secrets))
         failure = "\n".join(problem.message for problem in masked([*self._problems, *asked.problems], secrets))
         return Planned(
             order.attempt,

@@ -1,7 +1,7 @@
-"""Which tests go to which worker of `pytest -n 2`: what needs a broker or kills processes has one for itself.
+"""Which tests go to which worker of `pytest -n 2`: what needs a broker or kills processes, one test at a time.
 
-    gw0    tests/kafka, tests/faults, ...: one after the other, as they are timed for
-    gw1    everything else, which computes
+    gw0    tests/faults, tests/kafka: they are watched most closely, and take longest
+    gw1    tests/matrix, tests/dual, ...: long runs with brokers of their own; then everything else, which computes
 
 Used by: tests/conftest.py.
 """
@@ -12,20 +12,15 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped] 
 
 __all__ = ["Apart"]
 
-#: Where tests share a broker, or watch what processes do.
-TOGETHER = (
-    "tests/dual/",
-    "tests/faults/",
-    "tests/faults_in_numbers/",
-    "tests/kafka/",
-    "tests/matrix/",
-    "tests/shape/test_live_run.py",
-    "tests/soak/",
-)
+#: What stays together, in the order of its tests.
+GROUPS = {
+    "broker": ("tests/faults/", "tests/kafka/", "tests/shape/test_live_run.py"),
+    "runs": ("tests/dual/", "tests/faults_in_numbers/", "tests/matrix/", "tests/soak/"),
+}
 
 
 class Apart(LoadScopeScheduling):  # type: ignore[misc]  # of an untyped class
-    """One scope for what stays together, and one for each other test."""
+    """One scope for each group, and one for each other test; xdist begins with the largest."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "kafka" if nodeid.startswith(TOGETHER) else nodeid
+        return next((group for group, places in GROUPS.items() if nodeid.startswith(places)), nodeid)
