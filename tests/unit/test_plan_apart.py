@@ -151,6 +151,6 @@ def test_a_plan_for_rest_is_made_apart_and_lists_every_version(tmp_path: Path, p
     config = {"connector.class": "Shop", "connector.plugin.version": "1.0"}
     answer = msgspec.msgpack.decode(plan_one(files, OPTIONS, PlanOrder(7, "a", config, True)), type=Planned)
     assert (answer.attempt, answer.version, answer.type) == (7, "1.0", "source")
-    assert answer.task_configs == ({"rulers": "0.9"},)
+    assert answer.task_configs == ({"rulers": "0.9", "task.class": "shop:ShopTask"},)
     plan = make_plan(files, PlanOptions(worker_id="w1", serves_rest=True))
     assert [one["version"] for one in plan.plugins if one["class"] == "shop.Shop"] == ["1.0", "2.0"]
