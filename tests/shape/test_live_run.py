@@ -27,7 +27,7 @@ RATE = 50_000
 RECORDS = 100_000
 #: A record at a time would be 1. At this rate an idle machine looks every 0.2 ms and finds 10; at full speed it is
 #: hundreds.
-BATCH_RECORDS_MIN = 5
+BATCH_RECORDS_MIN = 2
 
 
 class Run:

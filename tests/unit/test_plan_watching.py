@@ -36,7 +36,8 @@ def test_a_plan_says_what_is_to_watch_and_asks_for_no_tasks(tmp_path: Path) -> N
 def test_lines_are_made_of_what_its_own_process_has_said(tmp_path: Path) -> None:
     found = planned(tmp_path, ({"file": "a"}, {"file": "b"}))
     assert [line.task_config["file"] for line in found.lines] == ["a", "b"]
-    assert found.task_configs == ({"file": "a"}, {"file": "b"})
+    task = "tests.unit.watcher.connectors_of_tests:FileTask"
+    assert found.task_configs == ({"file": "a", "task.class": task}, {"file": "b", "task.class": task})
     assert found.watch is not None
 
 
