@@ -117,7 +117,7 @@ def lines(file: Path) -> int:
     return file.read_bytes().count(b"\n") if file.exists() else 0
 
 
-@pytest.mark.long  # a thread of librdkafka that has just nothing to do sleeps as docs/reliability.md says: some runs fail
+@pytest.mark.long  # a thread of librdkafka with nothing to do sleeps, as docs/reliability.md says: some runs fail
 def test_a_wall_clock_that_jumps_both_ways_costs_nothing(kafka: Kafka, tmp_path: Path) -> None:
     topic = f"jumps-{tmp_path.name}"
     topics.create_topic(kafka.bootstrap, topic, config={"message.timestamp.after.max.ms": str(2**63 - 1)})
