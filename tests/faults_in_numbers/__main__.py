@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -43,6 +44,7 @@ def main() -> int:
         bed = Bed(bootstrap, f"faults-{folder.name}", folder / "worker", options.rate, {})
         stack.callback(bed.close)
         bed.start()
+        time.sleep(options.warm_up)
         for fault in chosen:
             seen.append(suffer(bed, fault, settle_s=options.settle, window_s=options.window))
             print(_row(seen[-1]), file=sys.stderr, flush=True)
@@ -95,6 +97,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=1000.0, help="records a second of each source")
     parser.add_argument("--window", type=float, default=10.0, metavar="S", help="over which rates are taken, at least")
     parser.add_argument("--settle", type=float, default=2.0, metavar="S", help="all must have run so long before")
+    parser.add_argument(
+        "--warm-up", type=float, default=60.0, metavar="S", help="before the first: a fresh broker compiles as it runs"
+    )
     parser.add_argument("--folder", type=Path, help="work here, and leave it")
     parser.add_argument("--json", type=Path, help="write all figures here")
     return parser.parse_args()
