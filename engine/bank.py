@@ -138,6 +138,8 @@ def describe(error: Exception) -> str:
         limit = memory_limit()
         why = "" if limit is None else f", task.memory.max lets its process have {limit} bytes"
         return f"out of memory (MemoryError){why}"
+    if isinstance(error, DataError):
+        return error.whole()
     return str(error) if isinstance(error, ConnectError) else f"{type(error).__name__}: {error}"
 
 

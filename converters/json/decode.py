@@ -24,7 +24,7 @@ from msgspec import Meta, Raw, Struct
 
 from converters.json import finish
 from converters.json.lenient import to_value
-from converters.json.reading import parse
+from converters.json.reading import STRING_CHARS_MAX, parse
 from converters.json.schemas import schema_from_tree
 from engine.api.batch import Repeat
 from engine.api.converter import Decoded, Failure
@@ -265,6 +265,8 @@ def _decoded(plan: Plan, payloads: Sequence[bytes]) -> Sequence[Any] | None:
             return None
         payloads = bodies
     text = b"[" + b"]\n[".join(payloads) + b"]"
+    if len(text) > STRING_CHARS_MAX:
+        return None  # one may hold a longer text than is read, which `parse` finds out
     if plan.zeros is not None and plan.zeros.search(text):
         return None
     try:
@@ -282,7 +284,7 @@ def _tree(payload: bytes) -> Any:
     try:
         return parse(payload)
     except ValueError as error:
-        raise DataError(NO_JSON) from error
+        raise DataError(NO_JSON, expected=f"JSON ({error})") from error
 
 
 def _keep(cache: dict[bytes, Any], key: bytes, value: Any, size_max: int) -> None:

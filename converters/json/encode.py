@@ -15,6 +15,7 @@ import msgspec
 import orjson
 
 from converters.json.escapes import mended
+from converters.json.locating import located
 from converters.json.schemas import tree_of
 from converters.json.wire import Wire
 from engine.api.batch import Repeat
@@ -59,8 +60,10 @@ class JsonEncoder:
         try:
             line = self._line(value, schema)
             return self._prefix(schema) + line + b"}" if self._has_envelope else line
-        except (UnicodeEncodeError, RecursionError) as error:
-            raise DataError(_REFUSED) from error
+        except RecursionError as error:
+            raise DataError(_REFUSED, expected="a value that is not nested so deep") from error
+        except UnicodeEncodeError as error:
+            raise DataError(_REFUSED, expected="text that has a form in UTF-8") from error
 
     def _encoded(self, values: Sequence[Any], run: _Run, failures: list[Failure]) -> Sequence[bytes | None]:
         if run.schema is None and None in values:
@@ -81,8 +84,14 @@ class JsonEncoder:
                 payloads.append(self.encode_one(value, run.schema))
             except DataError as error:
                 payloads.append(None)
-                failures.append(Failure(index, error))
+                failures.append(Failure(index, self._located(run.schema, value, error)))
         return payloads
+
+    def _located(self, schema: Schema | None, value: Any, error: DataError) -> DataError:
+        try:
+            return located(self._wire, schema, value, error)
+        except RecursionError:
+            return error  # too deep to be looked into
 
     def _lines(self, values: Sequence[Any], schema: Schema | None, wire: Wire) -> list[bytes]:
         column = wire.column(schema, values)

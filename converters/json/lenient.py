@@ -133,7 +133,14 @@ def base64_bytes(node: Any) -> bytes | None:
 
 def _array(schema: Schema, node: Any, replace_null: bool) -> list[Any]:
     elements = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
-    return [to_value(schema.value_schema, element, replace_null=replace_null) for element in elements]
+    result = []
+    for index, element in enumerate(elements):
+        try:
+            result.append(to_value(schema.value_schema, element, replace_null=replace_null))
+        except DataError as error:
+            error.within(f"[{index}]")
+            raise
+    return result
 
 
 def _map(schema: Schema, node: Any, replace_null: bool) -> dict[Any, Any]:
@@ -141,23 +148,39 @@ def _map(schema: Schema, node: Any, replace_null: bool) -> dict[Any, Any]:
     if keys is None or keys.type == "STRING":
         if not isinstance(node, dict):
             raise DataError(f"Maps with string fields should be encoded as JSON objects, but found {node_type(node)}")
-        return {name: to_value(values, member, replace_null=replace_null) for name, member in node.items()}
+        return {name: _member(values, node, name, replace_null=replace_null) for name in node}
     if not isinstance(node, list):
         raise DataError(
             f"Maps with non-string fields should be encoded as JSON array of tuples, but found {node_type(node)}"
         )
-    result = {}
-    for entry in node:
-        if not isinstance(entry, list):
-            raise DataError(f"Found invalid map entry instead of array tuple: {node_type(entry)}")
-        if len(entry) != 2:
-            raise DataError(f"Found invalid map entry, expected length 2 but found :{len(entry)}")
-        key = as_key(to_value(keys, entry[0], replace_null=replace_null))
+    result: dict[Any, Any] = {}
+    for index, entry in enumerate(node):
         try:
-            result[key] = to_value(values, entry[1], replace_null=replace_null)
-        except TypeError as error:
-            raise DataError(f"A key of type {keys.type} cannot be the key of a dict") from error
+            _entry(keys, values, entry, result, replace_null=replace_null)
+        except DataError as error:
+            error.within(f"[{index}]")
+            raise
     return result
+
+
+def _entry(keys: Schema, values: Schema | None, entry: Any, into: dict[Any, Any], *, replace_null: bool) -> None:
+    if not isinstance(entry, list):
+        raise DataError(f"Found invalid map entry instead of array tuple: {node_type(entry)}")
+    if len(entry) != 2:
+        raise DataError(f"Found invalid map entry, expected length 2 but found :{len(entry)}")
+    key = as_key(to_value(keys, entry[0], replace_null=replace_null))
+    try:
+        into[key] = to_value(values, entry[1], replace_null=replace_null)
+    except TypeError as error:
+        raise DataError(f"A key of type {keys.type} cannot be the key of a dict") from error
+
+
+def _member(schema: Schema | None, node: dict[str, Any], name: str, *, replace_null: bool) -> Any:
+    try:
+        return to_value(schema, node.get(name), replace_null=replace_null)
+    except DataError as error:
+        error.within(f".{name}")
+        raise
 
 
 def _struct(schema: Schema, node: Any, replace_null: bool) -> Any:
@@ -165,7 +188,7 @@ def _struct(schema: Schema, node: Any, replace_null: bool) -> Any:
         raise DataError(f"Structs should be encoded as JSON objects, but found {node_type(node)}")
     values = []
     for field in schema.fields:
-        value = to_value(field.schema, node.get(field.name), replace_null=replace_null)
+        value = _member(field.schema, node, field.name, replace_null=replace_null)
         # A null may come out of a cast; unlike the casts themselves, a struct looks at what is put into it.
         validation.validate(field.schema, value, f'field: "{field.name}"')
         values.append(value)

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Final
 
-__all__ = ["MISSING", "parse"]
+__all__ = ["DEPTH_MAX", "MISSING", "NUMBER_CHARS_MAX", "STRING_CHARS_MAX", "parse"]
 
 
 class _Missing:
@@ -30,7 +30,9 @@ class _Missing:
 
 
 MISSING: Final = _Missing()
+# The limits of the parser that Kafka Connect uses. Depth is bounded before by Python's own stack, at about 490.
 NUMBER_CHARS_MAX = 1000
+STRING_CHARS_MAX = 20_000_000
 DEPTH_MAX = 1000
 
 _SPACE = re.compile(r"[ \t\n\r]*")
@@ -64,7 +66,10 @@ def _skip(text: str, at: int) -> int:
 def _value(text: str, at: int, depth: int) -> tuple[Any, int]:
     first = text[at]
     if first == '"':
-        return _scan_string(text, at + 1, True)
+        found, end = _scan_string(text, at + 1, True)
+        if len(found) > STRING_CHARS_MAX:
+            raise ValueError(f"a text of {len(found)} characters at {at}, more than {STRING_CHARS_MAX}")
+        return found, end
     if first == "{":
         return _object(text, at, depth)
     if first == "[":

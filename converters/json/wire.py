@@ -25,9 +25,10 @@ from msgspec import Raw, Struct
 
 from converters.json import logical
 from converters.json.escapes import escaped
+from engine.api.declared import as_struct
 from engine.api.errors import DataError
 from engine.api.java_scalars import PLAIN_BELOW, PLAIN_FROM, double_text, float32_digits, float_text
-from engine.api.schema import Float32, Schema, schema_of
+from engine.api.schema import Float32, Schema, is_struct_of, schema_of
 from engine.api.structs import INT_RANGES, is_odd_name
 from engine.api.validation import java_class
 
@@ -155,11 +156,7 @@ class Wire:
     def _structs(self, schema: Schema, column: Column) -> Column:
         kind = schema.struct_type
         if set(map(type, column)) != {kind}:
-            for value in column:
-                if not isinstance(value, Struct) or schema_of(value) is None:
-                    raise _wrong(schema, value)
-                if schema_of(value) != schema:
-                    raise DataError("Mismatching schema.")
+            column = _structs_of(schema, column)
         rows = [*map(msgspec.structs.astuple, column)]
         changed = {}
         fields = zip(schema.fields, kind.__struct_fields__, zip(*rows, strict=True), strict=True)
@@ -282,6 +279,17 @@ def _regrouped(column: Column, elements: Column, found: Column) -> Column:
 def _pairs(column: Column, keys: Column, values: Column) -> Column:
     rest = zip(keys, values, strict=True)
     return [[*islice(rest, len(map_))] for map_ in column]
+
+
+def _structs_of(schema: Schema, column: Column) -> Column:
+    """The column with values for instances of declared classes."""
+    column = [*map(as_struct, column)]
+    for value in {type(value): value for value in column}.values():
+        if schema_of(value) is None:
+            raise _wrong(schema, value)
+        if not is_struct_of(value, schema):
+            raise DataError("Mismatching schema.")
+    return column
 
 
 def _check(schema: Schema, column: Column, kind: type | tuple[type, ...]) -> None:

@@ -22,6 +22,7 @@ Names follow Kafka Connect's (ConnectException, DataException, ...), with Python
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Self
 
 from msgspec import Struct
 
@@ -67,7 +68,29 @@ class ConfigError(ConnectError):
 
 
 class DataError(ConnectError):
-    """A record, or a value in it, is bad; it costs itself, never its batch."""
+    """A record, or a value in it, is bad; it costs itself, never its batch.
+
+        DataError("Invalid type for INT32", expected="an int").within(".price").within("[3]")
+            str()      Invalid type for INT32
+            whole()    Invalid type for INT32 at $[3].price: expected an int
+    """
+
+    def __init__(self, message: str = "", *, expected: str = "") -> None:
+        """message: in Kafka Connect's words, where it has some. expected: what would have been right."""
+        super().__init__(message)
+        self.expected = expected
+        self.path = ""  # where inside the value, from the outermost: `.items[3].price`
+
+    def within(self, step: str) -> Self:
+        """The same error, seen from around the value: `step` leads to where it was. For who takes a value apart."""
+        self.path = step + self.path
+        return self
+
+    def whole(self) -> str:
+        """What is wrong, where inside the value, and what was expected."""
+        text = str(self).rstrip(": ")
+        place = f" at ${self.path}" if self.path else ""
+        return f"{text}{place}: expected {self.expected}" if self.expected else text + place
 
 
 class SchemaBuilderError(DataError):

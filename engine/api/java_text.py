@@ -29,7 +29,7 @@ from engine.api.batch import Repeat, Utf8Column
 from engine.api.errors import DataError
 from engine.api.java_scalars import PLAIN_BELOW, PLAIN_FROM, date_text, double_text, epoch_ms, float_text
 from engine.api.schema import Float32, Schema, schema_of
-from engine.api.validation import DAY_MS
+from engine.api.validation import DAY_MS, is_beyond_python
 
 __all__ = ["block", "encode", "lines", "text", "texts"]
 
@@ -219,7 +219,7 @@ def _print_float(value: float, schema: Schema | None) -> str:
 
 
 def _print_int(value: int, schema: Schema | None) -> str:
-    if schema is None or schema.logical is None or schema.logical == "Decimal":
+    if schema is None or schema.logical is None or not is_beyond_python(schema.logical, value):
         return str(value)
     return date_text(value * DAY_MS if schema.logical == "Date" else value)
 

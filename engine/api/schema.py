@@ -56,18 +56,21 @@ __all__ = [
     "OPTIONAL_INT32",
     "OPTIONAL_INT64",
     "OPTIONAL_STRING",
+    "SCHEMA_DEPTH_MAX",
     "STRING",
     "TIME",
     "TIMESTAMP",
     "Field",
     "Float32",
     "Schema",
+    "is_struct_of",
     "schema_of",
 ]
 
 LOGICAL_PREFIX = "org.apache.kafka.connect.data."
 LOGICAL_NAMES = {LOGICAL_PREFIX + name: name for name in ("Decimal", "Date", "Time", "Timestamp")}
 LOGICAL_BASES = {"Decimal": "BYTES", "Date": "INT32", "Time": "INT32", "Timestamp": "INT64"}
+SCHEMA_DEPTH_MAX = 100  # what compares or compiles a schema goes down a level at a time, on Python's stack
 PRIMITIVES = frozenset({"INT8", "INT16", "INT32", "INT64", "FLOAT32", "FLOAT64", "BOOLEAN", "STRING", "BYTES"})
 TYPES = PRIMITIVES | {"ARRAY", "MAP", "STRUCT"}
 
@@ -110,8 +113,7 @@ class Schema(Struct, frozen=True, eq=False, dict=True, repr_omit_defaults=True):
     def struct(cls, fields: FieldsLike, **attributes: Any) -> Schema:
         """A STRUCT of these names and schemas, in this order."""
         pairs = fields.items() if isinstance(fields, Mapping) else fields
-        numbered = tuple(Field(name, index, schema) for index, (name, schema) in enumerate(pairs))
-        return cls("STRUCT", fields=numbered, **attributes)
+        return cls("STRUCT", fields=_numbered(pairs), **attributes)
 
     @classmethod
     def array(cls, items: Schema, **attributes: Any) -> Schema:
@@ -142,6 +144,8 @@ class Schema(Struct, frozen=True, eq=False, dict=True, repr_omit_defaults=True):
             msgspec.structs.force_setattr(self, "parameters", None)
         if self.fields:
             self._check_fields()
+        if self._depth > SCHEMA_DEPTH_MAX:
+            raise SchemaBuilderError(f"A schema is nested deeper than {SCHEMA_DEPTH_MAX} levels")
         if self.default is not None:
             from engine.api import validation  # noqa: PLC0415  it knows schemas; few have a default
 
@@ -166,6 +170,25 @@ class Schema(Struct, frozen=True, eq=False, dict=True, repr_omit_defaults=True):
     def replaced(self, **changes: Any) -> Schema:
         """The same schema with some attributes changed, e.g. `replaced(optional=True)`."""
         return msgspec.structs.replace(self, **changes)
+
+    def as_optional(self) -> Schema:
+        """The same schema, where a value may also be None."""
+        return self if self.optional else self.replaced(optional=True)
+
+    def with_fields(self, fields: FieldsLike) -> Schema:
+        """The same STRUCT with these as well; one that is there already is replaced where it stands."""
+        if self.type != "STRUCT":
+            raise SchemaBuilderError(f"Cannot create fields on type {self.type}")
+        pairs = fields.items() if isinstance(fields, Mapping) else fields
+        found = {field.name: field.schema for field in self.fields} | dict(pairs)
+        return self.replaced(fields=_numbered(found.items()))
+
+    def without_fields(self, *names: str) -> Schema:
+        """The same STRUCT without these. Raises DataError for one that it does not have."""
+        for name in names:
+            if self.field(name) is None:
+                raise DataError(f"{name} is not a valid field name", expected=f"one of {[*self._by_name]}")
+        return self.replaced(fields=_numbered((one.name, one.schema) for one in self.fields if one.name not in names))
 
     def field(self, name: str) -> Field | None:
         """The field of this name, or None. Raises DataError when this is no STRUCT."""
@@ -216,8 +239,20 @@ class Schema(Struct, frozen=True, eq=False, dict=True, repr_omit_defaults=True):
         return structs.compiled(self)
 
     @cached_property
+    def bare(self) -> Schema:
+        """The same schema, required, without default and doc."""
+        is_bare = not self.optional and self.default is None and self.doc is None
+        return self if is_bare else self.replaced(optional=False, default=None, doc=None)
+
+    @cached_property
     def _by_name(self) -> dict[str, Field]:
         return {field.name: field for field in self.fields}
+
+    @cached_property
+    def _depth(self) -> int:
+        """Of schemas within each other; known of those within, so this looks one level deep."""
+        inner = [self.key_schema, self.value_schema, *(field.schema for field in self.fields)]
+        return 1 + max((schema._depth for schema in inner if schema is not None), default=0)
 
     @cached_property
     def _identity(self) -> tuple[Any, ...]:
@@ -244,9 +279,25 @@ class Schema(Struct, frozen=True, eq=False, dict=True, repr_omit_defaults=True):
         return not self == other  # msgspec's own would not ask `__eq__`
 
 
-def schema_of(value: Struct) -> Schema | None:
-    """The schema whose `struct_type` made this value; None for anything else."""
-    return getattr(type(value), "__connect_schema__", None)
+def schema_of(value: Any) -> Schema | None:
+    """The schema whose `struct_type` made this value, or whose class is a declared one; None for anything else."""
+    return type(value).__dict__.get("__connect_schema__")  # its own: a class that extends one has other fields
+
+
+def is_struct_of(value: Any, schema: Schema) -> bool:
+    """Whether a value is one of this STRUCT schema.
+
+    As in Kafka Connect its schema must be equal, in whether it is optional too. A declared class is one for all of
+    these: what its instances are part of says whether they are optional, and their doc and default.
+    """
+    own = schema_of(value)
+    if own is None:
+        return False
+    return own == schema or ("__connect_declared__" in type(value).__dict__ and own == schema.bare)
+
+
+def _numbered(pairs: Iterable[tuple[str, Schema]]) -> tuple[Field, ...]:
+    return tuple(Field(name, index, schema) for index, (name, schema) in enumerate(pairs))
 
 
 INT8 = Schema("INT8")

@@ -12,8 +12,9 @@ from typing import Any
 
 from msgspec import Struct
 
+from engine.api.declared import as_struct
 from engine.api.errors import DataError
-from engine.api.schema import Float32, Schema, schema_of
+from engine.api.schema import Float32, Schema, is_struct_of, schema_of
 from engine.api.structs import INT_RANGES
 
 __all__ = ["DATE_DAYS", "DAY_MS", "TIMESTAMP_MS", "is_beyond_python", "java_class", "validate"]
@@ -30,6 +31,14 @@ _CLASSES: dict[type, str] = {
     datetime.date: "java.util.Date",
     datetime.time: "java.util.Date",
     datetime.datetime: "java.util.Date",
+}
+_NUMBER_CLASSES = {
+    "INT8": "java.lang.Byte",
+    "INT16": "java.lang.Short",
+    "INT32": "java.lang.Integer",
+    "INT64": "java.lang.Long",
+    "FLOAT32": "java.lang.Float",
+    "FLOAT64": "java.lang.Double",
 }
 _EXPECTED: dict[str, tuple[type, ...]] = {
     "FLOAT32": (float,),
@@ -54,10 +63,12 @@ def validate(schema: Schema | None, value: Any, where: str = "value") -> None:
         if not schema.optional:
             raise DataError(f"Invalid value: null used for required {where}, schema type: {schema.type}")
         return
+    if schema.type == "STRUCT":
+        value = as_struct(value)
     if not _is_value(schema, value):
         raise DataError(f"Invalid Java object for schema{_named(schema)}: class {java_class(value)} for {where}")
     if schema.type == "STRUCT":
-        if schema_of(value) != schema:
+        if not is_struct_of(value, schema):
             raise DataError("Struct schemas do not match.")
         validate_fields(schema, value)
     elif schema.type == "ARRAY":
@@ -77,8 +88,15 @@ def validate_fields(schema: Schema, value: Struct) -> None:
             validate(field.schema, found, f'field: "{field.name}"')
 
 
-def java_class(value: Any) -> str:
-    """The class that Kafka Connect names where it complains about such a value."""
+def java_class(value: Any, schema: Schema | None = None) -> str:
+    """The class that Kafka Connect names where it complains about such a value.
+
+    schema: what the value came with, if anything: it tells how wide a number is.
+    """
+    if schema is not None and schema.logical and is_beyond_python(schema.logical, value):
+        return "java.util.Date"
+    if schema is not None and schema.type in _NUMBER_CLASSES and _is_instance(schema, value):
+        return _NUMBER_CLASSES[schema.type]
     if isinstance(value, int) and not isinstance(value, bool):
         for name, low_high in (("Integer", INT_RANGES["INT32"]), ("Long", INT_RANGES["INT64"])):
             if low_high[0] <= value <= low_high[1]:
@@ -121,7 +139,7 @@ def _is_logical(logical: str, value: Any) -> bool:
 
 def is_beyond_python(logical: str, value: Any) -> bool:
     """Whether this is an int that stands for what Python's date, time or datetime cannot hold."""
-    if not isinstance(value, int) or isinstance(value, bool):
+    if logical == "Decimal" or not isinstance(value, int) or isinstance(value, bool):
         return False
     if logical == "Time":
         return not 0 <= value < DAY_MS

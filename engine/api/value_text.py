@@ -21,7 +21,7 @@ from engine.api.errors import DataError
 from engine.api.java_dates import iso_text
 from engine.api.java_scalars import double_text, epoch_ms, float_text
 from engine.api.schema import Float32, Schema, schema_of
-from engine.api.validation import DAY_MS, java_class
+from engine.api.validation import DAY_MS, is_beyond_python, java_class
 
 __all__ = ["to_text"]
 
@@ -62,7 +62,7 @@ def _text(value: Any, schema: Schema | None) -> str:
 
 
 def _int_text(value: int, schema: Schema | None) -> str:
-    if schema is None or schema.logical not in ("Date", "Time", "Timestamp"):
+    if schema is None or schema.logical is None or not is_beyond_python(schema.logical, value):
         return str(value)
     return iso_text(value * DAY_MS if schema.logical == "Date" else value)
 

@@ -24,6 +24,10 @@ OURS: Mapping[str, str] = {
     f"{_CONNECT}storage.StringConverter": "StringConverter",
     f"{_CONNECT}json.JsonConverter": "JsonConverter",
     f"{_CONNECT}converters.ByteArrayConverter": "ByteArrayConverter",
+    **{
+        f"{_CONNECT}converters.{name}Converter": f"{name}Converter"
+        for name in ("Boolean", "Double", "Float", "Integer", "Long", "Short")
+    },
     f"{_CONNECT}storage.SimpleHeaderConverter": "SimpleHeaderConverter",
     f"{_PROVIDERS}FileConfigProvider": "FileConfigProvider",
     f"{_PROVIDERS}DirectoryConfigProvider": "DirectoryConfigProvider",
@@ -42,12 +46,8 @@ NOT_BUILT: Mapping[str, tuple[str, ...]] = {
         *(f"{_CONNECT}tools.{name}Connector" for name in ("MockSource", "MockSink", "SchemaSource")),
         *(f"{_CONNECT}tools.{name}Connector" for name in ("VerifiableSource", "VerifiableSink")),
     ),
-    "converter": tuple(
-        f"{_CONNECT}converters.{name}Converter" for name in ("Boolean", "Double", "Float", "Integer", "Long", "Short")
-    ),
-    "header_converter": tuple(
-        f"{_CONNECT}converters.{name}Converter" for name in ("Boolean", "Double", "Float", "Integer", "Long", "Short")
-    ),
+    "converter": (),
+    "header_converter": (),
     "transform": (
         *(f"{_CONNECT}transforms.{name}${part}" for name in _OF_KEY_OR_VALUE for part in ("Key", "Value")),
         *(f"{_CONNECT}transforms.{name}" for name in ("DropHeaders", "Filter", "InsertHeader")),

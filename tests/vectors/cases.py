@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -113,6 +113,7 @@ def same(ours: Any, theirs: Any) -> bool:
 OUR_NAMES = {
     "DataException": "DataError",
     "SchemaBuilderException": "SchemaBuilderError",
+    "SchemaProjectorException": "SchemaProjectorError",
     "ConfigException": "ConfigError",
     "ConnectException": "ConnectError",
 }
@@ -138,12 +139,11 @@ def configured(converter: Any, configs: dict[str, str]) -> Any:
     return converter
 
 
-def failing(check: Any, kind: str) -> Iterator[str]:
-    """The ids of the cases that do not come out as recorded, with what came out."""
-    for case in cases(kind):
-        problem = check(case)
-        if problem is not None:
-            yield f"{case['id']}: {problem}"
+def differences(unlike: dict[str, Any], all_cases: Iterable[str], listed: Mapping[str, str]) -> dict[str, Any]:
+    """What is wrong: cases that are not as recorded and not listed, and listed ones that are as recorded."""
+    found = {key: what for key, what in unlike.items() if key not in listed}
+    stale = (listed.keys() & {*all_cases}) - unlike.keys()
+    return found | dict.fromkeys(stale, "listed, but comes out as recorded")
 
 
-__all__ = ["cases", "configured", "failing", "same", "same_error", "schema_of", "value_of"]
+__all__ = ["cases", "configured", "differences", "same", "same_error", "schema_of", "value_of"]

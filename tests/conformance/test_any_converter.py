@@ -1,0 +1,165 @@
+"""Any converter goes with any connector, for keys, values and headers.
+
+From a source: what its records hold is read back as it was, or refused record by record where the converter carries
+nothing of the kind (a line of text as 64 bits). Into a sink: what the converter reads is taken.
+
+Connectors and converters are those that pyproject.toml names; a new one needs a row here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import tomllib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.api import java_text
+from engine.api.batch import Run, SinkBatch
+from engine.api.converter import HeaderConverter
+from engine.api.errors import DataError
+from engine.api.record import Header, SourceRecord, TopicPartition
+from engine.api.schema import BOOLEAN, BYTES, FLOAT32, FLOAT64, INT16, INT32, INT64, STRING, Schema
+from engine.api.values import parse
+from tests.harness.contexts import FakeSinkContext, FakeSourceContext, poll_all
+from tests.vectors.cases import same
+
+ENTRIES = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["entry-points"]
+PLACE = TopicPartition("topic", 0)
+ORDER = Schema.struct({"id": INT64, "tags": Schema.array(STRING, optional=True)}, name="Order")
+
+#: Sources, with a configuration that gives a handful of records.
+SOURCES: dict[str, Callable[[Path], dict[str, str]]] = {
+    "FileStreamSource": lambda folder: {"topic": "t", "file": str(folder / "in.txt")},
+    "Generator": lambda folder: {"topic": "t", "records": "5", "key": "sequence"},
+}
+#: Sinks, with their configuration and what they have written; None: they keep nothing.
+SINKS: dict[str, tuple[Callable[[Path], dict[str, str]], Callable[[Path], str] | None]] = {
+    "FileStreamSink": (
+        lambda folder: {"file": str(folder / "out.txt")},
+        lambda folder: (folder / "out.txt").read_text(),
+    ),
+    "NullSink": (lambda folder: {}, None),
+}
+#: For each converter values that it carries, and their schema.
+SAMPLES: dict[str, tuple[Schema | None, Sequence[Any]]] = {
+    "String": (STRING, ["a", "naïve 水", ""]),
+    "Json": (ORDER, [ORDER.struct_type(id=1, tags=["x"]), ORDER.struct_type(id=2)]),
+    "ByteArray": (BYTES, [b"a", b"\0\xff"]),
+    "Boolean": (BOOLEAN, [True, False]),
+    "Short": (INT16, [0, -7, 300]),
+    "Integer": (INT32, [0, -7, 2**31 - 1]),
+    "Long": (INT64, [0, -7, 2**63 - 1]),
+    "Float": (FLOAT32, [0.5, -1.5]),
+    "Double": (FLOAT64, [0.1, -1e300]),
+    "Simple": (STRING, ["a", "b c"]),
+}
+SIDES = [
+    *((side, name) for side in ("key", "value") for name in ENTRIES["millrace.converters"]),
+    *(("header", name) for name in ENTRIES["millrace.header_converters"]),
+]
+
+
+def made(group: str, name: str) -> Any:
+    module, _, kind = ENTRIES[f"millrace.{group}"][name].partition(":")
+    return getattr(importlib.import_module(module), kind)()
+
+
+def converter_of(side: str, name: str) -> Any:
+    converter = made("header_converters" if side == "header" else "converters", name)
+    config = converter.config.parse({})
+    if side == "header":
+        converter.configure(config)
+    else:
+        converter.configure(config, is_key=side == "key")
+    return converter
+
+
+def kind_of(name: str) -> str:
+    path = ENTRIES["millrace.connectors"][name].partition(":")
+    found = getattr(importlib.import_module(path[0]), path[2])
+    return "source" if hasattr(found.task, "poll") else "sink"
+
+
+def through(
+    converter: Any, values: Sequence[Any], schemas: Sequence[Schema | None]
+) -> tuple[list[Any], list[Schema | None], list[int]]:
+    """What comes back of values that are written and read, their schemas, and which were refused."""
+    if isinstance(converter, HeaderConverter) and not hasattr(converter, "to_connect"):
+        headers = [Header("h", value, schema) for value, schema in zip(values, schemas, strict=True)]
+        payloads = [converter.from_connect_header("t", header) for header in headers]
+        found = [converter.to_connect_header("t", "h", payload) for payload in payloads]
+        return [one.value for one in found], [one.schema for one in found], []
+    encoded = converter.from_connect("t", values, schemas)
+    assert all(isinstance(failure.error, DataError) and failure.error.whole() for failure in encoded.failures)
+    decoded = converter.to_connect("t", encoded.payloads)
+    assert not decoded.failures
+    return [*decoded.values], [*decoded.schemas], [failure.index for failure in encoded.failures]
+
+
+def side_of(record: SourceRecord, side: str) -> tuple[Any, Schema | None]:
+    if side == "key":
+        return record.key, record.key_schema
+    # No connector of ours gives headers: what a value is may as well stand in one.
+    return record.value, record.value_schema
+
+
+@pytest.mark.parametrize("source", [name for name in ENTRIES["millrace.connectors"] if kind_of(name) == "source"])
+@pytest.mark.parametrize(("side", "name"), SIDES)
+def test_what_a_source_gives_is_carried_or_refused(source: str, side: str, name: str, tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("a\nb 水\n\n12\n")
+    connector = made("connectors", source)
+    connector.start(SOURCES[source](tmp_path))
+    task = connector.task()
+    task.initialize(FakeSourceContext(is_bulk=True))
+    task.start(connector.task_configs(1)[0])
+    records = poll_all(task)
+    assert len(records) >= 4
+    pairs = [side_of(record, side) for record in records]
+    values, _, refused = through(converter_of(side, name), [value for value, _ in pairs], [schema for _, schema in pairs])
+    for index, ((value, schema), found) in enumerate(zip(pairs, values, strict=True)):
+        if name == "Simple":
+            assert same(found, parse(java_text.text(value, schema))[0]) or found == value
+        elif index not in refused:
+            assert found == value
+        else:
+            assert type(value) is not type(SAMPLES[name][1][0]), f"{name} refuses {value!r}"
+
+
+@pytest.mark.parametrize("sink", [name for name in ENTRIES["millrace.connectors"] if kind_of(name) == "sink"])
+@pytest.mark.parametrize(("side", "name"), SIDES)
+def test_what_a_converter_reads_is_taken_by_a_sink(sink: str, side: str, name: str, tmp_path: Path) -> None:
+    schema, sample = SAMPLES[name]
+    values, schemas, refused = through(converter_of(side, name), sample, [schema] * len(sample))
+    assert refused == []
+    count = len(values)
+    nulls: list[Any] = [None] * count
+    batch = SinkBatch(
+        [Run("topic", 0, 1, count, 0, count - 1)],
+        values if side == "value" else ["text"] * count,
+        value_schemas=schemas if side == "value" else nulls,
+        keys=values if side == "key" else nulls,
+        key_schemas=schemas if side == "key" else nulls,
+        timestamps=nulls,
+        headers=[[Header("h", *pair)] for pair in zip(values, schemas, strict=True)] if side == "header" else (),
+    )
+    prepare, written = SINKS[sink]
+    task = made("connectors", sink).task()
+    task.initialize(FakeSinkContext(partitions=[PLACE]))
+    task.start(prepare(tmp_path))
+    task.open([PLACE])
+    task.put(batch)
+    assert task.pre_commit({PLACE: count}) == {PLACE: count}
+    task.close([PLACE])
+    task.stop()
+    assert same(values, [*sample])
+    if written is not None:
+        lines = [java_text.text(value, own) for value, own in zip(batch.values, batch.value_schemas, strict=True)]
+        assert written(tmp_path) == "".join(f"{line}\n" for line in lines)
+
+
+def test_every_connector_and_converter_has_its_row() -> None:
+    assert {*ENTRIES["millrace.connectors"]} == SOURCES.keys() | SINKS.keys()
+    assert {name for _, name in SIDES} <= SAMPLES.keys()
