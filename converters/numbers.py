@@ -137,7 +137,11 @@ class _NumberConverter(_ColumnConverter):
 
     def _is_taken(self, schema: Schema | None) -> bool:
         # A schema of another width means a number of that width. Any other schema is not looked at, as in Java.
-        return schema is None or schema.type not in self._widths or (schema.type == self.schema.type and not schema.logical)
+        return (
+            schema is None
+            or schema.type not in self._widths
+            or (schema.type == self.schema.type and not schema.logical)
+        )
 
     def _packed(self, values: Sequence[Any]) -> Sequence[bytes] | None:
         if not self._kinds.issuperset(map(type, values)):

@@ -16,7 +16,7 @@ names the schema otherwise than the class, `connect_version: ClassVar[int]` give
 
 An instance of a Struct class is a value of the schema as it is: nothing is converted. That is so where attributes are
 called as fields are, and where neither a tag, `array_like` nor `omit_defaults` changes how it is encoded, in it and in
-what it holds. Of any other, and of dataclasses, `as_struct` makes a value; the engine does so with what a source returns.
+what it holds. Of any other, and of dataclasses, `as_struct` makes a value, as the engine does of what a source returns.
 
 Used by: engine.stages, converters.json. Not here: the class that a schema compiles to (structs.py).
 """
@@ -37,7 +37,7 @@ import msgspec
 from msgspec import NODEFAULT, Meta, Struct
 
 from engine.api.batch import Repeat, Utf8Column
-from engine.api.errors import DataError, SchemaBuilderError
+from engine.api.errors import SchemaBuilderError
 from engine.api.schema import (
     BOOLEAN,
     BYTES,
@@ -275,7 +275,9 @@ def _change(
     if not changes and issubclass(kind, Struct) and names == attributes and _encodes_plainly(kind):
         return None
     made = schema.struct_type
-    rules = [(name, attrgetter(attribute), changes.get(attribute)) for name, attribute in zip(names, attributes, strict=True)]
+    rules = [
+        (name, attrgetter(attribute), changes.get(attribute)) for name, attribute in zip(names, attributes, strict=True)
+    ]
 
     def change(instance: Any) -> Struct:
         found: dict[str, Any] = {}

@@ -70,9 +70,9 @@ class ConfigError(ConnectError):
 class DataError(ConnectError):
     """A record, or a value in it, is bad; it costs itself, never its batch.
 
-        DataError("Invalid type for INT32", expected="an int").within(".price").within("[3]")
-            str()      Invalid type for INT32
-            whole()    Invalid type for INT32 at $[3].price: expected an int
+    DataError("Invalid type for INT32", expected="an int").within(".price").within("[3]")
+        str()      Invalid type for INT32
+        whole()    Invalid type for INT32 at $[3].price: expected an int
     """
 
     def __init__(self, message: str = "", *, expected: str = "") -> None:

@@ -144,7 +144,7 @@ class Schema(Struct, frozen=True, eq=False, dict=True, repr_omit_defaults=True):
             msgspec.structs.force_setattr(self, "parameters", None)
         if self.fields:
             self._check_fields()
-        if self._depth > SCHEMA_DEPTH_MAX:
+        if self.depth > SCHEMA_DEPTH_MAX:
             raise SchemaBuilderError(f"A schema is nested deeper than {SCHEMA_DEPTH_MAX} levels")
         if self.default is not None:
             from engine.api import validation  # noqa: PLC0415  it knows schemas; few have a default
@@ -249,10 +249,10 @@ class Schema(Struct, frozen=True, eq=False, dict=True, repr_omit_defaults=True):
         return {field.name: field for field in self.fields}
 
     @cached_property
-    def _depth(self) -> int:
+    def depth(self) -> int:
         """Of schemas within each other; known of those within, so this looks one level deep."""
         inner = [self.key_schema, self.value_schema, *(field.schema for field in self.fields)]
-        return 1 + max((schema._depth for schema in inner if schema is not None), default=0)
+        return 1 + max((schema.depth for schema in inner if schema is not None), default=0)
 
     @cached_property
     def _identity(self) -> tuple[Any, ...]:

@@ -88,7 +88,10 @@ def _array(source: Schema, target: Schema) -> Projection:
 
 
 def _map(source: Schema, target: Schema) -> Projection:
-    key, element = _of_elements(source.key_schema, target.key_schema), _of_elements(source.value_schema, target.value_schema)
+    key, element = (
+        _of_elements(source.key_schema, target.key_schema),
+        _of_elements(source.value_schema, target.value_schema),
+    )
     return lambda value: {as_key(key(one)): element(other) for one, other in value.items()}
 
 

@@ -5,7 +5,7 @@
     as_boolean("true")    ──►  True            as_timestamp(0)        ──►  datetime(1970, 1, 1)
 
 Whole numbers lose what does not fit, as Java's casts do; text is read as a number, and for the other types as
-`parse` reads it. None stays None where the result may be a number or boolean; for lists, dates and the like it is an error.
+`parse` reads it. None stays None where the result is a number or boolean; for lists, dates and the like it is an error.
 
 Every function takes the value and the schema it came with; None if it had none. The schema tells what a date stands
 for, and the width of a number in messages. All raise DataError.

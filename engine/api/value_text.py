@@ -35,7 +35,10 @@ def to_text(value: Any, schema: Schema | None = None) -> str | None:
         return value
     if isinstance(value, bytes | bytearray | memoryview):
         return base64.b64encode(value).decode()
-    return _text(value, schema)
+    try:
+        return _text(value, schema)
+    except RecursionError as error:
+        raise DataError("A value is nested too deep to be written as text") from error
 
 
 def _text(value: Any, schema: Schema | None) -> str:

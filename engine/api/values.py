@@ -4,7 +4,7 @@
     parse("1.5") ──►  1.5, FLOAT32          parse("12 34")     ──►  "12 34", STRING
 
 What looks like nothing else is text, so parsing fails for nothing. A map with both `true` and `1` for keys stays text:
-to a dict they are one.
+to a dict they are one. So does what is nested deeper than SCHEMA_DEPTH_MAX levels.
 
 Used by: converters.simple_header.
 Source: the behaviour of Kafka Connect's Values (its reference, section 6.8).
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -31,6 +31,7 @@ from engine.api.schema import (
     INT16,
     INT32,
     INT64,
+    SCHEMA_DEPTH_MAX,
     STRING,
     Float32,
     Schema,
@@ -82,6 +83,7 @@ class _Parser:
         self._text = text
         self._tokens = _TOKENS.findall(text)
         self._at = 0
+        self._depth = 0
 
     def value(self, *, is_embedded: bool) -> Parsed:
         """The next value. Raises DataError within a list or map for what is none."""
@@ -97,9 +99,9 @@ class _Parser:
         start = self._at
         try:
             if self._takes("["):
-                return self._array()
+                return self._nested(self._array)
             if self._takes("{"):
-                return self._map()
+                return self._nested(self._map)
         except DataError:
             self._at = start
         token = self._next()
@@ -137,6 +139,14 @@ class _Parser:
                 return parse_iso(content) or (content, STRING)
             pieces.append(self._next())
         raise DataError(f"A text has no closing quote: {self._text}")
+
+    def _nested(self, read: Callable[[], Parsed]) -> Parsed:
+        if self._depth == SCHEMA_DEPTH_MAX:
+            raise DataError(f"A text is nested deeper than {SCHEMA_DEPTH_MAX} levels")
+        self._depth += 1
+        found = read()
+        self._depth -= 1
+        return found
 
     def _array(self) -> Parsed:
         elements: list[Any] = []

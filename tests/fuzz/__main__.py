@@ -1,7 +1,7 @@
 """Mutated bytes through every converter for minutes: `tox -e fuzz`, or `python -m tests.fuzz --seconds 600`.
 
-Prints how many were tried, read and refused, for docs/reliability.md. Ends at the first that breaks a promise, with what
-repeats it.
+Prints how many were tried, read and refused, for docs/reliability.md. Ends at the first that breaks a promise, with
+what repeats it.
 """
 
 from __future__ import annotations

@@ -9,9 +9,37 @@ __all__ = ["mutated"]
 
 #: What formats are sensitive to: brackets, quotes, escapes, signs, numbers at the edges, what is no UTF-8.
 TOKENS = (
-    *(b"{", b"}", b"[", b"]", b'"', b",", b":", b"\\", b"\\u", b"\\ud83d", b"null", b"true", b"false", b"-", b"-0", b"-0.0"),
+    *(
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+        b'"',
+        b",",
+        b":",
+        b"\\",
+        b"\\u",
+        b"\\ud83d",
+        b"null",
+        b"true",
+        b"false",
+        b"-",
+        b"-0",
+        b"-0.0",
+    ),
     *(b"0", b"1e400", b"1e-400", b"9223372036854775808", b"-9223372036854775809", b"300", b"0.1", b"NaN", b"Infinity"),
-    *(b"\0", b"\xff", b"\xfe\xff", b"\xef\xbb\xbf", b"\xed\xa0\x80", b"\xf0\x9f\x98\x80", b"\n", b"]\n[", b" ", b"\x1f"),
+    *(
+        b"\0",
+        b"\xff",
+        b"\xfe\xff",
+        b"\xef\xbb\xbf",
+        b"\xed\xa0\x80",
+        b"\xf0\x9f\x98\x80",
+        b"\n",
+        b"]\n[",
+        b" ",
+        b"\x1f",
+    ),
     *(b'"type"', b'"schema"', b'"payload"', b'"int8"', b'"struct"', b'"fields"', b'"optional":true', b'"default":1'),
 )
 NESTING_MAX = 3000

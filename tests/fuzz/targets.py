@@ -58,8 +58,15 @@ class HeadersAsColumns:
         return Decoded(values, schemas, failures)
 
     def from_connect(self, topic: str, values: Sequence[Any], schemas: Sequence[Schema | None]) -> Encoded:
-        headers = [Header("key", value, schema) for value, schema in zip(values, schemas, strict=True)]
-        return Encoded([self._converter.from_connect_header(topic, header) for header in headers])
+        payloads: list[bytes | None] = []
+        failures = []
+        for index, (value, schema) in enumerate(zip(values, schemas, strict=True)):
+            try:
+                payloads.append(self._converter.from_connect_header(topic, Header("key", value, schema)))
+            except DataError as error:
+                payloads.append(None)
+                failures.append(Failure(index, error))
+        return Encoded(payloads, failures)
 
 
 def _json(**config: Any) -> JsonConverter:
@@ -91,7 +98,11 @@ _ORDER = """{"type":"struct","fields":[{"type":"int32","optional":false,"field":
  {"type":"double","optional":true,"field":"price"},{"type":"array","items":{"type":"string","optional":false},
  "optional":true,"field":"tags"},{"type":"int64","optional":true,"name":"org.apache.kafka.connect.data.Timestamp",
  "version":1,"field":"at"}],"optional":false}"""
-_ORDERS = [b'{"id":1,"price":9.5,"tags":["a","b"],"at":1700000000000}', b'{"id":2}', b'{"id":-3,"tags":[],"price":null}']
+_ORDERS = [
+    b'{"id":1,"price":9.5,"tags":["a","b"],"at":1700000000000}',
+    b'{"id":2}',
+    b'{"id":-3,"tags":[],"price":null}',
+]
 _TEXTS = ["a", "", "naïve 水 😀", "12", "1.5", "[1, 300]", '{"a": 1}', "2024-01-31", "12:34:56.789Z", "true", "null"]
 
 

@@ -75,7 +75,9 @@ ORDER = Schema.struct(
         "state": STRING.replaced(default="new"),
         "note": OPTIONAL_STRING.replaced(doc="what the buyer says"),
         "tags": Schema.array(STRING, default=[]),
-        "others": Schema.map(STRING, Schema.struct({"street": STRING, "zip": OPTIONAL_STRING}, name="Address"), default={}),
+        "others": Schema.map(
+            STRING, Schema.struct({"street": STRING, "zip": OPTIONAL_STRING}, name="Address"), default={}
+        ),
     },
     name="shop.Order",
     version=2,
@@ -152,7 +154,9 @@ def test_it_is_written_as_the_values_that_the_schema_makes_are() -> None:
     schema, value = schema_for(Order), order()
     given = {name: getattr(value, name) for name in value.__struct_fields__}
     address = schema.fields[10].schema.struct_type
-    made = schema.struct_type(**{**given, "to": address(street="High St"), "others": {"x": address(street="Low St", zip="1")}})
+    made = schema.struct_type(
+        **{**given, "to": address(street="High St"), "others": {"x": address(street="Low St", zip="1")}}
+    )
     assert written(value, schema) == written(made, schema)
     assert java_text.text(value, schema) == java_text.text(made, schema)
     decoded = JsonConverter().to_connect("topic", [written(value, schema)])

@@ -35,7 +35,10 @@ def test_a_schema_becomes_optional_once() -> None:
         (lambda: Schema("INT128"), "Unknown schema type: INT128"),
         (lambda: Schema.struct({"": INT32}), "fieldName cannot be null."),
         (lambda: Schema.struct({"a": None}), "fieldSchema for field a cannot be null."),  # type: ignore[dict-item]
-        (lambda: Schema.struct([("a", INT32), ("a", INT64)]), "Cannot create field because of field name duplication a"),
+        (
+            lambda: Schema.struct([("a", INT32), ("a", INT64)]),
+            "Cannot create field because of field name duplication a",
+        ),
         (lambda: Schema.array(None), "valueSchema cannot be null."),  # type: ignore[arg-type]
         (lambda: Schema.map(None, INT32), "keySchema cannot be null."),  # type: ignore[arg-type]
         (lambda: Schema("INT8", default=300), "Invalid default value"),
