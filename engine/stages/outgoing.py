@@ -14,14 +14,16 @@ from itertools import groupby
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from engine.api.batch import Repeat, SourceBatch
+from engine.api.declared import with_schemas
 from engine.api.record import Header, SourceRecord
 from engine.api.schema import Schema
 from engine.offsets.store import encode_part
 from engine.shm.frame import SourceOffset
 
-__all__ = ["Outgoing", "gather", "last_offsets", "records_of"]
+__all__ = ["Outgoing", "gather", "last_offsets", "records_of", "with_declared"]
 
 
 class Outgoing(Struct, kw_only=True):
@@ -108,3 +110,30 @@ def _shared(schemas: list[Schema | None]) -> Sequence[Schema | None]:
 def records_of(polled: SourceBatch | Sequence[SourceRecord]) -> Iterable[SourceRecord]:
     """The same, a record at a time."""
     return polled.records() if isinstance(polled, SourceBatch) else polled
+
+
+def with_declared(polled: SourceBatch | Sequence[SourceRecord]) -> SourceBatch | Sequence[SourceRecord]:
+    """The same with values for instances of declared classes, and their schemas; without such it is what it was."""
+    if isinstance(polled, SourceBatch):
+        return _batch_with_declared(polled)
+    given = [record.value for record in polled], [record.value_schema for record in polled]
+    given_keys = [record.key for record in polled], [record.key_schema for record in polled]
+    found, found_keys = with_schemas(*given), with_schemas(*given_keys)
+    if all(new is old for new, old in zip((*found, *found_keys), (*given, *given_keys), strict=True)):
+        return polled
+    return [
+        replace(record, value=value, value_schema=schema, key=key, key_schema=key_schema)
+        for record, value, schema, key, key_schema in zip(polled, *found, *found_keys, strict=True)
+    ]
+
+
+def _batch_with_declared(batch: SourceBatch) -> SourceBatch | Sequence[SourceRecord]:
+    count = len(batch)
+    if not count:
+        return batch
+    values, schemas = with_schemas(batch.values, Repeat(batch.value_schema, count))
+    keys, key_schemas = with_schemas(batch.keys or Repeat(None, count), Repeat(batch.key_schema, count))
+    if isinstance(schemas, Repeat) and isinstance(key_schemas, Repeat):
+        batch = replace(batch, values=values, value_schema=schemas.value, key_schema=key_schemas.value)
+        return batch if batch.keys is None else replace(batch, keys=keys)
+    return with_declared([*batch.records()])  # of several schemas, which only records can have

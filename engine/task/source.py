@@ -206,6 +206,7 @@ class SourceTaskBank:
         return 0.0
 
     def _take(self, polled: Polled) -> None:
+        polled = outgoing.with_declared(polled)
         count = len(polled)
         if not count:
             return
