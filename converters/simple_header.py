@@ -10,16 +10,20 @@ Not here: what a text stands for (engine.api.values), and the text of a value (e
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from engine.api.batch import decode_utf8
 from engine.api.converter import HeaderConverter
 from engine.api.java_text import encode
 from engine.api.record import Header
+from engine.api.schema import BYTES
 from engine.api.value_text import to_text
 from engine.api.values import parse
 
 __all__ = ["SimpleHeaderConverter"]
+
+logger = logging.getLogger(__name__)
 
 
 class SimpleHeaderConverter(HeaderConverter):
@@ -33,5 +37,9 @@ class SimpleHeaderConverter(HeaderConverter):
         return None if text is None else encode(text)
 
     def to_connect_header(self, topic: str, key: str, payload: bytes | None) -> Header:
-        value, schema = parse(decode_utf8(payload))
+        try:
+            value, schema = parse(decode_utf8(payload))
+        except RecursionError as error:
+            logger.debug("header %s of topic %s is kept as bytes: %s", key, topic, error)
+            return Header(key, payload, BYTES)
         return Header(key, value, schema)

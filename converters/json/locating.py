@@ -18,7 +18,7 @@ from msgspec.structs import astuple
 from converters.json.wire import Wire
 from engine.api.declared import as_struct
 from engine.api.errors import DataError
-from engine.api.schema import Schema, is_struct_of
+from engine.api.schema import Schema, schema_of
 
 __all__ = ["located"]
 
@@ -41,7 +41,7 @@ def located(wire: Wire, schema: Schema | None, value: Any, error: DataError) -> 
 def _parts(schema: Schema | None, value: Any) -> Iterator[tuple[str, Schema | None, Any]]:
     """What a value is made of: the step to each part, its schema, and the part."""
     value = as_struct(value)
-    if schema is not None and schema.type == "STRUCT" and is_struct_of(value, schema):
+    if schema is not None and schema.type == "STRUCT" and schema_of(value) == schema:
         for field, member in zip(schema.fields, astuple(value), strict=True):
             yield f".{field.name}", field.schema, member
     elif isinstance(value, list | tuple) and (schema is None or schema.type == "ARRAY"):

@@ -30,7 +30,7 @@ class _Missing:
 
 
 MISSING: Final = _Missing()
-# The limits of the parser that Kafka Connect uses, but for depth: that one takes 1,000 levels, which Python's stack does not.
+# The limits of the parser that Kafka Connect uses; of depth it takes 1,000 levels, which Python's stack does not.
 NUMBER_CHARS_MAX = 1000
 STRING_CHARS_MAX = 20_000_000
 DEPTH_MAX = 400

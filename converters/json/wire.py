@@ -28,7 +28,7 @@ from converters.json.escapes import escaped
 from engine.api.declared import as_struct
 from engine.api.errors import DataError
 from engine.api.java_scalars import PLAIN_BELOW, PLAIN_FROM, double_text, float32_digits, float_text
-from engine.api.schema import Float32, Schema, is_struct_of, schema_of
+from engine.api.schema import Float32, Schema, schema_of
 from engine.api.structs import INT_RANGES, is_odd_name
 from engine.api.validation import java_class
 
@@ -285,9 +285,10 @@ def _structs_of(schema: Schema, column: Column) -> Column:
     """The column with values for instances of declared classes."""
     column = [*map(as_struct, column)]
     for value in {type(value): value for value in column}.values():
-        if schema_of(value) is None:
+        own = schema_of(value)
+        if own is None:
             raise _wrong(schema, value)
-        if not is_struct_of(value, schema):
+        if own != schema:
             raise DataError("Mismatching schema.")
     return column
 

@@ -15,10 +15,12 @@ A Schema in `Annotated` is the field's own; `msgspec.Meta(description=...)` is i
 names the schema otherwise than the class, `connect_version: ClassVar[int]` gives it a version.
 
 An instance of a Struct class is a value of the schema as it is: nothing is converted. That is so where attributes are
-called as fields are, and where neither a tag, `array_like` nor `omit_defaults` changes how it is encoded, in it and in
-what it holds. Of any other, and of dataclasses, `as_struct` makes a value, as the engine does of what a source returns.
+called as fields are, neither a tag, `array_like` nor `omit_defaults` changes how it is encoded, and no field holds what
+is no value itself, or may hold another class or None: a struct of an optional schema is of another class. Of any other,
+and of dataclasses, `as_struct` makes a value, as the engine does of what a source returns.
 
-Used by: engine.stages, converters.json. Not here: the class that a schema compiles to (structs.py).
+Used by: engine.stages.outgoing, engine.api.validation, converters.json.
+Not here: the class that a schema compiles to (structs.py).
 """
 
 from __future__ import annotations
@@ -79,10 +81,22 @@ class _Member(NamedTuple):
     default: Any  # None: there is none
 
 
+Change = Callable[[Any], Any]
+
+
 class _Declared(NamedTuple):
+    """What a class declares."""
+
     schema: Schema
-    #: Makes a value of an instance; None: it is one.
-    change: Callable[[Any], Struct] | None
+    members: Callable[[Any], dict[str, Any]]  # of an instance, by the attributes of the schema's own class
+    is_value: bool  # an instance is a value of the schema as it is
+
+    def change(self, schema: Schema) -> Change | None:
+        """What makes a value of an instance; None: it is one. schema: the class's, or the optional one like it."""
+        if self.is_value and schema == self.schema:
+            return None
+        kind, members = schema.struct_type, self.members
+        return lambda instance: kind(**members(instance))
 
 
 def is_declared(kind: type) -> bool:
@@ -100,7 +114,8 @@ def as_struct(value: Any) -> Any:
     kind = type(value)
     if kind in _PLAIN or not (is_declared(kind) or "__connect_declared__" in kind.__dict__):
         return value
-    change = _declared(kind).change
+    declared = _declared(kind)
+    change = declared.change(declared.schema)
     return value if change is None else change(value)
 
 
@@ -120,8 +135,8 @@ def with_schemas(
     declared = {kind: _declared(kind) for kind in kinds if kind not in _PLAIN and _is_or_was_declared(kind)}
     if not declared:
         return values, schemas
-    if any(one.change is not None for one in declared.values()):
-        changes = {kind: one.change for kind, one in declared.items()}
+    changes = {kind: one.change(one.schema) for kind, one in declared.items()}
+    if any(changes.values()):
         values = [value if (change := changes.get(type(value))) is None else change(value) for value in values]
     if isinstance(schemas, Repeat) and schemas and schemas.value is not None:
         return values, schemas
@@ -147,7 +162,7 @@ def _declared(kind: type, around: tuple[type, ...] = ()) -> _Declared:
         raise SchemaBuilderError(f"{_shown(kind)} holds itself, which no schema of Kafka Connect can say")
     members = [*_members(kind)]
     fields: dict[str, Schema] = {}
-    changes: dict[str, Callable[[Any], Any]] = {}
+    changes: dict[str, Change] = {}
     for member in members:
         try:
             schema, change = _field(member, (*around, kind))
@@ -161,11 +176,31 @@ def _declared(kind: type, around: tuple[type, ...] = ()) -> _Declared:
         name=getattr(kind, "connect_name", kind.__name__),
         version=getattr(kind, "connect_version", None),
     )
-    made = _Declared(schema, _change(kind, members, schema, changes))
+    names = attribute_names([*fields])
+    is_plain = names == [member.attribute for member in members] and issubclass(kind, Struct) and _encodes_plainly(kind)
+    made = _Declared(schema, _members_getter(members, names, changes), is_plain and not changes)
     kind.__connect_declared__ = made  # type: ignore[attr-defined]  # kept where it is found at once
-    if made.change is None:
+    if made.is_value:
         kind.__connect_schema__ = schema  # type: ignore[attr-defined]  # from now on `schema_of` knows its instances
     return made
+
+
+def _members_getter(
+    members: Sequence[_Member], names: Sequence[str], changes: Mapping[str, Change]
+) -> Callable[[Any], dict[str, Any]]:
+    rules = [
+        (name, attrgetter(member.attribute), changes.get(member.attribute))
+        for name, member in zip(names, members, strict=True)
+    ]
+
+    def members_of(instance: Any) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, get, rule in rules:
+            value = get(instance)
+            found[name] = value if rule is None or value is None else rule(value)
+        return found
+
+    return members_of
 
 
 def _members(kind: type) -> Iterator[_Member]:
@@ -177,7 +212,7 @@ def _members(kind: type) -> Iterator[_Member]:
         hints = typing.get_type_hints(kind, include_extras=True)
     except NameError as error:
         raise SchemaBuilderError(f"{_shown(kind)}: an annotation cannot be read: {error}") from error
-    for one in dataclasses.fields(kind):
+    for one in dataclasses.fields(kind):  # type: ignore[arg-type]  # it is a dataclass, as `is_declared` has seen
         default = None if one.default is dataclasses.MISSING else one.default
         factory = NODEFAULT if one.default_factory is dataclasses.MISSING else one.default_factory
         yield _Member(one.name, one.name, hints[one.name], _default(default, factory))
@@ -189,7 +224,7 @@ def _default(default: Any, factory: Any) -> Any:
     return None if default is NODEFAULT else default
 
 
-def _field(member: _Member, around: tuple[type, ...]) -> tuple[Schema, Callable[[Any], Any] | None]:
+def _field(member: _Member, around: tuple[type, ...]) -> tuple[Schema, Change | None]:
     schema, change = _typed(member.annotation, around)
     # Kafka Connect cannot read the default of a struct; there an instance simply has it.
     if member.default is not None and schema.type != "STRUCT":
@@ -197,44 +232,52 @@ def _field(member: _Member, around: tuple[type, ...]) -> tuple[Schema, Callable[
     return schema, change
 
 
-def _typed(annotation: Any, around: tuple[type, ...]) -> tuple[Schema, Callable[[Any], Any] | None]:
+def _typed(annotation: Any, around: tuple[type, ...]) -> tuple[Schema, Change | None]:
     """The schema of an annotation, and what makes a value of what is so annotated; None: it is one."""
-    origin = get_origin(annotation)
-    if origin is Annotated:
-        inner, *extras = get_args(annotation)
-        return _annotated(inner, extras, around)
-    if origin in (Union, types.UnionType):
+    attributes: dict[str, Any] = {}
+    given: Schema | None = None
+    while get_origin(annotation) in (Annotated, Union, types.UnionType):
+        if get_origin(annotation) is Annotated:
+            annotation, *extras = get_args(annotation)
+            given = next((extra for extra in extras if isinstance(extra, Schema)), given)
+            docs = [extra.description for extra in extras if isinstance(extra, Meta) and extra.description]
+            if docs:
+                attributes["doc"] = docs[0]
+            continue
         members = [one for one in get_args(annotation) if one is not type(None)]
         if len(members) != 1:
             raise SchemaBuilderError(f"no schema says {annotation}: a field has one type, and None perhaps")
-        schema, change = _typed(members[0], around)
-        return schema.replaced(optional=True), change
-    if annotation in _SIMPLE:
-        return _SIMPLE[annotation], None
-    if annotation is Decimal:
+        annotation = members[0]
+        attributes["optional"] = True
+    if given is not None:
+        return given.replaced(**attributes), None
+    if isinstance(annotation, type) and _is_or_was_declared(annotation):
+        declared = _declared(annotation, around)
+        schema = declared.schema.replaced(**attributes)
+        return schema, declared.change(schema)
+    schema, change = _plain(annotation, around)
+    return schema.replaced(**attributes), change
+
+
+def _plain(annotation: Any, around: tuple[type, ...]) -> tuple[Schema, Change | None]:
+    """As `_typed`, of what is neither a class that declares a schema nor wrapped in anything."""
+    origin = get_origin(annotation) or annotation
+    if origin in _SIMPLE:
+        return _SIMPLE[origin], None
+    if origin is Decimal:
         raise SchemaBuilderError("a Decimal needs its scale: Annotated[Decimal, Schema.decimal(2)]")
     if origin is Literal:
         kinds = {type(choice) for choice in get_args(annotation)}
         if len(kinds) == 1 and (kind := kinds.pop()) in (str, int):
             return _SIMPLE[kind], None
-    if origin in _LISTS or annotation in _LISTS:
+    if origin in _LISTS:
         return _list(annotation, around)
-    if origin in _MAPS or annotation in _MAPS:
+    if origin in _MAPS:
         return _map(annotation, around)
-    if isinstance(annotation, type) and _is_or_was_declared(annotation):
-        declared = _declared(annotation, around)
-        return declared.schema, declared.change
     raise SchemaBuilderError(f"no schema says {_shown(annotation)}: give one by Annotated[..., SCHEMA]")
 
 
-def _annotated(inner: Any, extras: list[Any], around: tuple[type, ...]) -> tuple[Schema, Callable[[Any], Any] | None]:
-    given = next((extra for extra in extras if isinstance(extra, Schema)), None)
-    schema, change = (given, None) if given is not None else _typed(inner, around)
-    doc = next((extra.description for extra in extras if isinstance(extra, Meta) and extra.description), None)
-    return (schema if doc is None else schema.replaced(doc=doc)), change
-
-
-def _list(annotation: Any, around: tuple[type, ...]) -> tuple[Schema, Callable[[Any], Any] | None]:
+def _list(annotation: Any, around: tuple[type, ...]) -> tuple[Schema, Change | None]:
     arguments = [one for one in get_args(annotation) if one is not ...]
     if len(arguments) != 1:
         raise SchemaBuilderError(f"{_shown(annotation)} does not say what is in it: list[str]")
@@ -243,7 +286,7 @@ def _list(annotation: Any, around: tuple[type, ...]) -> tuple[Schema, Callable[[
     return Schema.array(schema), made
 
 
-def _map(annotation: Any, around: tuple[type, ...]) -> tuple[Schema, Callable[[Any], Any] | None]:
+def _map(annotation: Any, around: tuple[type, ...]) -> tuple[Schema, Change | None]:
     arguments = get_args(annotation)
     if len(arguments) != 2:
         raise SchemaBuilderError(f"{_shown(annotation)} does not say what is in it: dict[str, int]")
@@ -254,39 +297,16 @@ def _map(annotation: Any, around: tuple[type, ...]) -> tuple[Schema, Callable[[A
     return Schema.map(keys, values), made
 
 
-def _change_list(change: Callable[[Any], Any], elements: Sequence[Any]) -> list[Any]:
+def _change_list(change: Change, elements: Sequence[Any]) -> list[Any]:
     return [*map(change, elements)]
 
 
-def _change_map(change: Callable[[Any], Any], members: Mapping[Any, Any]) -> dict[Any, Any]:
+def _change_map(change: Change, members: Mapping[Any, Any]) -> dict[Any, Any]:
     return {key: change(value) for key, value in members.items()}
 
 
-def _around_null(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def _around_null(change: Change) -> Change:
     return lambda value: None if value is None else change(value)
-
-
-def _change(
-    kind: type, members: Sequence[_Member], schema: Schema, changes: Mapping[str, Callable[[Any], Any]]
-) -> Callable[[Any], Struct] | None:
-    """What makes a value of an instance; None: it is one."""
-    names = attribute_names([member.name for member in members])
-    attributes = [member.attribute for member in members]
-    if not changes and issubclass(kind, Struct) and names == attributes and _encodes_plainly(kind):
-        return None
-    made = schema.struct_type
-    rules = [
-        (name, attrgetter(attribute), changes.get(attribute)) for name, attribute in zip(names, attributes, strict=True)
-    ]
-
-    def change(instance: Any) -> Struct:
-        found: dict[str, Any] = {}
-        for name, get, rule in rules:
-            value = get(instance)
-            found[name] = value if rule is None or value is None else rule(value)
-        return made(**found)
-
-    return change
 
 
 def _encodes_plainly(kind: type[Struct]) -> bool:

@@ -63,7 +63,6 @@ __all__ = [
     "Field",
     "Float32",
     "Schema",
-    "is_struct_of",
     "schema_of",
 ]
 
@@ -239,12 +238,6 @@ class Schema(Struct, frozen=True, eq=False, dict=True, repr_omit_defaults=True):
         return structs.compiled(self)
 
     @cached_property
-    def bare(self) -> Schema:
-        """The same schema, required, without default and doc."""
-        is_bare = not self.optional and self.default is None and self.doc is None
-        return self if is_bare else self.replaced(optional=False, default=None, doc=None)
-
-    @cached_property
     def _by_name(self) -> dict[str, Field]:
         return {field.name: field for field in self.fields}
 
@@ -282,18 +275,6 @@ class Schema(Struct, frozen=True, eq=False, dict=True, repr_omit_defaults=True):
 def schema_of(value: Any) -> Schema | None:
     """The schema whose `struct_type` made this value, or whose class is a declared one; None for anything else."""
     return type(value).__dict__.get("__connect_schema__")  # its own: a class that extends one has other fields
-
-
-def is_struct_of(value: Any, schema: Schema) -> bool:
-    """Whether a value is one of this STRUCT schema.
-
-    As in Kafka Connect its schema must be equal, in whether it is optional too. A declared class is one for all of
-    these: what its instances are part of says whether they are optional, and their doc and default.
-    """
-    own = schema_of(value)
-    if own is None:
-        return False
-    return own == schema or ("__connect_declared__" in type(value).__dict__ and own == schema.bare)
 
 
 def _numbered(pairs: Iterable[tuple[str, Schema]]) -> tuple[Field, ...]:

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from engine.api.declared import as_struct
 from engine.api.errors import DataError
-from engine.api.schema import Float32, Schema, is_struct_of, schema_of
+from engine.api.schema import Float32, Schema, schema_of
 from engine.api.structs import INT_RANGES
 
 __all__ = ["DATE_DAYS", "DAY_MS", "TIMESTAMP_MS", "is_beyond_python", "java_class", "validate"]
@@ -68,7 +68,7 @@ def validate(schema: Schema | None, value: Any, where: str = "value") -> None:
     if not _is_value(schema, value):
         raise DataError(f"Invalid Java object for schema{_named(schema)}: class {java_class(value)} for {where}")
     if schema.type == "STRUCT":
-        if not is_struct_of(value, schema):
+        if schema_of(value) != schema:
             raise DataError("Struct schemas do not match.")
         validate_fields(schema, value)
     elif schema.type == "ARRAY":

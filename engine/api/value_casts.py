@@ -66,6 +66,7 @@ __all__ = [
 
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,10})?\Z")
 _INT64_MAX = 2**63 - 1
+_BLANKS = "".join(map(chr, range(0x21)))  # what Java trims
 _TEMPORALS = ("Date", "Time", "Timestamp")
 _NULL = "Unable to convert a null value to a schema that requires a value"
 
@@ -74,10 +75,8 @@ def as_boolean(value: Any, schema: Schema | None = None) -> bool | None:
     """True of each number but 0, and of the text `true`."""
     if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, str):
-        parsed, _ = parse(value)
-        if isinstance(parsed, bool):
-            return parsed
+    if isinstance(value, str) and value.strip(_BLANKS) in ("true", "false"):
+        return value.strip(_BLANKS) == "true"
     return _long(value, schema) != 0
 
 
@@ -145,10 +144,10 @@ def as_date(value: Any, schema: Schema | None = None) -> datetime.date | int:
         if logical == "Timestamp":
             # Java divides towards zero: the day before the epoch becomes the epoch's.
             days = milliseconds // DAY_MS if milliseconds >= 0 else -(-milliseconds // DAY_MS)
-            return _carried(days * DAY_MS, DATE)
+            return _date(days * DAY_MS)
         if logical == "Date" or _tells_all(value, schema):
-            return _carried(milliseconds, DATE)
-    return _carried(_cut(_long(found, schema), 32) * DAY_MS, DATE)
+            return _date(milliseconds)
+    return _date(_cut(_long(found, schema), 32) * DAY_MS)
 
 
 def as_time(value: Any, schema: Schema | None = None) -> datetime.time | int:
@@ -158,21 +157,21 @@ def as_time(value: Any, schema: Schema | None = None) -> datetime.time | int:
         milliseconds = _milliseconds(found, own)
         logical = schema and schema.logical
         if logical == "Timestamp":
-            return _carried(milliseconds % DAY_MS, TIME)
+            return _time(milliseconds % DAY_MS)
         if logical == "Time" or _tells_all(value, schema):
-            return _carried(milliseconds, TIME)
+            return _time(milliseconds)
     milliseconds = _cut(_long(found, schema), 32)
     if not 0 <= milliseconds <= DAY_MS:
         raise DataError("Time values must use number of milliseconds greater than 0 and less than 86400000")
-    return _carried(milliseconds, TIME)
+    return _time(milliseconds)
 
 
 def as_timestamp(value: Any, schema: Schema | None = None) -> datetime.datetime | int:
     """A moment, or the one that a number of milliseconds is; of a date its beginning."""
     found, own = _parsed(value, schema)
     if _is_moment(found, own) and (_tells_all(value, schema) or (schema and schema.logical in _TEMPORALS)):
-        return _carried(_milliseconds(found, own), TIMESTAMP)
-    return _carried(_long(found, schema), TIMESTAMP)
+        return _timestamp(_milliseconds(found, own))
+    return _timestamp(_long(found, schema))
 
 
 def as_decimal(value: Any, schema: Schema | None = None, *, scale: int = 0) -> Decimal:
@@ -295,7 +294,10 @@ def _parsed(value: Any, schema: Schema | None) -> tuple[Any, Schema | None]:
         raise DataError(_NULL)
     if not isinstance(value, str):
         return value, schema
-    found = parse(value)
+    try:
+        found = parse(value)
+    except RecursionError as error:
+        raise DataError(str(error)) from error
     if found[0] is None:
         raise DataError(_NULL)
     return found
@@ -319,8 +321,16 @@ def _tells_all(value: Any, schema: Schema | None) -> bool:
     return schema is None or isinstance(value, str)
 
 
-def _carried(milliseconds: int, schema: Schema) -> Any:
-    return carried(Moment(milliseconds), schema)
+def _date(milliseconds: int) -> datetime.date | int:
+    return carried(Moment(milliseconds), DATE)  # type: ignore[return-value]  # what it is, the schema says
+
+
+def _time(milliseconds: int) -> datetime.time | int:
+    return carried(Moment(milliseconds), TIME)  # type: ignore[return-value]  # as above
+
+
+def _timestamp(milliseconds: int) -> datetime.datetime | int:
+    return carried(Moment(milliseconds), TIMESTAMP)  # type: ignore[return-value]  # as above
 
 
 def _shown(schema: Schema) -> str:

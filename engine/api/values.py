@@ -3,8 +3,8 @@
     parse("12")  ──►  12, INT8              parse("[1, 300]")  ──►  [1, 300], ARRAY of INT16
     parse("1.5") ──►  1.5, FLOAT32          parse("12 34")     ──►  "12 34", STRING
 
-What looks like nothing else is text, so parsing fails for nothing. A map with both `true` and `1` for keys stays text:
-to a dict they are one. So does what is nested deeper than SCHEMA_DEPTH_MAX levels.
+What looks like nothing else is text, so parsing fails for nothing but depth. A map with both `true` and `1` for keys
+stays text: to a dict they are one.
 
 Used by: converters.simple_header.
 Source: the behaviour of Kafka Connect's Values (its reference, section 6.8).
@@ -57,7 +57,10 @@ _INT64_DIGITS = 19
 
 
 def parse(text: str | None) -> Parsed:
-    """The value that a text stands for, and its schema; a null has none."""
+    """The value that a text stands for, and its schema; a null has none.
+
+    Raises RecursionError for a text that is nested deeper than SCHEMA_DEPTH_MAX levels.
+    """
     if text is None:
         return NULL
     first = text[:1]
@@ -142,7 +145,7 @@ class _Parser:
 
     def _nested(self, read: Callable[[], Parsed]) -> Parsed:
         if self._depth == SCHEMA_DEPTH_MAX:
-            raise DataError(f"A text is nested deeper than {SCHEMA_DEPTH_MAX} levels")
+            raise RecursionError(f"A text is nested deeper than {SCHEMA_DEPTH_MAX} levels")
         self._depth += 1
         found = read()
         self._depth -= 1

@@ -50,6 +50,19 @@ def test_a_converter_has_keys(worker: Asked, plugin: str) -> None:
     assert "connector.class" not in keys
 
 
+@pytest.mark.parametrize("plugin", ["BooleanConverter", "DoubleConverter", "Integer", "ByteArrayConverter"])
+def test_a_converter_with_nothing_to_configure_has_its_type_only(worker: Asked, plugin: str) -> None:
+    keys = worker.get(f"/connector-plugins/{plugin}/config").json
+    assert [key["name"] for key in keys] == ["converter.type"]
+
+
+@pytest.mark.parametrize("name", ["Boolean", "Double", "Float", "Integer", "Long", "Short"])
+def test_converters_of_numbers_may_be_named(worker: Asked, name: str) -> None:
+    full = f"org.apache.kafka.connect.converters.{name}Converter"
+    keys = {"key.converter": full, "value.converter": f"{name}Converter", "header.converter": full}
+    assert errors(validated(worker, {**GOOD, **keys})) == {}
+
+
 def test_a_plugin_that_is_not_there_has_none(worker: Asked) -> None:
     assert error(worker.get("/connector-plugins/Nope/config"), 404) == "Unknown plugin Nope."
     assert worker.get("/connector-plugins/FileStreamSink").status == 404

@@ -26,17 +26,20 @@ def example(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
 
 
 def test_the_class_of_the_guide_yields_its_schema(example: types.ModuleType) -> None:
-    assert Schema.struct(
-        {
-            "id": INT64,
-            "price": Schema.decimal(2),
-            "day": DATE,
-            "to": Schema.struct({"street": STRING, "city": OPTIONAL_STRING}, name="Address"),
-            "count": INT16.replaced(default=1),
-            "tags": Schema.array(STRING, default=[]),
-        },
-        name="Order",
-    ) == example.ORDER
+    assert (
+        Schema.struct(
+            {
+                "id": INT64,
+                "price": Schema.decimal(2),
+                "day": DATE,
+                "to": Schema.struct({"street": STRING, "city": OPTIONAL_STRING}, name="Address"),
+                "count": INT16.replaced(default=1),
+                "tags": Schema.array(STRING, default=[]),
+            },
+            name="Order",
+        )
+        == example.ORDER
+    )
 
 
 def test_what_its_source_returns_is_written(example: types.ModuleType) -> None:

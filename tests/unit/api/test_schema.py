@@ -34,7 +34,7 @@ def test_a_schema_becomes_optional_once() -> None:
         (lambda: INT32.with_fields({"a": INT32}), "Cannot create fields on type INT32"),
         (lambda: Schema("INT128"), "Unknown schema type: INT128"),
         (lambda: Schema.struct({"": INT32}), "fieldName cannot be null."),
-        (lambda: Schema.struct({"a": None}), "fieldSchema for field a cannot be null."),  # type: ignore[dict-item]
+        (lambda: Schema.struct({"a": None}), "fieldSchema for field a cannot be null."),  # type: ignore[arg-type]
         (
             lambda: Schema.struct([("a", INT32), ("a", INT64)]),
             "Cannot create field because of field name duplication a",

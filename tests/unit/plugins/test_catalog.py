@@ -15,6 +15,14 @@ from connectors.generator.source import GeneratorSourceConnector
 from connectors.null import NullSinkConnector
 from converters.byte_array import ByteArrayConverter
 from converters.json import JsonConverter
+from converters.numbers import (
+    BooleanConverter,
+    DoubleConverter,
+    FloatConverter,
+    IntegerConverter,
+    LongConverter,
+    ShortConverter,
+)
 from converters.string import StringConverter
 from engine.api.errors import ConfigError
 from engine.config.providers import FileConfigProvider
@@ -77,6 +85,12 @@ def test_a_connector_has_many_names(installed: Catalog, name: str, expected: typ
         ("storage", "StringConverter", StringConverter),
         ("json", "JsonConverter", JsonConverter),
         ("converters", "ByteArrayConverter", ByteArrayConverter),
+        ("converters", "BooleanConverter", BooleanConverter),
+        ("converters", "DoubleConverter", DoubleConverter),
+        ("converters", "FloatConverter", FloatConverter),
+        ("converters", "IntegerConverter", IntegerConverter),
+        ("converters", "LongConverter", LongConverter),
+        ("converters", "ShortConverter", ShortConverter),
     ],
 )
 def test_converters_have_the_names_of_kafka_connect(
@@ -100,7 +114,6 @@ def test_config_providers_are_plugins_like_others(installed: Catalog) -> None:
         ("predicate", "TopicNameMatches"),
         ("connector", "org.apache.kafka.connect.mirror.MirrorSourceConnector"),
         ("connector", "MirrorSource"),
-        ("converter", "org.apache.kafka.connect.converters.DoubleConverter"),
     ],
 )
 def test_what_kafka_connect_has_and_millrace_lacks_is_said_so(installed: Catalog, kind: Kind, name: str) -> None:

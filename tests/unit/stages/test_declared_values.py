@@ -37,13 +37,15 @@ def test_records_without_such_values_are_left_alone() -> None:
 
 
 def test_records_get_values_and_schemas() -> None:
-    (first, second, third) = with_declared(
+    polled = with_declared(
         [
             SourceRecord(topic="t", value=Order(1), key="k"),
             SourceRecord(topic="t", value=Line("a"), key=Line("b")),
             SourceRecord(topic="t", value=None, source_offset={"at": 3}),
         ]
     )
+    assert not isinstance(polled, SourceBatch)
+    first, second, third = polled
     assert (first.value, first.value_schema, first.key, first.key_schema) == (Order(1), schema_for(Order), "k", None)
     assert schema_of(second.value) == second.value_schema == second.key_schema == schema_for(Line)
     assert (third.value, third.value_schema, third.source_offset) == (None, None, {"at": 3})
