@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from converters.byte_array import ByteArrayConverter
 from converters.json import JsonConfig, JsonConverter
 from converters.simple_header import SimpleHeaderConverter
 from converters.string import StringConverter
 from engine.api.batch import Repeat
+from engine.api.declared import with_schemas
 from engine.api.record import Header
+from engine.api.schema import INT32
 
 
 def schemaless() -> JsonConverter:
@@ -74,3 +78,22 @@ def test_number_header_in(measure: Any, orders: list[bytes]) -> None:
 def test_text_header_out(measure: Any, orders: list[bytes]) -> None:
     converter, header = SimpleHeaderConverter(), Header("trace", "shop-eu-1")
     measure(lambda: [converter.from_connect_header("orders", header) for _ in orders])
+
+
+class Order(msgspec.Struct):
+    """The same order as a connector's author writes it."""
+
+    id: int
+    customer: str
+    item: str
+    quantity: Annotated[int, INT32]
+    price: float
+    express: bool
+    note: str | None = None
+
+
+def test_envelope_out_of_a_declared_class(measure: Any, envelopes: list[bytes]) -> None:
+    converter = JsonConverter()
+    decoded = converter.to_connect("orders", envelopes).values
+    values = [Order(*msgspec.structs.astuple(value)) for value in decoded]
+    measure(lambda: converter.from_connect("orders", *with_schemas(values, Repeat(None, len(values)))))

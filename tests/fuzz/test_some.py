@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from converters.json.reading import DEPTH_MAX, NUMBER_CHARS_MAX, STRING_CHARS_MAX
@@ -16,6 +16,8 @@ from tests.fuzz.fuzzing import check, fuzz
 from tests.fuzz.mutation import mutated
 from tests.fuzz.targets import TARGETS
 from tests.unit.converters.strategies import PLAIN, schemas, values_of
+
+pytestmark = pytest.mark.slow
 
 #: What nobody should return, and somebody does.
 ODD = st.sampled_from(
@@ -54,6 +56,7 @@ def test_any_bytes_are_read_or_refused(name: str, payloads: list[bytes]) -> None
 
 
 @pytest.mark.parametrize("name", TARGETS)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_any_value_under_any_schema_is_written_or_refused(name: str, data: st.DataObject) -> None:
     columns = []
