@@ -1,4 +1,4 @@
-"""A record that cannot be read ends its task with a reason that tells where it is, where in it, and what was expected."""
+"""A record that cannot be read ends its task with a reason that tells where it is, where in it, what was expected."""
 
 from __future__ import annotations
 
