@@ -30,8 +30,8 @@ from pathlib import Path
 from bench.many.load import Load, told
 from tests.harness import measure, topics, wait
 from tests.harness.asking import ask
-from tests.harness.bare_worker import StandaloneMillrace
 from tests.harness.kafka import KafkaServer
+from tests.harness.standalone import StandaloneMillrace
 
 CLIENTS = 8
 RUNNING_S = 300.0
@@ -42,7 +42,7 @@ LIST_S_MAX = 1.0
 STOP_S_MAX = 30.0
 MB = 1_000_000
 #: A worker that runs is looked at so often for who is RUNNING.
-LOOK_S = 0.2
+LOOK_S = 0.5
 #: So long it is looked at what idle processes cost.
 IDLE_S = 5.0
 

@@ -26,7 +26,7 @@ from msgspec import Struct
 
 from tests.harness import measure, wait
 from tests.harness.asking import ask
-from tests.harness.bare_worker import StandaloneMillrace
+from tests.harness.standalone import StandaloneMillrace
 
 __all__ = ["Load", "Loaded", "told"]
 

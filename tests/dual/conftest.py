@@ -18,10 +18,10 @@ from pathlib import Path
 import pytest
 
 from tests.dual.asked import Asked
-from tests.harness.bare_worker import StandaloneMillrace
 from tests.harness.connect import ConnectWorker, StandaloneConnect
 from tests.harness.kafka import KafkaServer, UserKafka
 from tests.harness.server import UnavailableError
+from tests.harness.standalone import StandaloneMillrace
 
 Kafka = KafkaServer | UserKafka
 DEFAULT = "millrace"

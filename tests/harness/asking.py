@@ -3,7 +3,7 @@
     answer = ask("http://127.0.0.1:8083", "PUT", "/connectors/x/config", {"topic": "t"})
     answer.status, answer.json, answer.headers["location"]
 
-Used by: tests.dual, tests.harness.bare_worker.
+Used by: tests.dual, tests.harness.standalone.
 """
 
 from __future__ import annotations

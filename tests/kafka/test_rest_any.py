@@ -39,11 +39,11 @@ def test_no_request_takes_it_down_and_a_connector_that_nobody_names_goes_on(
     worker.start()
     worker.make("numbers", {"connector.class": "Generator", "topic": topic, "format": "sequence", "rate": "100"})
     worker.wait_for("numbers", "RUNNING", "RUNNING")
-    control = worker.life.wait_for("control")
+    control = worker.run.wait_for("control")
     for operation in OPERATIONS:
         ask(str(worker.client.base_url), operation, EXAMPLES, existing, is_seeded=False)
-    assert worker.life.wait_for("control") == control
-    assert "unexpected" not in worker.life.stderr
+    assert worker.run.wait_for("control") == control
+    assert "unexpected" not in worker.run.stderr
     assert worker.states("numbers") == ["RUNNING", "RUNNING"]
     before = count()
     wait.until(lambda: count() > before, "more records in Kafka")

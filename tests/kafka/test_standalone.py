@@ -69,7 +69,7 @@ def test_connectors_are_made_changed_paused_and_deleted_and_every_record_arrives
     assert sorted(numbers(out)) == list(range(RECORDS))
     assert worker.client.delete("/connectors/copy").status_code == 204
     assert worker.client.get("/connectors").json() == ["numbers"]
-    assert not [role for role in worker.life.roles() if role.startswith("copy/")]
+    assert not [role for role in worker.run.roles() if role.startswith("copy/")]
     committed = topics.group_offsets(kafka.bootstrap, f"connect-{topic}")
     assert sum(committed.values()) == RECORDS
     worker.end()
@@ -83,8 +83,8 @@ def test_records_flow_on_while_control_is_gone_and_no_client_is_refused(
     worker.make("numbers", source(topic, records=1_000_000, rate=1000))
     worker.make("copy", sink(topic, out))
     wait.until(lambda: len(numbers(out)) > 100, "records in the file")
-    before = {role: pid for role, pid in worker.life.roles().items() if "/" in role}
-    worker.life.kill9("control")
+    before = {role: pid for role, pid in worker.run.roles().items() if "/" in role}
+    worker.run.kill9("control")
     # A connection that was open is gone with it; a new one waits to be accepted.
     url = worker.client.base_url.join("/connectors")
     answer = httpx.get(url, timeout=ANSWER_S, verify=worker.verify, auth=USER)
@@ -95,7 +95,7 @@ def test_records_flow_on_while_control_is_gone_and_no_client_is_refused(
     worker.wait_for("copy", "RUNNING", "RUNNING")
     answer = worker.client.patch("/connectors/numbers/config", json={"rate": 2000})
     assert answer.status_code == 200, answer.text
-    after = {role: pid for role, pid in worker.life.roles().items() if "/" in role}
+    after = {role: pid for role, pid in worker.run.roles().items() if "/" in role}
     assert {role: pid for role, pid in after.items() if role.startswith("copy/")} == {
         role: pid for role, pid in before.items() if role.startswith("copy/")
     }, "a sink that nobody has changed was started again"
@@ -119,7 +119,7 @@ def test_what_was_made_comes_back_with_the_worker_and_a_file_wins(topic: str, wo
     worker.wait_for("copy", "RUNNING", "RUNNING")
     assert worker.states("idle") == ["STOPPED"]
     assert worker.client.get("/connectors/copy/config").json()["file"].endswith("new.txt")
-    assert "connector copy: its file wins" in worker.life.stderr
+    assert "connector copy: its file wins" in worker.run.stderr
     assert numbers(tmp_path / "new.txt") == []
     worker.end()
     assert sorted(numbers(out)) == list(range(RECORDS))
@@ -130,10 +130,10 @@ def test_levels_of_loggers_reach_processes_that_run_and_those_that_are_started_l
 ) -> None:
     def stop() -> bool:
         """Whether the sink's task has said its last."""
-        before = worker.life.stderr.count("taken: ")
+        before = worker.run.stderr.count("taken: ")
         assert worker.client.put("/connectors/drop/stop").status_code == 204
-        wait.until(lambda: not [role for role in worker.life.roles() if role.startswith("drop/")], "end of its task")
-        return worker.life.stderr.count("taken: ") > before
+        wait.until(lambda: not [role for role in worker.run.roles() if role.startswith("drop/")], "end of its task")
+        return worker.run.stderr.count("taken: ") > before
 
     def start() -> None:
         assert worker.client.put("/connectors/drop/resume").status_code == 202
@@ -145,7 +145,7 @@ def test_levels_of_loggers_reach_processes_that_run_and_those_that_are_started_l
     worker.wait_for("drop", "RUNNING", "RUNNING")
     assert worker.client.put("/admin/loggers/connectors.null", json={"level": "ERROR"}).json() == ["connectors.null"]
     assert not stop()
-    worker.life.kill9("control")
+    worker.run.kill9("control")
     httpx.get(worker.client.base_url.join("/connectors"), timeout=ANSWER_S)  # its own connection is gone
     start()
     assert not stop()

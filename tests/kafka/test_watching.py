@@ -43,18 +43,18 @@ def watched(worker: Worker, tmp_path: Path) -> Path:
 
 
 def test_it_gets_tasks_when_it_asks_for_them_also_while_control_is_dead(worker: Worker, watched: Path) -> None:
-    first = worker.life.roles()["w/0 task"]
+    first = worker.run.roles()["w/0 task"]
     (watched / "b").touch()
     worker.wait_for("w", *["RUNNING"] * 3)
     tasks = worker.client.get("/connectors/w/tasks").json()
     assert [task["config"]["file"] for task in tasks] == ["a", "b"]
     assert worker.client.get("/connectors/w/status").json()["connector"]["version"] == "1.5"
 
-    process = worker.life.roles()["w watcher"]
-    worker.life.kill9("control")
+    process = worker.run.roles()["w watcher"]
+    worker.run.kill9("control")
     (watched / "c").touch()
     wait.until(lambda: worker.is_serving() and len(worker.states("w")) == 4, "the third task")
-    assert (worker.life.roles()["w watcher"], worker.life.roles()["w/0 task"]) == (process, first)
+    assert (worker.run.roles()["w watcher"], worker.run.roles()["w/0 task"]) == (process, first)
     worker.end()
     assert (watched.parent / "stopped").exists()
 
@@ -65,7 +65,7 @@ def test_its_process_is_there_while_it_is_started_and_its_failure_is_the_connect
 ) -> None:
     worker.client.put("/connectors/w/pause")
     worker.wait_for("w", "PAUSED", "PAUSED")
-    wait.until(lambda: "w watcher" not in worker.life.roles(), "its end")
+    wait.until(lambda: "w watcher" not in worker.run.roles(), "its end")
     (watched / "b").touch()
     worker.client.put("/connectors/w/resume")
     worker.wait_for("w", *["RUNNING"] * 3)
@@ -79,5 +79,5 @@ def test_its_process_is_there_while_it_is_started_and_its_failure_is_the_connect
     worker.client.post("/connectors/w/restart")
     worker.wait_for("w", *["RUNNING"] * 3)
     worker.client.delete("/connectors/w")
-    wait.until(lambda: "w watcher" not in worker.life.roles(), "its end")
+    wait.until(lambda: "w watcher" not in worker.run.roles(), "its end")
     worker.end()

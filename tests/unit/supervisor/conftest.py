@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Iterator
 
 import pytest
@@ -13,9 +11,5 @@ from tests.unit.supervisor.scripted import Run
 
 @pytest.fixture
 def run() -> Iterator[Run]:
-    made = Run()
-    yield made
-    for line in made.lines:
-        for pid in line.pids():
-            os.kill(pid, signal.SIGKILL)
-    os.close(made.descriptor)
+    with Run() as made:
+        yield made

@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Callable
 from random import Random
+from typing import Self
 
 from msgspec.structs import replace
 
@@ -52,9 +53,10 @@ Script = Callable[[Row], int]
 
 
 class Run:
-    """A supervisor over lines whose banks follow scripts, stepped by the test."""
+    """A supervisor over lines whose banks follow scripts, stepped by the test; its processes are gone after it."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: SystemClock | None = None) -> None:
+        self.clock = clock or SystemClock()
         self.descriptor = segment.create("board", board_bytes(8))
         self.board = Board(self.descriptor)
         self.board.begin(1)
@@ -63,6 +65,16 @@ class Run:
         self.lines: list[Line] = []
         self.forked: list[str] = []
         self.refusals: list[str] = []  # banks that cannot be forked, each once
+        self.on_fork: Callable[[], object] = lambda: None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for line in self.lines:
+            for pid in line.pids():
+                os.kill(pid, signal.SIGKILL)
+        os.close(self.descriptor)
 
     def line(
         self,
@@ -73,6 +85,7 @@ class Run:
         connector: str = "orders",
         restarts: int | Restarts = 3,
         stop_timeout: float = 0.2,
+        lease: float = Timing().lease,
         secrets: tuple[str, ...] = (),
     ) -> Line:
         scripts = {"task": task, "pump": pump}
@@ -83,15 +96,16 @@ class Run:
             if self.refusals and bank == self.refusals[0]:
                 raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN), self.refusals.pop(0))
             self.forked.append(bank)
+            self.on_fork()
             return fork(bank, lambda say: self.play(scripts[bank], row, say), [self.descriptor, *channel.descriptors()])
 
         restarting = replace(
             spec(kind, connector),
             restarts=Restarts(restarts, backoff_ms=1, backoff_ms_max=5) if isinstance(restarts, int) else restarts,
-            timing=Timing(stop_timeout=stop_timeout),
+            timing=Timing(stop_timeout=stop_timeout, lease=lease),
             secrets=secrets,
         )
-        line = Line(restarting, index, row, fork_bank, SystemClock(), self.pacer, self.oom_kills)
+        line = Line(restarting, index, row, fork_bank, self.clock, self.pacer, self.oom_kills)
         self.lines.append(line)
         return line
 
@@ -104,7 +118,7 @@ class Run:
             return ExitCode.RETRY if isinstance(error, RetriableError) else ExitCode.FAILED
 
     def supervise(self, *, is_bulk: bool = True) -> ExitCode:
-        return Supervisor(self.board, self, (), SystemClock(), is_bulk=is_bulk).run()
+        return Supervisor(self.board, self, (), self.clock, is_bulk=is_bulk).run()
 
 
 def ends(row: Row) -> int:

@@ -9,26 +9,16 @@ import os
 import re
 import signal
 from collections.abc import Callable, Iterator
-from random import Random
 
 import pytest
-from msgspec.structs import replace
 
 from engine.clock import SystemClock
-from engine.config.line import LineSpec, Restarts, Timing
 from engine.exits import ExitCode
-from engine.shm import segment
-from engine.shm.board import Board, HeaderWord, Identity, Phase, Row, State, Word, board_bytes
-from engine.shm.channel import Channel
+from engine.shm.board import HeaderWord, Row, State, Word
 from engine.shm.lease import is_over
-from engine.supervisor.fork import Child, fork
 from engine.supervisor.line import Line
-from engine.supervisor.loop import Supervisor
-from engine.supervisor.pacer import Pacer
-from tests.harness import wait
-from tests.unit.supervisor.specs import spec
+from tests.unit.supervisor.scripted import Run, Script, ends, sees_end
 
-Script = Callable[[Row], int]
 SECOND_NS = 1_000_000_000
 LEASE_S = 0.1
 
@@ -40,60 +30,28 @@ class JumpingClock(SystemClock):
         self.later_ns = 0
         self.jumps_when: Callable[[], bool] = lambda: False  # by 10 s, once
 
+    def go_on(self, later_ns: int) -> None:
+        self.later_ns += later_ns
+
     def monotonic_ns(self) -> int:
         if not self.later_ns and self.jumps_when():
             self.later_ns = 10 * SECOND_NS
         return super().monotonic_ns() + self.later_ns
 
 
-class Run:
-    """A supervisor over lines of two scripted banks each."""
-
-    def __init__(self) -> None:
-        self.descriptor = segment.create("board", board_bytes(4))
-        self.board = Board(self.descriptor)
-        self.board.begin(1)
-        self.clock = JumpingClock()
-        self.lines: list[Line] = []
-        self.fork_ns = 0  # how long it takes to fork a process
-
-    def line(self, task: Script, pump: Script, lease_s: float = LEASE_S) -> Line:
-        scripts = {"task": task, "pump": pump}
-        index = self.board.add(Identity("orders", len(self.lines), "source", "none"))
-        row = self.board.row(index)
-
-        def fork_bank(_: LineSpec, index: int, channel: Channel, bank: str) -> Child:
-            self.clock.later_ns += self.fork_ns
-            return fork(bank, lambda _: scripts[bank](row), [self.descriptor, *channel.descriptors()])
-
-        timing = Timing(stop_timeout=0.2, lease=lease_s)
-        one = replace(spec("source"), restarts=Restarts(3, backoff_ms=1, backoff_ms_max=5), timing=timing)
-        line = Line(one, index, row, fork_bank, self.clock, Pacer(Random(1)))
-        self.lines.append(line)
-        return line
-
-    def supervise(self) -> ExitCode:
-        return Supervisor(self.board, self, (), self.clock, is_bulk=True).run()
+@pytest.fixture
+def clock() -> JumpingClock:
+    return JumpingClock()
 
 
 @pytest.fixture
-def run() -> Iterator[Run]:
-    made = Run()
-    yield made
-    for line in made.lines:
-        for pid in line.pids():
-            os.kill(pid, signal.SIGKILL)
-    os.close(made.descriptor)
+def run(clock: JumpingClock) -> Iterator[Run]:
+    with Run(clock) as made:
+        yield made
 
 
-def ends(row: Row) -> int:
-    row.set(Word.PUMP_PHASE, Phase.ENDED)
-    return ExitCode.OK
-
-
-def sees_end(row: Row) -> int:
-    wait.until(lambda: row.get(Word.PUMP_PHASE) == Phase.ENDED, "the pump's end", look_every_s=0.005)
-    return ExitCode.OK
+def source(run: Run, task: Script, pump: Script, lease_s: float = LEASE_S) -> Line:
+    return run.line("source", task, pump, connector=f"orders-{len(run.lines)}", lease=lease_s)
 
 
 def stands_still_once(then: Script) -> Script:
@@ -119,38 +77,40 @@ def test_a_process_that_a_signal_holds_beyond_the_lease_is_killed_and_its_line_s
     still[bank] = stands_still_once(still[bank])
     if bank == "task":
         still["pump"] = lambda row: ends(row) if row.get(Word.RESTARTS) else is_stuck(row)
-    line = run.line(still["task"], still["pump"])
+    line = source(run, still["task"], still["pump"])
     assert run.supervise() == ExitCode.OK
     assert line.state == State.DONE
     assert line.row.get(Word.RESTARTS) == 1
     assert re.search(rf"{bank} process stood still for 0\.\d s, the lease is 0\.1 s", line.row.reason)
 
 
-def test_a_process_that_goes_on_within_the_lease_is_left_alone(run: Run) -> None:
-    line = run.line(is_stuck, is_stuck)
+def test_a_process_that_goes_on_within_the_lease_is_left_alone(run: Run, clock: JumpingClock) -> None:
+    line = source(run, is_stuck, is_stuck)
     line.start()
     pid = next(iter(line.pids()))
     line.held(pid, is_held=True)
-    run.clock.later_ns += int(0.8 * LEASE_S * SECOND_NS)
+    clock.later_ns += int(0.8 * LEASE_S * SECOND_NS)
     line.held(pid, is_held=False)
-    run.clock.later_ns += SECOND_NS
+    clock.later_ns += SECOND_NS
     line.tick()
     assert os.waitpid(pid, os.WNOHANG) == (0, 0)
 
 
 @pytest.mark.slow
-def test_all_lines_that_stood_still_with_the_supervisor_beyond_their_lease_start_again(run: Run) -> None:
-    short = run.line(sees_end, lambda row: ends(row) if row.get(Word.RESTARTS) else is_stuck(row), lease_s=6.0)
-    long = run.line(sees_end, ends, lease_s=60.0)
-    run.clock.jumps_when = lambda: bool(run.board.header[HeaderWord.LEASE_NS] and short.pids())
+def test_all_lines_that_stood_still_with_the_supervisor_beyond_their_lease_start_again(
+    run: Run, clock: JumpingClock
+) -> None:
+    short = source(run, sees_end, lambda row: ends(row) if row.get(Word.RESTARTS) else is_stuck(row), lease_s=6.0)
+    long = source(run, sees_end, ends, lease_s=60.0)
+    clock.jumps_when = lambda: bool(run.board.header[HeaderWord.LEASE_NS] and short.pids())
     assert run.supervise() == ExitCode.OK
     assert (short.row.get(Word.RESTARTS), long.row.get(Word.RESTARTS)) == (1, 0)
     assert re.search(r"the whole worker stood still for 10\.\d s, the lease is 6 s", short.row.reason)
 
 
-def test_a_start_of_many_lines_is_no_stillness(run: Run, caplog: pytest.LogCaptureFixture) -> None:
-    lines = [run.line(sees_end, ends, lease_s=9.0) for _ in range(3)]
-    run.fork_ns = 4 * SECOND_NS
+def test_a_start_of_many_lines_is_no_stillness(run: Run, clock: JumpingClock, caplog: pytest.LogCaptureFixture) -> None:
+    lines = [source(run, sees_end, ends, lease_s=9.0) for _ in range(3)]
+    run.on_fork = lambda: clock.go_on(4 * SECOND_NS)
     assert run.supervise() == ExitCode.OK
     assert [line.row.reason for line in lines] == ["", "", ""]
     assert "stood still" not in caplog.text
@@ -158,7 +118,7 @@ def test_a_start_of_many_lines_is_no_stillness(run: Run, caplog: pytest.LogCaptu
 
 def test_the_lease_is_renewed_in_every_turn_of_the_loop(run: Run) -> None:
     before_ns = run.clock.monotonic_ns()
-    run.line(sees_end, ends)
+    source(run, sees_end, ends)
     assert run.supervise() == ExitCode.OK
     assert before_ns < run.board.header[HeaderWord.LEASE_NS] <= run.clock.monotonic_ns()
 
