@@ -9,7 +9,6 @@ Not here: what is measured (engine.metrics), sockets and signals (serving.py, ht
 from __future__ import annotations
 
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.registry import Collector
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -21,6 +20,7 @@ from engine.config.listeners import Part
 from engine.config.rest import RestSettings
 from engine.control.access import Access, Gate
 from engine.control.outside import Cors, Headers
+from engine.control.rendering import rendered
 from engine.control.rest.answers import (
     RestError,
     on_client_gone,
@@ -30,17 +30,18 @@ from engine.control.rest.answers import (
 )
 from engine.control.rest.routes import RawPath, routes_of, served
 from engine.control.rest.worker import Worker
+from engine.metrics.collector import BoardCollector
 
 __all__ = ["make_app", "make_metrics_app"]
 
 
-def make_metrics_app(collector: Collector) -> ASGIApp:
+def make_metrics_app(collector: BoardCollector) -> ASGIApp:
     """The application over one collector, for a listener of its own; a scrape collects once."""
     return Starlette(routes=[_metrics(collector)])
 
 
 def make_app(
-    collector: Collector, worker: Worker, settings: RestSettings, part: Part = "all", gate: Gate | None = None
+    collector: BoardCollector, worker: Worker, settings: RestSettings, part: Part = "all", gate: Gate | None = None
 ) -> ASGIApp:
     """The application of a part of the REST interface. gate: None: everybody may do everything."""
     routes = served(routes_of(part))
@@ -60,9 +61,9 @@ def make_app(
     return Cors(Headers(RawPath(guarded), settings.headers), settings.origins, settings.methods)
 
 
-def _metrics(collector: Collector) -> Route:
+def _metrics(collector: BoardCollector) -> Route:
     async def metrics(request: Request) -> Response:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(collector), headers={"content-type": content_type})
+        return Response(await rendered(collector, encode), headers={"content-type": content_type})
 
     return Route("/metrics", metrics)

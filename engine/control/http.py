@@ -26,6 +26,7 @@ from typing import Any
 import h11
 import orjson
 import uvicorn
+from starlette.responses import Response
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -60,12 +61,11 @@ async def serve_at(
         lifespan="off",
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        limit_concurrency=settings.connections_max + 1,  # as uvicorn counts, the one that is told of it is in it
         ws="none",
         h11_max_incomplete_event_size=HEAD_BYTES_MAX,
     )
     config.load()
-    connection = partial(_Connection, settings.request_seconds, 2 * settings.connections_max)
+    connection = partial(_Connection, settings.request_seconds, settings.connections_max)
     config.http_protocol_class = connection  # type: ignore[assignment]
     if tls is None:
         await _Server(config).serve(sockets=[listener])
@@ -117,13 +117,26 @@ class _Connection(H11Protocol):
     def __init__(self, request_seconds: float, connections_max: int, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._request_seconds = request_seconds
-        self._connections_max = connections_max  # what comes beyond it is closed
+        self._connections_max = connections_max
         self._deadline: asyncio.TimerHandle | None = None  # of the request that is arriving
         self._has_spoken = False
+        self._app = self.app
+        self.app = self._serve
+
+    async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer a request, unless too many want something."""
+        if max(len(self.connections), len(self.tasks)) <= self._connections_max:
+            await self._app(scope, receive, send)
+            return
+        told = f"More than {self._connections_max} connections (rest.connections.max): come back later."
+        logger.warning("%s:%d: %s", *(self.client or ("?", 0)), told)
+        head = {"content-type": "application/json", "connection": "close"}
+        answer = Response(orjson.dumps({"error_code": 503, "message": told}), 503, head)
+        await answer(scope, receive, send)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > self._connections_max:
+        if len(self.connections) > 2 * self._connections_max:
             transport.abort()
             return
         self.app_state = {**self.app_state, "certificate": _certificate(transport)}

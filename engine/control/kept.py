@@ -42,22 +42,30 @@ class KeptConnectors:
             self._connection.executescript(_SCHEMA)
         except sqlite3.Error as error:
             raise ConnectError(f"the store {path} cannot be read: {error}") from error
+        self._written: dict[str, bytes] = {}  # what is stored, by name, as far as it is known
 
     def all(self) -> list[Kept]:
         """Every connector, by name."""
-        return [_decode(kept) for (kept,) in self._connection.execute("SELECT kept FROM connectors ORDER BY name")]
+        self._written = dict(self._connection.execute("SELECT name, kept FROM connectors ORDER BY name"))
+        return [_decode(kept) for kept in self._written.values()]
 
     def keep(self, kept: Kept) -> None:
-        """Store one. Raises ConnectError; then it is as before."""
-        self._write("INSERT OR REPLACE INTO connectors VALUES (?, ?)", (kept.name, msgspec.json.encode(kept)))
+        """Store one, unless it is stored so: a write waits for the disk. Raises ConnectError; then it is as before."""
+        text = msgspec.json.encode(kept)
+        if self._written.get(kept.name) == text:
+            return
+        self._write("INSERT OR REPLACE INTO connectors VALUES (?, ?)", (kept.name, text))
+        self._written[kept.name] = text
 
     def drop(self, name: str) -> None:
         """Forget one, and which topics it has used; its offsets stay. Raises ConnectError."""
+        self._written.pop(name, None)
         self._write("DELETE FROM connectors WHERE name = ?", (name,))
         self.forget_topics(name)
 
     def clear(self) -> None:
         """Forget all. Raises ConnectError."""
+        self._written.clear()
         self._write("DELETE FROM connectors", ())
         self._write("DELETE FROM used_topics", ())
 

@@ -19,6 +19,7 @@ from collections.abc import Coroutine, Iterator, Sequence
 from pathlib import Path
 
 import uvloop
+from prometheus_client.exposition import generate_latest
 from starlette.types import ASGIApp
 
 from engine import __version__ as engine_version
@@ -31,11 +32,12 @@ from engine.control.herding import Herding, merged
 from engine.control.http import serve_at
 from engine.control.kept import KeptConnectors
 from engine.control.main import Rest
+from engine.control.rendering import rendered
 from engine.control.rest.worker import STOPPING, Worker
 from engine.exits import ExitCode
 from engine.metrics.collector import BoardCollector
 from engine.metrics.place import check_snapshot_path
-from engine.metrics.snapshot import write_snapshot
+from engine.metrics.snapshot import leave_snapshot
 from engine.metrics.views import workers_seen_from_control
 from engine.shm.board import Board
 from engine.shm.levels import Follower
@@ -58,31 +60,29 @@ def serve(
     board_descriptor: int, listeners: Sequence[socket.socket], metrics_file: str | None, rest: Rest | None = None
 ) -> ExitCode:
     """As engine.control.main.run."""
-    snapshots = None
     board = Board(board_descriptor)
-    workers = workers_seen_from_control()
-    if metrics_file is not None:
-        snapshots = Snapshots(board, check_snapshot_path(metrics_file), workers)
+    collector = BoardCollector(board, workers=workers_seen_from_control())
+    snapshots = None if metrics_file is None else Snapshots(collector, check_snapshot_path(metrics_file))
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     Follower(board.levels).look()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_until_term(board, BoardCollector(board, workers=workers), listeners, snapshots, rest))
+        runner.run(_until_term(board, collector, listeners, snapshots, rest))
     return ExitCode.OK
 
 
 class Snapshots:
     """The file of last values, kept as new as it can be; says once that it cannot be written."""
 
-    def __init__(self, board: Board, path: Path, workers: dict[str, int]) -> None:
-        self._board = board
+    def __init__(self, collector: BoardCollector, path: Path) -> None:
+        self._collector = collector
         self._path = path
-        self._workers = workers
         self._is_failing = False
 
-    def write(self) -> None:
+    async def write(self) -> None:
         """Write one."""
+        text = await rendered(self._collector, generate_latest)
         try:
-            write_snapshot(self._board, self._path, workers=self._workers)
+            leave_snapshot(self._path, text)
         except (OSError, ConfigError) as error:  # a full disk, or a folder that went: no reason to stop serving
             if not self._is_failing:
                 logger.warning("no snapshot of metrics at %s: %s; trying again", self._path, error)
@@ -93,7 +93,7 @@ class Snapshots:
     async def keep(self) -> None:
         """Write one every SNAPSHOT_SECONDS, without end."""
         while True:
-            self.write()
+            await self.write()
             await asyncio.sleep(SNAPSHOT_SECONDS)
 
 
@@ -127,7 +127,7 @@ async def _until_term(
             if task.done():
                 task.result()
     if snapshots is not None:
-        snapshots.write()
+        await snapshots.write()
     if worker is not None and worker.herding.refuse_all(STOPPING):
         await asyncio.sleep(LAST_WORDS_SECONDS)
 

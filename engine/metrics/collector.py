@@ -58,6 +58,13 @@ class BoardCollector(Collector):
 
     def collect(self) -> Iterator[Family]:
         """Every family of the table, with what is so now."""
+        return (family for family in self.pieces() if family is not None)
+
+    def pieces(self) -> Iterator[Family | None]:
+        """The same, a small piece of work at a time: whoever serves others as well does so between any two.
+
+        None: there is no family to show for it yet.
+        """
         now_ns = self._clock.monotonic_ns()
         run = RunView(self._board, __version__, now_ns, self._wall_offset + now_ns / 1e9)
         for metric in RUN_METRICS:
@@ -65,7 +72,10 @@ class BoardCollector(Collector):
         tasks = [((task.identity.connector, str(task.identity.task), task.identity.type), task) for task in run.tasks()]
         for metric in TASK_METRICS:
             yield _family(metric, TASK_LABELS, [(labels, metric.read(task)) for labels, task in tasks])
-        processes = list(facts_of(run, self._workers))
+        processes = []
+        for facts in facts_of(run, self._workers):
+            processes.append(facts)
+            yield None
         for metric in PROCESS_METRICS:
             found = [((facts.connector, facts.task, facts.process), metric.read(facts)) for facts in processes]
             yield _family(metric, PROCESS_LABELS, found)

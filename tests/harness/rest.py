@@ -20,7 +20,6 @@ from typing import Any
 
 import httpx
 import msgspec
-from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
 from engine.config.definitions import ConfigInfo, ConfigInfos, Definition, Value
@@ -34,6 +33,7 @@ from engine.control.kept import KeptConnectors
 from engine.control.rest.worker import Worker
 from engine.herder.model import Again, Alter, Hold, Kept, Plan, Planned, Refusal, Run, Settled
 from engine.herder.questions import Answered, Ask, PluginConfig, Question, ReadOffsets, Validate
+from engine.metrics.collector import BoardCollector
 from engine.offsets.store import OffsetStore
 from engine.shm import segment
 from engine.shm.board import Board, Identity, Row, State, Word, board_bytes
@@ -214,6 +214,6 @@ async def application(
     )
     gate = None if settings.access is None else Gate(settings.access)
     try:
-        yield make_app(CollectorRegistry(), worker, settings, part, gate), supervisor
+        yield make_app(BoardCollector(worker.board), worker, settings, part, gate), supervisor
     finally:
         supervisor.close()

@@ -231,7 +231,9 @@ def test_what_connects_beyond_the_limit_is_told_so_and_far_beyond_it_closed() ->
         idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
         assert (await said(port, LAST)).startswith(b"HTTP/1.1 200")
         idle.append(await asyncio.open_connection("127.0.0.1", port))
-        assert (await said(port, LAST)).startswith(b"HTTP/1.1 503")
+        status, body = answer(await said(port, LAST))
+        assert (status, body["error_code"]) == (503, 503)
+        assert "rest.connections.max" in body["message"]
         idle += [await asyncio.open_connection("127.0.0.1", port) for _ in range(4)]
         assert await refused(port, LAST)
         for _, writer in idle:
