@@ -1,13 +1,16 @@
-"""How processes end: one table for the command and for the children of the supervisor.
+"""How processes end: one table for the command and for the children of the supervisor, and one for errors of commands.
 
 What a user's script sees is documented in docs/operations.md; a test holds the two together.
 """
 
 from __future__ import annotations
 
+import sys
 from enum import IntEnum
 
-__all__ = ["ExitCode"]
+from engine.api.errors import ConfigError, ConnectError, UnreachableError
+
+__all__ = ["ExitCode", "LockedError", "told"]
 
 
 class ExitCode(IntEnum):
@@ -31,3 +34,30 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130  # stopped cleanly by Ctrl-C (INT)
     KILLED_NOW = 137  # stopped at once by a second signal, nothing was flushed
     TERMINATED = 143  # stopped cleanly by TERM or HUP, with work left for the next run, or before anything was started
+
+
+class LockedError(ConnectError):
+    """Another worker has the store."""
+
+
+#: The first that fits counts.
+_ENDED_BY = (
+    (ConfigError, ExitCode.USAGE),
+    (UnreachableError, ExitCode.UNREACHABLE),
+    (LockedError, ExitCode.LOCKED),
+    (ConnectError, ExitCode.FAILED),
+)
+
+
+def told(error: ConnectError, *, place: str = "") -> ExitCode:
+    """Say on standard error what has ended a command; returns its code. place: where problems are, for a heading."""
+    if isinstance(error, ConfigError):
+        count, before = len(error.problems), "millrace: "
+        if place:
+            print(f"millrace: {count} problem{'s' * (count != 1)} {place}", file=sys.stderr)
+            before = "  "
+        for problem in error.problems:
+            print(f"{before}{problem}", file=sys.stderr)
+    else:
+        print(f"millrace: {error}", file=sys.stderr)
+    return next(code for kind, code in _ENDED_BY if isinstance(error, kind))

@@ -26,7 +26,7 @@ import typer
 
 from engine.api.errors import ConfigError, ConnectError, Problem, UnreachableError
 from engine.commands.tables import table
-from engine.exits import ExitCode
+from engine.exits import ExitCode, told
 
 if TYPE_CHECKING:
     from engine.commands.client import Client
@@ -164,16 +164,8 @@ def code_of(act: Callable[[], ExitCode]) -> ExitCode:
     """Do it; what is wrong becomes a message on standard error and a code."""
     try:
         return act()
-    except ConfigError as error:
-        for problem in error.problems:
-            print(f"millrace: {problem}", file=sys.stderr)
-        return ExitCode.USAGE
-    except UnreachableError as error:
-        print(f"millrace: {error}", file=sys.stderr)
-        return ExitCode.UNREACHABLE
     except ConnectError as error:
-        print(f"millrace: {error}", file=sys.stderr)
-        return ExitCode.FAILED
+        return told(error)
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.OK

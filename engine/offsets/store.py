@@ -36,12 +36,12 @@ import orjson
 
 from engine.api.errors import ConnectError
 from engine.descriptors import what_to_do
+from engine.exits import LockedError
 from engine.shm.waits import Cause, OutsideError
 
 __all__ = [
     "APPLICATION",
     "FORMAT",
-    "LockedError",
     "OffsetStore",
     "SinkPosition",
     "encode_part",
@@ -90,10 +90,6 @@ class SinkPosition(NamedTuple):
 
     offset: int
     topic_id: str  # Kafka's; empty: not known
-
-
-class LockedError(ConnectError):
-    """Another worker has the store."""
 
 
 def store_path(offset_file: str) -> Path:
