@@ -74,7 +74,7 @@ class Shared(Struct, frozen=True):
 class Herded(Struct, frozen=True):
     """What a herder says when it asks for a plan."""
 
-    task_configs: tuple[Mapping[str, str], ...] | None  # as the connector's own process gave them
+    task_configs: tuple[Mapping[str, str], ...] | None  # as the connector's own process gave them, or were kept
     call_seconds: float  # time budget of each call of that process
 
 
@@ -216,7 +216,8 @@ class ConnectorLines:
     ) -> list[dict[str, str]] | None:
         """The tasks' configurations; None: the connector's own process is to say them."""
         is_enforced = keys.is_tasks_max_enforced
-        given = self._herded.task_configs if self._herded is not None else None
+        # One that does not watch is asked, whatever was kept of it.
+        given = self._herded.task_configs if self._herded is not None and self.watch is not None else None
         if self.watch is not None and given is None:
             return None
         if given is not None:

@@ -22,11 +22,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from engine import boot, demo, logs, memory, plan
-from engine.api.errors import ConfigError, ConnectError, UnreachableError
+from engine.api.errors import ConnectError
 from engine.config import files, passwords
 from engine.config.files import Pipeline
-from engine.exits import ExitCode
-from engine.offsets.store import LockedError
+from engine.exits import ExitCode, told
 from engine.plugins import catalog, installing
 from engine.plugins.apart import Apart
 from engine.plugins.environment import unmet
@@ -179,7 +178,7 @@ def _run(pipeline: Pipeline, options: Options, *, is_embedded: bool = False, mus
     logs.set_up(settings, process="supervisor", secrets=made.secrets)
     for warning in made.warnings:
         logger.warning("%s", warning)
-    rest = boot.RestOptions(pipeline, wanted) if options.serves_rest else None
+    rest = boot.RestOptions(pipeline, replace(wanted, worker_id=made.worker_id)) if options.serves_rest else None
     code, report = boot.run(made, boot.RunOptions(options.is_bulk, options.shows_progress, settings, rest, manager))
     totals = report.totals
     # What a killed process had done and not counted is within what the report says may be repeated.
@@ -214,18 +213,5 @@ def _guarded(options: Options, act: Callable[[], ExitCode]) -> ExitCode:
     try:
         logs.set_up(logs.LogSettings(options.log_level, options.log_format), process="supervisor")
         return act()
-    except ConfigError as error:
-        problems = list(map(str, error.problems))
-        print(f"millrace: {len(problems)} problem{'s' * (len(problems) != 1)} in the configuration", file=sys.stderr)
-        for problem in problems:
-            print(f"  {problem}", file=sys.stderr)
-        return ExitCode.USAGE
-    except UnreachableError as error:
-        print(f"millrace: {error}", file=sys.stderr)
-        return ExitCode.UNREACHABLE
-    except LockedError as error:
-        print(f"millrace: {error}", file=sys.stderr)
-        return ExitCode.LOCKED
     except ConnectError as error:
-        print(f"millrace: {error}", file=sys.stderr)
-        return ExitCode.FAILED
+        return told(error, place="in the configuration")

@@ -32,7 +32,7 @@ from engine.config.freshness import Freshness, freshness
 from engine.config.line import LineSpec, PluginSpec
 from engine.config.masking import is_secret, masked
 from engine.config.problems import did_you_mean, place, raise_all
-from engine.config.providers import make_providers, resolve
+from engine.config.providers import as_given, make_providers, resolve, with_values
 from engine.config.rest import RestSettings, read_rest
 from engine.config.worker import WorkerConfig, read_worker, worker_warnings
 from engine.config_infos import CONVERTERS, Looked, config_infos
@@ -65,6 +65,7 @@ class Plan(Struct, frozen=True, kw_only=True):
 
     worker: WorkerConfig
     store: str  # absolute path of the SQLite store of source offsets
+    worker_id: str = ""  # which plans of later connectors take over: none of them looks into the store for it
     lines: tuple[LineSpec, ...]
     files: Mapping[str, str]  # of each connector
     brokers: int = 1  # of the largest cluster that a line connects to
@@ -158,8 +159,8 @@ class Planner:
         """All connectors' lines. Raises ConfigError with every problem."""
         connectors = self._resolve()
         self._read_worker()
-        if self._options.serves_rest and not self._problems:
-            self._read_rest()
+        if (self._options.serves_rest or not self._options.is_run) and not self._problems:
+            self._read_rest()  # who asks what is wrong with files hears it for a standalone worker as well
         self._look_at_plugin_path()
         shared = self._shared()
         store = shared.store
@@ -179,6 +180,7 @@ class Planner:
         return Plan(
             worker=self._worker,
             store=store,
+            worker_id=shared.options.worker_id,
             lines=tuple(replace(line, secrets=secrets) for line in lines),
             files={connector.name: connector.file for connector in connectors},
             warnings=tuple(dict.fromkeys(self._warnings)),
@@ -218,7 +220,9 @@ class Planner:
         is_whole = not self._problems  # else values are missing: it is looked at, and not started
         if not is_whole:
             connector = replace(connector, initial_state="STOPPED")
-        herded = Herded(order.task_configs, probe_seconds(self._pipeline, self._options))
+        given = self._pipeline.connectors[0].properties
+        kept = order.task_configs and tuple(with_values(one, given, connector.properties) for one in order.task_configs)
+        herded = Herded(kept, probe_seconds(self._pipeline, self._options))
         made = ConnectorLines(connector, self._shared(), asked, folders, herded)
         lines = self._fitted(made.lines())
         is_good = is_whole and made.is_good
@@ -232,7 +236,7 @@ class Planner:
         if tells_keys or not is_good:
             looked = Looked(
                 properties=connector.properties,
-                given=self._pipeline.connectors[0].properties,
+                given=given,
                 connector=found,
                 plugins=asked.found,
                 inherited={key: self._converter_name(key) for key in CONVERTERS},
@@ -253,7 +257,7 @@ class Planner:
             infos=_encode_json(infos) if tells_keys else b"",
             type="unknown" if found is None else "sink" if issubclass(found, SinkConnector) else "source",
             version=None if named is None else self._catalog.version(named, folders),
-            task_configs=tuple(self._as_given(line.task_config) for line in lines),
+            task_configs=tuple(as_given(line.task_config, given) for line in lines),
             lines=tuple(replace(line, secrets=secrets) for line in lines),
             watch=None if made.watch is None else replace(made.watch, secrets=secrets),
             reload_ms=None if is_final else self._fresh.ttl_ms,
@@ -272,11 +276,6 @@ class Planner:
             return act(ConnectorLines(connector, self._shared(), asked, folders), tell)
 
         return self._apart.ask(folders, question) if environments else question(self._tell)
-
-    def _as_given(self, config: Mapping[str, str]) -> Mapping[str, str]:
-        """A task's configuration for readers: where the connector's has a variable, the variable."""
-        given = self._pipeline.connectors[0].properties
-        return {key: given[key] if "${" in given.get(key, "") else value for key, value in config.items()}
 
     def _shared(self) -> Shared:
         store = str(store_path(self._worker.offset_storage_file_filename).absolute())

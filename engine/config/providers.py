@@ -28,9 +28,11 @@ __all__ = [
     "EnvVarConfigProvider",
     "FileConfigProvider",
     "Resolved",
+    "as_given",
     "make_providers",
     "resolve",
     "variables",
+    "with_values",
 ]
 
 _VARIABLE = re.compile(r"\$\{([^}]*?):(?:([^}]*?):)?([^}]*?)\}")
@@ -228,3 +230,14 @@ def _is_allowed(path: str, allowed: list[Path] | None) -> bool:
 
 def _reason(error: Exception) -> str:
     return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+
+
+def as_given(config: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
+    """A task's configuration for readers: where its connector's, as it was given, has a variable, the variable."""
+    return {key: given[key] if "${" in given.get(key, "") else value for key, value in config.items()}
+
+
+def with_values(config: Mapping[str, str], given: Mapping[str, str], resolved: Mapping[str, str]) -> dict[str, str]:
+    """What `as_given` was made of. given, resolved: the connector's configuration before and after its variables."""
+    unresolved = {(key, value) for key, value in given.items() if "${" in value}
+    return {key: resolved[key] if (key, value) in unresolved else value for key, value in config.items()}

@@ -84,6 +84,7 @@ class _Connector(Struct):
     trace: str = ""
     generation: int = 0  # of the lines that were asked to run
     has_tasks: bool = False  # lines of that generation were asked for
+    kept_configs: tuple[Config, ...] = ()  # of its tasks, in the worker's life before
     watch_attempt: int = 0  # of the plan that asked for its own process; 0: it has none; or MAYBE_WATCHED
     retry: Retry = field(default_factory=Retry)
 
@@ -150,6 +151,7 @@ class Herder:
         """
         for one in kept:
             connector = _Connector(one.name, one.config, one.target, has_tasks=one.has_tasks)
+            connector.kept_configs = one.task_configs
             if are_running or not _is_started(connector):
                 connector.state = _state_of(one.target)
             if are_running:
@@ -257,9 +259,11 @@ class Herder:
             is_paused = connector.target == TargetState.PAUSED
             if not _is_started(connector):
                 self._end_watch(connector)
-            self._plan(
-                work, connector.config, wants_tasks=_is_started(connector) or (is_paused and connector.has_tasks)
-            )
+            wants_tasks = _is_started(connector) or (is_paused and connector.has_tasks)
+            known = connector.planned.task_configs or connector.kept_configs
+            # One that watches has no process while it is paused which could say them.
+            task_configs = known if is_paused and wants_tasks and known else None
+            self._plan(work, connector.config, wants_tasks=wants_tasks, task_configs=task_configs)
 
     def _patch(self, work: _Work, connector: _Connector, patch: Patch) -> None:
         merged = {**connector.config, **patch.changes}
@@ -355,6 +359,8 @@ class Herder:
         if planned.watch is None:
             self._end_watch(connector)
             return False
+        if planned.lines and not _is_started(connector):
+            return False  # it is paused, and so are the tasks that it had
         connector.planned = _of_type(connector.planned, planned)
         self._keep(connector)
         if _is_started(connector):

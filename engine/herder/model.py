@@ -233,7 +233,7 @@ class Plan(Struct, frozen=True, tag=True, tag_field="kind"):
     name: str
     config: Config
     wants_tasks: bool
-    task_configs: tuple[Config, ...] | None = None  # as the connector's own process gave them: it is not asked
+    task_configs: tuple[Config, ...] | None = None  # of one that watches: as its own process gave them, or as kept
 
 
 class Alter(Struct, frozen=True, tag=True, tag_field="kind"):

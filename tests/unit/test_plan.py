@@ -408,3 +408,16 @@ def test_a_sinks_lease_is_shorter_than_its_session_by_a_heartbeat(tmp_path: Path
     assert (source.timing.lease, sink.timing.lease) == (45.0, 4.5)
     shorter = make_plan(pipeline(tmp_path, both, f'{WORKER}"task.lease.ms" = 2000\n'), OPTIONS)
     assert [line.timing.lease for line in shorter.lines] == [2.0, 2.0]
+
+
+def test_whoever_asks_what_is_wrong_hears_of_the_keys_of_rest_and_a_run_does_not(tmp_path: Path) -> None:
+    worker = (
+        f'{WORKER}"listeners" = "http://:8083"\n"access.control.allow.origin" = "[a"\n"rest.access.file" = "absent"\n'
+    )
+    asked = pipeline(tmp_path, connector("one", "Counting", "topic = 'a'"), worker)
+    with pytest.raises(ConfigError) as caught:
+        make_plan(asked, OPTIONS)
+    keys = {problem.key for problem in caught.value.problems}
+    assert keys == {"access.control.allow.origin", "rest.access.file"}
+    options = PlanOptions(worker_id="w1", is_run=True)
+    assert len(make_plan(asked, options).lines) == 1

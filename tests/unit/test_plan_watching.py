@@ -11,7 +11,7 @@ from engine.herder.model import Plan as PlanOrder
 from engine.herder.model import Planned
 from engine.looking import plan_one
 from engine.plan import PlanOptions, make_plan
-from tests.unit.test_plan import OPTIONS, pipeline
+from tests.unit.test_plan import OPTIONS, WORKER, pipeline
 
 pytestmark = pytest.mark.slow
 
@@ -39,6 +39,19 @@ def test_lines_are_made_of_what_its_own_process_has_said(tmp_path: Path) -> None
     task = "tests.unit.watcher.connectors_of_tests:FileTask"
     assert found.task_configs == ({"file": "a", "task.class": task}, {"file": "b", "task.class": task})
     assert found.watch is not None
+
+
+def test_variables_in_what_was_kept_of_its_tasks_have_their_values_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WATCHED", "the value")
+    config = {"connector.class": CLASS, "folder": str(tmp_path), "note": "${env:WATCHED}"}
+    text = f'{WORKER}"config.providers" = "env"\n"config.providers.env.class" = "EnvVar"\n'
+    order = PlanOrder(3, "w", config, True, ({"note": "${env:WATCHED}", "own": "${env:WATCHED}"},))
+    found = msgspec.msgpack.decode(plan_one(pipeline(tmp_path, OTHER, text), OPTIONS, order), type=Planned)
+    (line,) = found.lines
+    assert (line.task_config["note"], line.task_config["own"]) == ("the value", "${env:WATCHED}")
+    assert found.task_configs[0]["note"] == "${env:WATCHED}"
 
 
 def test_more_tasks_than_it_may_have_are_its_failure(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from engine.herder.model import (
     Configure,
     Create,
     Delete,
+    Hold,
     Info,
     Keep,
     Kept,
@@ -153,6 +154,19 @@ def test_a_herder_that_begins_anew_asks_for_the_same_process_and_shows_what_was(
     assert (driver.view().state, driver.view().task_configs, driver.of(Run)) == (State.RUNNING, ONE, [])
     driver.say(*ONE)
     assert [run.lines for run in driver.of(Run)] == [lines(1)]
+
+
+def test_one_that_was_paused_has_its_tasks_again_after_a_start_and_its_process_when_it_goes_on() -> None:
+    driver = Watching()
+    kept = Kept("a", CONFIG, TargetState.PAUSED, True, "source", "1", TWO)
+    driver.carry_out(driver.herder.adopt([kept]))
+    assert [(run.lines, run.is_held) for run in driver.of(Run)] == [(lines(2), True)]
+    assert (driver.view().state, driver.view().task_configs, driver.of(Watch)) == (State.PAUSED, TWO, [])
+    driver.ask(SetTarget("a", TargetState.STARTED))
+    assert [one.is_held for one in driver.of(Hold)] == [False]
+    assert driver.of(Watch)[-1].spec == SPEC
+    driver.say(*ONE)
+    assert driver.of(Run)[-1].lines == lines(1)
 
 
 def test_a_herder_that_begins_anew_ends_a_process_of_one_that_is_paused() -> None:
