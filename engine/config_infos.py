@@ -200,8 +200,9 @@ class _Telling:
                 self._version(definitions.alias_version(prefix, words, alias), f"{prefix}type"),
             ]
             if config is not None:
-                told += [self._declared(config, key, prefix) for key in keys_of(config)]
-                told += [self._text(one) for one in definitions.predicated(prefix) if chain == "transforms"]
+                keys = [self._declared(config, key, prefix) for key in keys_of(config)]
+                keys += [self._text(one) for one in definitions.predicated(prefix) if chain == "transforms"]
+                told += sorted(keys, key=definitions.place_among_others)
             for order, info in enumerate(told):
                 assert info.definition is not None, "each has been given one"
                 placed = replace(info.definition, group=f"{group}: {alias}", order_in_group=order)

@@ -26,7 +26,7 @@ from engine.config.clients import ClientSettings, consumer_settings, producer_se
 from engine.config.connector import ConnectorConfig, SinkKeys, connector_warnings, read_connector
 from engine.config.cpus import read_cpus
 from engine.config.files import ConnectorFile
-from engine.config.line import Limits, LineSpec, PluginSpec, Restarts, Stalls, Timing
+from engine.config.line import Limits, LineSpec, PluginSpec, Restarts, Stalls, StepSpec, Timing
 from engine.config.masking import masked
 from engine.config.worker import WorkerConfig, ring_bytes
 from engine.herder.watching import PortSpec, WatchSpec
@@ -111,18 +111,18 @@ class ConnectorLines:
         asked, properties = self._asked, self._properties
         self.found = found = self._connector_class()
         converters = [self._converter(key) for key in _CONVERTERS]
-        aliases = [alias.strip() for alias in properties.get("transforms", "").split(",")]
-        transforms = [asked.transform(alias, properties) for alias in dict.fromkeys(filter(None, aliases))]
+        steps = asked.chain(properties)
         if found is None:
             return []
         task = asked.task_class(found)
         asked.keys(found, properties)
         keys = self._read_keys(found)
         client = self._client(0, is_sink=issubclass(found, SinkConnector))
-        plugins = [spec for spec in (*converters, *transforms) if spec is not None]
+        plugins = [spec for spec in converters if spec is not None]
+        chain = [step for step in steps if step is not None]
         if asked.problems or task is None or keys is None or client is None:
             return []
-        if len(plugins) < len(converters) + len(transforms):
+        if len(plugins) < len(converters) or len(chain) < len(steps):
             return []  # the worker's converter is at fault, which is told as the worker's
         self.is_good = True
         self.restarts = restarts_of(keys, is_bulk=self._shared.options.is_bulk)
@@ -139,7 +139,7 @@ class ConnectorLines:
             return []
         if not configs:
             asked.warnings.append("it has no tasks: there is nothing to do")
-        first = self._line(keys, task, client, plugins)
+        first = self._line(keys, task, client, plugins, chain)
         return [self._of_task(first, number, config) for number, config in enumerate(configs)]
 
     @property
@@ -296,7 +296,8 @@ class ConnectorLines:
         keys: ConnectorConfig,
         task: type[SourceTask | SinkTask],
         client: ClientSettings,
-        plugins: list[PluginSpec],
+        converters: list[PluginSpec],
+        chain: list[StepSpec],
     ) -> LineSpec:
         """The line of task 0, without its task's configuration."""
         shared = self._shared
@@ -310,12 +311,12 @@ class ConnectorLines:
             task_path=path_of(task),
             environments=self._environments,
             task_config={},
-            key_converter=plugins[0],
-            value_converter=plugins[1],
-            header_converter=plugins[2],
-            transforms=tuple(plugins[3:]),
+            key_converter=converters[0],
+            value_converter=converters[1],
+            header_converter=converters[2],
+            transforms=tuple(chain),
             wants_commit_record=issubclass(task, SourceTask) and task.commit_record is not SourceTask.commit_record,
-            wants_timestamps=len(plugins) > 3 or not issubclass(task, SinkTask) or task.reads_timestamps,
+            wants_timestamps=bool(chain) or not issubclass(task, SinkTask) or task.reads_timestamps,
             kafka=client.settings,
             subscription=keys.subscription,
             start_at=client.start_at,

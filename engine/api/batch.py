@@ -8,12 +8,15 @@ A column is a sequence with one slot a record. One that is the same all along is
     values    ["a", "b", "c"]
     offsets   range(17, 20)
 
-Used by: connectors (the fast way; the simple way is a list of records), stages.
+`SourceBatch` and `SinkBatch` are what connectors give and take, `Columns` is what transforms change in between.
+
+Used by: connectors and transforms (the fast way; the simple way is records), stages.
 Not here: how a batch crosses processes (engine.shm.frame).
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, overload
 
@@ -22,7 +25,18 @@ from msgspec import Struct
 from engine.api.record import Header, SinkRecord, SourceRecord
 from engine.api.schema import Schema
 
-__all__ = ["Repeat", "Run", "SinkBatch", "SourceBatch", "Utf8Column", "decode_utf8"]
+__all__ = [
+    "COLUMN_NAMES",
+    "Columns",
+    "Repeat",
+    "Run",
+    "SinkBatch",
+    "SourceBatch",
+    "Utf8Column",
+    "decode_utf8",
+    "pick",
+    "uniform",
+]
 
 Column = Sequence[Any]
 
@@ -53,6 +67,10 @@ class Repeat(Sequence[Any]):
     def __iter__(self) -> Iterator[Any]:
         value = self.value
         return iter([value] * self._length)
+
+    def picked(self, indexes: Sequence[int]) -> Repeat:
+        """The slots at these indexes."""
+        return Repeat(self.value, len(indexes))
 
     def __repr__(self) -> str:
         return f"Repeat({self.value!r}, {self._length})"
@@ -85,6 +103,11 @@ class Utf8Column(Sequence[Any]):
     def __iter__(self) -> Iterator[str | None]:
         return map(decode_utf8, self.encoded)
 
+    def picked(self, indexes: Sequence[int]) -> Utf8Column:
+        """The slots at these indexes, still encoded."""
+        encoded = self.encoded
+        return Utf8Column([encoded[index] for index in indexes])
+
     def __repr__(self) -> str:
         return f"Utf8Column(<{len(self.encoded)}>)"
 
@@ -115,6 +138,147 @@ def _decode_like_java(encoded: bytes) -> str:
             is_surrogate = len(unit) == 3 and unit[0] == 0xED and 0xA0 <= unit[1] <= 0xBF and 0x80 <= unit[2] <= 0xBF
             at = bad + 3 if is_surrogate else at + error.end
     return "".join(pieces)
+
+
+def pick(column: Sequence[Any], indexes: Sequence[int]) -> Sequence[Any]:
+    """The slots of a column at these indexes; one that stores less than its slots, or decodes them late, still does."""
+    picked = getattr(column, "picked", None)
+    if picked is not None:
+        found: Sequence[Any] = picked(indexes)
+        return found
+    return [column[index] for index in indexes]
+
+
+def uniform(column: Sequence[Any]) -> Sequence[Any]:
+    """The same column, as a `Repeat` if all its slots hold one and the same object: a schema, None, a topic."""
+    if isinstance(column, Repeat) or not column:
+        return column
+    first = column[0]
+    return Repeat(first, len(column)) if all(slot is first for slot in column) else column
+
+
+class Columns(Struct, kw_only=True):
+    """Records between connector and converter, as columns of n slots each: what a chain of transforms changes.
+
+    A transform puts other columns in the place of those that are here; what a column holds it never changes, since
+    others may hold the same. To drop records or to multiply them, it picks: `columns.pick([0, 2, 2, 3])`.
+
+    A slot of a schema column is None where a value has no schema. The last seven tell where records come from, and
+    are only picked; those of the other kind of connector are empty.
+    """
+
+    topics: Sequence[str]
+    partitions: Sequence[int | None]  # None: the producer's partitioner chooses
+    timestamps: Sequence[int | None]  # milliseconds
+    keys: Column
+    key_schemas: Sequence[Schema | None]
+    values: Column
+    value_schemas: Sequence[Schema | None]
+    headers: Sequence[Sequence[Header]]
+    origins: Sequence[int]  # for each record its index in what came to this transform; grows, repeats where multiplied
+    offsets: Sequence[int] = ()  # sinks
+    original_topics: Sequence[str] = ()  # sinks
+    original_partitions: Sequence[int] = ()  # sinks
+    timestamp_type: str = "CreateTime"  # sinks
+    source_partitions: Sequence[Mapping[str, Any] | None] = ()  # sources
+    source_offsets: Sequence[Mapping[str, Any] | None] = ()  # sources
+    is_sink: bool = False
+
+    def __len__(self) -> int:
+        return len(self.origins)
+
+    def unused(self) -> tuple[str, ...]:
+        """The columns that are empty in this kind of connector."""
+        return COLUMN_NAMES[-2:] if self.is_sink else COLUMN_NAMES[-5:-2]
+
+    def pick(self, indexes: Sequence[int]) -> None:
+        """Leave the records at these indexes, which do not fall; one that is named twice is there twice."""
+        for name in COLUMN_NAMES:
+            column = getattr(self, name)
+            if len(column):
+                setattr(self, name, pick(column, indexes))
+
+    def picked(self, indexes: Sequence[int]) -> Columns:
+        """These records alone; the columns here stay as they are."""
+        others = copy.copy(self)
+        others.pick(indexes)
+        return others
+
+    def put(self, records: Sequence[SourceRecord | SinkRecord], indexes: Sequence[int]) -> None:
+        """Put records in the place of those at these indexes, which do not fall; all others go.
+
+        Where a record comes from, no transform can change: that is picked.
+        """
+        self.pick(indexes)
+        self.topics = uniform([record.topic for record in records])
+        self.partitions = uniform([record.partition for record in records])
+        self.timestamps = uniform([record.timestamp for record in records])
+        self.keys = uniform([record.key for record in records])
+        self.key_schemas = uniform([record.key_schema for record in records])
+        self.values = [record.value for record in records]
+        self.value_schemas = uniform([record.value_schema for record in records])
+        self.headers = [record.headers for record in records]
+
+    def records(self) -> Iterator[Any]:
+        """The same as `SinkRecord`s or `SourceRecord`s. Raises DataError at one whose headers cannot be converted."""
+        shared: list[Sequence[Any]] = [self.topics, self.values, self.value_schemas, self.keys, self.key_schemas]
+        shared += [self.partitions, self.timestamps, self.headers]
+        if self.is_sink:
+            kind = self.timestamp_type
+            places = (self.offsets, self.original_topics, self.original_partitions)
+            for topic, value, value_schema, key, key_schema, partition, timestamp, headers, offset, *original in zip(
+                *shared, *places, strict=True
+            ):
+                yield SinkRecord(
+                    topic=topic,
+                    partition=partition,
+                    offset=offset,
+                    value=value,
+                    value_schema=value_schema,
+                    key=key,
+                    key_schema=key_schema,
+                    timestamp=timestamp,
+                    timestamp_type=kind,
+                    headers=headers,
+                    original_topic=original[0],
+                    original_partition=original[1],
+                    original_offset=offset,
+                )
+            return
+        for topic, value, value_schema, key, key_schema, partition, timestamp, headers, source, offset in zip(
+            *shared, self.source_partitions, self.source_offsets, strict=True
+        ):
+            yield SourceRecord(
+                topic=topic,
+                value=value,
+                value_schema=value_schema,
+                key=key,
+                key_schema=key_schema,
+                partition=partition,
+                timestamp=timestamp,
+                headers=headers,
+                source_partition=source,
+                source_offset=offset,
+            )
+
+
+#: The fields of `Columns` that have a slot for each record, but for those of the other kind of connector.
+COLUMN_NAMES = (
+    "topics",
+    "partitions",
+    "timestamps",
+    "keys",
+    "key_schemas",
+    "values",
+    "value_schemas",
+    "headers",
+    "origins",
+    "offsets",
+    "original_topics",
+    "original_partitions",
+    "source_partitions",
+    "source_offsets",
+)
 
 
 class SourceBatch(Struct, kw_only=True):

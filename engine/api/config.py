@@ -126,7 +126,7 @@ class Config(Struct, frozen=True, kw_only=True):
             return _read(key, text, fold=key.name in cls.ignore_case), ()
         except _WordsError as error:
             shown = HIDDEN if key.kind is Password else text if error.value is None else text.strip()
-            first = f"Invalid value {shown} for configuration {key.name}: {error}"
+            first = str(error) if error.is_whole else f"Invalid value {shown} for configuration {key.name}: {error}"
             if error.value is not None or key.is_nullable or not key.has_bounds:
                 return error.value, (first,)
             # Kafka checks the bounds of what could not be read, too.
@@ -148,11 +148,15 @@ def keys_of(config: type[Config]) -> tuple[Key, ...]:
 
 
 class _WordsError(ValueError):
-    """What is wrong with a text, in Kafka's words. value: what it is all the same; None: no value of its type."""
+    """What is wrong with a text, in Kafka's words. value: what it is all the same; None: no value of its type.
 
-    def __init__(self, words: str, value: Any = None) -> None:
+    is_whole: these are all of the words, and name the key.
+    """
+
+    def __init__(self, words: str, value: Any = None, *, is_whole: bool = False) -> None:
         super().__init__(words)
         self.value = value
+        self.is_whole = is_whole
 
 
 def _unwrap(annotation: Any) -> tuple[Any, bool, tuple[Meta, ...]]:
@@ -175,6 +179,9 @@ def _read(key: Key, text: str, *, fold: bool) -> Any:
     if kind is Password:
         return Password(trimmed)
     if get_origin(kind) is list:
+        if not trimmed and any(meta.min_length for meta in key.metas):
+            words = f"Configuration '{key.name}' must not be empty. Valid values include: any non-empty value"
+            raise _WordsError(words, [], is_whole=True)
         return _checked(key, [part.strip() for part in trimmed.split(",")] if trimmed else [])
     if get_origin(kind) is Literal:
         choices = get_args(kind)

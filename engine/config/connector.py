@@ -38,7 +38,6 @@ _DEFAULT_ONLY: Mapping[str, str] = {
     "errors.deadletterqueue.topic.name": "dead letters are not written yet",
     "errors.deadletterqueue.topic.replication.factor": "dead letters are not written yet",
     "errors.deadletterqueue.context.headers.enable": "dead letters are not written yet",
-    "predicates": "predicates are not built yet: a transform applies to every record",
     "exactly.once.support": "exactly-once is not built yet: sources deliver at least once",
 }
 _NO_TRANSACTIONS = "there are no transactions yet"
@@ -133,8 +132,6 @@ def _refused(
         if key in _DEFAULT_ONLY and key in defaults and value.lower() != defaults[key]:
             expected = f"{key}={defaults[key]}, or no such key" if defaults[key] else "no such key"
             yield key, f"{key}={value} cannot be kept: {_DEFAULT_ONLY[key]}; expected {expected}"
-        elif _PREDICATED.match(key):
-            yield key, f"{key}={value} cannot be kept: {_DEFAULT_ONLY['predicates']}; expected no such key"
         elif kind is SourceKeys and key.startswith(_CREATION) and worker.topic_creation_enable:
             way = "create the topics first, then leave it out or set topic.creation.enable=false for the worker"
             yield key, f"{key}={value} cannot be kept: topics are not created with settings of their own yet; {way}"
@@ -144,7 +141,8 @@ def _unknown(
     properties: Mapping[str, str], kind: type[ConnectorConfig], known_keys: Collection[str]
 ) -> Iterator[tuple[str, str]]:
     known = {*(key.name for key in keys_of(kind)), *known_keys}
-    listed = {alias.strip() for alias in properties.get("transforms", "").split(",")}
+    chains = {chain: properties.get(chain, "").split(",") for chain in ("transforms", "predicates")}
+    listed = {f"{chain}.{alias.strip()}." for chain, aliases in chains.items() for alias in aliases}
     declared = {_owner(key) for key in known_keys}
     for key in properties:
         if key in known or key.startswith(_CLIENTS) or _VERSION.match(key) or _PREDICATED.match(key):
@@ -152,8 +150,9 @@ def _unknown(
         if kind is SourceKeys and key.startswith(_CREATION):
             continue
         owner = _owner(key)
-        if owner.startswith("transforms.") and owner.split(".")[1] not in listed:
-            yield key, f'"{key}" belongs to a transform that "transforms" does not name'
+        if owner.startswith(("transforms.", "predicates.")) and owner not in listed:
+            chain = owner.partition(".")[0]
+            yield key, f'"{key}" belongs to a {chain.removesuffix("s")} that "{chain}" does not name'
             continue
         if owner and (owner not in declared or key == f"{owner}type"):
             continue

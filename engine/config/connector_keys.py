@@ -62,9 +62,14 @@ class ConnectorConfig(Config, frozen=True, kw_only=True):
             "`transforms.ALIAS.plugin.version` its version."
         ),
     ] = field(default_factory=list)
-    predicates: Annotated[list[str], Meta(description=f"Aliases of predicates. {_NOT_BUILT}")] = field(
-        default_factory=list
-    )
+    predicates: Annotated[
+        list[str],
+        Meta(
+            description="Aliases of predicates; `predicates.ALIAS.type` is the class of each. A transform with "
+            "`transforms.NAME.predicate=ALIAS` applies to the records for which it holds, with "
+            "`transforms.NAME.negate=true` to the others."
+        ),
+    ] = field(default_factory=list)
     config_action_reload: Annotated[
         Literal["none", "restart"],
         Meta(

@@ -29,6 +29,7 @@ __all__ = [
     "definition_of",
     "framework_definitions",
     "groups_of",
+    "place_among_others",
     "predicated",
     "text_of",
 ]
@@ -185,15 +186,22 @@ def predicated(prefix: str) -> tuple[Definition, Definition]:
         name=f"{prefix}negate",
         type="BOOLEAN",
         default_value="false",
-        documentation="Whether it applies where its predicate does not. Not built yet.",
+        documentation="Whether it applies where its predicate does not hold.",
         display_name="negate",
     )
     predicate = Definition(
         name=f"{prefix}predicate",
-        documentation="The alias of the predicate that says where it applies. Not built yet.",
+        documentation="The alias of the predicate that says where it applies; absent: everywhere.",
         display_name="predicate",
     )
     return negate, predicate
+
+
+def place_among_others(info: ConfigInfo) -> tuple[Any, ...]:
+    """Sorts keys of a transform or predicate as Kafka's ConfigDef does: required ones, the most important, by name."""
+    assert info.definition is not None, "declared"
+    one = info.definition
+    return not one.required, ("HIGH", "MEDIUM", "LOW").index(one.importance), one.name
 
 
 def text_of(key: Key, value: Any) -> str | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from msgspec import Struct
 
-__all__ = ["INTERNAL", "Limits", "LineSpec", "PluginSpec", "Restarts", "Stalls", "Subscription", "Timing"]
+__all__ = ["INTERNAL", "Limits", "LineSpec", "PluginSpec", "Restarts", "Stalls", "StepSpec", "Subscription", "Timing"]
 
 
 #: Topics of Kafka's own: a consumer of Java leaves them out of a pattern, too.
@@ -27,6 +27,14 @@ class PluginSpec(Struct, frozen=True):
     path: str  # "package.module:Class"
     config: Mapping[str, str] = {}
     name: str = ""  # a transform's alias
+
+
+class StepSpec(Struct, frozen=True):
+    """A transform of a chain, and to which records it applies."""
+
+    transform: PluginSpec
+    predicate: PluginSpec | None = None  # None: to all
+    negate: bool = False  # to those for which the predicate does not hold
 
 
 class Subscription(Struct, frozen=True):
@@ -104,7 +112,7 @@ class LineSpec(Struct, frozen=True, kw_only=True):
     key_converter: PluginSpec
     value_converter: PluginSpec
     header_converter: PluginSpec
-    transforms: tuple[PluginSpec, ...] = ()
+    transforms: tuple[StepSpec, ...] = ()
     wants_commit_record: bool = False  # the task's class overrides it: an answer for each record
     wants_timestamps: bool = True  # sinks: the task or a transform reads them
     kafka: Mapping[str, str | int | float | bool]  # settings of this line's client, in librdkafka's names

@@ -2,9 +2,9 @@
 
     board, pages ──► Reckoning of each task ──► of each connector: what must be equal when it is done
 
-A task that is done has taken all in, so that what came in for the first time is what went out and what was dropped, in
-number and, of a sink's partitions, in the sum of their offsets. A task that was stopped or has failed may have left
-some for the next run.
+A task that is done has taken all in, so that what came in for the first time, and what a source's transforms have made
+of it beside, is what went out and what was dropped, in number and, of a sink's partitions, in the sum of their offsets.
+A task that was stopped or has failed may have left some for the next run.
 
 Used by: engine.report.
 Not here: what fails a task at once (source.py, sink.py).
@@ -47,12 +47,13 @@ class Reckoning(Struct, frozen=True):
     lost: int = 0
     doubled: int = 0
     left: int = 0
+    added: int = 0  # sources
 
 
 def add(reckonings: Iterable[Reckoning]) -> Reckoning:
     """The sum."""
     rows = [
-        (one.records_in, one.records_out, one.dropped, one.repeated, one.lost, one.doubled, one.left)
+        (one.records_in, one.records_out, one.dropped, one.repeated, one.lost, one.doubled, one.left, one.added)
         for one in reckonings
     ]
     return Reckoning(*map(sum, zip(*rows, strict=True))) if rows else Reckoning()
@@ -84,8 +85,9 @@ def _of_task(row: Row, ledger: Ledger, index: int) -> tuple[Reckoning, list[Part
         _of_partition(row, place, entry.read(PUMP), entry.read(TASK), entry.get(FLUSHED), entry.get(COMMITTED))
         for place, entry in ledger.page(index).entries()
     ]
+    added = 0
     if row.identity.type == "source":
-        came, dropped, out, repeated = _source_figures(row)
+        came, dropped, added, out, repeated = _source_figures(row)
     else:
         came = sum(one.records_in for one in partitions)
         dropped = sum(one.dropped for one in partitions)
@@ -98,7 +100,8 @@ def _of_task(row: Row, ledger: Ledger, index: int) -> tuple[Reckoning, list[Part
         repeated,
         lost=row.get(Word.TASK_MISSING) + row.get(Word.PUMP_MISSING),
         doubled=row.get(Word.TASK_DOUBLED) + row.get(Word.PUMP_DOUBLED),
-        left=max(0, came - dropped - out),
+        left=max(0, came + added - dropped - out),
+        added=added,
     )
     return whole, partitions
 
@@ -110,16 +113,17 @@ def _of_partition(row: Row, place: Place, pump: Tally, task: Tally, flushed: int
     return PartitionReckoning(*place, pump.records, put, task.dropped, task.again, flushed, committed)
 
 
-def _source_figures(row: Row) -> tuple[int, int, int, int]:
-    """In, dropped, out, repeated. What a restart has polled again counts once; what Kafka has twice is repeated."""
+def _source_figures(row: Row) -> tuple[int, int, int, int, int]:
+    """In, dropped, added, out, repeated. What a restart has polled again counts once; what Kafka has twice is one."""
     came = row.measured(Stage.POLL, Measure.RECORDS) - row.get(Word.AGAIN_POLLED)
     dropped = row.get(Word.DROPPED) - row.get(Word.AGAIN_DROPPED)
-    return came, dropped, row.measured(Stage.STORE, Measure.RECORDS), row.was_repeated()
+    added = row.get(Word.ADDED) - row.get(Word.AGAIN_ADDED)
+    return came, dropped, added, row.measured(Stage.STORE, Measure.RECORDS), row.was_repeated()
 
 
 def _source_finding(row: Row, connector: str) -> str:
-    came, dropped, out, _ = _source_figures(row)
-    missing = came - dropped - out
+    came, dropped, added, out, _ = _source_figures(row)
+    missing = came + added - dropped - out
     if not missing:
         return ""
     return f"{connector}/{row.identity.task}: {_counted(missing)} of {came} polled"

@@ -256,18 +256,21 @@ class TaskAccount(_Account):
 
     def transformed(self, runs: Sequence[Run], origins: Sequence[int], records: int) -> None:
         """The chain has left so many records, which had these places in the batch."""
-        self._same("between converted and transformed", runs, len(set(origins)), records)
+        self._same("between converted and transformed", runs, len(origins), records)
+        if not isinstance(origins, range) and any(map(int.__gt__, origins, origins[1:])):
+            raise self._complaint.differs("between converted and transformed", ranges(runs), records, records)
 
     def putting(self, runs: Sequence[Run], origins: Sequence[int] | None, records: int) -> None:
-        """So many records are handed to the connector. origins: as for `transformed`; None: nothing was dropped."""
+        """So many records are handed to the connector. origins: as for `transformed`; None: there is no chain."""
         count = sum(run.count for run in runs) if origins is None else len(origins)
         self._same("between transformed and put", runs, count, records)
         at = again = dropped_all = 0
         for run in runs:
             dropped = 0
             if origins is not None:
-                kept = bisect_left(origins, at + run.count) - bisect_left(origins, at)
-                dropped = run.count - kept
+                begin, end = bisect_left(origins, at), bisect_left(origins, at + run.count)
+                # Of one record there may be several; it is put when all of them are.
+                dropped = run.count - (end - begin if isinstance(origins, range) else len(set(origins[begin:end])))
             at += run.count
             dropped_all += dropped
             again += self._tally(run, dropped)

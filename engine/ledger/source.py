@@ -1,7 +1,7 @@
 """The accounts of a source's two banks.
 
     task   polled ──► transformed ──► converted ──► in frames        every record in a frame has a number, without gaps
-                 └► dropped                            │
+                 └► dropped, added                     │
     pump                                               ▼
                                arrived ──► produced ──► acknowledged ──► stored
 
@@ -35,7 +35,7 @@ PICKED = -1
 
 
 class TaskAccount:
-    """polled -> transformed, or dropped -> converted -> in frames."""
+    """polled -> transformed, dropped, or several added -> converted -> in frames."""
 
     def __init__(self, row: Row) -> None:
         self._row = row
@@ -48,9 +48,16 @@ class TaskAccount:
 
     def transformed(self, polled: Polled, origins: Sequence[int], records: int, end: int) -> None:
         """The chain has left so many of the first `end` records, which had these places among what was polled."""
-        kept = len(set(origins))
-        self._same("between polled and transformed", polled, 0, kept, records)
+        border = "between polled and transformed"
+        self._same(border, polled, 0, len(origins), records)
+        if isinstance(origins, range):
+            kept = records
+        else:
+            kept = len(set(origins))
+            if any(map(int.__gt__, origins, origins[1:])):
+                raise self._complaint.differs(border, _range(polled, 0, len(polled) - 1), records, records)
         self._row.set(Word.DROPPED, self._row.get(Word.DROPPED) + end - kept)
+        self._row.set(Word.ADDED, self._row.get(Word.ADDED) + records - kept)
 
     def gathered(self, polled: Polled, records: int, columns: int) -> None:
         """What is left stands in columns of so many slots."""
@@ -68,6 +75,11 @@ class TaskAccount:
     def dropped(self) -> int:
         """Records that were dropped so far, over all lives."""
         return self._row.get(Word.DROPPED)
+
+    @property
+    def added(self) -> int:
+        """Records that were made of others, beyond the first of each, so far, over all lives."""
+        return self._row.get(Word.ADDED)
 
     def _same(self, border: str, polled: Polled, first: int, expected: int, found: int) -> None:
         if expected != found:
@@ -164,9 +176,9 @@ class PumpAccount:
             tally.records += frame.count
             entry.write(PUMP, tally)
 
-    def stored(self, polled: int, dropped: int, records: int) -> None:
-        """The stored offsets cover so many records polled, of these dropped, and in Kafka, over all lives."""
-        self._row.cover(polled, dropped, records)
+    def stored(self, polled: int, dropped: int, added: int, records: int) -> None:
+        """The stored offsets cover so many records polled, of these dropped, made of them, in Kafka, over all lives."""
+        self._row.cover(polled, dropped, added, records)
 
     def _keep(self, place: tuple[str, int]) -> tuple[Entry, Tally]:
         kept = self._kept.get(place)

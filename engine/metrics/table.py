@@ -245,6 +245,12 @@ TASK_METRICS = (
         _word(Word.DROPPED),
     ),
     Metric(
+        "millrace_task_added_records_total",
+        "counter",
+        "Sources: records that transforms made of others, beyond the first of each. What is done again counts again.",
+        _word(Word.ADDED),
+    ),
+    Metric(
         "millrace_task_ledger_missing_records_total",
         "counter",
         "Records that the ledger missed at a border; the task has failed there.",

@@ -22,7 +22,7 @@ from engine.api.connector import Connector, SinkConnector
 from engine.api.converter import Converter, HeaderConverter, plain_config
 from engine.api.errors import ConfigError, ConnectError, Problem
 from engine.api.task import SinkTask, SourceTask
-from engine.config.line import PluginSpec
+from engine.config.line import PluginSpec, StepSpec
 from engine.mending import Kind as EndKind
 from engine.mending import kind_of
 from engine.plugins.catalog import Catalog, Found, Kind
@@ -45,6 +45,12 @@ _TOO_MANY_FOR_LATER = (
     "disallowed in future releases of Kafka Connect. Please report this to the maintainers of the connector and "
     "request that they adjust their connector's taskConfigs() method to respect the maxTasks parameter."
 )
+
+
+class _PredicatedKeys(Config, frozen=True, kw_only=True):
+    """What a transform's alias has beside its transform's own keys, to be read; `predicate` is looked up."""
+
+    negate: bool = False
 
 
 class WorkerPort(Protocol):
@@ -133,9 +139,45 @@ class Interview:
 
         return self._configured(kind, key, name, f"{key}.", properties, configure)
 
-    def transform(self, alias: str, properties: Mapping[str, str]) -> PluginSpec | None:
-        """The transform `alias` of the connector's chain, configured once on trial."""
+    def chain(self, properties: Mapping[str, str]) -> list[StepSpec | None]:
+        """The connector's transforms and predicates, each configured once on trial; None for a step that is not."""
+        predicates = {
+            alias: self._aliased("predicate", f"predicates.{alias}.", alias, properties)
+            for alias in _aliases(properties, "predicates")
+        }
+        return [self._step(alias, properties, predicates) for alias in _aliases(properties, "transforms")]
+
+    def _step(
+        self, alias: str, properties: Mapping[str, str], predicates: Mapping[str, PluginSpec | None]
+    ) -> StepSpec | None:
         prefix = f"transforms.{alias}."
+        # What belongs to the chain is nothing of the transform's.
+        own = {key: text for key, text in properties.items() if key not in (f"{prefix}predicate", f"{prefix}negate")}
+        transform = self._aliased("transform", prefix, alias, own)
+        name = properties.get(f"{prefix}predicate", "").strip()
+        negate = self.ask(f"{prefix}negate", lambda: _PredicatedKeys.parse(plain_config(properties, prefix)))
+        if negate is None:
+            self.problems[-1] = _prefixed(self.problems[-1], prefix)
+            return None
+        if not name:
+            if f"{prefix}negate" in properties:
+                text = (
+                    f"Config '{prefix}negate' was provided but there is no config '{prefix}predicate' defining a "
+                    f"predicate to be negated."
+                )
+                self.problems.append(Problem(f"{prefix}type", text))
+            return None if transform is None else StepSpec(transform)
+        if name not in predicates:
+            named = ", ".join(predicates) or "none"
+            text = f'{prefix}predicate={name}: no such predicate; expected one that "predicates" names: {named}'
+            self.problems.append(Problem(f"{prefix}predicate", text))
+            return None
+        predicate = predicates[name]
+        if transform is None or predicate is None:
+            return None
+        return StepSpec(transform, predicate, negate.negate)
+
+    def _aliased(self, kind: Kind, prefix: str, alias: str, properties: Mapping[str, str]) -> PluginSpec | None:
         name = properties.get(f"{prefix}type")
         if name is None:
             key = f"{prefix}type"
@@ -146,7 +188,7 @@ class Interview:
             made.configure(config)
             made.close()
 
-        spec = self._configured("transform", f"{prefix}type", name, prefix, properties, configure)
+        spec = self._configured(kind, f"{prefix}type", name, prefix, properties, configure)
         return None if spec is None else replace(spec, name=alias)
 
     def keys(self, connector: type[Connector], properties: Mapping[str, str]) -> None:
@@ -269,6 +311,11 @@ class _ProbeContext:
 
     def offset(self, partition: Mapping[str, Any]) -> Mapping[str, Any] | None:
         return self._worker.offset(partition)
+
+
+def _aliases(properties: Mapping[str, str], key: str) -> list[str]:
+    """The names that a list of aliases has, each once."""
+    return [*dict.fromkeys(filter(None, (alias.strip() for alias in properties.get(key, "").split(","))))]
 
 
 def _invalid(key: str, value: str, reason: str) -> Problem:

@@ -94,8 +94,10 @@ class SourcePumpBank:
         self._fence = Lease(row, spec.timing.lease, clock).check
         self._next: SourceFrame | End | None = None
         self._offsets: dict[bytes, bytes] = {}  # acknowledged, not stored
-        self._polled = self._dropped = 0  # as of the last frame that was acknowledged
-        self._polled_covered = self._dropped_covered = 0  # as of the last poll whose frames all were
+        self._polled = self._dropped = self._added = 0  # as of the last frame that was acknowledged
+        self._polled_covered = self._dropped_covered = self._added_covered = (
+            0  # as of the last poll whose frames all were
+        )
         self._polled_stored = -1
         self._base = row.measured(Stage.PRODUCE, Measure.RECORDS)  # by earlier lives of this line
         self._acknowledged = 0  # by this one
@@ -261,7 +263,7 @@ class SourcePumpBank:
         """Note what storing offsets now would make safe; those of a poll come with the last of its frames."""
         if done.polled != self._polled and not self._has_offsets:
             self._cover_all()
-        self._polled, self._dropped = done.polled, done.dropped
+        self._polled, self._dropped, self._added = done.polled, done.dropped, done.added
         self._acknowledged += done.count
         if done.offsets:
             self._has_offsets = True
@@ -271,7 +273,7 @@ class SourcePumpBank:
 
     def _cover_all(self) -> None:
         self._covered = self._acknowledged
-        self._polled_covered, self._dropped_covered = self._polled, self._dropped
+        self._polled_covered, self._dropped_covered, self._added_covered = self._polled, self._dropped, self._added
 
     def _mend(self) -> None:
         self._next = None
@@ -301,7 +303,7 @@ class SourcePumpBank:
         end, self._end = self._end, None
         if end is not None:
             if not end.is_failed:
-                self._polled_covered, self._dropped_covered = end.polled, end.dropped
+                self._polled_covered, self._dropped_covered, self._added_covered = end.polled, end.dropped, end.added
             if not self._has_offsets and (not end.is_failed or end.polled != self._polled):
                 self._covered = self._acknowledged  # else the last poll is there in part, and is done again
             self._ring.release()
@@ -332,7 +334,7 @@ class SourcePumpBank:
         self._polled_stored = self._polled_covered
         total = self._stored_total()
         if self._account is not None:
-            self._account.stored(self._polled_covered, self._dropped_covered, total)
+            self._account.stored(self._polled_covered, self._dropped_covered, self._added_covered, total)
         self._row.count(Stage.STORE, total - self._row.measured(Stage.STORE, Measure.RECORDS))
         self._unsent.append(frame.encode(frame.Stored(self._polled_stored, is_end)))
         return True

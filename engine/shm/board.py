@@ -145,10 +145,12 @@ class Word(IntEnum):
     STATE_SINCE_NS = 7  # monotonic
     CARRIED = 8  # may be repeated because an earlier run ended without a stop
     MEMORY_BOUND_BYTES = 9  # the most that the line can come to hold
-    ENDED_POLLED = 10  # sources: records polled, and of these dropped, when the last life of the line ended
+    ENDED_POLLED = 10  # sources: records polled, of these dropped, and added, when the last life of the line ended
     ENDED_DROPPED = 11
-    AGAIN_POLLED = 12  # sources: records polled, and of these dropped, that were polled again after a restart
+    ENDED_ADDED = 22
+    AGAIN_POLLED = 12  # sources: records polled, of these dropped, and added, that were polled again after a restart
     AGAIN_DROPPED = 13
+    AGAIN_ADDED = 23
     FRUITLESS = 14  # restarts in a row without progress, before this life of the line
     NEXT_START_NS = 15  # monotonic; when the next life is due; 0: none is
     STALL = 52  # why the line does not go on, and since when (stalls.py); 0: it does
@@ -163,6 +165,7 @@ class Word(IntEnum):
     TASK_MISSING = 24  # records that the ledger misses at a border of this bank
     TASK_DOUBLED = 25  # and those that are there twice
     DROPPED = 26  # records that transforms let go, over all lives
+    ADDED = 28  # sources: records that transforms made of others, beyond the first of each, over all lives
     REPEATED = 27  # sinks: records that were handed to the connector again
     # by the pump
     PUMP_PHASE = 32
@@ -182,6 +185,8 @@ class Word(IntEnum):
     STORED = 46  # sources: records polled that the stored offsets cover, times 2; plus which pair of the next belongs
     STORED_FIRST = 47  # a pair: of these, records dropped, and records that count as stored
     STORED_SECOND = 49
+    STORED_ADDED_FIRST = 54  # to each of the pair: records added
+    STORED_ADDED_SECOND = 55
     # by the supervisor
     CIRCUIT = 56  # whether it is tried though it failed too often (engine.mending.Circuit)
     ENDED_AS = 57  # why its last life ended badly (engine.mending.Kind)
@@ -336,19 +341,21 @@ class Row:
         """Set a stage's record count, where it follows another's count (the stage's one writer)."""
         self.words[STAGE_WORDS_AT + 4 * stage] = records
 
-    def cover(self, polled: int, dropped: int, stored: int) -> None:
+    def cover(self, polled: int, dropped: int, added: int, stored: int) -> None:
         """Say what the stored offsets cover; a kill in the middle leaves what was said before (pump)."""
         is_second = 1 - (self.get(Word.STORED) & 1)
         at = Word.STORED_SECOND if is_second else Word.STORED_FIRST
         self.words[at] = dropped
         self.words[at + 1] = stored
+        self.set(Word.STORED_ADDED_SECOND if is_second else Word.STORED_ADDED_FIRST, added)
         self.set(Word.STORED, polled << 1 | is_second)
 
-    def covered(self) -> tuple[int, int, int]:
-        """What `cover` has said last: records polled, dropped, stored."""
+    def covered(self) -> tuple[int, int, int, int]:
+        """What `cover` has said last: records polled, dropped, added, stored."""
         word = self.get(Word.STORED)
         at = Word.STORED_SECOND if word & 1 else Word.STORED_FIRST
-        return word >> 1, self.words[at], self.words[at + 1]
+        added = self.get(Word.STORED_ADDED_SECOND if word & 1 else Word.STORED_ADDED_FIRST)
+        return word >> 1, self.words[at], added, self.words[at + 1]
 
     def was_repeated(self) -> int:
         """Records that were done twice for sure: acknowledged before a restart and sent again, or put again."""
@@ -363,12 +370,13 @@ class Row:
 
     def write_off(self) -> None:
         """The line died: what it did and did not make safe is done again (supervisor, when both banks are gone)."""
-        polled, dropped, stored = self.covered()
+        polled, dropped, added, stored = self.covered()
         if stored > self.measured(Stage.STORE, Measure.RECORDS):
             self.reach(Stage.STORE, stored)  # its pump was killed before it could count this
         self.set(Word.WRITTEN_OFF, self._lost_track())
         self._begin_again(self.measured(Stage.POLL, Measure.RECORDS), polled, Word.ENDED_POLLED, Word.AGAIN_POLLED)
         self._begin_again(self.get(Word.DROPPED), dropped, Word.ENDED_DROPPED, Word.AGAIN_DROPPED)
+        self._begin_again(self.get(Word.ADDED), added, Word.ENDED_ADDED, Word.AGAIN_ADDED)
 
     def _begin_again(self, count: int, stored: int, ended: Word, again: Word) -> None:
         """Count as to be polled again what came after the stored offsets, in this life."""

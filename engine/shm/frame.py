@@ -72,6 +72,7 @@ class SourceFrame(Struct, array_like=True, tag=1):
     sequence: int = 0  # number of the first record, of all that this life of the task has written
     is_last: bool = True  # of the frames with offsets of one poll, which may need several
     dropped: int = 0  # of `polled`, what transforms let go
+    added: int = 0  # what they made of `polled`, beyond one of each
 
 
 class End(Struct, array_like=True, tag=2):
@@ -81,6 +82,7 @@ class End(Struct, array_like=True, tag=2):
     is_complete: bool = False  # the connector has no more; else it was told to stop, or has failed
     is_failed: bool = False  # perhaps in the middle of a poll
     dropped: int = 0  # of `polled`
+    added: int = 0
 
 
 class SinkFrame(Struct, array_like=True, tag=3):

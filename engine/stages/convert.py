@@ -1,6 +1,6 @@
 """Between values and the bytes that Kafka stores, a batch at a time.
 
-    Outgoing ──► Encoded columns ──► frames            frame ──► SinkBatch
+    Outgoing ──► Encoded columns ──► frames            frame ──► SinkBatch ──► Columns, for a chain ──► SinkBatch
 
 A slot that cannot be converted ends the batch before it: what stands before goes on, the
 rest is the caller's to refuse.
@@ -12,19 +12,19 @@ Not here: the formats (the package `converters`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple, cast, overload
 
 import msgspec
 
-from engine.api.batch import Repeat, Run, SinkBatch
+from engine.api.batch import Columns, Repeat, Run, SinkBatch
 from engine.api.converter import Converter, Failure, HeaderConverter
 from engine.api.errors import DataError
 from engine.api.record import Header, SinkRecord
 from engine.shm.frame import ArrivedSinkFrame, Headers, Payloads, decode_headers
 from engine.stages.outgoing import Outgoing
-from engine.stages.transform import RecordError
+from engine.stages.transform import RecordError, Slots
 
-__all__ = ["Converters", "EncodedColumns", "TransformedBatch", "cut_runs", "decode", "encode"]
+__all__ = ["Converters", "EncodedColumns", "TransformedBatch", "columns_of", "cut_runs", "decode", "encode"]
 
 TIMESTAMP_TYPES = ("NoTimestampType", "CreateTime", "LogAppendTime")
 
@@ -147,6 +147,10 @@ class LazyHeaders(Sequence[Sequence[Header]]):
         topic = self._runs[0].topic
         return [self._converted(at, topic, key, payload) for key, payload in self._read[at]]
 
+    def picked(self, indexes: Sequence[int]) -> Slots:
+        """The slots at these indexes, which are still read when they are looked at."""
+        return Slots([(self, index) for index in indexes])
+
     def _converted(self, at: int, topic: str, key: str, payload: bytes | None) -> Header:
         try:
             return self._converter.to_connect_header(topic, key, payload)
@@ -162,42 +166,65 @@ class LazyHeaders(Sequence[Sequence[Header]]):
 
 
 class TransformedBatch(SinkBatch):
-    """A batch made of records that a chain has changed; topics and partitions are those the chain gave them."""
+    """A batch that a chain has changed; topics and partitions are those the chain gave the records."""
 
-    def __init__(self, records: list[SinkRecord]) -> None:
-        self._records = records
+    def __init__(self, columns: Columns) -> None:
+        self._columns = columns
         super().__init__(
             (),
-            [record.value for record in records],
-            value_schemas=[record.value_schema for record in records],
-            keys=[record.key for record in records],
-            key_schemas=[record.key_schema for record in records],
-            timestamps=[record.timestamp for record in records],
-            timestamp_type=records[0].timestamp_type if records else "CreateTime",
-            headers=[record.headers for record in records],
+            columns.values,
+            value_schemas=columns.value_schemas,
+            keys=columns.keys,
+            key_schemas=columns.key_schemas,
+            timestamps=columns.timestamps,
+            timestamp_type=columns.timestamp_type,
+            headers=columns.headers,
         )
 
     @property
     def topics(self) -> Sequence[str]:
-        return [record.topic for record in self._records]
+        return self._columns.topics
 
     @property
     def partitions(self) -> Sequence[int]:
-        return [record.partition for record in self._records]
+        return cast("Sequence[int]", self._columns.partitions)
 
     @property
     def offsets(self) -> Sequence[int]:
-        return [record.offset for record in self._records]
+        return self._columns.offsets
 
     @overload
     def __getitem__(self, index: int) -> SinkRecord: ...
     @overload
     def __getitem__(self, index: slice) -> Sequence[SinkRecord]: ...
     def __getitem__(self, index: int | slice) -> Any:
-        return self._records[index]
+        if isinstance(index, slice):
+            return [*self._columns.picked(range(*index.indices(len(self)))).records()]
+        return next(self._columns.picked([index]).records())
 
     def __iter__(self) -> Iterator[SinkRecord]:
-        return iter(self._records)
+        return cast("Iterator[SinkRecord]", self._columns.records())
+
+
+def columns_of(batch: SinkBatch) -> Columns:
+    """A batch as a chain takes it."""
+    topics, partitions = batch.topics, batch.partitions
+    return Columns(
+        topics=topics,
+        partitions=partitions,
+        timestamps=batch.timestamps,
+        keys=batch.keys,
+        key_schemas=batch.key_schemas,
+        values=batch.values,
+        value_schemas=batch.value_schemas,
+        headers=batch.headers,
+        origins=range(len(batch)),
+        offsets=batch.offsets,
+        original_topics=topics,
+        original_partitions=partitions,
+        timestamp_type=batch.timestamp_type,
+        is_sink=True,
+    )
 
 
 def _plain(column: Sequence[bytes | None]) -> list[bytes | None]:

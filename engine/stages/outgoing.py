@@ -1,7 +1,7 @@
 """Records of one topic on their way to Kafka, as columns; and how they are made of what a connector returns.
 
-    SourceBatch ─┐
-    [SourceRecord, ...] ─┴─► [Outgoing, ...]     neighbours of one topic together, order kept
+    SourceBatch ─────────┐
+    [SourceRecord, ...] ─┴─► Columns ──► [Outgoing, ...]     neighbours of one topic together, order kept
 
 Used by: engine.task.source.
 Not here: bytes (convert.py).
@@ -14,16 +14,15 @@ from itertools import groupby
 from typing import Any
 
 from msgspec import Struct
-from msgspec.structs import replace
 
-from engine.api.batch import Repeat, SourceBatch
+from engine.api.batch import Columns, Repeat, SourceBatch, uniform
 from engine.api.declared import with_schemas
 from engine.api.record import Header, SourceRecord
 from engine.api.schema import Schema
 from engine.offsets.store import encode_part
 from engine.shm.frame import SourceOffset
 
-__all__ = ["Outgoing", "gather", "last_offsets", "records_of", "with_declared"]
+__all__ = ["Outgoing", "columns_of", "gather", "last_offsets", "records_of"]
 
 
 class Outgoing(Struct, kw_only=True):
@@ -40,16 +39,25 @@ class Outgoing(Struct, kw_only=True):
     headers: Sequence[Sequence[Header]] | None
 
 
-def gather(polled: SourceBatch | Sequence[SourceRecord]) -> list[Outgoing]:
-    """Columns of what was polled."""
-    if isinstance(polled, SourceBatch):
-        return [_of_batch(polled)]
+def columns_of(polled: SourceBatch | Sequence[SourceRecord]) -> Columns:
+    """What was polled as a chain takes it: with values for instances of declared classes, and their schemas."""
+    columns = _columns_of_batch(polled) if isinstance(polled, SourceBatch) else _columns_of_records(polled)
+    columns.values, columns.value_schemas = with_schemas(columns.values, columns.value_schemas)
+    columns.keys, columns.key_schemas = with_schemas(columns.keys, columns.key_schemas)
+    return columns
+
+
+def gather(columns: Columns) -> list[Outgoing]:
+    """Columns of one topic each."""
+    topics = uniform(columns.topics)
+    if isinstance(topics, Repeat):
+        return [_outgoing(topics.value, columns)] if len(columns) else []
     batches = []
     first = 0
-    for topic, neighbours in groupby(polled, key=lambda record: record.topic):
-        records = list(neighbours)
-        batches.append(_of_records(topic, first, records))
-        first += len(records)
+    for topic, neighbours in groupby(topics):
+        count = len([*neighbours])
+        batches.append(_outgoing(topic, columns.picked(range(first, first + count)), first))
+        first += count
     return batches
 
 
@@ -67,73 +75,64 @@ def last_offsets(polled: SourceBatch | Sequence[SourceRecord]) -> list[SourceOff
     return [SourceOffset(partition, encode_part(offset)) for partition, offset in last.items()]
 
 
-def _of_batch(batch: SourceBatch) -> Outgoing:
+def _columns_of_batch(batch: SourceBatch) -> Columns:
     count = len(batch)
-    return Outgoing(
-        topic=batch.topic,
+    nothing = Repeat(None, count)
+    return Columns(
+        topics=Repeat(batch.topic, count),
+        partitions=nothing if batch.partitions is None else batch.partitions,
+        timestamps=nothing if batch.timestamps is None else batch.timestamps,
+        keys=nothing if batch.keys is None else batch.keys,
+        key_schemas=nothing if batch.keys is None else Repeat(batch.key_schema, count),
         values=batch.values,
         value_schemas=Repeat(batch.value_schema, count),
-        keys=batch.keys,
-        key_schemas=None if batch.keys is None else Repeat(batch.key_schema, count),
-        partitions=batch.partitions,
-        timestamps=batch.timestamps,
-        headers=batch.headers,
+        headers=Repeat((), count) if batch.headers is None else batch.headers,
+        origins=range(count),
+        source_partitions=Repeat(batch.source_partition, count),
+        source_offsets=batch.source_offsets or nothing,
     )
 
 
-def _of_records(topic: str, first: int, records: Sequence[SourceRecord]) -> Outgoing:
-    keys = [record.key for record in records]
-    key_schemas = [record.key_schema for record in records]
-    has_keys = any(key is not None for key in keys) or any(schema is not None for schema in key_schemas)
+def _columns_of_records(records: Sequence[SourceRecord]) -> Columns:
+    headers = [record.headers for record in records]
+    return Columns(
+        topics=uniform([record.topic for record in records]),
+        partitions=uniform([record.partition for record in records]),
+        timestamps=uniform([record.timestamp for record in records]),
+        keys=uniform([record.key for record in records]),
+        key_schemas=uniform([record.key_schema for record in records]),
+        values=[record.value for record in records],
+        value_schemas=uniform([record.value_schema for record in records]),
+        headers=headers if any(headers) else Repeat((), len(headers)),
+        origins=range(len(records)),
+        source_partitions=[record.source_partition for record in records],
+        source_offsets=[record.source_offset for record in records],
+    )
+
+
+def _outgoing(topic: str, columns: Columns, first: int = 0) -> Outgoing:
+    has_keys = _unless_empty(columns.keys) is not None or _unless_empty(columns.key_schemas) is not None
+    headers = columns.headers
     return Outgoing(
         topic=topic,
         first=first,
-        values=[record.value for record in records],
-        value_schemas=_shared([record.value_schema for record in records]),
-        keys=keys if has_keys else None,
-        key_schemas=_shared(key_schemas) if has_keys else None,
-        partitions=_unless_empty([record.partition for record in records]),
-        timestamps=_unless_empty([record.timestamp for record in records]),
-        headers=[record.headers for record in records] if any(record.headers for record in records) else None,
+        values=columns.values,
+        value_schemas=columns.value_schemas,
+        keys=columns.keys if has_keys else None,
+        key_schemas=columns.key_schemas if has_keys else None,
+        partitions=_unless_empty(columns.partitions),
+        timestamps=_unless_empty(columns.timestamps),
+        headers=headers if any(headers.value if isinstance(headers, Repeat) else headers) else None,
     )
 
 
-def _unless_empty(column: list[int | None]) -> list[int | None] | None:
+def _unless_empty(column: Sequence[Any]) -> Sequence[Any] | None:
+    """The column; None: all its slots hold None."""
+    if isinstance(column, Repeat):
+        return None if column.value is None else column
     return None if all(slot is None for slot in column) else column
-
-
-def _shared(schemas: list[Schema | None]) -> Sequence[Schema | None]:
-    first = schemas[0]
-    return Repeat(first, len(schemas)) if all(schema is first for schema in schemas) else schemas
 
 
 def records_of(polled: SourceBatch | Sequence[SourceRecord]) -> Iterable[SourceRecord]:
     """The same, a record at a time."""
     return polled.records() if isinstance(polled, SourceBatch) else polled
-
-
-def with_declared(polled: SourceBatch | Sequence[SourceRecord]) -> SourceBatch | Sequence[SourceRecord]:
-    """The same with values for instances of declared classes, and their schemas; without such it is what it was."""
-    if isinstance(polled, SourceBatch):
-        return _batch_with_declared(polled)
-    given = [record.value for record in polled], [record.value_schema for record in polled]
-    given_keys = [record.key for record in polled], [record.key_schema for record in polled]
-    found, found_keys = with_schemas(*given), with_schemas(*given_keys)
-    if all(new is old for new, old in zip((*found, *found_keys), (*given, *given_keys), strict=True)):
-        return polled
-    return [
-        replace(record, value=value, value_schema=schema, key=key, key_schema=key_schema)
-        for record, value, schema, key, key_schema in zip(polled, *found, *found_keys, strict=True)
-    ]
-
-
-def _batch_with_declared(batch: SourceBatch) -> SourceBatch | Sequence[SourceRecord]:
-    count = len(batch)
-    if not count:
-        return batch
-    values, schemas = with_schemas(batch.values, Repeat(batch.value_schema, count))
-    keys, key_schemas = with_schemas(batch.keys or Repeat(None, count), Repeat(batch.key_schema, count))
-    if isinstance(schemas, Repeat) and isinstance(key_schemas, Repeat):
-        batch = replace(batch, values=values, value_schema=schemas.value, key_schema=key_schemas.value)
-        return batch if batch.keys is None else replace(batch, keys=keys)
-    return with_declared([*batch.records()])  # of several schemas, which only records can have

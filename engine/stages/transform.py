@@ -1,67 +1,219 @@
-"""A chain of transforms, a record at a time. An empty chain costs nothing: nobody calls it.
+"""A chain of transforms over a batch of columns. An empty chain costs nothing: nobody calls it.
+
+    columns ──► step ──► step ──► columns that are left, and the first record that failed
+
+A step is a transform and, where it has one, the predicate that says to which records it applies; the others stay in
+their places between what becomes of those. A record that fails takes with it all that was made of it. Nothing goes on
+past it, so nothing that came after it is looked at any more.
 
 Used by: engine.task.
-Not here: the transforms themselves; bytes (convert.py).
+Not here: the transforms themselves (engine.transforms); how a batch becomes columns, and bytes (outgoing.py,
+convert.py).
 """
 
 from __future__ import annotations
 
+import copy
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from itertools import chain as chained
+from typing import Any, NamedTuple, overload
 
 from msgspec import Struct
 
-from engine.api.record import SinkRecord, SourceRecord
-from engine.api.transform import Transform
+from engine.api.batch import COLUMN_NAMES, Columns, Repeat
+from engine.api.converter import Failure
+from engine.api.errors import ConnectError
+from engine.api.transform import Predicate, Transform
 
-__all__ = ["RecordError", "Transformed", "close_all", "transform"]
-
-AnyRecord = TypeVar("AnyRecord", SourceRecord, SinkRecord)
+__all__ = ["RecordError", "Slots", "Step", "Transformed", "close_all", "fused", "transform"]
 
 
 class RecordError(Struct, frozen=True):
-    """The first record that failed, and why; nothing after it was looked at."""
+    """The first record that failed, and why; nothing after it goes on."""
 
     index: int
     error: Exception
+    step: int = -1  # which of the chain's it was; -1: none of them
 
 
-class Transformed(NamedTuple, Generic[AnyRecord]):
+class Step(NamedTuple):
+    """A transform of the chain, and to which records it applies; None: to all."""
+
+    transform: Transform
+    predicate: Predicate | None = None
+    negate: bool = False
+
+
+class Transformed(NamedTuple):
     """What is left of a batch, and which record ended it, if one did."""
 
-    records: list[AnyRecord]
-    origins: list[int]  # for each record left, its index before
+    columns: Columns  # their `origins` are indexes in what the chain was given
     failed: RecordError | None
 
 
-def transform(chain: Sequence[Transform], records: Iterable[AnyRecord]) -> Transformed[AnyRecord]:
-    """Apply every transform of the chain to every record, in order, up to the first that fails."""
-    kept: list[AnyRecord] = []
-    origins: list[int] = []
-    for index, record in enumerate(records):
-        changed: AnyRecord | None = record
-        try:
-            for step in chain:
-                if changed is None:
-                    break
-                changed = step.apply(changed)
-        except MemoryError:
-            raise  # no fault of the record's
-        except Exception as error:  # noqa: BLE001  whatever a plugin raises for a record costs that record
-            return Transformed(kept, origins, RecordError(index, error))
-        if changed is not None:
-            kept.append(changed)
-            origins.append(index)
-    return Transformed(kept, origins, None)
+def transform(chain: Sequence[Step], columns: Columns) -> Transformed:
+    """Take columns through every step of the chain, up to the first record that fails. Those given stay as they are."""
+    columns = copy.copy(columns)
+    origins: Sequence[int] = range(len(columns))
+    failed: RecordError | None = None
+    for number, step in enumerate(chain):
+        count = len(columns)
+        if not count:
+            break
+        columns.origins = came = range(count)
+        columns, failures = _applied(step, columns)
+        if failures:
+            first = min(failures, key=lambda failure: failure.index)
+            failed = RecordError(origins[first.index], first.error, number)
+        if columns.origins is not came:
+            origins = [origins[index] for index in columns.origins]
+        if failed is not None:
+            # Each record left came before any that failed earlier: the last that fails here is the first of all.
+            kept = bisect_left(origins, failed.index)
+            if kept < len(origins):
+                origins = origins[:kept]
+                columns.pick(range(kept))
+    columns.origins = origins
+    return Transformed(columns, failed)
 
 
-def close_all(chain: Sequence[Transform]) -> None:
-    """Close every transform, also when one of them raises; then the first error is raised."""
-    first: Exception | None = None
+def fused(chain: Iterable[Step]) -> list[Step]:
+    """The same chain with neighbours in one where they know how; only such as apply to all records."""
+    steps: list[Step] = []
     for step in chain:
+        if steps and steps[-1].predicate is None and step.predicate is None:
+            both = steps[-1].transform.fused(step.transform)
+            if both is not None:
+                steps[-1] = Step(both)
+                continue
+        steps.append(step)
+    return steps
+
+
+def close_all(chain: Iterable[Step]) -> None:
+    """Close every transform and predicate, also when one of them raises; then the first error is raised."""
+    first: Exception | None = None
+    for plugin in [plugin for step in chain for plugin in (step.transform, step.predicate) if plugin is not None]:
         try:
-            step.close()
+            plugin.close()
         except Exception as error:  # noqa: BLE001  whatever a plugin raises, the others are closed as well
             first = first or error
     if first is not None:
         raise first
+
+
+class Slots(Sequence[Any]):
+    """A column made of slots of others, each looked at when it is asked for."""
+
+    __slots__ = ("_places",)
+
+    def __init__(self, places: Sequence[tuple[Sequence[Any], int]]) -> None:
+        self._places = places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> Slots: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return Slots(self._places[index])
+        column, at = self._places[index]
+        return column[at]
+
+    def picked(self, indexes: Sequence[int]) -> Slots:
+        """The slots at these indexes."""
+        return Slots([self._places[index] for index in indexes])
+
+
+def _applied(step: Step, columns: Columns) -> tuple[Columns, Sequence[Failure]]:
+    """The columns as a step leaves them, and which of the records failed, by their indexes before it."""
+    came = copy.copy(columns)
+    try:
+        return _applied_at_once(step, columns)
+    except (MemoryError, ShapeError):
+        raise
+    except Exception:  # noqa: BLE001  whose fault it is, is found out record by record
+        return _applied_one_by_one(step, came)
+
+
+def _applied_at_once(step: Step, columns: Columns) -> tuple[Columns, Sequence[Failure]]:
+    if step.predicate is None:
+        return columns, _changed(step.transform, columns)
+    is_meant = [bool(answer) != step.negate for answer in step.predicate.test_batch(columns)]
+    if len(is_meant) != len(columns):
+        raise ShapeError(f"{type(step.predicate).__qualname__} gave {len(is_meant)} answers for {len(columns)} records")
+    hits = [index for index, flag in enumerate(is_meant) if flag]
+    if not hits:
+        return columns, ()
+    if len(hits) == len(is_meant):
+        return columns, _changed(step.transform, columns)
+    meant = columns.picked(hits)
+    meant.origins = range(len(hits))
+    failures = [Failure(hits[failure.index], failure.error) for failure in _changed(step.transform, meant)]
+    meant.origins = [hits[index] for index in meant.origins]
+    rest = columns.picked([index for index, flag in enumerate(is_meant) if not flag])
+    if not len(meant):
+        return rest, failures
+    both = _joined([meant, rest])
+    both.pick(sorted(range(len(both)), key=both.origins.__getitem__))
+    return both, failures
+
+
+def _applied_one_by_one(step: Step, columns: Columns) -> tuple[Columns, Sequence[Failure]]:
+    """The same where a plugin raised for all of them: the first that it raises for alone is the one to blame."""
+    parts = [columns.picked([])]
+    for index in range(len(columns)):
+        one = columns.picked([index])
+        one.origins = range(1)
+        try:
+            one, failures = _applied_at_once(step, one)
+        except (MemoryError, ShapeError):
+            raise
+        except Exception as error:  # noqa: BLE001  whatever a plugin raises for a record costs that record
+            failures = [Failure(index, error)]
+        if failures:
+            return _joined(parts), [Failure(index, failures[0].error)]
+        one.origins = [index] * len(one)
+        parts.append(one)
+    return _joined(parts), ()
+
+
+class ShapeError(ConnectError):
+    """A transform or predicate has left columns that do not belong together: no record's fault."""
+
+
+def _changed(step: Transform, columns: Columns) -> Sequence[Failure]:
+    failures = step.apply_batch(columns)
+    count = len(columns)
+    for name in COLUMN_NAMES:
+        length = len(getattr(columns, name))
+        if length != count and (length or name not in columns.unused()):
+            raise ShapeError(
+                f"{type(step).__qualname__} has left {count} records and a column {name} of {length}: all columns "
+                f"have a slot for each record; to drop records use Columns.pick"
+            )
+    return failures
+
+
+def _joined(parts: Sequence[Columns]) -> Columns:
+    """The records of all parts, in order."""
+    whole = copy.copy(parts[0])
+    for name in COLUMN_NAMES:
+        setattr(whole, name, _joined_column([getattr(part, name) for part in parts]))
+    return whole
+
+
+def _joined_column(parts: list[Sequence[Any]]) -> Sequence[Any]:
+    parts = [part for part in parts if len(part)]
+    if len(parts) == 1:
+        return parts[0]
+    first = parts[0] if parts else None
+    if isinstance(first, Repeat) and all(isinstance(part, Repeat) and part.value is first.value for part in parts):
+        return Repeat(first.value, sum(map(len, parts)))
+    if all(isinstance(part, list | range | Repeat) for part in parts):
+        return [*chained.from_iterable(parts)]
+    return Slots([(part, index) for part in parts for index in range(len(part))])

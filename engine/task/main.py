@@ -7,13 +7,14 @@ Not here: the steps (source.py, sink.py), the other bank (engine.pump).
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from engine import limits, logs
-from engine.api.converter import Converter, HeaderConverter
+from engine.api.converter import Converter
 from engine.api.transform import Transform
 from engine.bank import Bank, Say, Stopper, serve
 from engine.clock import Clock, SystemClock
-from engine.config.line import LineSpec, PluginSpec
+from engine.config.line import LineSpec, PluginSpec, StepSpec
 from engine.exits import ExitCode
 from engine.ledger import sink, source
 from engine.plugins import environment
@@ -23,6 +24,7 @@ from engine.shm.board import Board, Word
 from engine.shm.channel import Channel, TaskSide
 from engine.shm.lease import Lease
 from engine.stages.convert import Converters
+from engine.stages.transform import Step, fused
 from engine.task.sink import SinkTaskBank
 from engine.task.source import SourceTaskBank
 
@@ -53,11 +55,11 @@ def make_bank(spec: LineSpec, side: TaskSide, board: Board, index: int, clock: C
     row = board.row(index)
     row.set(Word.TASK_ACT, Act.LOAD)
     task = load(spec.task_path)()
-    chain = [_transform(transform) for transform in spec.transforms]
+    chain = fused(_step(step) for step in spec.transforms)
     converters = Converters(
         _converter(spec.key_converter, is_key=True),
         _converter(spec.value_converter, is_key=False),
-        _header_converter(spec.header_converter),
+        _configured(spec.header_converter),
     )
     if spec.type == "source":
         return SourceTaskBank(spec, task, chain, converters, side, row, clock, source.TaskAccount.of(spec, row))
@@ -71,13 +73,12 @@ def _converter(spec: PluginSpec, *, is_key: bool) -> Converter:
     return converter
 
 
-def _header_converter(spec: PluginSpec) -> HeaderConverter:
-    converter: HeaderConverter = load(spec.path)()
-    converter.configure(converter.config.parse(spec.config))
-    return converter
+def _step(spec: StepSpec) -> Step:
+    transform: Transform = _configured(spec.transform)
+    return Step(transform, None if spec.predicate is None else _configured(spec.predicate), spec.negate)
 
 
-def _transform(spec: PluginSpec) -> Transform:
-    transform: Transform = load(spec.path)()
-    transform.configure(transform.config.parse(spec.config))
-    return transform
+def _configured(spec: PluginSpec) -> Any:
+    plugin = load(spec.path)()
+    plugin.configure(plugin.config.parse(spec.config))
+    return plugin

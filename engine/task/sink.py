@@ -24,7 +24,6 @@ from engine.api.batch import Run, SinkBatch
 from engine.api.errors import DataError, RetriableError
 from engine.api.record import TopicPartition
 from engine.api.task import SinkTask
-from engine.api.transform import Transform
 from engine.bank import describe, note_act, noting_acts
 from engine.clock import Clock
 from engine.config.line import LineSpec
@@ -41,7 +40,7 @@ from engine.shm.lease import Lease
 from engine.shm.waits import Cause, Trouble
 from engine.stages import convert
 from engine.stages.convert import Converters, TransformedBatch
-from engine.stages.transform import RecordError, close_all, transform
+from engine.stages.transform import RecordError, Step, close_all, transform
 
 __all__ = ["SinkTaskBank"]
 
@@ -69,7 +68,7 @@ class Putting(Struct):
     runs: Sequence[Run]  # of the whole frame
     bad: RecordError | None = None  # the record that ended the batch
     act: str = ""  # what could not be done to it
-    origins: Sequence[int] | None = None  # which of the frame's records transforms have left; None: there are none
+    origins: Sequence[int] | None = None  # which of the frame's records transforms have left; None: there is no chain
     at_ns: int = 0  # not before
 
     def done(self) -> Sequence[Run]:
@@ -84,7 +83,7 @@ class SinkTaskBank:
         self,
         spec: LineSpec,
         task: SinkTask,
-        chain: Sequence[Transform],
+        chain: Sequence[Step],
         converters: Converters,
         side: TaskSide,
         row: Row,
@@ -249,13 +248,13 @@ class SinkTaskBank:
             self._account.converted(going.done(), len(batch))
         if self._chain:
             self._row.set(Word.TASK_ACT, Act.TRANSFORM)
-            records, going.origins, bad = transform(self._chain, batch)
-            self._row.count(Stage.TRANSFORM, len(records), errors=int(bad is not None))
-            going.batch = TransformedBatch(records)
+            columns, bad = transform(self._chain, convert.columns_of(batch))
+            self._row.count(Stage.TRANSFORM, len(columns), errors=int(bad is not None))
+            going.batch, going.origins = TransformedBatch(columns), columns.origins
             if bad is not None:
                 going.bad, going.act = bad, "transformed"
             if self._account is not None:
-                self._account.transformed(going.done(), going.origins, len(records))
+                self._account.transformed(going.done(), columns.origins, len(columns.values))
         if not self._row.measured(Stage.PUT, Measure.RECORDS):
             self._row.set(Word.FIRST_RECORD_NS, self._clock.monotonic_ns())
         self._fence()

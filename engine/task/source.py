@@ -25,7 +25,6 @@ from engine.api.batch import SourceBatch
 from engine.api.errors import RecordTooLargeError, RetriableError
 from engine.api.record import SourceRecord
 from engine.api.task import SourceTask
-from engine.api.transform import Transform
 from engine.bank import describe, note_act, noting_acts
 from engine.clock import Clock
 from engine.config.line import LineSpec
@@ -42,7 +41,7 @@ from engine.shm.waits import Cause, Trouble
 from engine.stages import convert, outgoing
 from engine.stages.convert import Converters
 from engine.stages.outgoing import Outgoing
-from engine.stages.transform import RecordError, close_all, transform
+from engine.stages.transform import RecordError, Step, close_all, transform
 
 __all__ = ["SourceTaskBank"]
 
@@ -70,7 +69,7 @@ class SourceTaskBank:
         self,
         spec: LineSpec,
         task: SourceTask,
-        chain: Sequence[Transform],
+        chain: Sequence[Step],
         converters: Converters,
         side: TaskSide,
         row: Row,
@@ -90,7 +89,8 @@ class SourceTaskBank:
         self._stored_offsets: dict[bytes, Mapping[str, Any] | None] = {}
         self._unsent: deque[bytes] = deque()
         self._polled_again: deque[Polled] = deque()  # batches of one poll that wait for their turn
-        self._awaiting: deque[tuple[int, SourceRecord]] = deque()  # for commit_record
+        # For commit_record: the record of each number, as it was polled; None: more that was made of it comes.
+        self._awaiting: deque[tuple[int, SourceRecord | None]] = deque()
         self._sequence = 0
         self._polled = row.measured(Stage.POLL, Measure.RECORDS)
         self._complained: set[str] = set()  # calls of the connector that have failed and were logged
@@ -173,7 +173,7 @@ class SourceTaskBank:
         if self._has_ended or self._row.get(Word.TARGET) == Target.STOP or self._is_stopping:
             is_failed = self.failure is not None
             is_complete = self._has_ended and not is_failed
-            self._unsent.append(frame.encode(End(self._polled, is_complete, is_failed, self._dropped())))
+            self._unsent.append(frame.encode(End(self._polled, is_complete, is_failed, *self._dropped_and_added())))
             self._end_is_sent = True
             self._row.set(Word.TASK_PHASE, Phase.ENDED)
             return 0.0
@@ -206,7 +206,6 @@ class SourceTaskBank:
         return 0.0
 
     def _take(self, polled: Polled) -> None:
-        polled = outgoing.with_declared(polled)
         count = len(polled)
         if not count:
             return
@@ -215,20 +214,21 @@ class SourceTaskBank:
         self._polled += count
         self._row.count(Stage.POLL, count)
         offsets = outgoing.last_offsets(polled)
-        going: Polled = polled
-        origins: Sequence[int] = range(count)
+        going = outgoing.columns_of(polled)
         if self._chain:
             self._row.set(Word.TASK_ACT, Act.TRANSFORM)
-            going, origins, failed = transform(self._chain, outgoing.records_of(polled))
+            going, failed = transform(self._chain, going)
             self._row.count(Stage.TRANSFORM, len(going), errors=int(failed is not None))
             if self._account is not None:
-                self._account.transformed(polled, origins, len(going), count if failed is None else failed.index)
+                end = count if failed is None else failed.index
+                self._account.transformed(polled, going.origins, len(going.values), end)
             if failed is not None:
                 self._fail(failed, "transformed", polled, failed.index)
                 offsets = _offsets_before(polled, failed.index)
+        origins = going.origins
         if self._spec.wants_commit_record:
             self._await(polled, origins)
-        batches = outgoing.gather(going) if len(going) else []
+        batches = outgoing.gather(going)
         if self._account is not None:
             self._account.gathered(polled, len(going), sum(len(batch.values) for batch in batches))
         along = offsets if _offsets_size(offsets) <= OFFSETS_BYTES_ALONG else []
@@ -280,6 +280,7 @@ class SourceTaskBank:
             self._write_slice(offsets[begin:], is_last=True)
 
     def _write_slice(self, offsets: list[SourceOffset], *, is_last: bool) -> None:
+        dropped, added = self._dropped_and_added()
         going = SourceFrame(
             "",
             0,
@@ -289,12 +290,13 @@ class SourceTaskBank:
             offsets=offsets,
             sequence=self._sequence,
             is_last=is_last,
-            dropped=self._dropped(),
+            dropped=dropped,
+            added=added,
         )
         self._unsent.append(frame.encode(going))
 
-    def _dropped(self) -> int:
-        return 0 if self._account is None else self._account.dropped
+    def _dropped_and_added(self) -> tuple[int, int]:
+        return (0, 0) if self._account is None else (self._account.dropped, self._account.added)
 
     def _split(self, columns: tuple[Any, ...], size: int, headers_size: int, offsets: list[SourceOffset]) -> int:
         """Queue frames small enough for the ring; the offsets go with the last.
@@ -342,6 +344,7 @@ class SourceTaskBank:
     ) -> SourceFrame:
         sequence = self._sequence
         self._sequence += len(values)
+        dropped, added = self._dropped_and_added()
         return SourceFrame(
             topic,
             len(values),
@@ -354,7 +357,8 @@ class SourceTaskBank:
             headers,
             offsets,
             sequence,
-            dropped=self._dropped(),
+            dropped=dropped,
+            added=added,
         )
 
     def _send(self) -> bool:
@@ -380,7 +384,8 @@ class SourceTaskBank:
     def _await(self, polled: Polled, kept: Sequence[int]) -> None:
         """Remember the records, as they were polled, until they are acknowledged; dropped ones are done with."""
         records = list(outgoing.records_of(polled))
-        self._awaiting.extend((self._sequence + number, records[index]) for number, index in enumerate(kept))
+        for number, (index, following) in enumerate(zip(kept, [*kept[1:], -1], strict=True)):
+            self._awaiting.append((self._sequence + number, None if index == following else records[index]))
         for index in set(range(len(records))).difference(kept) if self.failure is None else ():
             self._tell("commit_record", self._task.commit_record, records[index], None)
 
@@ -388,7 +393,9 @@ class SourceTaskBank:
         for sequence, partition, offset in message.records:
             number, record = self._awaiting.popleft()
             assert number == sequence, f"record {sequence} acknowledged, {number} expected"
-            self._tell("commit_record", self._task.commit_record, record, Delivered(message.topic, partition, offset))
+            if record is not None:
+                delivered = Delivered(message.topic, partition, offset)
+                self._tell("commit_record", self._task.commit_record, record, delivered)
 
     def _tell(self, act: str, call: Callable[..., None], *about: Any) -> None:
         """Tell the connector of something that is done; what it raises then undoes nothing, and is logged once."""

@@ -37,6 +37,7 @@ from engine.shm.board import Board, Identity, Phase, Row, Target, Word, board_by
 from engine.shm.channel import Channel, PumpSide, TaskSide
 from engine.shm.levels import LevelTable
 from engine.stages.convert import Converters
+from engine.stages.transform import Step
 from engine.task.sink import SinkTaskBank
 from engine.task.source import SourceTaskBank
 from tests.harness.steps import Steps
@@ -171,7 +172,7 @@ class SinkBanks:
         """wait: what happens while a revocation waits for the task; None: the task steps."""
         self._notes = notes
         self._spec = spec
-        self._chain = chain
+        self._chain = [Step(transform) for transform in chain]
         self._make_consumer = make_consumer
         self._make_task = make_task
         self._clock = clock
@@ -251,7 +252,7 @@ class SourceBanks:
         memory: LineMemory | None = None,
     ) -> None:
         self._spec = spec
-        self._chain = chain
+        self._chain = [Step(transform) for transform in chain]
         self._make_delivery = make_delivery
         self._store = store
         self._make_task = make_task

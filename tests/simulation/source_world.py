@@ -10,11 +10,13 @@ import random
 from collections.abc import Iterable
 from functools import partial
 
+from msgspec.structs import replace
+
 from engine.api.batch import SourceBatch
 from engine.api.errors import RetriableError, UnreachableError
 from engine.api.record import SourceRecord
 from engine.api.task import UNKNOWN_OFFSET, Polled, RecordMetadata, SourceTask
-from engine.api.transform import AnyRecord, Transform
+from engine.api.transform import AnyRecord, FlatMap, Transform
 from engine.config.line import Timing
 from engine.offsets.store import encode_part
 from engine.pump.delivery import Delivery
@@ -34,6 +36,8 @@ STEPS_MAX = 30_000
 #: From then on nothing goes wrong any more, but for what Kafka always refuses.
 CALM_AFTER = 3_000
 KEYS = 11
+#: Records that are made of one that is multiplied.
+PIECES = 3
 SOURCE = {"source": "numbers"}
 KINDS = ("columns", "columns with partitions", "columns with keys", "records", "several batches")
 
@@ -41,12 +45,25 @@ KINDS = ("columns", "columns with partitions", "columns with keys", "records", "
 class Store:
     """The offset store; looks, whenever it is written, whether all before the offset is in Kafka."""
 
-    def __init__(self, kafka: FakeKafka, is_dropped: set[int]) -> None:
+    def __init__(self, kafka: FakeKafka, is_dropped: set[int], is_multiplied: set[int]) -> None:
         self._kafka = kafka
         self._arrived: set[int] = set(is_dropped)
+        self._pieces: dict[int, set[bytes]] = {number: set() for number in is_multiplied}
         self._prefix = 0
         self.next = 0
-        kafka.on_store = lambda _, value: self._arrived.add(int(value))
+        kafka.on_store = self._store
+
+    def _store(self, _: object, value: bytes) -> None:
+        pieces = self._pieces.get(int(value))
+        if pieces is None or len(pieces | {value}) == PIECES:
+            self._arrived.add(int(value))
+        if pieces is not None:
+            pieces.add(value)
+
+    def expect_whole(self, number: int) -> None:
+        """This number is neither dropped nor multiplied after all."""
+        self._arrived.discard(number)
+        self._pieces.pop(number, None)
 
     def write(self, connector: str, offsets: Iterable[tuple[bytes, bytes]]) -> None:
         self._kafka.steps.at("before store")
@@ -99,7 +116,8 @@ class Numbers(SourceTask):
             claim(number in self._line.dropped, f"{number} is said to be dropped")
             return
         log = self._line.kafka.logs[metadata.topic, metadata.partition]
-        offsets = [offset for offset, value in log if value == record.value]
+        last = record.value + b" " * PIECES if number in self._line.multiplied else record.value
+        offsets = [offset for offset, value in log if value == last]
         is_there = metadata.offset in offsets or (metadata.offset == UNKNOWN_OFFSET and offsets)
         claim(is_there, f"{number} is not at offset {metadata.offset}")
 
@@ -134,6 +152,18 @@ class DropSome(Transform):
         return None if int(record.value) in self._dropped else record
 
 
+class MakeThree(FlatMap):
+    """Makes of each number that it is told three of a kind: itself with one, two and three spaces behind it."""
+
+    def __init__(self, numbers: set[int]) -> None:
+        self._numbers = numbers
+
+    def apply_many(self, record: AnyRecord) -> Iterable[AnyRecord]:
+        if int(record.value) not in self._numbers:
+            return [record]
+        return [replace(record, value=record.value + b" " * count) for count in range(1, PIECES + 1)]
+
+
 class SourceLine:
     """A source line with everything around it."""
 
@@ -146,7 +176,9 @@ class SourceLine:
         self.total = rng.randint(1, total)
         self.kind = kind or rng.choice(KINDS)
         self.dropped = {n for n in range(self.total) if rng.random() < 0.2} if rng.random() < 0.3 else set()
-        self.store = Store(self.kafka, self.dropped)
+        more = random.Random(seed + 1)  # of its own, so that a seed's schedule is what it was before there was this
+        self.multiplied = {n for n in range(self.total) if more.random() < 0.2} if more.random() < 0.3 else set()
+        self.store = Store(self.kafka, self.dropped, self.multiplied)
         self.wants_each = rng.random() < 0.3 if wants_each is None else wants_each
         self.is_idempotent = rng.random() < 0.8  # else the user has switched it off
         self.ends = 0.002  # how often something ends the line
@@ -166,7 +198,9 @@ class SourceLine:
             timeout_seconds=1.0,
             now_ns=self.clock.monotonic_ns,
         )
-        chain = [DropSome(self.dropped)] if self.dropped else []
+        chain: list[Transform] = [DropSome(self.dropped)] if self.dropped else []
+        if self.multiplied:
+            chain.append(MakeThree(self.multiplied))
         memory = LineMemory(spec, self.steps, is_in_ledger=rng.random() < 0.8)
         self.banks = SourceBanks(spec, delivery, self.store, lambda: Numbers(self), self.clock, chain, memory)
         self.lives = Lives(self.banks, self.steps, rng, self.clock)
@@ -228,8 +262,8 @@ class SourceLine:
 
     def check_end(self) -> None:
         """What holds once it is over."""
-        values = [int(value) for value in self.kafka.values()]
-        wanted = set(range(self.total)) - self.dropped
+        values = self.kafka.values()
+        wanted = {value for number in set(range(self.total)) - self.dropped for value in self._made_of(number)}
         claim(set(values) == wanted, f"missing: {sorted(wanted - set(values))[:10]}")
         claim(self.store.next == self.total, f"{self.store.next} of {self.total} is stored")
         if self.is_idempotent or not self.kafka.unkind.lose:
@@ -248,17 +282,22 @@ class SourceLine:
         has_order = "keys" in self.kind or "partitions" in self.kind or self.kind == "records"
         if has_order and (self.is_idempotent or not is_refused):
             for log in self.kafka.logs.values():
-                firsts = list(dict.fromkeys(int(value) for _, value in log))
+                firsts = list(dict.fromkeys((int(value), len(value)) for _, value in log))
                 claim(firsts == sorted(firsts), "first occurrences are out of order")
         self._check_ledger()
+
+    def _made_of(self, number: int) -> list[bytes]:
+        value = b"%d" % number
+        return [value + b" " * count for count in range(1, PIECES + 1)] if number in self.multiplied else [value]
 
     def _check_ledger(self) -> None:
         told = reported(self.banks.memory).ledger
         if told is None:
             return
-        claim(told.records_in == told.records_out + told.dropped, told)
+        claim(told.records_in + told.added == told.records_out + told.dropped, told)
         claim((told.lost, told.doubled, told.left) == (0, 0, 0), told)
         # A kill after offsets were stored and before that is counted makes `repeated` of what was `in`.
         claim(told.records_in <= self.total, told)
         if not self.lives.deaths:
             claim((told.records_in, told.dropped) == (self.total, len(self.dropped)), told)
+            claim(told.added == (PIECES - 1) * len(self.multiplied - self.dropped), told)

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from engine.api.record import SinkRecord, SourceRecord
+from engine.api.batch import Columns
+from engine.api.record import SourceRecord
 from engine.api.task import SourceTask
 from engine.api.transform import Transform
 from engine.bank import step
@@ -213,17 +214,22 @@ def chain_changes(room: Any, change: Callable[[Sequence[Any]], list[Any]]) -> Pa
 
         def wrong(*given: Any) -> Any:
             done = right(*given)
-            return done._replace(records=change(done.records))
+            done.columns.values = change(done.columns.values)
+            return done
 
         monkeypatch.setattr(room, "transform", once(wrong, right))
 
     return patch
 
 
-def put_changes(change: Callable[[Sequence[SinkRecord]], list[SinkRecord]]) -> Patch:
+def put_changes(change: Callable[[Sequence[Any]], list[Any]]) -> Patch:
     def patch(monkeypatch: pytest.MonkeyPatch) -> None:
         right = convert.TransformedBatch
-        monkeypatch.setattr(task_sink, "TransformedBatch", once(lambda records: right(change(records)), right))
+
+        def wrong(columns: Columns) -> Any:
+            return right(columns.picked(change(range(len(columns)))))
+
+        monkeypatch.setattr(task_sink, "TransformedBatch", once(wrong, right))
 
     return patch
 
@@ -345,7 +351,11 @@ class SourceRig:
 def gathering_changes(change: Callable[[Sequence[Any]], list[Any]]) -> Patch:
     def patch(monkeypatch: pytest.MonkeyPatch) -> None:
         right = outgoing.gather
-        monkeypatch.setattr(outgoing, "gather", once(lambda polled: right(change(polled)), right))
+
+        def wrong(columns: Columns) -> Any:
+            return right(columns.picked(change(range(len(columns)))))
+
+        monkeypatch.setattr(outgoing, "gather", once(wrong, right))
 
     return patch
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import pytest
 
 from engine.api.errors import ConnectError, RetriableError
 from engine.api.record import TopicPartition
+from engine.api.transform import AnyRecord, FlatMap, Transform
 from engine.config.line import Subscription, Timing
 from engine.kafka.consumer import Member
 from engine.shm.board import Measure, Phase, Stage, Target, Word
@@ -20,6 +21,7 @@ from engine.shm.waits import Cause, gravest
 from tests.harness.banks import CollectingSink, SinkBanks, VirtualClock, line_spec
 from tests.harness.fake_consumer import FakeConsumer
 from tests.harness.fake_kafka import FakeKafka
+from tests.simulation.accounts import reported
 
 Place = tuple[str, int]
 PLACES: list[Place] = [("one", 0), ("one", 1)]
@@ -29,7 +31,12 @@ SECONDS_MAX = 120.0
 class Line:
     """A sink of the topic `one`, of two partitions, alone in its group."""
 
-    def __init__(self, subscription: Subscription | None = None, task: type[CollectingSink] = CollectingSink) -> None:
+    def __init__(
+        self,
+        subscription: Subscription | None = None,
+        task: type[CollectingSink] = CollectingSink,
+        chain: Sequence[Transform] = (),
+    ) -> None:
         self.clock = VirtualClock()
         self.kafka = FakeKafka(random.Random(1), self.clock, partitions=2)
         self.records: list[tuple[str, int, int, bytes | None]] = []
@@ -42,7 +49,7 @@ class Line:
             ring_bytes=1024 * 1024,
             timing=Timing(commit_interval=0.1, retry_backoff=0.1, commit_timeout=0.5),
         )
-        self.banks = SinkBanks(spec, self._join, lambda: task(self.records), self.clock)
+        self.banks = SinkBanks(spec, self._join, lambda: task(self.records), self.clock, chain=chain)
 
     def fill(self, place: Place, count: int) -> None:
         for number in range(count):
@@ -66,6 +73,43 @@ class Line:
         self.consumer = FakeConsumer(self.kafka, member, ("one",))
         self.consumer.decide(self.ours)
         return self.consumer
+
+
+class Halves(FlatMap):
+    """Drops odd numbers, makes two of those that four divides, and fails at what is named."""
+
+    def __init__(self, bad: int = -1) -> None:
+        self._bad = bad
+
+    def apply_many(self, record: AnyRecord) -> Iterable[AnyRecord]:
+        number = int(record.value)
+        if number == self._bad:
+            raise ValueError("not this one")
+        return [record] * (0 if number % 2 else 1 if number % 4 else 2)
+
+
+def test_a_record_that_was_dropped_or_multiplied_counts_once_for_the_position_and_for_the_ledger() -> None:
+    line = Line(chain=[Halves()])
+    line.fill(PLACES[0], 10)
+    line.fill(PLACES[1], 3)
+    line.banks.start()
+    line.drain()
+    assert [offset for _, partition, offset, _ in line.records if partition == 0] == [0, 0, 2, 4, 4, 6, 8, 8]
+    assert line.kafka.group == {PLACES[0]: 10, PLACES[1]: 3}
+    told = reported(line.banks.memory).ledger
+    if told is not None:
+        assert (told.records_in, told.records_out, told.dropped, told.left) == (13, 7, 6, 0)
+
+
+def test_what_stands_before_a_record_that_cannot_be_multiplied_is_put_and_committed() -> None:
+    line = Line(chain=[Halves(bad=6)])
+    line.fill(PLACES[0], 10)
+    line.banks.start()
+    line.banks.memory.aim(Target.DRAIN)
+    line.until(lambda: line.banks.task.is_over)
+    assert "topic one, partition 0, offset 6 could not be transformed" in str(line.banks.task.failure)
+    assert [offset for _, _, offset, _ in line.records] == [0, 0, 2, 4, 4]
+    line.until(lambda: line.kafka.group.get(PLACES[0]) == 6)
 
 
 def test_a_partition_that_was_emptied_before_it_was_read_is_an_error() -> None:

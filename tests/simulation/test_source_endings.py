@@ -13,12 +13,13 @@ from functools import partial
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from engine.api.batch import SourceBatch
 from engine.api.errors import ConnectError, DataError, RecordTooLargeError, UnreachableError
 from engine.api.record import SourceRecord
 from engine.api.task import Polled, RecordMetadata, SourceTask
-from engine.api.transform import AnyRecord, Transform
+from engine.api.transform import AnyRecord, FlatMap, Transform
 from engine.bank import Bank
 from engine.config.line import Timing
 from engine.pump.delivery import Delivery
@@ -27,6 +28,7 @@ from engine.shm.frame import SourceFrame
 from tests.harness.banks import SourceBanks, VirtualClock, line_spec
 from tests.harness.fake_kafka import FakeKafka
 from tests.harness.fake_producer import FakeProducer
+from tests.simulation.accounts import reported
 
 STEPS_MAX = 20_000
 #: More than a frame of the rings here takes.
@@ -207,6 +209,43 @@ def test_what_a_connector_raises_when_it_is_told_of_what_is_done_is_logged_once(
         "numbers/0: commit_record failed, going on: OSError: no such session",
         "numbers/0: commit failed, going on: OSError: no room for the mark",
     ]
+
+
+class Pieces(FlatMap):
+    """Makes of `a.b.c` the records `a`, `b` and `c`; of what is empty none."""
+
+    def apply_many(self, record: AnyRecord) -> Iterable[AnyRecord]:
+        return [replace(record, value=piece) for piece in record.value.split(b".") if piece]
+
+
+class Told(Scripted):
+    """Notes which records it is told are done."""
+
+    def __init__(self, polls: Sequence[Polled], *, ends: bool) -> None:
+        super().__init__(polls, ends=ends)
+        self.told: list[Any] = []
+
+    def commit_record(self, record: SourceRecord, metadata: RecordMetadata | None) -> None:
+        self.told.append((record.value, metadata and metadata.offset))
+
+
+def test_a_record_of_which_several_were_made_is_done_with_the_last_of_them() -> None:
+    line = Line([records(b"0", b"1.2.3", b"", b"4.5")], chain=[Pieces()], task=Told, wants_commit_record=True)
+    assert line.run() is None
+    assert isinstance(line.task, Told)
+    assert line.values == [b"0", b"1", b"2", b"3", b"4", b"5"]
+    assert sorted(line.task.told) == [(b"", None), (b"0", 0), (b"1.2.3", 3), (b"4.5", 5)]
+    assert line.store.offsets == {"s": 4}
+    told = reported(line.banks.memory).ledger
+    if told is not None:
+        assert (told.records_in, told.added, told.dropped, told.records_out) == (4, 3, 1, 6)
+
+
+def test_offsets_stay_before_a_record_that_failed_in_part() -> None:
+    line = Line([records(b"0", b"1.2", b"3." + TOO_LARGE + b".4", b"5")], chain=[Pieces()])
+    assert isinstance(line.run(), RecordTooLargeError)
+    assert line.values == [b"0", b"1", b"2", b"3"]
+    assert line.store.offsets == {"s": 2}
 
 
 BAD = [

@@ -45,7 +45,8 @@ def test_a_record_that_is_always_refused_is_named_and_nothing_after_it_is_stored
     line = SourceLine(seed)
     bad = line.rng.randrange(line.total)
     line.dropped.discard(bad)
-    line.store._arrived.discard(bad)
+    line.multiplied.discard(bad)
+    line.store.expect_whole(bad)
     line.kafka.poison = {b"%d" % bad}
     line.run()
     assert isinstance(line.failure, RecordTooLargeError)

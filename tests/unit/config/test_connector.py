@@ -107,8 +107,6 @@ def test_a_sink_has_exactly_one_of_topics_and_pattern(topics: dict[str, str], re
         {"errors.retry.timeout": "-1"},
         {"errors.deadletterqueue.topic.name": "dead"},
         {"errors.deadletterqueue.context.headers.enable": "true"},
-        {"predicates": "p"},
-        {"transforms": "t", "transforms.t.type": "T", "transforms.t.predicate": "p"},
     ],
     ids=str,
 )

@@ -26,6 +26,7 @@ from engine.shm.board import Row, Word
 from engine.shm.channel import PumpSide
 from engine.shm.frame import Assigned, encode
 from engine.shm.lease import Fenced
+from engine.stages.transform import Step
 from engine.task.sink import SinkTaskBank
 from engine.task.source import SourceTaskBank
 from tests.harness.banks import LineMemory, line_spec, no_levels, plain_converters
@@ -107,7 +108,7 @@ def serve_one(
     memory = LineMemory(spec)
     side, pump_side = memory.begin()
     memory.row.set(Word.PUMP_PID, 0)  # nobody takes anything or answers
-    given: Any = (chain, plain_converters(), side, memory.row, SystemClock())
+    given: Any = ([Step(transform) for transform in chain], plain_converters(), side, memory.row, SystemClock())
     task: Source | Sink
     make: Callable[[], Bank]
     if type == "source":
@@ -200,7 +201,8 @@ def test_a_source_that_waits_by_its_context_shows_that_it_lives_and_declares_wha
     side, _ = memory.begin()
     task, noting = Waiting(memory.row), Noting()
     noting.row = memory.row
-    bank = SourceTaskBank(line_spec("source"), task, [noting], plain_converters(), side, memory.row, SystemClock())
+    chain = [Step(noting)]
+    bank = SourceTaskBank(line_spec("source"), task, chain, plain_converters(), side, memory.row, SystemClock())
     bank.start()
     assert memory.row.get(Word.POLL_MS) == 2500
     bank.step()

@@ -1,0 +1,193 @@
+"""How a struct is made of another: its fields as expressions, compiled into one function.
+
+    fields of the old          Take(0), Take(1)
+    what a transform does      {"id": Take(0), "note": Otherwise(Take(1), "-"), "topic": Given(0)}
+    compiled                   lambda v, o0: New(id=v.id, note=n if (n := v.note) is not None else "-", topic=o0)
+
+A constructor call with its arguments in place is the fastest way to a struct that there is, about 0.2 us for eight
+fields. Two such steps compose: what the second takes is put in the place of its `Take`, so that no struct is made in
+between.
+
+Used by: engine.transforms.
+Not here: which schema is new (the transforms).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from engine.api.errors import DataError
+from engine.api.schema import Schema
+from engine.transforms.requirements import class_of, require_struct
+
+__all__ = [
+    "Apply",
+    "Building",
+    "Constant",
+    "Expression",
+    "Given",
+    "IfPresent",
+    "Otherwise",
+    "Take",
+    "renewed",
+    "struct_only",
+    "taken",
+]
+
+
+class Take(NamedTuple):
+    """The field of the old struct that has this number, from 0."""
+
+    number: int
+
+
+class Given(NamedTuple):
+    """What is given beside the old struct, by its place."""
+
+    place: int
+
+
+class Constant(NamedTuple):
+    """The same for all."""
+
+    value: Any
+
+
+class Apply(NamedTuple):
+    """What a function makes of something."""
+
+    function: Callable[[Any], Any]
+    of: Expression
+
+
+class Otherwise(NamedTuple):
+    """Something, or the value in its place where it is null."""
+
+    of: Expression
+    value: Any
+
+
+class IfPresent(NamedTuple):
+    """A value in the place of something that is not null; a null stays one."""
+
+    of: Expression
+    value: Any
+
+
+Expression = Take | Given | Constant | Apply | Otherwise | IfPresent
+
+
+class Building(NamedTuple):
+    """A struct of `schema`, made of one of `source`."""
+
+    source: Schema
+    schema: Schema
+    expressions: Sequence[Expression]  # for each of the schema's fields, in order
+    purpose: str  # what a struct is needed for
+    given: int = 0  # how many values are given beside it
+
+    def after(self, earlier: Building) -> Building:
+        """Both in one: what `earlier` gives is what this takes, and what is given to it comes behind."""
+        composed = [_composed(one, earlier.expressions, earlier.given) for one in self.expressions]
+        return Building(earlier.source, self.schema, composed, earlier.purpose, earlier.given + self.given)
+
+    def compiled(self) -> Callable[..., Any]:
+        """The function of one value, and of what is given beside it. It raises DataError for what is no struct."""
+        schema, purpose = self.source, self.purpose
+        source = schema.struct_type
+
+        def checked(value: Any) -> Any:
+            return require_struct(value, schema, purpose)
+
+        names: dict[str, Any] = {"Old": source, "New": self.schema.struct_type, "checked": checked}
+        attributes = source.__struct_fields__
+        arguments = ", ".join(
+            f"{attribute}={_text(expression, attributes, names)}"
+            for attribute, expression in zip(self.schema.struct_type.__struct_fields__, self.expressions, strict=True)
+        )
+        given = "".join(f", g{place}" for place in range(self.given))
+        text = (
+            f"def change(v{given}):\n"
+            "    if v.__class__ is not Old:\n"
+            "        v = checked(v)\n"
+            f"    return New({arguments})\n"
+        )
+        # The text is made of attribute names that Python has accepted, and of names that are given out here.
+        exec(text, names)  # noqa: S102
+        change: Callable[..., Any] = names["change"]
+        return change
+
+
+def taken(schema: Schema, index: int, *, replaces_null: bool) -> Expression:
+    """The field at this index as it was; a null as its default, where there is one and nulls are to be replaced.
+
+    Where not, a required field that has a default can hold a null, but not be given one: DataError.
+    """
+    field = schema.fields[index]
+    if field.schema.default is None:
+        return Take(index)
+    if replaces_null:
+        return Otherwise(Take(index), field.schema.default)
+    if field.schema.optional:
+        return Take(index)
+    return Apply(_present(field.name, field.schema.type), Take(index))
+
+
+def renewed(schema: Schema, fields: Iterable[tuple[str, Schema]]) -> Schema:
+    """A struct schema with other fields: name, version, doc and parameters stay, optional and default do not.
+
+    Raises SchemaBuilderError.
+    """
+    return Schema.struct(fields, name=schema.name, version=schema.version, doc=schema.doc, parameters=schema.parameters)
+
+
+def struct_only(schema: Schema, purpose: str) -> Callable[..., Any]:
+    """What becomes of values whose schema is no struct's: it raises DataError."""
+
+    def change(value: Any, *_: Any) -> Any:
+        raise DataError(f"Only Struct objects supported for [{purpose}], found: {class_of(value, schema)}")
+
+    return change
+
+
+def _present(name: str, type_name: str) -> Callable[[Any], Any]:
+    def present(value: Any) -> Any:
+        if value is None:
+            raise DataError(f'Invalid value: null used for required field: "{name}", schema type: {type_name}')
+        return value
+
+    return present
+
+
+def _composed(one: Expression, earlier: Sequence[Expression], given: int) -> Expression:
+    if isinstance(one, Take):
+        return earlier[one.number]
+    if isinstance(one, Given):
+        return Given(given + one.place)
+    if isinstance(one, Constant):
+        return one
+    return one._replace(of=_composed(one.of, earlier, given))
+
+
+def _text(one: Expression, attributes: Sequence[str], names: dict[str, Any]) -> str:
+    """The expression as Python; values and functions become names."""
+    if isinstance(one, Take):
+        return f"v.{attributes[one.number]}"
+    if isinstance(one, Given):
+        return f"g{one.place}"
+    if isinstance(one, Constant):
+        return _named(one.value, names)
+    inner = _text(one.of, attributes, names)
+    if isinstance(one, Apply):
+        return f"{_named(one.function, names)}({inner})"
+    value = _named(one.value, names)
+    if isinstance(one, IfPresent):
+        return f"(None if {inner} is None else {value})"
+    return f"(n if (n := {inner}) is not None else {value})"
+
+
+def _named(value: Any, names: dict[str, Any]) -> str:
+    name = f"x{len(names)}"
+    names[name] = value
+    return name

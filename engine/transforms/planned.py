@@ -1,0 +1,272 @@
+"""Transforms that are planned once for a schema and then map a column.
+
+    class HoistFieldValue(Planned):
+        side = "value"
+
+        def plan(self, schema):                                 once for each schema that comes along
+            if schema is None:
+                return Plan(None, lambda value: {self._field: value})
+            hoisted = Schema.struct({self._field: schema})
+            return Plan(hoisted, ...)                           and this once a value
+
+The record form and the batch form use the same plan, so that they cannot differ. Neighbours in a chain that plan for
+the same side become one (`fused`): maps are copied once for both, and no struct is made between them.
+
+Used by: engine.transforms.
+Not here: columns, and which slots of them are looked at (engine.api.batch, engine.stages.transform).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Literal, NamedTuple
+
+from msgspec.structs import replace
+
+from engine.api.batch import Columns, Repeat, uniform
+from engine.api.converter import Failure
+from engine.api.schema import Schema
+from engine.api.transform import AnyRecord, Transform
+from engine.transforms.building import Building
+from engine.transforms.requirements import require_map
+
+__all__ = ["Mapped", "Plan", "Planned", "Plans"]
+
+#: Plans that a transform keeps; Kafka Connect keeps 16.
+PLANS_MAX = 64
+
+Side = Literal["key", "value"]
+Passed = tuple[Any, Schema | None]
+
+
+class Plan(NamedTuple):
+    """What becomes of values of one schema: their new schema, and one value of one value.
+
+    `of_struct` and `of_map` make such that can be composed with others.
+    """
+
+    schema: Schema | None
+    change: Callable[..., Any]  # raises DataError; never changes what it is given
+    building: Building | None = None  # `change`, as a struct made of a struct
+    edit: Callable[..., None] | None = None  # `change`, done to a map that is nobody else's
+
+    @classmethod
+    def of_struct(cls, building: Building) -> Plan:
+        """A struct is made of a struct."""
+        return cls(building.schema, building.compiled(), building=building)
+
+    @classmethod
+    def of_map(cls, edit: Callable[..., None], purpose: str) -> Plan:
+        """A map, which has no schema, is copied and the copy edited. purpose: what a map is needed for."""
+
+        def change(value: Any, *given: Any) -> Any:
+            fresh = require_map(value, purpose).copy()
+            edit(fresh, *given)
+            return fresh
+
+        return cls(None, change, edit=edit)
+
+    def then(self, following: Plan, given: int) -> Plan:
+        """Both in one. given: how many of what is given beside a value are for this one; the rest is the other's."""
+        first, second = self.change, following.change
+        if self.building is not None and following.building is not None:
+            return Plan.of_struct(following.building.after(self.building))
+        earlier, edit = self.edit, following.edit
+        if edit is None:
+            return Plan(following.schema, lambda value, *all: second(first(value, *all[:given]), *all[given:]))
+
+        def change(value: Any, *all_given: Any) -> Any:
+            fresh = first(value, *all_given[:given])  # a map of its own
+            edit(fresh, *all_given[given:])
+            return fresh
+
+        if earlier is None:
+            return Plan(following.schema, lambda value, *all: second(first(value, *all[:given]), *all[given:]))
+
+        def edit_both(fresh: Any, *all_given: Any) -> None:
+            earlier(fresh, *all_given[:given])
+            edit(fresh, *all_given[given:])
+
+        return Plan(None, change, edit=edit_both)
+
+
+class Mapped(NamedTuple):
+    """A column that was changed. A slot that has failed holds None in both."""
+
+    values: Sequence[Any]
+    schemas: Sequence[Schema | None]
+    failures: Sequence[Failure]
+
+
+class Plans:
+    """The plans for the schemas that came along last."""
+
+    def __init__(self, make: Callable[[Schema | None], Plan], null: Callable[..., Passed] | None = None) -> None:
+        """make: raises DataError for a schema that it cannot take.
+
+        null: what becomes of a null and its schema, and of what is given beside; None: plans take it as any value.
+        """
+        self._make = make
+        self._null = null
+        self._kept: dict[Schema | None, Plan] = {}
+
+    def of(self, schema: Schema | None) -> Plan:
+        """The plan for a schema. Raises DataError."""
+        plan = self._kept.get(schema)
+        if plan is None:
+            plan = self._make(schema)
+            if len(self._kept) >= PLANS_MAX:
+                del self._kept[next(iter(self._kept))]
+            self._kept[schema] = plan
+        return plan
+
+    def one(self, schema: Schema | None, value: Any, *given: Any) -> Passed:
+        """A value as it becomes, and its schema. given: what `change` takes beside it. Raises DataError."""
+        if value is None and self._null is not None:
+            return self._null(schema, *given)
+        plan = self.of(schema)
+        return plan.change(value, *given), plan.schema
+
+    def map(self, schemas: Sequence[Schema | None], values: Sequence[Any], *given: Sequence[Any]) -> Mapped:
+        """A column as it becomes, and its schemas; only the slots that are bad fail."""
+        schemas = uniform(schemas)
+        if isinstance(schemas, Repeat) and not (self._null is not None and _has_null(values)):
+            try:
+                plan = self.of(schemas.value)
+                changed: Sequence[Any]
+                if isinstance(values, Repeat) and len(values) and not given:
+                    changed = Repeat(plan.change(values.value), len(values))
+                else:
+                    changed = [*map(plan.change, values, *given)]
+                return Mapped(changed, Repeat(plan.schema, len(changed)), ())
+            except MemoryError:
+                raise
+            except Exception:  # noqa: BLE001, S110  which of the slots it was is found out below
+                pass
+        return self._one_by_one(schemas, values, *given)
+
+    def _one_by_one(self, schemas: Sequence[Schema | None], values: Sequence[Any], *given: Sequence[Any]) -> Mapped:
+        changed: list[Any] = []
+        changed_schemas: list[Schema | None] = []
+        failures = []
+        for index, (schema, value, *beside) in enumerate(zip(schemas, values, *given, strict=True)):
+            try:
+                value, schema = self.one(schema, value, *beside)
+            except MemoryError:
+                raise  # no fault of the record's
+            except Exception as error:  # noqa: BLE001  whatever is raised for a record costs that record
+                value = schema = None
+                failures.append(Failure(index, error))
+            changed.append(value)
+            changed_schemas.append(schema)
+        return Mapped(changed, uniform(changed_schemas), failures)
+
+
+class Planned(Transform):
+    """A transform of a key or a value that depends on nothing but it, its schema, and perhaps other columns."""
+
+    side: ClassVar[Side]
+    #: Whether a null goes on as it is, with its schema; then `change` never sees one.
+    passes_null: ClassVar[bool] = False
+    #: Other columns of which `change` takes the record's slots, after the value; `configure` may set it.
+    reads: Sequence[str] = ()
+
+    def __init__(self) -> None:
+        self._plans = Plans(self.plan, _pass_null if self.passes_null else None)
+
+    @abstractmethod
+    def plan(self, schema: Schema | None) -> Plan:
+        """What becomes of values of this schema; asked once. Raises DataError for a schema that it cannot take."""
+
+    def apply(self, record: AnyRecord) -> AnyRecord:
+        return _applied(self._plans, self.side, self.reads, record)
+
+    def apply_batch(self, columns: Columns) -> Sequence[Failure]:
+        return _applied_batch(self._plans, self.side, self.reads, columns)
+
+    def one(self, schema: Schema | None, value: Any, *given: Any) -> Passed:
+        """A value as it becomes, and its schema. Raises DataError."""
+        return self._plans.one(schema, value, *given)
+
+    def fused(self, following: Transform) -> Transform | None:
+        if isinstance(following, Planned) and following.side == self.side:
+            return _Fused([self, following])
+        return None
+
+
+class _Fused(Transform):
+    """Planned transforms of one side that follow each other, as one."""
+
+    def __init__(self, steps: Sequence[Planned]) -> None:
+        self._steps = steps
+        self._side = steps[0].side
+        self._reads = [name for step in steps for name in step.reads]
+        has_nulls = any(step.passes_null for step in steps)
+        self._plans = Plans(self._plan, self._null if has_nulls else None)
+
+    def _plan(self, schema: Schema | None) -> Plan:
+        plan = self._steps[0].plan(schema)
+        given = len(self._steps[0].reads)
+        for step in self._steps[1:]:
+            plan = plan.then(step.plan(plan.schema), given)
+            given += len(step.reads)
+        return plan
+
+    def _null(self, schema: Schema | None, *given: Any) -> Passed:
+        value = None
+        for step in self._steps:
+            count = len(step.reads)
+            value, schema = step.one(schema, value, *given[:count])
+            given = given[count:]
+        return value, schema
+
+    def apply(self, record: AnyRecord) -> AnyRecord:
+        return _applied(self._plans, self._side, self._reads, record)
+
+    def apply_batch(self, columns: Columns) -> Sequence[Failure]:
+        return _applied_batch(self._plans, self._side, self._reads, columns)
+
+    def fused(self, following: Transform) -> Transform | None:
+        if isinstance(following, Planned) and following.side == self._side:
+            return _Fused([*self._steps, following])
+        return None
+
+    def close(self) -> None:
+        for step in self._steps:
+            step.close()
+
+
+#: What the columns that a plan may read are called in a record; a source's has no offset.
+_RECORD_NAMES = {"topics": "topic", "partitions": "partition", "timestamps": "timestamp", "offsets": "offset"}
+
+
+def _applied(plans: Plans, side: Side, reads: Sequence[str], record: AnyRecord) -> AnyRecord:
+    given = [getattr(record, _RECORD_NAMES[name], None) for name in reads]
+    if side == "key":
+        key, schema = plans.one(record.key_schema, record.key, *given)
+        return replace(record, key=key, key_schema=schema)
+    value, schema = plans.one(record.value_schema, record.value, *given)
+    return replace(record, value=value, value_schema=schema)
+
+
+def _applied_batch(plans: Plans, side: Side, reads: Sequence[str], columns: Columns) -> Sequence[Failure]:
+    nothing = Repeat(None, len(columns))
+    given = [getattr(columns, name) if name not in columns.unused() else nothing for name in reads]
+    if side == "key":
+        mapped = plans.map(columns.key_schemas, columns.keys, *given)
+        columns.keys, columns.key_schemas = mapped.values, mapped.schemas
+    else:
+        mapped = plans.map(columns.value_schemas, columns.values, *given)
+        columns.values, columns.value_schemas = mapped.values, mapped.schemas
+    return mapped.failures
+
+
+def _pass_null(schema: Schema | None, *_: Any) -> Passed:
+    return None, schema
+
+
+def _has_null(values: Sequence[Any]) -> bool:
+    if isinstance(values, Repeat):
+        return values.value is None
+    return bool([None for value in values if value is None])
