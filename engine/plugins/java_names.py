@@ -17,8 +17,17 @@ _KAFKA = "org.apache.kafka."
 _CONNECT = "org.apache.kafka.connect."
 _PROVIDERS = "org.apache.kafka.common.config.provider."
 
+_TRANSFORMS = f"{_CONNECT}transforms."
+#: Transforms that Java has as two nested classes each, one of the key and one of the value.
+_KEY_OR_VALUE = ("HeaderFrom", "InsertField", "MaskField", "ReplaceField")
+_TRANSFORMS_OF_ALL = ("DropHeaders", "Filter", "InsertHeader", "ValueToKey")
+_PREDICATES = ("HasHeaderKey", "RecordIsTombstone", "TopicNameMatches")
+
 #: Java's full names of what Millrace has, to the names of the classes here.
 OURS: Mapping[str, str] = {
+    **{f"{_TRANSFORMS}{name}${part}": f"{name}{part}" for name in _KEY_OR_VALUE for part in ("Key", "Value")},
+    **{f"{_TRANSFORMS}{name}": name for name in _TRANSFORMS_OF_ALL},
+    **{f"{_TRANSFORMS}predicates.{name}": name for name in _PREDICATES},
     f"{_CONNECT}file.FileStreamSourceConnector": "FileStreamSourceConnector",
     f"{_CONNECT}file.FileStreamSinkConnector": "FileStreamSinkConnector",
     f"{_CONNECT}storage.StringConverter": "StringConverter",
@@ -35,8 +44,7 @@ OURS: Mapping[str, str] = {
 }
 
 _OF_KEY_OR_VALUE = (
-    "Cast", "ExtractField", "Flatten", "HeaderFrom", "HoistField", "InsertField", "MaskField", "ReplaceField",
-    "SetSchemaMetadata", "TimestampConverter",
+    "Cast", "ExtractField", "Flatten", "HoistField", "SetSchemaMetadata", "TimestampConverter",
 )  # fmt: skip
 
 #: Kafka Connect's built-in plugins that Millrace lacks, by kind: full Java names.
@@ -50,12 +58,9 @@ NOT_BUILT: Mapping[str, tuple[str, ...]] = {
     "header_converter": (),
     "transform": (
         *(f"{_CONNECT}transforms.{name}${part}" for name in _OF_KEY_OR_VALUE for part in ("Key", "Value")),
-        *(f"{_CONNECT}transforms.{name}" for name in ("DropHeaders", "Filter", "InsertHeader")),
-        *(f"{_CONNECT}transforms.{name}" for name in ("RegexRouter", "TimestampRouter", "ValueToKey")),
+        *(f"{_CONNECT}transforms.{name}" for name in ("RegexRouter", "TimestampRouter")),
     ),
-    "predicate": tuple(
-        f"{_CONNECT}transforms.predicates.{name}" for name in ("HasHeaderKey", "RecordIsTombstone", "TopicNameMatches")
-    ),
+    "predicate": (),
     "config_provider": (),
 }
 

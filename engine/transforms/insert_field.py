@@ -1,0 +1,158 @@
+"""InsertField: fields of the record itself, and a constant, into its key or value."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Annotated, Any, ClassVar, NamedTuple
+
+from msgspec import Meta, field
+
+from engine.api.config import Config
+from engine.api.errors import ConfigError, DataError, Problem
+from engine.api.java_scalars import datetime_of_ms
+from engine.api.schema import INT32, INT64, STRING, TIMESTAMP, Schema
+from engine.api.validation import TIMESTAMP_MS
+from engine.transforms.building import (
+    Apply,
+    Building,
+    Constant,
+    Expression,
+    Given,
+    renewed,
+    struct_only,
+    taken,
+)
+from engine.transforms.planned import Plan, Planned
+
+__all__ = ["InsertFieldConfig", "InsertFieldKey", "InsertFieldValue"]
+
+_PURPOSE = "field insertion"
+_HOW = "Suffix the name with `!` to make it a required field, or `?` to keep it optional (the default)."
+
+
+class InsertFieldConfig(Config, frozen=True, kw_only=True):
+    """What is inserted, and under which names."""
+
+    topic_field: Annotated[str | None, Meta(description=f"Name of the field for the topic. {_HOW}")] = field(
+        name="topic.field", default=None
+    )
+    partition_field: Annotated[str | None, Meta(description=f"Name of the field for the partition. {_HOW}")] = field(
+        name="partition.field", default=None
+    )
+    offset_field: Annotated[
+        str | None, Meta(description=f"Name of the field for the offset; only for sinks. {_HOW}")
+    ] = field(name="offset.field", default=None)
+    timestamp_field: Annotated[str | None, Meta(description=f"Name of the field for the timestamp. {_HOW}")] = field(
+        name="timestamp.field", default=None
+    )
+    static_field: Annotated[str | None, Meta(description=f"Name of the field for the constant. {_HOW}")] = field(
+        name="static.field", default=None
+    )
+    static_value: Annotated[str | None, Meta(description="The constant.")] = field(name="static.value", default=None)
+    replaces_null: Annotated[
+        bool, Meta(description="Whether a null field that has a default is copied as its default.")
+    ] = field(name="replace.null.with.default", default=True)
+
+
+class _Insertion(NamedTuple):
+    """One field that is inserted."""
+
+    name: str
+    schema: Schema
+    column: str | None = None  # of what it comes; None: it is the constant
+
+
+class _InsertField(Planned):
+    config = InsertFieldConfig
+    passes_null: ClassVar[bool] = True
+
+    def configure(self, config: InsertFieldConfig) -> None:
+        self._replaces_null = config.replaces_null
+        self._constant = config.static_value
+        if config.static_field is not None and config.static_value is None:
+            text = f"No value specified for static field: {config.static_field}"
+            raise ConfigError([Problem("static.value", f"Invalid value null for configuration static.value: {text}")])
+        wanted = [
+            _insertion(config.topic_field, STRING, "topics"),
+            _insertion(config.partition_field, INT32, "partitions"),
+            _insertion(config.offset_field, INT64, "offsets"),
+            _insertion(config.timestamp_field, TIMESTAMP, "timestamps"),
+            _insertion(config.static_field, STRING, None),
+        ]
+        self._insertions = [one for one in wanted if one is not None]
+        if not self._insertions:
+            raise ConfigError("No field insertion configured")
+        self.reads = [one.column for one in self._insertions if one.column is not None]
+
+    def plan(self, schema: Schema | None) -> Plan:
+        if schema is None:
+            return Plan.of_map(self._edit, _PURPOSE)
+        if schema.type != "STRUCT":
+            return Plan(schema, struct_only(schema, _PURPOSE))
+        fields = [(one.name, one.schema) for one in schema.fields]
+        fields += [(one.name, one.schema) for one in self._insertions]
+        expressions = [taken(schema, index, replaces_null=self._replaces_null) for index in range(len(schema.fields))]
+        expressions += self._inserted()
+        return Plan.of_struct(Building(schema, renewed(schema, fields), expressions, _PURPOSE, len(self.reads)))
+
+    def _inserted(self) -> list[Expression]:
+        found: list[Expression] = []
+        place = 0
+        for one in self._insertions:
+            if one.column is None:
+                found.append(Constant(self._constant))
+                continue
+            given = Given(place)
+            place += 1
+            made_by = {"offsets": required_offset, "timestamps": timestamp_of}.get(one.column)
+            found.append(given if made_by is None else Apply(made_by, given))
+        return found
+
+    def _edit(self, fresh: dict[str, Any], *given: Any) -> None:
+        place = 0
+        for one in self._insertions:
+            if one.column is None:
+                fresh[one.name] = self._constant
+                continue
+            found = given[place]
+            place += 1
+            if one.column == "offsets":
+                found = required_offset(found)
+            if found is not None:
+                fresh[one.name] = found
+
+
+class InsertFieldKey(_InsertField):
+    """Inserts fields into the key: topic, partition, offset, timestamp of the record, and a constant."""
+
+    side = "key"
+
+
+class InsertFieldValue(_InsertField):
+    """Inserts fields into the value: topic, partition, offset, timestamp of the record, and a constant."""
+
+    side = "value"
+
+
+def required_offset(offset: int | None) -> int:
+    """The offset of a record out of Kafka. Raises DataError for one on its way into it."""
+    if offset is None:
+        raise DataError(
+            "Only SinkRecord supported for [field insertion], found: org.apache.kafka.connect.source.SourceRecord"
+        )
+    return offset
+
+
+def timestamp_of(milliseconds: int | None) -> datetime.datetime | int | None:
+    """A record's timestamp as a value of the schema Timestamp."""
+    if milliseconds is None or not TIMESTAMP_MS[0] <= milliseconds <= TIMESTAMP_MS[1]:
+        return milliseconds
+    return datetime_of_ms(milliseconds)
+
+
+def _insertion(text: str | None, schema: Schema, column: str | None) -> _Insertion | None:
+    if text is None:
+        return None
+    is_required = text.endswith("!")
+    name = text[:-1] if text.endswith(("!", "?")) else text
+    return _Insertion(name, schema if is_required else schema.replaced(optional=True), column)

@@ -1,0 +1,144 @@
+"""Fused transforms do what the same do one after the other, whatever the schema, the fields and the nulls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.api.batch import Columns, Repeat
+from engine.api.errors import DataError
+from engine.api.record import SourceRecord
+from engine.api.schema import BYTES, INT64, OPTIONAL_INT64, OPTIONAL_STRING, Schema
+from engine.api.transform import Transform
+from engine.stages.outgoing import columns_of
+from engine.stages.transform import Step, fused, transform
+from engine.transforms.insert_field import InsertFieldValue
+from engine.transforms.mask_field import MaskFieldValue
+from engine.transforms.planned import PLANS_MAX, Plan, Plans
+from engine.transforms.replace_field import ReplaceFieldValue
+from tests.vectors.cases import same
+
+WITH_DEFAULT = Schema("INT64", optional=True, default=7)
+FIELDS = {"a": OPTIONAL_INT64, "b": OPTIONAL_STRING, "c": WITH_DEFAULT, "a-b": OPTIONAL_STRING, "class": INT64}
+ORDER = Schema.struct(FIELDS, name="Order", optional=True, doc="one")
+NAMES = st.sampled_from(["a", "b", "c", "d", "a-b", "class"])
+
+
+def configured(kind: type[Any], **keys: str) -> Transform:
+    made: Transform = kind()
+    made.configure(made.config.parse(keys))
+    return made
+
+
+@st.composite
+def transforms(draw: st.DrawFn) -> Transform:
+    kind = draw(st.sampled_from(["insert", "replace", "mask"]))
+    name, other = draw(NAMES), draw(NAMES)
+    if kind == "insert":
+        column = draw(st.sampled_from(["topic.field", "partition.field", "timestamp.field", "offset.field"]))
+        keys = (
+            {column: name} if draw(st.booleans()) else {"static.field": name, "static.value": "x", column: f"{name}2"}
+        )
+        return configured(InsertFieldValue, **keys)
+    if kind == "replace":
+        keys = {draw(st.sampled_from(["include", "exclude"])): f"{name},{other}"}
+        return configured(ReplaceFieldValue, **keys, renames=f"{other}:{draw(NAMES)}")
+    masks = {"replacement": "12"} if draw(st.booleans()) else {}
+    return configured(MaskFieldValue, fields=f"{name},{other}", **masks)
+
+
+def structs() -> st.SearchStrategy[Any]:
+    numbers, texts = st.none() | st.integers(-9, 9), st.none() | st.text("xy", max_size=2)
+    return st.builds(ORDER.struct_type, a=numbers, b=texts, c=numbers, a_b=texts, class_=st.integers(0, 9))
+
+
+def maps() -> st.SearchStrategy[Any]:
+    return st.dictionaries(NAMES, st.none() | st.integers(-9, 9) | st.text("xy", max_size=2), max_size=5)
+
+
+def outcome(chain: list[Step], columns: Columns) -> tuple[Columns, Any]:
+    done = transform(chain, columns)
+    return done.columns, done.failed and (done.failed.index, type(done.failed.error), str(done.failed.error))
+
+
+@given(
+    chain=st.lists(transforms(), min_size=2, max_size=4),
+    values=st.lists(st.none() | structs() | maps(), min_size=1, max_size=4),
+    source=st.tuples(st.none() | st.integers(0, 3), st.none() | st.integers(0, 9)),
+)
+def test_fused_steps_do_the_same(chain: list[Transform], values: list[Any], source: tuple[Any, Any]) -> None:
+    given_records = [
+        SourceRecord(
+            topic="t",
+            partition=source[0],
+            timestamp=source[1],
+            value=value,
+            value_schema=ORDER if value is None or not isinstance(value, dict) else None,
+        )
+        for value in values
+    ]
+    plain = [Step(step) for step in chain]
+    apart, failed_apart = outcome(plain, columns_of(given_records))
+    together, failed_together = outcome(fused(plain), columns_of(given_records))
+    assert failed_together == failed_apart
+    assert [*together.value_schemas] == [*apart.value_schemas]
+    assert same([*together.values], [*apart.values])
+
+
+def test_a_chain_of_planned_steps_is_one() -> None:
+    insert = configured(InsertFieldValue, **{"topic.field": "t"})
+    replace = configured(ReplaceFieldValue, exclude="a")
+    mask = configured(MaskFieldValue, fields="b")
+    assert len(fused([Step(insert), Step(replace), Step(mask)])) == 1
+
+
+def test_plans_are_kept_and_not_without_end() -> None:
+    asked: list[Any] = []
+
+    def make(schema: Schema | None) -> Plan:
+        asked.append(schema)
+        return Plan(schema, lambda value: value)
+
+    plans = Plans(make)
+    schemas = [Schema("INT64", name=f"n{number}") for number in range(PLANS_MAX + 1)]
+    for schema in [*schemas, *schemas[1:]]:
+        assert plans.one(schema, 1) == (1, schema)
+    assert asked == schemas
+    plans.one(schemas[0], 1)
+    assert len(asked) == len(schemas) + 1
+
+
+def test_a_column_of_several_schemas_has_a_plan_for_each() -> None:
+    mask = configured(MaskFieldValue, fields="b")
+    order = ORDER.struct_type(a=1, b="x", class_=1)
+    columns = columns_of(
+        [
+            SourceRecord(topic="t", value={"b": "x"}),
+            SourceRecord(topic="t", value=order, value_schema=ORDER),
+            SourceRecord(topic="t", value=b"x", value_schema=BYTES),
+        ]
+    )
+    (failure,) = mask.apply_batch(columns)
+    assert (failure.index, str(failure.error)) == (2, "Only Struct objects supported for [mask fields], found: [B")
+    assert columns.values[0] == {"b": ""}
+    assert columns.values[1] == ORDER.struct_type(a=1, b="", c=7, class_=1)
+
+
+def test_the_same_value_all_along_is_changed_once() -> None:
+    mask = configured(MaskFieldValue, fields="b")
+    columns = columns_of([SourceRecord(topic="t", value={"b": "x"})] * 3)
+    columns.values = Repeat(columns.values[0], 3)
+    assert not mask.apply_batch(columns)
+    assert isinstance(columns.values, Repeat)
+    assert columns.values.value == {"b": ""}
+
+
+def test_what_a_field_of_a_struct_may_not_be_given_is_told() -> None:
+    schema = Schema.struct({"a": Schema("INT64", default=5)})
+    keeps = configured(ReplaceFieldValue, **{"replace.null.with.default": "false"})
+    record = SourceRecord(topic="t", value=schema.struct_type(a=None), value_schema=schema)
+    with pytest.raises(DataError, match='null used for required field: "a"'):
+        keeps.apply(record)
