@@ -4,6 +4,7 @@
     millrace run FILE...                       pipelines as bulk jobs; --forever keeps them running
     millrace standalone WORKER CONNECTOR...    connect-standalone's arguments
     millrace validate FILE... | doctor [FILE...]
+    millrace try FILE... --records FILE        what converters and transforms make of records, step by step
     millrace plugins [install PACKAGE]         what is installed; an environment of its own for a package
     millrace connectors | status | apply ...   a worker that runs, over REST (engine.commands)
     millrace password                          the hash of a password, for rest.access.file
@@ -163,6 +164,27 @@ def validate(files: Files) -> None:
     from engine import launch
 
     _leave(lambda: launch.validate_files(files))
+
+
+@app.command("try")
+def try_records(
+    files: Files,
+    *,
+    connector: Annotated[str, typer.Option("--connector", "-c", help="Which one, where the files have several.")] = "",
+    records: Annotated[Path | None, typer.Option("--records", help="A file with a line of JSON for each record.")] = None,
+    topic: Annotated[str, typer.Option("--topic", help="A topic to read from, for a sink; nothing is committed.")] = "",
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many records at most.")] = 5,
+    json: AsJson = False,
+) -> None:
+    """Show what a connector's converters and transforms make of records, step by step; nothing is written.
+
+    Ends with 1 if a step fails.
+    """
+    from engine.commands import trial
+    from engine.commands.session import code_of
+
+    wanted = trial.Wanted(connector, records, topic, count)
+    _leave(lambda: code_of(lambda: trial.try_files(files, wanted, prints_json=json)))
 
 
 @app.command()

@@ -7,16 +7,24 @@ from typing import Any
 import pytest
 
 from engine.api.batch import Columns, Repeat
+from engine.api.java_date_patterns import DatePattern
 from engine.api.record import Header
 from engine.api.schema import BOOLEAN, FLOAT64, INT32, INT64, OPTIONAL_STRING, STRING, Schema
 from engine.api.transform import Predicate, Transform
 from engine.stages.transform import Step, fused, transform
+from engine.transforms.cast import CastValue
 from engine.transforms.expression import Expression, ExpressionPredicate
+from engine.transforms.extract_field import ExtractFieldValue
 from engine.transforms.filtering import Filter, HasHeaderKey, RecordIsTombstone, TopicNameMatches
+from engine.transforms.flatten import FlattenValue
 from engine.transforms.headers import DropHeaders, HeaderFromValue, InsertHeader
+from engine.transforms.hoist_field import HoistFieldValue
 from engine.transforms.insert_field import InsertFieldValue
 from engine.transforms.mask_field import MaskFieldValue
 from engine.transforms.replace_field import ReplaceFieldValue
+from engine.transforms.routers import RegexRouter, TimestampRouter
+from engine.transforms.set_schema_metadata import SetSchemaMetadataValue
+from engine.transforms.timestamp_converter import TimestampConverterValue
 from engine.transforms.value_to_key import ValueToKey
 
 RECORDS = 2_000
@@ -33,6 +41,7 @@ ORDER = Schema.struct(
     name="shop.Order",
 )
 KINDS = ("map", "struct")
+ISO = "yyyy-MM-dd'T'HH:mm:ss.SSSX"
 INSERT = (InsertFieldValue, {"static.field": "shop", "static.value": "north"})
 REPLACE = (ReplaceFieldValue, {"exclude": "note", "renames": "id:number"})
 MASK = (MaskFieldValue, {"fields": "customer"})
@@ -47,6 +56,14 @@ ONE: dict[str, tuple[type[Any], dict[str, str]]] = {
     "DropHeaders": (DropHeaders, {"headers": "debug"}),
     "Filter": (Filter, {}),
     "Expression": (Expression, {"expression": "value.price * 2", "field": "price"}),
+    "Cast": (CastValue, {"spec": "id:string,price:float32"}),
+    "ExtractField": (ExtractFieldValue, {"field": "id"}),
+    "Flatten": (FlattenValue, {}),
+    "HoistField": (HoistFieldValue, {"field": "order"}),
+    "TimestampConverter, to text": (TimestampConverterValue, {"field": "at", "target.type": "string", "format": ISO}),
+    "TimestampConverter, to Timestamp": (TimestampConverterValue, {"field": "at", "target.type": "Timestamp"}),
+    "TimestampRouter": (TimestampRouter, {}),
+    "RegexRouter": (RegexRouter, {"regex": "(.*)s", "replacement": "$1"}),
 }
 PREDICATES: dict[str, tuple[type[Any], dict[str, str]]] = {
     "RecordIsTombstone": (RecordIsTombstone, {}),
@@ -98,6 +115,17 @@ def run(measure: Any, chain: list[Step], kind: str) -> None:
 @pytest.mark.parametrize("name", ONE)
 def test_one(measure: Any, name: str, kind: str) -> None:
     run(measure, [Step(made(*ONE[name]))], kind)
+
+
+def test_set_schema_metadata(measure: Any) -> None:
+    run(measure, [Step(made(SetSchemaMetadataValue, {"schema.name": "shop.Sale"}))], "struct")
+
+
+@pytest.mark.parametrize("end", ["", " "], ids=["as it is written", "and a blank, field by field"])
+def test_date_pattern_parse(measure: Any, end: str) -> None:
+    pattern = DatePattern(ISO)
+    texts = [pattern.format(1_566_570_894_346 + 997 * number) + end for number in range(RECORDS)]
+    measure(lambda: [*map(pattern.parse, texts)])
 
 
 @pytest.mark.parametrize("name", PREDICATES)

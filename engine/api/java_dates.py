@@ -20,7 +20,7 @@ from engine.api.java_scalars import calendar_date, date_of_ms, datetime_of_ms, d
 from engine.api.schema import DATE, TIME, TIMESTAMP, Schema
 from engine.api.validation import DAY_MS, TIMESTAMP_MS
 
-__all__ = ["Moment", "carried", "iso_text", "parse_iso"]
+__all__ = ["Moment", "carried", "int_of", "iso_text", "parse_iso"]
 
 # Before a number blanks are skipped; a number may be negative, and its exponent is read as well.
 _NUMBER = r"[ \t]*(-?\d+(?:E-?\d+)?)"
@@ -51,7 +51,7 @@ def parse_iso(text: str) -> tuple[Moment, Schema] | None:
     found = pattern.match(text)
     if found is None:
         return None
-    numbers = [*map(_int_of, found.groups())]
+    numbers = [*map(int_of, found.groups())]
     days = rest = 0
     if schema is not DATE:
         hour, minute, second, millisecond = numbers[-4:]
@@ -87,7 +87,7 @@ def iso_text(milliseconds: int) -> str:
     return f"{date}T{clock}" if rest else date
 
 
-def _int_of(digits: str) -> int:
+def int_of(digits: str) -> int:
     """Java's `Number.intValue` of what its number format reads."""
     mantissa, _, exponent = digits.partition("E")
     number = int(mantissa)

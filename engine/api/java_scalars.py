@@ -15,6 +15,7 @@ from __future__ import annotations
 import datetime
 import math
 import struct
+from decimal import Decimal
 from typing import Any
 
 from engine.api.validation import DAY_MS
@@ -30,6 +31,7 @@ __all__ = [
     "epoch_ms",
     "float32_digits",
     "float_text",
+    "nearest_float32",
     "round_to_float32",
     "time_of_ms",
 ]
@@ -77,6 +79,18 @@ def round_to_float32(number: float) -> float:
         return _FLOAT.unpack(_FLOAT.pack(number))[0]  # type: ignore[no-any-return]
     except OverflowError:
         return float("inf") if number > 0 else float("-inf")
+
+
+def nearest_float32(number: Decimal) -> float:
+    """The nearest 32-bit float; rounded once, and not to 64 bits first."""
+    wide = float(number)
+    if math.isinf(wide) or Decimal(wide) == number:
+        return round_to_float32(wide)
+    # Of the two neighbours in 64 bits, the odd one is never in the middle between two of 32.
+    is_odd = int(math.ldexp(abs(math.frexp(wide)[0]), 53)) & 1
+    if not is_odd:
+        wide = math.nextafter(wide, math.inf if Decimal(wide) < number else -math.inf)
+    return round_to_float32(wide)
 
 
 def epoch_days(value: datetime.date | int) -> int:

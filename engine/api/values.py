@@ -21,7 +21,7 @@ from typing import Any
 
 from engine.api.errors import DataError
 from engine.api.java_dates import Moment, carried, iso_text, parse_iso
-from engine.api.java_scalars import round_to_float32
+from engine.api.java_scalars import nearest_float32, round_to_float32
 from engine.api.map_keys import as_key
 from engine.api.schema import (
     BOOLEAN,
@@ -228,7 +228,7 @@ def _number(token: str) -> Parsed | None:
     whole = 0 if not number else int(number) if 0 <= number.adjusted() < _INT64_DIGITS else None
     if whole is not None and whole == number and _INT64[0] <= whole <= _INT64[1]:
         return whole, _schema_of_int(whole)
-    narrow = _float32(number)
+    narrow = nearest_float32(number)
     if exponent and math.isfinite(narrow):
         return Float32(narrow), FLOAT32
     if exponent and math.isfinite(float(number)):
@@ -240,18 +240,6 @@ def _schema_of_int(number: int) -> Schema:
     """The narrowest that holds a number of at most 64 bits."""
     bits = (number if number >= 0 else ~number).bit_length()
     return INT8 if bits < 8 else INT16 if bits < 16 else INT32 if bits < 32 else INT64
-
-
-def _float32(number: Decimal) -> float:
-    """The nearest 32-bit float; rounded once, and not to 64 bits first."""
-    wide = float(number)
-    if math.isinf(wide) or Decimal(wide) == number:
-        return round_to_float32(wide)
-    # Of the two neighbours in 64 bits, the odd one is never in the middle between two of 32.
-    is_odd = int(math.ldexp(abs(math.frexp(wide)[0]), 53)) & 1
-    if not is_odd:
-        wide = math.nextafter(wide, math.inf if Decimal(wide) < number else -math.inf)
-    return round_to_float32(wide)
 
 
 def _common(schemas: Iterable[Schema | None]) -> Schema | None:

@@ -21,11 +21,11 @@ import msgspec
 
 from engine.api.config import keys_of
 from engine.api.errors import ConfigError, Problem
+from engine.api.java_regex import translated
 from engine.config.connector_keys import ConnectorConfig, SinkKeys, SourceKeys
 from engine.config.cpus import cpus_problem
 from engine.config.masking import masked
 from engine.config.problems import did_you_mean, place, raise_all
-from engine.config.topic_pattern import topic_pattern
 from engine.config.worker_keys import WorkerConfig
 
 __all__ = ["ConnectorConfig", "SinkKeys", "SourceKeys", "connector_warnings", "read_connector"]
@@ -212,7 +212,7 @@ def _subscription_problems(properties: Mapping[str, str]) -> Iterator[Problem]:
             yield Problem(key, "Must configure one of topics or topics.regex")
     if pattern:
         try:
-            topic_pattern(pattern)
+            translated(pattern)
         except ValueError as error:
             yield Problem("topics.regex", f"Invalid value {pattern} for configuration topics.regex: {error}")
 

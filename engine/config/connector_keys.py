@@ -10,8 +10,8 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta, field
 
 from engine.api.config import Config
+from engine.api.java_regex import translated
 from engine.config.line import Subscription
-from engine.config.topic_pattern import topic_pattern
 from engine.config.worker_keys import WANTED_VERSION, Bytes, MemoryBytes, Milliseconds, Nice, Processes, Stall
 
 __all__ = ["ConnectorConfig", "SinkKeys", "SourceKeys"]
@@ -178,7 +178,7 @@ class SinkKeys(ConnectorConfig, frozen=True, kw_only=True):
     def subscription(self) -> Subscription:
         """What the sink reads."""
         if self.topics_regex:
-            return Subscription(pattern=topic_pattern(self.topics_regex))
+            return Subscription(pattern=translated(self.topics_regex))
         return Subscription(topics=tuple(dict.fromkeys(filter(None, self.topics))))
 
 

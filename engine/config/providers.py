@@ -19,6 +19,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from engine.api.errors import ConfigError, Problem
+from engine.api.java_regex import compiled
 from engine.api.provider import ConfigProvider
 from engine.config.problems import raise_all
 from engine.config.properties import PropertiesSyntaxError, parse_properties
@@ -109,10 +110,10 @@ class EnvVarConfigProvider(ConfigProvider):
         pattern = parameters.get("allowlist.pattern", "")
         if pattern.strip():
             try:
-                self._pattern = re.compile(pattern)
-            except re.error as error:
+                self._pattern = compiled(pattern)
+            except ValueError as error:
                 raise ConfigError(
-                    f'allowlist.pattern is "{pattern}"; expected a regular expression: {error}'
+                    f'allowlist.pattern is "{pattern}"; expected a regular expression of Java: {error}'
                 ) from error
 
     def get(self, path: str, keys: Collection[str]) -> Mapping[str, str]:

@@ -1,7 +1,7 @@
 """Kafka Connect's own plugins by the Java names that people's files hold, and what answers to them here.
 
     org.apache.kafka.connect.file.FileStreamSourceConnector  ──►  FileStreamSourceConnector, by its entry point
-    org.apache.kafka.connect.transforms.Cast$Value           ──►  not built into Millrace yet
+    org.apache.kafka.connect.transforms.Cast$Value           ──►  CastValue
 
 Used by: engine.plugins.catalog.
 Not here: simple names and names without suffix, which are the same rule for everybody's plugins (catalog.py).
@@ -19,8 +19,11 @@ _PROVIDERS = "org.apache.kafka.common.config.provider."
 
 _TRANSFORMS = f"{_CONNECT}transforms."
 #: Transforms that Java has as two nested classes each, one of the key and one of the value.
-_KEY_OR_VALUE = ("HeaderFrom", "InsertField", "MaskField", "ReplaceField")
-_TRANSFORMS_OF_ALL = ("DropHeaders", "Filter", "InsertHeader", "ValueToKey")
+_KEY_OR_VALUE = (
+    "Cast", "ExtractField", "Flatten", "HeaderFrom", "HoistField", "InsertField", "MaskField", "ReplaceField",
+    "SetSchemaMetadata", "TimestampConverter",
+)  # fmt: skip
+_TRANSFORMS_OF_ALL = ("DropHeaders", "Filter", "InsertHeader", "RegexRouter", "TimestampRouter", "ValueToKey")
 _PREDICATES = ("HasHeaderKey", "RecordIsTombstone", "TopicNameMatches")
 
 #: Java's full names of what Millrace has, to the names of the classes here.
@@ -43,10 +46,6 @@ OURS: Mapping[str, str] = {
     f"{_PROVIDERS}EnvVarConfigProvider": "EnvVarConfigProvider",
 }
 
-_OF_KEY_OR_VALUE = (
-    "Cast", "ExtractField", "Flatten", "HoistField", "SetSchemaMetadata", "TimestampConverter",
-)  # fmt: skip
-
 #: Kafka Connect's built-in plugins that Millrace lacks, by kind: full Java names.
 NOT_BUILT: Mapping[str, tuple[str, ...]] = {
     "connector": (
@@ -56,10 +55,7 @@ NOT_BUILT: Mapping[str, tuple[str, ...]] = {
     ),
     "converter": (),
     "header_converter": (),
-    "transform": (
-        *(f"{_CONNECT}transforms.{name}${part}" for name in _OF_KEY_OR_VALUE for part in ("Key", "Value")),
-        *(f"{_CONNECT}transforms.{name}" for name in ("RegexRouter", "TimestampRouter")),
-    ),
+    "transform": (),
     "predicate": (),
     "config_provider": (),
 }

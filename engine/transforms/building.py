@@ -28,6 +28,7 @@ __all__ = [
     "Expression",
     "Given",
     "IfPresent",
+    "Inside",
     "Otherwise",
     "Take",
     "renewed",
@@ -54,11 +55,19 @@ class Constant(NamedTuple):
     value: Any
 
 
+class Inside(NamedTuple):
+    """A field of a nested struct, by the attribute that holds it; null where the struct is."""
+
+    attribute: str
+    of: Expression
+
+
 class Apply(NamedTuple):
     """What a function makes of something."""
 
     function: Callable[[Any], Any]
     of: Expression
+    keeps_null: bool = False  # the function is not asked about a null
 
 
 class Otherwise(NamedTuple):
@@ -75,7 +84,7 @@ class IfPresent(NamedTuple):
     value: Any
 
 
-Expression = Take | Given | Constant | Apply | Otherwise | IfPresent
+Expression = Take | Given | Constant | Inside | Apply | Otherwise | IfPresent
 
 
 class Building(NamedTuple):
@@ -179,8 +188,14 @@ def _text(one: Expression, attributes: Sequence[str], names: dict[str, Any]) -> 
     if isinstance(one, Constant):
         return _named(one.value, names)
     inner = _text(one.of, attributes, names)
+    if isinstance(one, Inside):
+        step = _named(None, names)  # a name of its own, as it may stand within another
+        return f"(None if ({step} := {inner}) is None else {step}.{one.attribute})"
     if isinstance(one, Apply):
-        return f"{_named(one.function, names)}({inner})"
+        function = _named(one.function, names)
+        if one.keeps_null:
+            return f"(None if ({function}v := {inner}) is None else {function}({function}v))"
+        return f"{function}({inner})"
     value = _named(one.value, names)
     if isinstance(one, IfPresent):
         return f"(None if {inner} is None else {value})"

@@ -31,7 +31,7 @@ from engine.api.transform import AnyRecord, Transform
 from engine.transforms.building import Building
 from engine.transforms.requirements import require_map
 
-__all__ = ["Mapped", "Plan", "Planned", "Plans"]
+__all__ = ["Mapped", "Passed", "Plan", "Planned", "Plans"]
 
 #: Plans that a transform keeps; Kafka Connect keeps 16.
 PLANS_MAX = 64
@@ -167,17 +167,21 @@ class Planned(Transform):
     """A transform of a key or a value that depends on nothing but it, its schema, and perhaps other columns."""
 
     side: ClassVar[Side]
-    #: Whether a null goes on as it is, with its schema; then `change` never sees one.
+    #: Whether `null` takes the nulls, which lets them go on as they are; then `change` never sees one.
     passes_null: ClassVar[bool] = False
     #: Other columns of which `change` takes the record's slots, after the value; `configure` may set it.
     reads: Sequence[str] = ()
 
     def __init__(self) -> None:
-        self._plans = Plans(self.plan, _pass_null if self.passes_null else None)
+        self._plans = Plans(self.plan, self.null if self.passes_null else None)
 
     @abstractmethod
     def plan(self, schema: Schema | None) -> Plan:
         """What becomes of values of this schema; asked once. Raises DataError for a schema that it cannot take."""
+
+    def null(self, schema: Schema | None, *_: Any) -> Passed:
+        """What becomes of a null and its schema, where `passes_null`. Raises DataError."""
+        return None, schema
 
     def apply(self, record: AnyRecord) -> AnyRecord:
         return _applied(self._plans, self.side, self.reads, record)
@@ -260,10 +264,6 @@ def _applied_batch(plans: Plans, side: Side, reads: Sequence[str], columns: Colu
         mapped = plans.map(columns.value_schemas, columns.values, *given)
         columns.values, columns.value_schemas = mapped.values, mapped.schemas
     return mapped.failures
-
-
-def _pass_null(schema: Schema | None, *_: Any) -> Passed:
-    return None, schema
 
 
 def _has_null(values: Sequence[Any]) -> bool:

@@ -24,6 +24,7 @@ ALLOWED = {
     "engine/control/rest/loggers.py": "when a level was set, for people, as Kafka Connect tells it",
     "engine/demo.py": "the name of the demo's topic, for people",
     "engine/logs.py": "how the time of a log line is written",
+    "engine/api/java_date_patterns.py": "which century a year of two digits lies in",
     "engine/metrics/collector.py": "since when a counter counts, for Prometheus, told once",
     "connectors/generator/source.py": "timestamps that records carry, if that is wanted",
 }

@@ -108,10 +108,6 @@ def test_config_providers_are_plugins_like_others(installed: Catalog) -> None:
 @pytest.mark.parametrize(
     ("kind", "name"),
     [
-        ("transform", "org.apache.kafka.connect.transforms.Cast$Value"),
-        ("transform", "Cast$Value"),
-        ("transform", "RegexRouter"),
-        ("predicate", "TopicNameMatches"),
         ("connector", "org.apache.kafka.connect.mirror.MirrorSourceConnector"),
         ("connector", "MirrorSource"),
     ],
