@@ -146,4 +146,4 @@ def differences(unlike: dict[str, Any], all_cases: Iterable[str], listed: Mappin
     return found | dict.fromkeys(stale, "listed, but comes out as recorded")
 
 
-__all__ = ["cases", "configured", "differences", "same", "same_error", "schema_of", "value_of"]
+__all__ = ["OUR_NAMES", "cases", "configured", "differences", "same", "same_error", "schema_of", "value_of"]
