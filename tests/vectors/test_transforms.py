@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from engine.api.errors import ConfigError, ConnectError
 from engine.api.record import Header, SinkRecord, SourceRecord
 from engine.plugins.catalog import Catalog, discover
+from engine.plugins.java_names import NOT_BUILT
 from engine.stages import convert, outgoing
 from engine.stages.convert import TransformedBatch
 from engine.stages.transform import Step, fused, transform
@@ -182,6 +183,14 @@ def is_as_recorded(case: dict[str, Any], found: Any) -> bool:
     return isinstance(found, Exception) and expected["at"] == "apply" and same_error(found, expected)
 
 
+def built_cases() -> list[dict[str, Any]]:
+    """Those whose plugins are all built."""
+    lacking = {*NOT_BUILT["transform"], *NOT_BUILT["predicate"]}
+    return [
+        case for case in cases("transforms") if lacking.isdisjoint(stage["type"] for stage in case["config"]["stages"])
+    ]
+
+
 @pytest.fixture(scope="module")
 def catalog() -> Catalog:
     return discover()
@@ -190,7 +199,7 @@ def catalog() -> Catalog:
 @pytest.mark.parametrize("way", WAYS)
 def test_every_recorded_chain_comes_out_as_recorded(catalog: Catalog, way: str) -> None:
     unlike = {}
-    for case in cases("transforms"):
+    for case in built_cases():
         found = outcome(catalog, case, way)
         if not is_as_recorded(case, found):
             unlike[case["id"]] = (case["config"], found)
@@ -205,6 +214,7 @@ def test_there_are_cases_of_every_transform_and_predicate(catalog: Catalog) -> N
             if stage.get("predicate"):
                 used[stage["predicate"]["type"]] += 1
     kafkas = {name for kind in ("transform", "predicate") for name in catalog.rest_names(kind)}
+    kafkas |= {*NOT_BUILT["transform"], *NOT_BUILT["predicate"]}
     assert {name for name in kafkas if name.startswith("org.apache.kafka.")} == set(used)
 
 
