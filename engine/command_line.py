@@ -171,7 +171,9 @@ def try_records(
     files: Files,
     *,
     connector: Annotated[str, typer.Option("--connector", "-c", help="Which one, where the files have several.")] = "",
-    records: Annotated[Path | None, typer.Option("--records", help="A file with a line of JSON for each record.")] = None,
+    records: Annotated[
+        Path | None, typer.Option("--records", help="A file with a line of JSON for each record.")
+    ] = None,
     topic: Annotated[str, typer.Option("--topic", help="A topic to read from, for a sink; nothing is committed.")] = "",
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many records at most.")] = 5,
     json: AsJson = False,

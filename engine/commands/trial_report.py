@@ -61,7 +61,12 @@ def _record_text(one: Tried) -> str:
             notes.append(f"{step.name} dropped it")
             continue
         cells = _cells(step.record)
-        rows.append([step.name, *(_SAME if before and cell == old else cell for cell, old in zip(cells, before or cells, strict=True))])
+        rows.append(
+            [
+                step.name,
+                *(_SAME if before and cell == old else cell for cell, old in zip(cells, before or cells, strict=True)),
+            ]
+        )
         before = cells
     # A column with nothing in it is left out.
     shown = [column for column in range(len(_COLUMNS)) if any(row[column + 1] not in ("", _SAME) for row in rows)]

@@ -37,14 +37,19 @@ def write(folder: Path, *connectors: dict[str, str], records: str) -> list[str]:
     paths = []
     for number, properties in enumerate([WORKER, *connectors]):
         path = folder / ("worker.properties" if not number else f"{properties['name']}.properties")
-        given = {key: str(folder / value) if key in ("file", "offset.storage.file.filename") else value for key, value in properties.items()}
+        given = {
+            key: str(folder / value) if key in ("file", "offset.storage.file.filename") else value
+            for key, value in properties.items()
+        }
         path.write_text("".join(f"{key}={value}\n" for key, value in given.items()))
         paths.append(str(path))
     (folder / "records.jsonl").write_text(records)
     return [*paths, "--records", str(folder / "records.jsonl")]
 
 
-def steps(folder: Path, *connectors: dict[str, str], records: str, code: ExitCode = ExitCode.OK) -> list[list[dict[str, Any]]]:
+def steps(
+    folder: Path, *connectors: dict[str, str], records: str, code: ExitCode = ExitCode.OK
+) -> list[list[dict[str, Any]]]:
     done = run("try", *write(folder, *connectors, records=records), "--json")
     assert done.code == code, done.err
     return [one["steps"] for one in done.json]

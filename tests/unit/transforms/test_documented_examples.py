@@ -11,12 +11,14 @@ import pytest
 from converters.json import JsonConfig, JsonConverter
 from engine.api.record import Header, SourceRecord
 from engine.api.schema import Schema
-from engine.api.transform import Transform
 from engine.config.properties import parse_properties
-from engine.plugins.catalog import Catalog, discover
+from engine.plugins.catalog import Catalog, Kind, discover
+from engine.stages.outgoing import columns_of
+from engine.stages.transform import Step, fused, transform
 from tests.shape.tree import ROOT
 
 BLOCKS = re.compile(r"```(?P<language>\w+)\n(?P<text>.*?)```", re.DOTALL)
+KINDS: tuple[Kind, ...] = ("transform", "predicate")
 SECTION = re.compile(r"^## (?P<title>.+)$", re.MULTILINE)
 
 
@@ -50,31 +52,35 @@ def catalog() -> Catalog:
 
 @pytest.mark.parametrize("example", examples(), ids=lambda example: example.title)
 def test_an_example_comes_out_as_documented(example: Example, catalog: Catalog) -> None:
-    chain = [transform(catalog, example.properties, alias) for alias in example.properties["transforms"].split(",")]
-    assert [shown(applied(chain, record_of(line))) for line in example.before] == [
-        whole(line) for line in example.after
-    ]
+    chain = [step(catalog, example.properties, alias) for alias in example.properties["transforms"].split(",")]
+    done = transform(fused(chain), columns_of([record_of(line) for line in example.before]))
+    assert done.failed is None
+    assert [shown(record) for record in done.columns.records()] == [whole(line) for line in example.after]
 
 
-def test_every_transform_of_java_has_an_example() -> None:
+def test_every_transform_and_predicate_has_an_example(catalog: Catalog) -> None:
     titles = {example.title for example in examples()}
-    assert {"Cast", "ExtractField", "Flatten", "HoistField", "RegexRouter", "SetSchemaMetadata"} <= titles
+    for kind in KINDS:
+        for entry, aliases in catalog.entries(kind):
+            if entry.path.startswith("engine.transforms."):
+                assert titles & {name.partition("$")[0] for name in (entry.simple_name, *aliases)}, entry.path
 
 
-def transform(catalog: Catalog, properties: dict[str, str], alias: str) -> Transform:
+def step(catalog: Catalog, properties: dict[str, str], alias: str) -> Step:
     prefix = f"transforms.{alias}."
+    predicate = properties.get(f"{prefix}predicate")
+    return Step(
+        made(catalog, "transform", properties, prefix),
+        predicate and made(catalog, "predicate", properties, f"predicates.{predicate}."),
+        properties.get(f"{prefix}negate") == "true",
+    )
+
+
+def made(catalog: Catalog, kind: Kind, properties: dict[str, str], prefix: str) -> Any:
     keys = {key.removeprefix(prefix): value for key, value in properties.items() if key.startswith(prefix)}
-    made: Transform = catalog.find("transform", keys["type"])()
-    made.configure(made.config.parse(keys))
-    return made
-
-
-def applied(chain: list[Transform], record: SourceRecord) -> SourceRecord:
-    for step in chain:
-        changed = step.apply(record)
-        assert changed is not None
-        record = changed
-    return record
+    plugin = catalog.find(kind, keys["type"])()
+    plugin.configure(plugin.config.parse(keys))
+    return plugin
 
 
 def record_of(line: dict[str, Any]) -> SourceRecord:
