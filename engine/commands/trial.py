@@ -17,13 +17,14 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
+from engine.api.batch import Columns, Run, SinkBatch
 from engine.api.errors import ConfigError, Problem
-from engine.api.record import Header, SinkRecord, SourceRecord
+from engine.api.record import SinkRecord, SourceRecord
 from engine.clock import SystemClock
 from engine.commands import trial_records, trial_report
 from engine.config import files
 from engine.config.files import ConnectorFile, Pipeline
-from engine.config.line import LineSpec
+from engine.config.line import LineSpec, PluginSpec
 from engine.exits import ExitCode
 from engine.kafka.sample import RawRecord, sample
 from engine.plan import PlanOptions, prepare
@@ -31,7 +32,7 @@ from engine.plugins import environment
 from engine.stages import convert, outgoing
 from engine.stages.convert import Converters
 from engine.stages.transform import Step, transform
-from engine.task.main import chain_of, converters_of
+from engine.plugins.loading import load
 
 __all__ = ["Tried", "TriedStep", "Wanted", "try_files"]
 
@@ -74,7 +75,7 @@ def try_files(paths: Sequence[Path], wanted: Wanted, *, prints_json: bool = Fals
     pipeline = files.load(paths)
     line = _line(pipeline, _chosen(pipeline, wanted.connector))
     environment.enter(line.environments)
-    chain, converters = chain_of(line), converters_of(line)
+    chain, converters = _plugins(line)
     names = [step.transform.name for step in line.transforms]
     if line.type == "sink":
         if records is None:
@@ -108,6 +109,21 @@ def _line(pipeline: Pipeline, connector: ConnectorFile) -> LineSpec:
     if not lines:
         raise ConfigError([Problem("", "it has no tasks: there is nothing to try", runs.name, runs.file)])
     return lines[0]
+
+
+def _plugins(line: LineSpec) -> tuple[list[Step], Converters]:
+    chain = [
+        Step(_made(step.transform), None if step.predicate is None else _made(step.predicate), step.negate)
+        for step in line.transforms
+    ]
+    key, value = _made(line.key_converter, is_key=True), _made(line.value_converter, is_key=False)
+    return chain, Converters(key, value, _made(line.header_converter))
+
+
+def _made(spec: PluginSpec, **options: bool) -> Any:
+    plugin = load(spec.path)()
+    plugin.configure(plugin.config.parse(spec.config), **options)
+    return plugin
 
 
 def _default_topic(line: LineSpec) -> str:
@@ -191,3 +207,20 @@ def _transformed(records: Sequence[Any], chain: Sequence[Step], names: Sequence[
         for record in left:
             yield TriedStep(name, record)
         records = left
+
+
+def _columns_of(record: SourceRecord | SinkRecord) -> Columns:
+    if isinstance(record, SourceRecord):
+        return outgoing.columns_of([record])
+    run = Run(record.topic, record.partition, 0, 1, record.offset, record.offset)
+    batch = SinkBatch(
+        [run],
+        [record.value],
+        value_schemas=[record.value_schema],
+        keys=[record.key],
+        key_schemas=[record.key_schema],
+        timestamps=[record.timestamp],
+        timestamp_type=record.timestamp_type,
+        headers=[record.headers],
+    )
+    return convert.columns_of(batch)

@@ -115,14 +115,11 @@ def _headers(path: Path, number: int, line: Mapping[str, Any]) -> list[tuple[str
     found = line.get("headers") or {}
     if isinstance(found, dict):
         return [*found.items()]
-    pairs = (
-        [(pair[0], pair[1]) for pair in found if isinstance(pair, list) and len(pair) == 2]
-        if isinstance(found, list)
-        else []
-    )
-    if not isinstance(found, list) or len(pairs) < len(found) or not all(isinstance(key, str) for key, _ in pairs):
-        raise _wrong(path, number, 'has headers that are none; expected {"key": value} or [["key", value]]')
-    return pairs
+    try:
+        return msgspec.convert(found, list[tuple[str, Any]])
+    except msgspec.ValidationError as error:
+        words = 'has headers that are none; expected {"key": value} or [["key", value]]'
+        raise _wrong(path, number, words) from error
 
 
 def _bytes(path: Path, number: int, line: Mapping[str, Any], name: str) -> bytes | None:

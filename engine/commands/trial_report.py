@@ -1,12 +1,12 @@
 """What became of records in `millrace try`: a table a record for people, a list for machines.
 
     record 1
-    step             topic   partition  timestamp      key  value               headers
-    as in the topic  orders  0          1566570894346  7    {"id":7}            -
-    converters       =       =          =              =    {"id":7}            =
-    day              orders-20190823  = =              =    =                   =
+    step             topic            partition  timestamp      value
+    as in the topic  orders           0          1566570894346  {"id":7}
+    converters       =                =          =              =
+    day              orders-20190823  =          =              =
 
-A cell that a step has left as it was is `=`.
+A cell that a step has left as it was is `=`; a column in which nothing stands is left out.
 
 Used by: engine.commands.trial.
 """
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from engine.api.errors import DataError
 from engine.api.java_dates import iso_text
 from engine.api.java_scalars import epoch_ms
 from engine.api.record import SinkRecord, SourceRecord
@@ -55,18 +56,14 @@ def _record_text(one: Tried) -> str:
     notes = []
     for step in one.steps:
         if step.error is not None:
-            notes.append(f"{step.name} failed: {type(step.error).__name__}: {step.error}")
+            notes.append(f"{step.name} failed: {type(step.error).__name__}: {_message(step.error)}")
             continue
         if step.record is None:
             notes.append(f"{step.name} dropped it")
             continue
         cells = _cells(step.record)
-        rows.append(
-            [
-                step.name,
-                *(_SAME if before and cell == old else cell for cell, old in zip(cells, before or cells, strict=True)),
-            ]
-        )
+        same = [bool(before) and cell == old for cell, old in zip(cells, before or cells, strict=True)]
+        rows.append([step.name, *(_SAME if is_same else cell for cell, is_same in zip(cells, same, strict=True))])
         before = cells
     # A column with nothing in it is left out.
     shown = [column for column in range(len(_COLUMNS)) if any(row[column + 1] not in ("", _SAME) for row in rows)]
@@ -77,6 +74,9 @@ def _record_text(one: Tried) -> str:
 
 def _cells(record: SourceRecord | SinkRecord | RawRecord) -> list[str]:
     found = _record_json(record)
+    for name in ("key", "value"):
+        if found[name] is None:  # what a null is under is of no interest to people
+            found[f"{name}_schema"] = None
     cells = []
     for name in _COLUMNS:
         cell = found.get(name.replace(" ", "_"))
@@ -92,7 +92,7 @@ def _compact(value: Any) -> str:
 def _step_json(step: TriedStep) -> dict[str, Any]:
     found: dict[str, Any] = {"step": step.name}
     if step.error is not None:
-        return {**found, "error": {"type": type(step.error).__name__, "message": str(step.error)}}
+        return {**found, "error": {"type": type(step.error).__name__, "message": _message(step.error)}}
     return {**found, "record": None if step.record is None else _record_json(step.record)}
 
 
@@ -109,6 +109,10 @@ def _record_json(record: SourceRecord | SinkRecord | RawRecord) -> dict[str, Any
         "value_schema": schema_text(record.value_schema),
         "headers": [[header.key, plain(header.value)] for header in record.headers],
     }
+
+
+def _message(error: Exception) -> str:
+    return error.whole() if isinstance(error, DataError) else str(error)
 
 
 def _bytes_text(payload: bytes | None) -> str | None:

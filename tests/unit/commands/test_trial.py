@@ -28,6 +28,8 @@ WORKER = {
 }
 SINK = {"name": "sink", "connector.class": "FileStreamSink", "topics": "orders", "file": "out.txt", **CHAIN}
 SOURCE = {"name": "source", "connector.class": "FileStreamSource", "topic": "lines", "file": "in.txt"}
+FILES = ("file", "offset.storage.file.filename")
+Steps = list[dict[str, Any]]
 
 pytestmark = pytest.mark.slow
 
@@ -37,27 +39,22 @@ def write(folder: Path, *connectors: dict[str, str], records: str) -> list[str]:
     paths = []
     for number, properties in enumerate([WORKER, *connectors]):
         path = folder / ("worker.properties" if not number else f"{properties['name']}.properties")
-        given = {
-            key: str(folder / value) if key in ("file", "offset.storage.file.filename") else value
-            for key, value in properties.items()
-        }
+        given = {key: str(folder / value) if key in FILES else value for key, value in properties.items()}
         path.write_text("".join(f"{key}={value}\n" for key, value in given.items()))
         paths.append(str(path))
     (folder / "records.jsonl").write_text(records)
     return [*paths, "--records", str(folder / "records.jsonl")]
 
 
-def steps(
-    folder: Path, *connectors: dict[str, str], records: str, code: ExitCode = ExitCode.OK
-) -> list[list[dict[str, Any]]]:
-    done = run("try", *write(folder, *connectors, records=records), "--json")
+def steps(folder: Path, connector: dict[str, str], records: str, code: ExitCode = ExitCode.OK) -> list[Steps]:
+    done = run("try", *write(folder, connector, records=records), "--json")
     assert done.code == code, done.err
     return [one["steps"] for one in done.json]
 
 
 def test_a_chain_of_three_transforms_is_shown_step_by_step(tmp_path: Path) -> None:
     line = '{"key": "k", "value": {"id": 7}, "timestamp": 1566570894346, "headers": {"trace": "x"}}\n'
-    (found,) = steps(tmp_path, SINK, records=line)
+    (found,) = steps(tmp_path, SINK, line)
     assert [(step["step"], step["record"]["topic"], step["record"]["value"]) for step in found] == [
         ("as in the topic", "orders", '{"id":7}'),
         ("converters", "orders", {"id": 7}),
@@ -73,7 +70,7 @@ def test_a_chain_of_three_transforms_is_shown_step_by_step(tmp_path: Path) -> No
 
 def test_a_step_that_fails_is_the_last_of_its_record_and_named(tmp_path: Path) -> None:
     records = '{"value": {"id": 1}}\n{"value": "no json"}\n{"value": {"id": 2}, "timestamp": 0}\n'
-    first, second, third = steps(tmp_path, SINK, records=records, code=ExitCode.FAILED)
+    first, second, third = steps(tmp_path, SINK, records, ExitCode.FAILED)
     assert first[-1]["step"] == "day"
     assert first[-1]["error"]["type"] == "DataError"
     assert first[-1]["error"]["message"].startswith("Timestamp missing on record")
@@ -89,7 +86,7 @@ def test_a_sources_records_end_as_bytes(tmp_path: Path) -> None:
     }
     schema = '{"type": "string", "optional": false}'
     records = f'{{"topic": "lines", "value": "a", "value_schema": {schema}}}\n'
-    (found,) = steps(tmp_path, {**SOURCE, **chain}, records=records)
+    (found,) = steps(tmp_path, {**SOURCE, **chain}, records)
     assert [(step["step"], step["record"]["value"]) for step in found] == [
         ("as the task returns it", "a"),
         ("wrap", {"line": "a"}),
