@@ -139,6 +139,8 @@ def _compiled(text: str) -> Callable[[SourceRecord | SinkRecord], Any]:
     evaluator = SimpleEval(functions=dict(FUNCTIONS))
     evaluator.nodes[ast.Attribute] = lambda node: _member(evaluator._eval(node.value), node.attr)  # noqa: SLF001
     evaluator.nodes[ast.Subscript] = lambda node: _element(evaluator._eval(node.value), evaluator._eval(node.slice))  # noqa: SLF001
+    for kind in (ast.List, ast.Tuple):
+        evaluator.nodes[kind] = lambda node: [evaluator._eval(one) for one in node.elts]  # noqa: SLF001
     try:
         tree = evaluator.parse(text.strip())
     except (InvalidExpression, SyntaxError) as error:

@@ -51,10 +51,11 @@ class Python(FlatMap):
     def apply_many(self, record: AnyRecord) -> Iterable[AnyRecord]:
         if self._is_batch:
             raise AssertionError("a function of batches is called with them")
-        found = self._function(record)
-        if found is None:
-            return ()
-        return (found,) if isinstance(found, SourceRecord | SinkRecord) else found
+        found: Any = self._function(record)
+        if isinstance(found, SourceRecord | SinkRecord):
+            found = [found]
+        several: Iterable[AnyRecord] = () if found is None else found
+        return several
 
     def apply_batch(self, columns: Columns) -> Sequence[Failure]:
         if self._is_batch:
