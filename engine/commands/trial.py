@@ -29,10 +29,10 @@ from engine.exits import ExitCode
 from engine.kafka.sample import RawRecord, sample
 from engine.plan import PlanOptions, prepare
 from engine.plugins import environment
+from engine.plugins.loading import load
 from engine.stages import convert, outgoing
 from engine.stages.convert import Converters
 from engine.stages.transform import Step, transform
-from engine.plugins.loading import load
 
 __all__ = ["Tried", "TriedStep", "Wanted", "try_files"]
 

@@ -58,7 +58,7 @@ def _read(client: Consumer, topic: str, count: int, seconds: float, clock: Clock
             error = message.error()
             if error is None:
                 found.append(_record_of(message))
-            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  it has no other name
+            elif error.code() == KafkaError._PARTITION_EOF:
                 waiting.discard(message.partition())
             else:
                 raise KafkaException(error)

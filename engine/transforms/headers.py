@@ -122,11 +122,11 @@ class _HeaderFrom(Transform):
     def apply(self, record: AnyRecord) -> AnyRecord:
         is_key = self.side == "key"
         schema, value = (record.key_schema, record.key) if is_key else (record.value_schema, record.value)
-        pair, schema = self._plans.one(schema, value)
+        pair, left = self._plans.one(schema, value)
         headers = [*record.headers, *pair[1]]
         if is_key:
-            return replace(record, key=pair[0], key_schema=schema, headers=headers)
-        return replace(record, value=pair[0], value_schema=schema, headers=headers)
+            return replace(record, key=pair[0], key_schema=left, headers=headers)
+        return replace(record, value=pair[0], value_schema=left, headers=headers)
 
     def apply_batch(self, columns: Columns) -> Sequence[Failure]:
         is_key = self.side == "key"

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from engine.api.batch import Run, SinkBatch
 from engine.api.errors import ConfigError, ConnectError
 from engine.api.record import Header, SinkRecord, SourceRecord
 from engine.plugins.catalog import Catalog, discover
@@ -131,8 +132,8 @@ def by_batch(chain: list[Step], record: Record) -> Record | None:
 def columns_of(records: list[Any]) -> Any:
     if isinstance(records[0], SourceRecord):
         return outgoing.columns_of(records)
-    runs = [convert.Run(one.topic, one.partition, 0, 1, one.offset, one.offset) for one in records]
-    batch = convert.SinkBatch(
+    runs = [Run(one.topic, one.partition, 0, 1, one.offset, one.offset) for one in records]
+    batch = SinkBatch(
         runs,
         [one.value for one in records],
         value_schemas=[one.value_schema for one in records],

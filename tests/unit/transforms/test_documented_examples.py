@@ -71,7 +71,7 @@ def step(catalog: Catalog, properties: dict[str, str], alias: str) -> Step:
     predicate = properties.get(f"{prefix}predicate")
     return Step(
         made(catalog, "transform", properties, prefix),
-        predicate and made(catalog, "predicate", properties, f"predicates.{predicate}."),
+        None if predicate is None else made(catalog, "predicate", properties, f"predicates.{predicate}."),
         properties.get(f"{prefix}negate") == "true",
     )
 
