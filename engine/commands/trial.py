@@ -45,7 +45,7 @@ class Wanted(NamedTuple):
     connector: str = ""  # empty: the only one
     records: Path | None = None
     topic: str = ""
-    count: int = 5
+    most: int = 5  # records
 
 
 class TriedStep(NamedTuple):
@@ -69,7 +69,7 @@ class Tried(NamedTuple):
 
 def try_files(paths: Sequence[Path], wanted: Wanted, *, prints_json: bool = False) -> ExitCode:
     """Try a connector of these files on records, and print what becomes of them. Raises ConnectError."""
-    records, topic, count = wanted.records, wanted.topic, wanted.count
+    records, topic, count = wanted.records, wanted.topic, wanted.most
     if (records is None) == (not topic):
         raise ConfigError("records come from one place; expected either --records FILE or --topic TOPIC")
     pipeline = files.load(paths)

@@ -68,6 +68,7 @@ class Apply(NamedTuple):
     function: Callable[[Any], Any]
     of: Expression
     keeps_null: bool = False  # the function is not asked about a null
+    given: tuple[int, ...] = ()  # places of what it takes beside it
 
 
 class Otherwise(NamedTuple):
@@ -176,7 +177,10 @@ def _composed(one: Expression, earlier: Sequence[Expression], given: int) -> Exp
         return Given(given + one.place)
     if isinstance(one, Constant):
         return one
-    return one._replace(of=_composed(one.of, earlier, given))
+    of = _composed(one.of, earlier, given)
+    if isinstance(one, Apply):
+        return one._replace(of=of, given=tuple(given + place for place in one.given))
+    return one._replace(of=of)
 
 
 def _text(one: Expression, attributes: Sequence[str], names: dict[str, Any]) -> str:
@@ -193,9 +197,10 @@ def _text(one: Expression, attributes: Sequence[str], names: dict[str, Any]) -> 
         return f"(None if ({step} := {inner}) is None else {step}.{one.attribute})"
     if isinstance(one, Apply):
         function = _named(one.function, names)
+        beside = "".join(f", g{place}" for place in one.given)
         if one.keeps_null:
-            return f"(None if ({function}v := {inner}) is None else {function}({function}v))"
-        return f"{function}({inner})"
+            return f"(None if ({function}v := {inner}) is None else {function}({function}v{beside}))"
+        return f"{function}({inner}{beside})"
     value = _named(one.value, names)
     if isinstance(one, IfPresent):
         return f"(None if {inner} is None else {value})"

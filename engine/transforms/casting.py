@@ -69,12 +69,15 @@ def _schemaless(target: str) -> Caster:
     cast = _schemaless_text if target == "STRING" else _CASTERS[target]
     is_narrow = target == "FLOAT32"
 
+    low, high = INT_RANGES["INT64"]
+
     def cast_any(value: Any) -> Any:
-        found = _TYPES.get(type(value))
-        if found is None:
-            found = _type_of(value)
-        if found is not _CASTABLE:
-            raise DataError(_unsupported(found))
+        if value.__class__ is not int or not low <= value <= high:
+            found = _TYPES.get(value.__class__)
+            if found is None:
+                found = _type_of(value)
+            if found is not _CASTABLE:
+                raise DataError(_unsupported(found))
         return Float32(cast(value)) if is_narrow else cast(value)
 
     return cast_any
@@ -217,6 +220,8 @@ def _printer(schema: Schema) -> Caster:
 
 
 def _schemaless_text(value: Any) -> str:
+    if value.__class__ is int:
+        return str(value)
     if isinstance(value, str):
         return value
     if isinstance(value, bool):

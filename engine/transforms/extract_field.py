@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from msgspec import Meta, field
 
 from engine.api.schema import Schema
+from engine.transforms.fields import reader
 from engine.transforms.paths import FieldPath, FieldSyntax
 from engine.transforms.planned import Plan, Planned
 from engine.transforms.requirements import require_map, require_struct
@@ -54,26 +55,13 @@ class _ExtractField(Planned):
 
     def _getter(self, schema: Schema) -> Any:
         """Takes the field out of a struct."""
-        steps: list[tuple[str, Any]] = []
-        within = schema
-        for step in self._path.steps:
-            found = within.field(step)
-            assert found is not None
-            default = found.schema.default if self._replaces_null else None
-            steps.append((within.attribute(step), default))
-            within = found.schema
+        read = reader(schema, self._path, replaces_null=self._replaces_null)
         kind = schema.struct_type
 
         def get(value: Any) -> Any:
             if value is not None and type(value) is not kind:
                 require_struct(value, schema, _PURPOSE)
-            for attribute, default in steps:
-                if value is None:
-                    return None
-                value = getattr(value, attribute)
-                if value is None:
-                    value = default
-            return value
+            return read(value)
 
         return get
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta, field
@@ -17,6 +18,8 @@ from engine.api.record import Header
 from engine.api.schema import Schema
 from engine.api.transform import AnyRecord, Transform
 from engine.transforms.building import Building, renewed, struct_only, taken
+from engine.transforms.fields import by_parent, plan_side_by_side, reader
+from engine.transforms.paths import FieldPath, FieldSyntax
 from engine.transforms.planned import Plan, Plans
 from engine.transforms.requirements import require_map, require_struct
 
@@ -90,7 +93,7 @@ class InsertHeader(Transform):
         return [*headers, self._added]
 
 
-class HeaderFromConfig(Config, frozen=True, kw_only=True):
+class HeaderFromConfig(FieldSyntax, frozen=True, kw_only=True):
     """Which fields become headers, and whether they stay."""
 
     fields: Annotated[list[str], Meta(description="Fields of the key or value.")]
@@ -114,14 +117,18 @@ class _HeaderFrom(Transform):
         for name, given in (("fields", config.fields), ("headers", config.headers)):
             if not given:
                 raise ConfigError(f"Invalid value [] for configuration {name}: Empty list")
-        self._pairs = [*zip(config.fields, config.headers, strict=True)]
+        paths = [FieldPath.parse(name, config.field_syntax_version, "fields") for name in config.fields]
+        self._pairs = [*zip(paths, config.headers, strict=True)]
+        self._groups = by_parent(paths)
         self._moves = config.operation == "move"
         self._purpose = f"header {config.operation}"
         self._replaces_null = config.replaces_null
+        self._left_of_map = self._leaving(None).change
 
     def apply(self, record: AnyRecord) -> AnyRecord:
         is_key = self.side == "key"
         schema, value = (record.key_schema, record.key) if is_key else (record.value_schema, record.value)
+        pair: tuple[Any, list[Header]]
         pair, left = self._plans.one(schema, value)
         headers = [*record.headers, *pair[1]]
         if is_key:
@@ -149,14 +156,9 @@ class _HeaderFrom(Transform):
             return Plan(None, self._of_map)
         if schema.type != "STRUCT":
             return Plan(schema, struct_only(schema, self._purpose))
-        taken_out = {name for name, _ in self._pairs} if self._moves else set()
-        kept = [one for one in schema.fields if one.name not in taken_out]
-        left, leave = schema, _same
-        if self._moves:
-            left = renewed(schema, [(one.name, one.schema) for one in kept])
-            expressions = [taken(schema, one.index, replaces_null=self._replaces_null) for one in kept]
-            leave = Building(schema, left, expressions, self._purpose).compiled()
-        readers = [self._reader(schema, name, header) for name, header in self._pairs]
+        leaving = self._leaving(schema)
+        left, leave = (leaving.schema, leaving.change) if self._moves else (schema, _same)
+        readers = [self._reader(schema, path, header) for path, header in self._pairs]
 
         def change(value: Any) -> tuple[Any, list[Header]]:
             require_struct(value, schema, self._purpose)
@@ -164,32 +166,34 @@ class _HeaderFrom(Transform):
 
         return Plan(left, change)
 
-    def _reader(self, schema: Schema, name: str, header: str) -> Callable[[Any], Header]:
-        found = schema.field(name)
+    def _leaving(self, schema: Schema | None) -> Plan:
+        """What moved fields leave of a value."""
+        return plan_side_by_side(schema, self._groups, self._without, purpose=self._purpose)
+
+    def _without(self, schema: Schema | None, names: Sequence[str]) -> Plan:
+        if schema is None:
+            return Plan.of_map(partial(_take_out, names), self._purpose)
+        kept = [one for one in schema.fields if one.name not in names]
+        left = renewed(schema, [(one.name, one.schema) for one in kept])
+        expressions = [taken(schema, one.index, replaces_null=self._replaces_null) for one in kept]
+        return Plan.of_struct(Building(schema, left, expressions, self._purpose))
+
+    def _reader(self, schema: Schema, path: FieldPath, header: str) -> Callable[[Any], Header]:
+        found = path.field_of(schema)
         if found is None:
 
             def fail(_: Any) -> Header:
-                raise DataError(f'There is no field "{name}" to become the header "{header}"')
+                raise DataError(f'There is no field "{path.text}" to become the header "{header}"')
 
             return fail
-        attribute, field_schema = schema.attribute(name), found.schema
-        default = field_schema.default if self._replaces_null else None
-
-        def read(value: Any) -> Header:
-            content = getattr(value, attribute)
-            return Header(header, default if content is None else content, field_schema)
-
-        return read
+        field_schema = found.schema
+        content = reader(schema, path, replaces_null=self._replaces_null)
+        return lambda value: Header(header, content(value), field_schema)
 
     def _of_map(self, value: Any) -> tuple[dict[str, Any], list[Header]]:
         whole = require_map(value, self._purpose)
-        headers = [Header(header, whole.get(name)) for name, header in self._pairs]
-        if not self._moves:
-            return whole, headers
-        left = whole.copy()
-        for name, _ in self._pairs:
-            left.pop(name, None)
-        return left, headers
+        headers = [Header(header, path.value_of(whole)) for path, header in self._pairs]
+        return (self._left_of_map(whole) if self._moves else whole), headers
 
 
 class HeaderFromKey(_HeaderFrom):
@@ -208,6 +212,11 @@ def _mapped(column: Sequence[Headers], change: Callable[[Headers], Headers]) -> 
     if isinstance(column, Repeat):
         return Repeat(change(column.value), len(column))
     return [*map(change, column)]
+
+
+def _take_out(names: Sequence[str], fresh: dict[Any, Any]) -> None:
+    for name in names:
+        fresh.pop(name, None)
 
 
 def _same(value: Any) -> Any:

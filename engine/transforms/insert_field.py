@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 from msgspec import Meta, field
 
-from engine.api.config import Config
 from engine.api.errors import ConfigError, DataError, Problem
 from engine.api.java_scalars import datetime_of_ms
 from engine.api.schema import INT32, INT64, STRING, TIMESTAMP, Schema
@@ -22,6 +23,8 @@ from engine.transforms.building import (
     struct_only,
     taken,
 )
+from engine.transforms.fields import Steps, inmost_first, plan_side_by_side
+from engine.transforms.paths import FieldPath, FieldSyntax
 from engine.transforms.planned import Plan, Planned
 
 __all__ = ["InsertFieldConfig", "InsertFieldKey", "InsertFieldValue"]
@@ -30,7 +33,7 @@ _PURPOSE = "field insertion"
 _HOW = "Suffix the name with `!` to make it a required field, or `?` to keep it optional (the default)."
 
 
-class InsertFieldConfig(Config, frozen=True, kw_only=True):
+class InsertFieldConfig(FieldSyntax, frozen=True, kw_only=True):
     """What is inserted, and under which names."""
 
     topic_field: Annotated[str | None, Meta(description=f"Name of the field for the topic. {_HOW}")] = field(
@@ -60,6 +63,7 @@ class _Insertion(NamedTuple):
     name: str
     schema: Schema
     column: str | None = None  # of what it comes; None: it is the constant
+    constant: str | None = None
 
 
 class _InsertField(Planned):
@@ -68,58 +72,42 @@ class _InsertField(Planned):
 
     def configure(self, config: InsertFieldConfig) -> None:
         self._replaces_null = config.replaces_null
-        self._constant = config.static_value
         if config.static_field is not None and config.static_value is None:
             text = f"No value specified for static field: {config.static_field}"
             raise ConfigError([Problem("static.value", f"Invalid value null for configuration static.value: {text}")])
-        wanted = [
-            _insertion(config.topic_field, STRING, "topics"),
-            _insertion(config.partition_field, INT32, "partitions"),
-            _insertion(config.offset_field, INT64, "offsets"),
-            _insertion(config.timestamp_field, TIMESTAMP, "timestamps"),
-            _insertion(config.static_field, STRING, None),
-        ]
-        self._insertions = [one for one in wanted if one is not None]
-        if not self._insertions:
+        self._groups: dict[Steps, list[_Insertion]] = {(): []}
+        for key, told, schema, column in (
+            ("topic.field", config.topic_field, STRING, "topics"),
+            ("partition.field", config.partition_field, INT32, "partitions"),
+            ("offset.field", config.offset_field, INT64, "offsets"),
+            ("timestamp.field", config.timestamp_field, TIMESTAMP, "timestamps"),
+            ("static.field", config.static_field, STRING, None),
+        ):
+            if told is None:
+                continue
+            name = told[:-1] if told.endswith(("!", "?")) else told
+            steps = FieldPath.parse(name, config.field_syntax_version, key).steps
+            inserted = schema if told.endswith("!") else schema.replaced(optional=True)
+            one = _Insertion(steps[-1], inserted, column, config.static_value)
+            self._groups.setdefault(steps[:-1], []).append(one)
+        if not any(self._groups.values()):
             raise ConfigError("No field insertion configured")
-        self.reads = [one.column for one in self._insertions if one.column is not None]
+        planned = [one for parent in inmost_first(self._groups) for one in self._groups[parent]]
+        self.reads = [one.column for one in planned if one.column is not None]
 
     def plan(self, schema: Schema | None) -> Plan:
+        return plan_side_by_side(schema, self._groups, self._plan, purpose=_PURPOSE, given=_given)
+
+    def _plan(self, schema: Schema | None, insertions: Sequence[_Insertion]) -> Plan:
         if schema is None:
-            return Plan.of_map(self._edit, _PURPOSE)
+            return Plan.of_map(partial(_edit, insertions), _PURPOSE)
         if schema.type != "STRUCT":
             return Plan(schema, struct_only(schema, _PURPOSE))
         fields = [(one.name, one.schema) for one in schema.fields]
-        fields += [(one.name, one.schema) for one in self._insertions]
+        fields += [(one.name, one.schema) for one in insertions]
         expressions = [taken(schema, index, replaces_null=self._replaces_null) for index in range(len(schema.fields))]
-        expressions += self._inserted()
-        return Plan.of_struct(Building(schema, renewed(schema, fields), expressions, _PURPOSE, len(self.reads)))
-
-    def _inserted(self) -> list[Expression]:
-        found: list[Expression] = []
-        place = 0
-        for one in self._insertions:
-            if one.column is None:
-                found.append(Constant(self._constant))
-                continue
-            given = Given(place)
-            place += 1
-            made_by = {"offsets": required_offset, "timestamps": timestamp_of}.get(one.column)
-            found.append(given if made_by is None else Apply(made_by, given))
-        return found
-
-    def _edit(self, fresh: dict[str, Any], *given: Any) -> None:
-        place = 0
-        for one in self._insertions:
-            if one.column is None:
-                fresh[one.name] = self._constant
-                continue
-            found = given[place]
-            place += 1
-            if one.column == "offsets":
-                found = required_offset(found)
-            if found is not None:
-                fresh[one.name] = found
+        expressions += _inserted(insertions)
+        return Plan.of_struct(Building(schema, renewed(schema, fields), expressions, _PURPOSE, _given(insertions)))
 
 
 class InsertFieldKey(_InsertField):
@@ -132,6 +120,39 @@ class InsertFieldValue(_InsertField):
     """Inserts fields into the value: topic, partition, offset, timestamp of the record, and a constant."""
 
     side = "value"
+
+
+def _given(insertions: Sequence[_Insertion]) -> int:
+    """How many of them come from other columns."""
+    return sum(one.column is not None for one in insertions)
+
+
+def _inserted(insertions: Sequence[_Insertion]) -> list[Expression]:
+    found: list[Expression] = []
+    place = 0
+    for one in insertions:
+        if one.column is None:
+            found.append(Constant(one.constant))
+            continue
+        given = Given(place)
+        place += 1
+        made_by = {"offsets": required_offset, "timestamps": timestamp_of}.get(one.column)
+        found.append(given if made_by is None else Apply(made_by, given))
+    return found
+
+
+def _edit(insertions: Sequence[_Insertion], fresh: dict[str, Any], *given: Any) -> None:
+    place = 0
+    for one in insertions:
+        if one.column is None:
+            fresh[one.name] = one.constant
+            continue
+        found = given[place]
+        place += 1
+        if one.column == "offsets":
+            found = required_offset(found)
+        if found is not None:
+            fresh[one.name] = found
 
 
 def required_offset(offset: int | None) -> int:
@@ -148,11 +169,3 @@ def timestamp_of(milliseconds: int | None) -> datetime.datetime | int | None:
     if milliseconds is None or not TIMESTAMP_MS[0] <= milliseconds <= TIMESTAMP_MS[1]:
         return milliseconds
     return datetime_of_ms(milliseconds)
-
-
-def _insertion(text: str | None, schema: Schema, column: str | None) -> _Insertion | None:
-    if text is None:
-        return None
-    is_required = text.endswith("!")
-    name = text[:-1] if text.endswith(("!", "?")) else text
-    return _Insertion(name, schema if is_required else schema.replaced(optional=True), column)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta, field
 
-from engine.api.config import Config
 from engine.api.errors import DataError
 from engine.api.java_scalars import round_to_float32
 from engine.api.schema import Float32, Schema
 from engine.transforms.building import Apply, Building, Expression, IfPresent, struct_only, taken
+from engine.transforms.fields import by_parent, plan_side_by_side
+from engine.transforms.paths import FieldPath, FieldSyntax
 from engine.transforms.planned import Plan, Planned
 from engine.transforms.requirements import class_of
 
@@ -53,7 +55,7 @@ _EMPTY_OF: Mapping[str, Any] = {
 _MASKED_AS_TEXT = ("STRING", *_BITS, "FLOAT32", "FLOAT64", "Decimal")
 
 
-class MaskFieldConfig(Config, frozen=True, kw_only=True):
+class MaskFieldConfig(FieldSyntax, frozen=True, kw_only=True):
     """Which fields are masked, and by what."""
 
     fields: Annotated[list[str], Meta(min_length=1, description="Fields to mask.")]
@@ -71,7 +73,8 @@ class _MaskField(Planned):
     passes_null: ClassVar[bool] = False
 
     def configure(self, config: MaskFieldConfig) -> None:
-        self._fields = tuple(dict.fromkeys(config.fields))
+        syntax = config.field_syntax_version
+        self._groups = by_parent(FieldPath.parse(name, syntax, "fields") for name in dict.fromkeys(config.fields))
         self._replaces_null = config.replaces_null
         self._replacement = config.replacement
         #: By class, where it is the same for all of it.
@@ -81,14 +84,17 @@ class _MaskField(Planned):
             self._masks[kind] = self._masked(kind())
 
     def plan(self, schema: Schema | None) -> Plan:
+        return plan_side_by_side(schema, self._groups, self._plan, purpose=_PURPOSE)
+
+    def _plan(self, schema: Schema | None, names: Sequence[str]) -> Plan:
         if schema is None:
-            return Plan.of_map(self._edit, _PURPOSE)
+            return Plan.of_map(partial(self._edit, names), _PURPOSE)
         if schema.type != "STRUCT":
             return Plan(schema, struct_only(schema, _PURPOSE))
         expressions: list[Expression] = []
         for one in schema.fields:
             expression = taken(schema, one.index, replaces_null=self._replaces_null)
-            expressions.append(self._mask(expression, one.schema) if one.name in self._fields else expression)
+            expressions.append(self._mask(expression, one.schema) if one.name in names else expression)
         return Plan.of_struct(Building(schema, schema, expressions, _PURPOSE))
 
     def _mask(self, expression: Expression, schema: Schema) -> Expression:
@@ -103,9 +109,9 @@ class _MaskField(Planned):
                 pass  # it is an error of each record whose field is not null
         return Apply(lambda value: None if value is None else self._masked(value, schema), expression)
 
-    def _edit(self, fresh: dict[Any, Any]) -> None:
+    def _edit(self, names: Sequence[str], fresh: dict[Any, Any]) -> None:
         masks = self._masks
-        for name in self._fields:
+        for name in names:
             value = fresh.get(name)
             if value is None:
                 fresh[name] = None

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 from msgspec import Meta, field
 
-from engine.api.config import Config
 from engine.api.errors import ConfigError, Problem
 from engine.api.schema import Schema
 from engine.transforms.building import Building, renewed, struct_only, taken
+from engine.transforms.fields import Steps, plan_side_by_side
+from engine.transforms.paths import FieldPath, FieldSyntax
 from engine.transforms.planned import Plan, Planned
 
 __all__ = ["ReplaceFieldConfig", "ReplaceFieldKey", "ReplaceFieldValue"]
@@ -17,7 +18,7 @@ __all__ = ["ReplaceFieldConfig", "ReplaceFieldKey", "ReplaceFieldValue"]
 _PURPOSE = "field replacement"
 
 
-class ReplaceFieldConfig(Config, frozen=True, kw_only=True):
+class ReplaceFieldConfig(FieldSyntax, frozen=True, kw_only=True):
     """Which fields go on, and under which names."""
 
     exclude: Annotated[list[str], Meta(description="Fields to leave out; this goes before `include`.")] = field(
@@ -34,42 +35,30 @@ class ReplaceFieldConfig(Config, frozen=True, kw_only=True):
     ] = field(name="replace.null.with.default", default=True)
 
 
-class _ReplaceField(Planned):
-    config = ReplaceFieldConfig
-    passes_null: ClassVar[bool] = True
+class _Group(NamedTuple):
+    """What is done to fields that lie side by side."""
 
-    def configure(self, config: ReplaceFieldConfig) -> None:
-        self._exclude = frozenset(config.exclude)
-        self._include = frozenset(config.include)
-        self._renames = dict(_rename(config.renames, mapping) for mapping in config.renames)
-        self._new_names = frozenset(self._renames.values())
-        self._replaces_null = config.replaces_null
+    exclude: set[str]
+    include: set[str]  # empty: all
+    renames: dict[str, str]
 
-    def plan(self, schema: Schema | None) -> Plan:
-        if schema is None:
-            return Plan.of_map(self._edit, _PURPOSE)
-        if schema.type != "STRUCT":
-            return Plan(schema, struct_only(schema, _PURPOSE))
-        kept = [one for one in schema.fields if self._keeps(one.name)]
-        fields = [(self._renames.get(one.name, one.name), one.schema) for one in kept]
-        expressions = [taken(schema, one.index, replaces_null=self._replaces_null) for one in kept]
-        return Plan.of_struct(Building(schema, renewed(schema, fields), expressions, _PURPOSE))
+    def keeps(self, name: str) -> bool:
+        """Whether a field stays."""
+        return name not in self.exclude and (not self.include or name in self.include)
 
-    def _keeps(self, name: str) -> bool:
-        return name not in self._exclude and (not self._include or name in self._include)
-
-    def _edit(self, fresh: dict[Any, Any]) -> None:
-        for name in self._exclude:
+    def edit(self, fresh: dict[Any, Any]) -> None:
+        """Do it to a map."""
+        for name in self.exclude:
             fresh.pop(name, None)
-        if self._include:
-            for name in fresh.keys() - self._include:
+        if self.include:
+            for name in fresh.keys() - self.include:
                 del fresh[name]
-        if self._renames.keys() & fresh.keys():
+        if self.renames.keys() & fresh.keys():
             self._rename(fresh)
 
     def _rename(self, fresh: dict[Any, Any]) -> None:
-        renames = self._renames
-        if fresh.keys().isdisjoint(self._new_names):
+        renames = self.renames
+        if fresh.keys().isdisjoint(renames.values()):
             for old, new in renames.items():
                 if old in fresh:
                     fresh[new] = fresh.pop(old)
@@ -78,6 +67,44 @@ class _ReplaceField(Planned):
         renamed = [(renames.get(name, name), value) for name, value in fresh.items()]
         fresh.clear()
         fresh.update(renamed)
+
+
+class _ReplaceField(Planned):
+    config = ReplaceFieldConfig
+    passes_null: ClassVar[bool] = True
+
+    def configure(self, config: ReplaceFieldConfig) -> None:
+        self._replaces_null = config.replaces_null
+        self._groups: dict[Steps, _Group] = {(): _Group(set(), set(), {})}
+        syntax = config.field_syntax_version
+        for text in config.exclude:
+            group, name = self._found(FieldPath.parse(text, syntax, "exclude").steps)
+            group.exclude.add(name)
+        for text in config.include:
+            steps = FieldPath.parse(text, syntax, "include").steps
+            for depth in range(len(steps)):  # who keeps a nested field keeps what it is in
+                group, name = self._found(steps[: depth + 1])
+                group.include.add(name)
+        for old, new in [_rename(config.renames, mapping) for mapping in config.renames]:
+            group, name = self._found(FieldPath.parse(old, syntax, "renames").steps)
+            group.renames[name] = new
+
+    def _found(self, steps: Steps) -> tuple[_Group, str]:
+        """A field's name, and what is done to it and to those beside it."""
+        return self._groups.setdefault(steps[:-1], _Group(set(), set(), {})), steps[-1]
+
+    def plan(self, schema: Schema | None) -> Plan:
+        return plan_side_by_side(schema, self._groups, self._plan, purpose=_PURPOSE)
+
+    def _plan(self, schema: Schema | None, group: _Group) -> Plan:
+        if schema is None:
+            return Plan.of_map(group.edit, _PURPOSE)
+        if schema.type != "STRUCT":
+            return Plan(schema, struct_only(schema, _PURPOSE))
+        kept = [one for one in schema.fields if group.keeps(one.name)]
+        fields = [(group.renames.get(one.name, one.name), one.schema) for one in kept]
+        expressions = [taken(schema, one.index, replaces_null=self._replaces_null) for one in kept]
+        return Plan.of_struct(Building(schema, renewed(schema, fields), expressions, _PURPOSE))
 
 
 class ReplaceFieldKey(_ReplaceField):

@@ -15,10 +15,10 @@ from msgspec import Meta, field
 from engine.api.errors import ConfigError, ConnectError, DataError, Problem
 from engine.api.java_date_patterns import DatePattern
 from engine.api.java_dates import Moment, carried
-from engine.api.java_scalars import epoch_ms
+from engine.api.java_scalars import datetime_of_ms, epoch_ms
 from engine.api.schema import DATE, INT64, STRING, TIME, TIMESTAMP, Schema
 from engine.api.structs import INT_RANGES
-from engine.api.validation import DAY_MS
+from engine.api.validation import DAY_MS, TIMESTAMP_MS
 from engine.transforms.building import struct_only
 from engine.transforms.fields import FieldPlan, LeafPlan, plan_fields
 from engine.transforms.paths import FieldPath, FieldSyntax, map_editor
@@ -143,7 +143,7 @@ class _TimestampConverter(Planned):
             return lambda moment: carried(Moment(moment // DAY_MS * DAY_MS), schema)
         if self._target == "Time":
             return lambda moment: carried(Moment(moment % DAY_MS), schema)
-        return lambda moment: carried(Moment(moment), schema)
+        return _timestamp
 
     def _convert(self, value: Any) -> Any:
         """A value without a schema: its class tells what it is."""
@@ -210,6 +210,10 @@ def _pattern(config: TimestampConverterConfig) -> DatePattern | None:
             f"a SimpleDateFormat-compatible pattern for string timestamps: {config.format}"
         )
         raise ConfigError([Problem("format", text)]) from None
+
+
+def _timestamp(moment: int) -> datetime.datetime | int:
+    return datetime_of_ms(moment) if TIMESTAMP_MS[0] <= moment <= TIMESTAMP_MS[1] else moment
 
 
 def _identity(value: Any) -> Any:

@@ -9,12 +9,13 @@ from msgspec import Meta, field
 from msgspec.structs import replace
 
 from engine.api.batch import Columns
-from engine.api.config import Config
 from engine.api.converter import Failure
 from engine.api.errors import DataError
 from engine.api.schema import Schema
 from engine.api.transform import AnyRecord, Transform
-from engine.transforms.building import Building, struct_only, taken
+from engine.transforms.building import Building, struct_only
+from engine.transforms.fields import taken_at
+from engine.transforms.paths import FieldPath, FieldSyntax
 from engine.transforms.planned import Plan, Plans
 from engine.transforms.requirements import require_map, require_struct
 
@@ -23,7 +24,7 @@ __all__ = ["ValueToKey", "ValueToKeyConfig"]
 _PURPOSE = "copying fields from value to key"
 
 
-class ValueToKeyConfig(Config, frozen=True, kw_only=True):
+class ValueToKeyConfig(FieldSyntax, frozen=True, kw_only=True):
     """Of which fields the key is made."""
 
     fields: Annotated[list[str], Meta(min_length=1, description="Fields of the value, in the key's order.")]
@@ -41,7 +42,9 @@ class ValueToKey(Transform):
         self._plans = Plans(self._plan)
 
     def configure(self, config: ValueToKeyConfig) -> None:
-        self._fields = tuple(dict.fromkeys(config.fields))
+        syntax = config.field_syntax_version
+        self._paths = [FieldPath.parse(name, syntax, "fields") for name in dict.fromkeys(config.fields)]
+        self._are_nested = any(len(path.steps) > 1 for path in self._paths)
         self._replaces_null = config.replaces_null
 
     def apply(self, record: AnyRecord) -> AnyRecord:
@@ -57,18 +60,19 @@ class ValueToKey(Transform):
             return Plan(None, self._of_map)
         if schema.type != "STRUCT":
             return Plan(None, struct_only(schema, _PURPOSE))
-        found = [(name, schema.field(name)) for name in self._fields]
-        missing = next((name for name, one in found if one is None), None)
+        found = [(path.text, taken_at(schema, path, replaces_null=self._replaces_null)) for path in self._paths]
+        missing = next((text for text, one in found if one is None), None)
         if missing is not None:
             return Plan(None, _lacking(schema, missing))
         fields = [one for _, one in found if one is not None]
-        key = Schema.struct([(one.name, one.schema) for one in fields])
-        expressions = [taken(schema, one.index, replaces_null=self._replaces_null) for one in fields]
-        return Plan.of_struct(Building(schema, key, expressions, _PURPOSE))
+        key = Schema.struct([(one.name, one.schema) for _, one in fields])
+        return Plan.of_struct(Building(schema, key, [expression for expression, _ in fields], _PURPOSE))
 
     def _of_map(self, value: Any) -> dict[str, Any]:
-        get = require_map(value, _PURPOSE).get
-        return {name: get(name) for name in self._fields}
+        whole = require_map(value, _PURPOSE)
+        if self._are_nested:
+            return {path.steps[-1]: path.value_of(whole) for path in self._paths}
+        return {path.text: whole.get(path.text) for path in self._paths}
 
 
 def _lacking(schema: Schema, name: str) -> Any:

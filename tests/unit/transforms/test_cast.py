@@ -160,7 +160,7 @@ def test_a_default_that_cannot_be_cast_is_an_error_of_the_schema() -> None:
 
 def test_what_went_in_is_not_changed() -> None:
     before = {"a": 1, "b": {"c": 1}}
-    after = cast_value("a:string,b.c:string", before, **{"field.syntax.version": "V2"}).value
+    after = cast_value("a:string,b.c:string", before, None, **{"field.syntax.version": "V2"}).value
     assert (before, after) == ({"a": 1, "b": {"c": 1}}, {"a": "1", "b": {"c": "1"}})
 
 

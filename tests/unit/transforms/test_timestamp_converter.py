@@ -57,14 +57,14 @@ def test_what_python_cannot_hold_is_carried_as_a_number() -> None:
 
 
 def test_an_epoch_that_is_too_large_stops_at_the_largest() -> None:
-    keys = {"target_type": "unix", "unix_precision": "nanoseconds"}
+    keys: dict[str, Any] = {"target_type": "unix", "unix_precision": "nanoseconds"}
     assert converted(2**62, INT64, **keys)[0] == 2**62 // 1_000_000 * 1_000_000
     moment = datetime.datetime(9999, 1, 1, tzinfo=datetime.UTC)
     assert converted(moment, **keys)[0] == 2**63 - 1
 
 
 def test_a_nested_field_is_converted_under_the_second_syntax() -> None:
-    keys = {"target_type": "Timestamp", "field": "a.at", "field_syntax_version": "V2"}
+    keys: dict[str, Any] = {"target_type": "Timestamp", "field": "a.at", "field_syntax_version": "V2"}
     assert converted({"a": {"at": 0}}, **keys)[0] == {"a": {"at": datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)}}
     inner = Schema.struct({"at": INT64})
     schema = Schema.struct({"a": inner})
