@@ -18,7 +18,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any
 
 from engine.api.batch import SourceBatch
@@ -384,7 +384,7 @@ class SourceTaskBank:
     def _await(self, polled: Polled, kept: Sequence[int]) -> None:
         """Remember the records, as they were polled, until they are acknowledged; dropped ones are done with."""
         records = list(outgoing.records_of(polled))
-        for number, (index, following) in enumerate(zip(kept, [*kept[1:], -1], strict=True)):
+        for number, (index, following) in enumerate(pairwise([*kept, -1])):
             self._awaiting.append((self._sequence + number, None if index == following else records[index]))
         for index in set(range(len(records))).difference(kept) if self.failure is None else ():
             self._tell("commit_record", self._task.commit_record, records[index], None)

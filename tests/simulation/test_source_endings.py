@@ -241,6 +241,14 @@ def test_a_record_of_which_several_were_made_is_done_with_the_last_of_them() -> 
         assert (told.records_in, told.added, told.dropped, told.records_out) == (4, 3, 1, 6)
 
 
+def test_a_poll_of_which_nothing_is_left_is_done() -> None:
+    line = Line([records(b"drop", b"drop")], chain=[Picky()], task=Told, wants_commit_record=True)
+    assert line.run() is None
+    assert isinstance(line.task, Told)
+    assert line.task.told == [(b"drop", None)] * 2
+    assert line.store.offsets == {"s": 2}
+
+
 def test_offsets_stay_before_a_record_that_failed_in_part() -> None:
     line = Line([records(b"0", b"1.2", b"3." + TOO_LARGE + b".4", b"5")], chain=[Pieces()])
     assert isinstance(line.run(), RecordTooLargeError)
