@@ -167,9 +167,9 @@ def _applied_one_by_one(step: Step, columns: Columns) -> tuple[Columns, Sequence
     """The same where a plugin raised for all of them: the first that it raises for alone is the one to blame."""
     parts = [columns.picked([])]
     for index in range(len(columns)):
-        one = columns.picked([index])
-        one.origins = range(1)
         try:
+            one = columns.picked([index])
+            one.origins = range(1)
             one, failures = _applied_at_once(step, one)
         except (MemoryError, ShapeError):
             raise

@@ -199,6 +199,24 @@ class Planned(Transform):
         return None
 
 
+class _PlansInTurn(Plans):
+    """The plans of several steps as one; what does not go through all of them takes them in turn.
+
+    So it is the first step that fails of which a record's error tells.
+    """
+
+    def __init__(self, steps: Sequence[Planned], make: Callable[[Schema | None], Plan]) -> None:
+        super().__init__(make, self.one if any(step.passes_null for step in steps) else None)
+        self._steps = steps
+
+    def one(self, schema: Schema | None, value: Any, *given: Any) -> Passed:
+        for step in self._steps:
+            count = len(step.reads)
+            value, schema = step.one(schema, value, *given[:count])
+            given = given[count:]
+        return value, schema
+
+
 class _Fused(Transform):
     """Planned transforms of one side that follow each other, as one."""
 
@@ -206,8 +224,7 @@ class _Fused(Transform):
         self._steps = steps
         self._side = steps[0].side
         self._reads = [name for step in steps for name in step.reads]
-        has_nulls = any(step.passes_null for step in steps)
-        self._plans = Plans(self._plan, self._null if has_nulls else None)
+        self._plans = _PlansInTurn(steps, self._plan)
 
     def _plan(self, schema: Schema | None) -> Plan:
         plan = self._steps[0].plan(schema)
@@ -216,14 +233,6 @@ class _Fused(Transform):
             plan = plan.then(step.plan(plan.schema), given)
             given += len(step.reads)
         return plan
-
-    def _null(self, schema: Schema | None, *given: Any) -> Passed:
-        value = None
-        for step in self._steps:
-            count = len(step.reads)
-            value, schema = step.one(schema, value, *given[:count])
-            given = given[count:]
-        return value, schema
 
     def apply(self, record: AnyRecord) -> AnyRecord:
         return _applied(self._plans, self._side, self._reads, record)

@@ -127,8 +127,8 @@ def test_transforms_keep_their_order_aliases_and_keys(tmp_path: Path) -> None:
         ),
         OPTIONS,
     )
-    assert [transform.name for transform in plan.lines[0].transforms] == ["second", "first"]
-    assert plan.lines[0].transforms[0].config["language"] == "fi"
+    assert [step.transform.name for step in plan.lines[0].transforms] == ["second", "first"]
+    assert plan.lines[0].transforms[0].transform.config["language"] == "fi"
 
 
 def test_a_task_that_wants_to_hear_of_each_record_is_known_by_its_method(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from engine.api.errors import DataError
 from engine.api.record import Header, SinkRecord, SourceRecord
 from engine.api.transform import AnyRecord, FlatMap, Predicate, Transform
 from engine.stages.outgoing import columns_of, gather
-from engine.stages.transform import ShapeError, Step, Transformed, fused, transform
+from engine.stages.transform import ShapeError, Slots, Step, Transformed, fused, transform
 
 
 def records(*values: Any) -> list[SourceRecord]:
@@ -52,6 +52,13 @@ class Holds(Predicate):
 
     def test(self, record: SourceRecord | SinkRecord) -> bool:
         return self._says(record.value)
+
+
+class HoldsColumnwise(Holds):
+    """The same, and looks at values only."""
+
+    def test_batch(self, columns: Columns) -> Sequence[bool]:
+        return [self._says(value) for value in columns.values]
 
 
 def halves(value: int) -> list[Any]:
@@ -156,6 +163,9 @@ class LateHeaders(Sequence[Sequence[Header]]):
             raise IndexError(index)
         return [Header("n", index)]
 
+    def picked(self, indexes: Sequence[int]) -> Slots:
+        return Slots([(self, index) for index in indexes])
+
 
 def with_late_headers() -> Columns:
     columns = columns_of(records(4, 2, 8))
@@ -164,7 +174,7 @@ def with_late_headers() -> Columns:
 
 
 def test_headers_that_nobody_reads_are_not_read_whatever_is_dropped_or_passed_by() -> None:
-    done = transform([Step(Columnwise(halves), Holds(lambda value: value != 2))], with_late_headers())
+    done = transform([Step(Columnwise(halves), HoldsColumnwise(lambda value: value != 2))], with_late_headers())
     assert done.failed is None
     assert [*done.columns.values] == [4, -4, 2, 8, -8]
     assert [done.columns.headers[index][0].value for index in (0, 1, 3, 4)] == [0, 0, 2, 2]
