@@ -38,6 +38,7 @@ DIFFERENT = {
     "value.converter.converter.encoding=nope": "an encoding that does not exist is found before its converter is made",
     "batch.size": "has a lower bound",
     "transforms=a,": "an alias without a name is one error",
+    "predicates=,": "an alias without a name is one error",
     "topics.regex=(": "what is wrong with a pattern is told in other words",
     "producer.override": "Java's definitions of client settings are not told",
     "consumer.override": "Java's definitions of client settings are not told",
