@@ -14,7 +14,7 @@ Not here: which schema is new (the transforms).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from engine.api.errors import DataError
@@ -97,6 +97,11 @@ class Building(NamedTuple):
     purpose: str  # what a struct is needed for
     given: int = 0  # how many values are given beside it
 
+    def can_follow(self, earlier: Building) -> bool:
+        """Whether both can be one: nothing that may fail in `earlier` is left out here, where its error would go."""
+        used = {number for one in self.expressions for number in _used(one)}
+        return all(number in used or not _may_fail(one) for number, one in enumerate(earlier.expressions))
+
     def after(self, earlier: Building) -> Building:
         """Both in one: what `earlier` gives is what this takes, and what is given to it comes behind."""
         composed = [_composed(one, earlier.expressions, earlier.given) for one in self.expressions]
@@ -168,6 +173,20 @@ def _present(name: str, type_name: str) -> Callable[[Any], Any]:
         return value
 
     return present
+
+
+def _used(one: Expression) -> Iterator[int]:
+    """The numbers of the fields that are taken."""
+    if isinstance(one, Take):
+        yield one.number
+    elif not isinstance(one, Given | Constant):
+        yield from _used(one.of)
+
+
+def _may_fail(one: Expression) -> bool:
+    if isinstance(one, Take | Given | Constant):
+        return False
+    return isinstance(one, Apply) or _may_fail(one.of)
 
 
 def _composed(one: Expression, earlier: Sequence[Expression], given: int) -> Expression:

@@ -70,7 +70,11 @@ class Plan(NamedTuple):
     def then(self, following: Plan, given: int) -> Plan:
         """Both in one. given: how many of what is given beside a value are for this one; the rest is the other's."""
         first, second = self.change, following.change
-        if self.building is not None and following.building is not None:
+        if (
+            self.building is not None
+            and following.building is not None
+            and following.building.can_follow(self.building)
+        ):
             return Plan.of_struct(following.building.after(self.building))
         earlier, edit = self.edit, following.edit
         if edit is None:
