@@ -19,9 +19,9 @@ def main() -> None:
     options = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     options.add_argument("--seconds", type=float, default=600, help="for all together")
     options.add_argument("--seed", type=int, default=1)
-    options.add_argument("--only", default="", help="targets whose name begins so")
+    options.add_argument("--only", default="", help="converters whose names begin so, with commas between")
     given = options.parse_args()
-    names = [name for name in TARGETS if name.startswith(given.only)]
+    names = [name for name in TARGETS if name.startswith(tuple(given.only.split(",")))]
     each = given.seconds / len(names)
     print("| converter | payloads tried | read | refused |\n|---|---|---|---|")
     total = 0

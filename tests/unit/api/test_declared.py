@@ -161,6 +161,7 @@ def test_it_is_written_as_the_values_that_the_schema_makes_are() -> None:
     assert java_text.text(value, schema) == java_text.text(made, schema)
     decoded = JsonConverter().to_connect("topic", [written(value, schema)])
     assert (decoded.values[0], decoded.schemas[0]) == (made, schema)
+    assert msgspec.convert(decoded.values[0], Order, from_attributes=True) == value
 
 
 def test_a_value_that_is_none_of_its_annotation_is_refused_with_its_place() -> None:
