@@ -283,8 +283,11 @@ def _pairs(column: Column, keys: Column, values: Column) -> Column:
 
 def _structs_of(schema: Schema, column: Column) -> Column:
     """The column with values for instances of declared classes."""
-    column = [*map(as_struct, column)]
-    for value in {type(value): value for value in column}.values():
+    by_class = {type(value): value for value in column}
+    if any(schema_of(value) is None for value in by_class.values()):
+        column = [*map(as_struct, column)]
+        by_class = {type(value): value for value in column}
+    for value in by_class.values():
         own = schema_of(value)
         if own is None:
             raise _wrong(schema, value)
