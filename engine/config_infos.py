@@ -205,7 +205,8 @@ class _Telling:
                 told += sorted(keys, key=definitions.place_among_others)
             for order, info in enumerate(told):
                 assert info.definition is not None, "each has been given one"
-                placed = replace(info.definition, group=f"{group}: {alias}", order_in_group=order)
+                theirs = definitions.OURS if info.definition.group == definitions.OURS else f"{group}: {alias}"
+                placed = replace(info.definition, group=theirs, order_in_group=order)
                 yield ConfigInfo(placed, info.value)
 
     def _declared(self, config: type[Config], key: Key, prefix: str = "") -> ConfigInfo:

@@ -122,7 +122,7 @@ _SHOWN: Mapping[str, tuple[str, int, str, str, str]] = {
 #: Keys whose values are classes.
 _CLASSES = ("key.converter", "value.converter", "header.converter")
 #: Where keys stand that Kafka Connect does not have.
-_OURS = "Millrace"
+OURS = "Millrace"
 #: Kafka's converters have it, and are told by it what they are for; the engine sets it.
 CONVERTER_TYPE = Definition(
     name="converter.type",
@@ -198,10 +198,10 @@ def predicated(prefix: str) -> tuple[Definition, Definition]:
 
 
 def place_among_others(info: ConfigInfo) -> tuple[Any, ...]:
-    """Sorts keys of a transform or predicate as Kafka's ConfigDef does: required ones, the most important, by name."""
+    """Sorts keys of a transform or predicate as Kafka's ConfigDef does: required, important, by name; ours last."""
     assert info.definition is not None, "declared"
     one = info.definition
-    return not one.required, ("HIGH", "MEDIUM", "LOW").index(one.importance), one.name
+    return one.group == OURS, not one.required, ("HIGH", "MEDIUM", "LOW").index(one.importance), one.name
 
 
 def text_of(key: Key, value: Any) -> str | None:
@@ -238,7 +238,7 @@ def framework_definitions(kind: type[Config]) -> list[tuple[Key, Definition]]:
         )
     for order, key in enumerate(keys.values(), 1):
         plain = definition_of(key)
-        told.append((key, replace(plain, group=_OURS, order_in_group=order, width="SHORT", importance="LOW")))
+        told.append((key, replace(plain, group=OURS, order_in_group=order, width="SHORT", importance="LOW")))
     return told
 
 

@@ -5,13 +5,13 @@ Used by: the catalog.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, field
 
 from engine.api.schema import Schema
 from engine.transforms.fields import reader
-from engine.transforms.paths import FieldPath, FieldSyntax
+from engine.transforms.paths import SYNTAX, FieldPath, FieldSyntax
 from engine.transforms.planned import Plan, Planned
 from engine.transforms.requirements import require_map, require_struct
 
@@ -25,6 +25,9 @@ class ExtractFieldConfig(FieldSyntax, frozen=True, kw_only=True):
 
     path: Annotated[str, Meta(description="The field to take out.", extra={"importance": "MEDIUM"})] = field(
         name="field"
+    )
+    field_syntax_version: Annotated[Literal["V1", "V2"], Meta(description=SYNTAX, extra={"importance": "HIGH"})] = (
+        field(name="field.syntax.version", default="V1")
     )
     replaces_null: Annotated[
         bool,

@@ -24,25 +24,25 @@ from engine.api.errors import ConfigError, DataError, Problem
 from engine.api.schema import Field, Schema
 from engine.transforms.requirements import require_map
 
-__all__ = ["FieldPath", "FieldSyntax", "map_editor"]
+__all__ = ["SYNTAX", "FieldPath", "FieldSyntax", "map_editor"]
 
 _PURPOSE = "nested field access"
+SYNTAX = (
+    "How fields are named: `V1`, a name is all of the text; `V2`, a dot leads into a struct or map, and a name with "
+    "dots stands in backticks."
+)
 #: One step: in backticks up to one before a dot or the end that no backslash stands before; or up to a dot.
 _STEP = re.compile(r"`(?P<quoted>.*?)(?<!\\)`(?:\.|\Z)|(?P<plain>(?!`)[^.]*)(?:\.|\Z)", re.DOTALL)
 
 
 class FieldSyntax(Config, frozen=True, kw_only=True):
-    """The key that says how fields are named."""
+    """The key that says how fields are named: Millrace's own but in ExtractField."""
 
     ignore_case: ClassVar[frozenset[str]] = frozenset({"field.syntax.version"})
 
     field_syntax_version: Annotated[
         Literal["V1", "V2"],
-        Meta(
-            description="How fields are named: `V1`, a name is all of the text; `V2`, a dot leads into a struct or "
-            "map, and a name with dots stands in backticks.",
-            extra={"importance": "HIGH"},
-        ),
+        Meta(description=SYNTAX, extra={"group": "Millrace", "importance": "LOW"}),
     ] = field(name="field.syntax.version", default="V1")
 
 
