@@ -161,7 +161,7 @@ class LazyHeaders(Sequence[Sequence[Header]]):
             partition, offset = places[at]
             raise DataError(
                 f'header "{key}" of the record at topic {topic}, partition {partition}, offset {offset} could not be '
-                f"converted: {error}"
+                f"converted: {error.whole() if isinstance(error, DataError) else error}"
             ) from error
 
 
