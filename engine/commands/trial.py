@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 
 from engine.api.batch import Columns, Run, SinkBatch
-from engine.api.errors import ConfigError, Problem
+from engine.api.errors import ConfigError, Problem, RetriableError
 from engine.api.record import SinkRecord, SourceRecord
 from engine.clock import SystemClock
 from engine.commands import trial_records, trial_report
@@ -181,7 +181,10 @@ def _try_source(
 
 def _encoded(record: SourceRecord, converters: Converters) -> TriedStep:
     (batch,) = outgoing.gather(outgoing.columns_of([record]))
-    encoded = convert.encode(batch, converters)
+    try:
+        encoded = convert.encode(batch, converters)
+    except RetriableError as error:  # a task would wait
+        return TriedStep("converters", None, error)
     if encoded.failed is not None:
         return TriedStep("converters", None, encoded.failed.error)
     headers = tuple(encoded.headers[0]) if encoded.headers else ()

@@ -52,6 +52,7 @@ class Cause(IntEnum):
     FLUSH = 10
     POLL = 11
     START = 12
+    CONVERT = 13
 
     @property
     def label(self) -> str:
@@ -80,6 +81,7 @@ _SENTENCES = {
     Cause.FLUSH: "the connector's flush asks to be called again",
     Cause.POLL: "the connector's poll asks to be called again",
     Cause.START: "the connector cannot start yet",
+    Cause.CONVERT: "a converter cannot convert yet",
 }
 
 

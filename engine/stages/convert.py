@@ -3,7 +3,8 @@
     Outgoing ──► Encoded columns ──► frames            frame ──► SinkBatch ──► Columns, for a chain ──► SinkBatch
 
 A slot that cannot be converted ends the batch before it: what stands before goes on, the
-rest is the caller's to refuse.
+rest is the caller's to refuse. Where it cannot be converted now (a schema registry is away), nothing of the batch goes
+on: the call raises RetriableError, and is made again later.
 
 Used by: engine.task.
 Not here: the formats (the package `converters`).
@@ -18,8 +19,9 @@ import msgspec
 
 from engine.api.batch import Columns, Repeat, Run, SinkBatch
 from engine.api.converter import Converter, Failure, HeaderConverter
-from engine.api.errors import DataError
+from engine.api.errors import DataError, RetriableError
 from engine.api.record import Header, SinkRecord
+from engine.mending import Kind, kind_of
 from engine.shm.frame import ArrivedSinkFrame, Headers, Payloads, decode_headers
 from engine.stages.outgoing import Outgoing
 from engine.stages.transform import RecordError, Slots
@@ -47,7 +49,7 @@ class EncodedColumns(NamedTuple):
 
 
 def encode(batch: Outgoing, converters: Converters) -> EncodedColumns:
-    """Convert a batch up to the first record that fails."""
+    """Convert a batch up to the first record that fails. Raises RetriableError when that may pass."""
     count = len(batch.values)
     value = converters.value.from_connect(batch.topic, batch.values, batch.value_schemas)
     failures = [*value.failures]
@@ -61,6 +63,7 @@ def encode(batch: Outgoing, converters: Converters) -> EncodedColumns:
     if batch.headers is not None:
         headers, header_failed = _encode_headers(batch, converters.header)
         failed = min((bad for bad in (failed, header_failed) if bad), default=None, key=lambda bad: bad.index)
+    _leave_if_it_passes(failed)
     values = _plain(value.payloads)
     if failed is not None:
         count = failed.index
@@ -71,7 +74,7 @@ def encode(batch: Outgoing, converters: Converters) -> EncodedColumns:
 
 
 def decode(frame: ArrivedSinkFrame, converters: Converters) -> tuple[SinkBatch, RecordError | None]:
-    """The batch of a frame, up to the first record that cannot be converted."""
+    """The batch of a frame, up to the first record that cannot be converted. Raises RetriableError as `encode`."""
     count = len(frame.values)
     runs = frame.runs
     topic = runs[0].topic
@@ -80,6 +83,7 @@ def decode(frame: ArrivedSinkFrame, converters: Converters) -> tuple[SinkBatch, 
     value = converters.value.to_connect(topic, frame.values)
     key = converters.key.to_connect(topic, Repeat(None, count) if frame.keys is None else frame.keys)
     failed = _first([*value.failures, *key.failures])
+    _leave_if_it_passes(failed)
     headers: Sequence[Sequence[Header]] = ()
     if frame.has_headers():
         headers = LazyHeaders(runs, frame.headers.copy(), converters.header)
@@ -236,6 +240,11 @@ def _first(failures: Sequence[Failure]) -> RecordError | None:
         return None
     first = min(failures, key=lambda failure: failure.index)
     return RecordError(first.index, first.error)
+
+
+def _leave_if_it_passes(failed: RecordError | None) -> None:
+    if failed is not None and kind_of(failed.error) == Kind.OUTSIDE:
+        raise RetriableError(str(failed.error)) from failed.error
 
 
 def _encode_headers(batch: Outgoing, converter: HeaderConverter) -> tuple[list[Headers], RecordError | None]:

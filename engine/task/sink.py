@@ -202,6 +202,8 @@ class SinkTaskBank:
             self._fence()
             self._put(self._retry)
             return 0.0
+        if self._patience.cause == Cause.CONVERT and not self._patience.is_due(now_ns):
+            return 0.01
         message = self._ring.read()
         if message is None:
             return min(IDLE_SECONDS, max(0.0, (self._flush_at_ns - now_ns) / 1e9))
@@ -238,10 +240,18 @@ class SinkTaskBank:
         if not message.values:
             self._release()
             return
+        self._row.set(Word.TASK_ACT, Act.CONVERT)
+        try:
+            batch, failed = convert.decode(message, self._converters)
+        except RetriableError as error:
+            self._row.count(Stage.CONVERT, 0, batches=0, errors=1)
+            self._patience.note(Trouble(Cause.CONVERT, describe(error)))
+            self._patience.later()
+            self._ring.rewind()  # the frame is read anew, without what was given up meanwhile
+            return
+        self._patience.end(Cause.CONVERT)
         if self._account is not None:
             self._account.arrived(message.runs, message.before or (), len(message.values))
-        self._row.set(Word.TASK_ACT, Act.CONVERT)
-        batch, failed = convert.decode(message, self._converters)
         self._row.count(Stage.CONVERT, len(batch), message.size_bytes, errors=int(failed is not None))
         going = Putting(batch, message.runs, failed, "converted")
         if self._account is not None:

@@ -21,6 +21,8 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import islice, pairwise
 from typing import Any
 
+from msgspec import Struct
+
 from engine.api.batch import SourceBatch
 from engine.api.errors import RecordTooLargeError, RetriableError
 from engine.api.record import SourceRecord
@@ -62,6 +64,21 @@ FULL_SECONDS = 0.01
 Polled = SourceBatch | Sequence[SourceRecord]
 
 
+class Converting(Struct):
+    """What is left of a poll to be converted; it is kept while a converter asks to be called again."""
+
+    polled: Polled
+    origins: Sequence[int]  # for each record that is left of the poll, its index in it
+    batches: Sequence[Outgoing]
+    offsets: list[SourceOffset]
+    at: int = 0  # the batch that comes next
+
+    @property
+    def along(self) -> list[SourceOffset]:
+        """The offsets that go with the last records; none where they take frames of their own."""
+        return self.offsets if _offsets_size(self.offsets) <= OFFSETS_BYTES_ALONG else []
+
+
 class SourceTaskBank:
     """Steps a source task; also the `SourceContext` it sees."""
 
@@ -91,6 +108,7 @@ class SourceTaskBank:
         self._polled_again: deque[Polled] = deque()  # batches of one poll that wait for their turn
         # For commit_record: the record of each number, as it was polled; None: more that was made of it comes.
         self._awaiting: deque[tuple[int, SourceRecord | None]] = deque()
+        self._converting: Converting | None = None
         self._sequence = 0
         self._polled = row.measured(Stage.POLL, Measure.RECORDS)
         self._complained: set[str] = set()  # calls of the connector that have failed and were logged
@@ -167,11 +185,14 @@ class SourceTaskBank:
             return FULL_SECONDS
         if self._end_is_sent:
             return IDLE_SECONDS
-        if self._polled_again:
+        is_stopping = self._row.get(Word.TARGET) == Target.STOP or self._is_stopping
+        if self._converting is not None and self.failure is None and not is_stopping:
+            return self._convert(self._converting)
+        if self._polled_again and self._converting is None:
             self._take(self._polled_again.popleft())
             return 0.0
-        if self._has_ended or self._row.get(Word.TARGET) == Target.STOP or self._is_stopping:
-            is_failed = self.failure is not None
+        if self._has_ended or is_stopping:
+            is_failed = self.failure is not None or self._converting is not None  # what is left is polled again
             is_complete = self._has_ended and not is_failed
             self._unsent.append(frame.encode(End(self._polled, is_complete, is_failed, *self._dropped_and_added())))
             self._end_is_sent = True
@@ -231,16 +252,36 @@ class SourceTaskBank:
         batches = outgoing.gather(going)
         if self._account is not None:
             self._account.gathered(polled, len(going), sum(len(batch.values) for batch in batches))
-        along = offsets if _offsets_size(offsets) <= OFFSETS_BYTES_ALONG else []
-        for index, batch in enumerate(batches):
-            is_last = index == len(batches) - 1
-            written = self._write(batch, along if is_last else [], polled, origins)
+        self._converting = Converting(polled, origins, batches, offsets)
+        self._convert(self._converting)
+
+    def _convert(self, left: Converting) -> float:
+        """Convert what is left of a poll, and queue it; how long to wait until it is tried again."""
+        now_ns = self._clock.monotonic_ns()
+        self._patience.tick(now_ns)
+        if self._patience.cause == Cause.CONVERT and not self._patience.is_due(now_ns):
+            return FULL_SECONDS
+        while left.at < len(left.batches):
+            batch = left.batches[left.at]
+            is_last = left.at == len(left.batches) - 1
+            try:
+                written = self._write(batch, left.along if is_last else [], left.polled, left.origins)
+            except RetriableError as error:
+                self._row.count(Stage.CONVERT, 0, batches=0, errors=1)
+                self._patience.note(Trouble(Cause.CONVERT, describe(error)))
+                self._patience.later()
+                return FULL_SECONDS
+            left.at += 1
             if written < len(batch.values):
-                self._write_offsets(_offsets_before(polled, origins[batch.first + written]))
-                return
-        if not batches or not along:
-            # Everything was dropped, and the position moves all the same; or there are too many.
-            self._write_offsets(offsets)
+                self._write_offsets(_offsets_before(left.polled, left.origins[batch.first + written]))
+                break
+        else:
+            if not left.batches or not left.along:
+                # Everything was dropped, and the position moves all the same; or there are too many.
+                self._write_offsets(left.offsets)
+        self._patience.end(Cause.CONVERT)
+        self._converting = None
+        return 0.0
 
     def _write(self, batch: Outgoing, offsets: list[SourceOffset], polled: Polled, origins: Sequence[int]) -> int:
         """Queue the frames of a batch; returns how many records are in them: fewer when one failed, without offsets.

@@ -19,7 +19,10 @@ from msgspec.structs import replace
 
 from converters.byte_array import ByteArrayConverter
 from engine.api.batch import SinkBatch
+from engine.api.converter import Decoded, Encoded, Failure
+from engine.api.errors import RetriableError
 from engine.api.record import TopicPartition
+from engine.api.schema import Schema
 from engine.api.task import SinkTask, SourceTask
 from engine.api.transform import Transform
 from engine.clock import Clock
@@ -109,6 +112,7 @@ class LineMemory:
         self.ledger = segment.create("ledger", ledger_bytes(1))
         self.channel: Channel | None = None
         self._ledger_writers: dict[int, str] = {}
+        self.is_away: Callable[[], bool] = lambda: False  # what the converters need, asked for each column
 
     def begin(self) -> tuple[TaskSide, PumpSide]:
         """A fresh channel's two sides, for a new life."""
@@ -147,12 +151,30 @@ class LineMemory:
         self.row.set(Word.TARGET, target)
 
 
-def plain_converters() -> Converters:
-    """Bytes as they are."""
-    converters = ByteArrayConverter(), ByteArrayConverter(), ByteArrayConverter()
+def plain_converters(is_away: Callable[[], bool] = lambda: False) -> Converters:
+    """Bytes as they are. is_away: whether a column's middle cannot be converted now."""
+    converters = Needy(is_away), Needy(is_away), ByteArrayConverter()
     for converter in converters:
         converter.configure(converter.config.parse({}), is_key=False)
     return Converters(*converters)
+
+
+class Needy(ByteArrayConverter):
+    """Needs something outside that may be away, as a schema registry is."""
+
+    def __init__(self, is_away: Callable[[], bool]) -> None:
+        self._is_away = is_away
+
+    def from_connect(self, topic: str, values: Sequence[Any], schemas: Sequence[Schema | None]) -> Encoded:
+        found = super().from_connect(topic, values, schemas)
+        return Encoded(found.payloads, [*found.failures, *self._failures(len(values))])
+
+    def to_connect(self, topic: str, payloads: Sequence[bytes | None]) -> Decoded:
+        found = super().to_connect(topic, payloads)
+        return Decoded(found.values, found.schemas, [*found.failures, *self._failures(len(payloads))])
+
+    def _failures(self, count: int) -> list[Failure]:
+        return [Failure(count // 2, RetriableError("it is away"))] if count and self._is_away() else []
 
 
 class SinkBanks:
@@ -197,7 +219,7 @@ class SinkBanks:
             self._spec,
             self._make_task(),
             self._chain,
-            plain_converters(),
+            plain_converters(self.memory.is_away),
             task_side,
             self.row,
             self._clock,
@@ -274,7 +296,7 @@ class SourceBanks:
             self._spec,
             self._make_task(),
             self._chain,
-            plain_converters(),
+            plain_converters(self.memory.is_away),
             task_side,
             self.row,
             self._clock,

@@ -174,6 +174,9 @@ class SinkLine:
             ),
         )
         memory = LineMemory(spec, self.steps, is_in_ledger=rng.random() < 0.8)
+        self.is_calm = False
+        chance = random.Random(f"converters {seed}")
+        memory.is_away = lambda: not self.is_calm and chance.random() < 0.03
         self.banks = SinkBanks(spec, self._join, lambda: Sink(self), self.clock, self._wait, memory=memory)
         self.lives = Lives(self.banks, self.steps, rng, self.clock)
         self.lives.may_be_late = lambda: self.kafka.unkind.outage > 0
@@ -188,7 +191,7 @@ class SinkLine:
         self.lives.start()
         for step in range(STEPS_MAX):
             self.clock.advance(self.rng.choice((0.0, 0.0, 0.001, 0.02)))
-            is_calm = step >= self.quiet_after
+            self.is_calm = is_calm = step >= self.quiet_after
             if step == self.quiet_after:
                 self._calm()
             if is_calm and self.banks.row.get(Word.PUMP_PHASE) == Phase.COMPLETE:

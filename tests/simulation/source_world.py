@@ -202,6 +202,8 @@ class SourceLine:
         if self.multiplied:
             chain.append(MakeThree(self.multiplied))
         memory = LineMemory(spec, self.steps, is_in_ledger=rng.random() < 0.8)
+        chance = random.Random(f"converters {seed}")
+        memory.is_away = lambda: self.ends > 0 and chance.random() < 0.03
         self.banks = SourceBanks(spec, delivery, self.store, lambda: Numbers(self), self.clock, chain, memory)
         self.lives = Lives(self.banks, self.steps, rng, self.clock)
         self.lives.may_be_late = lambda: self.kafka.unkind.outage > 0
