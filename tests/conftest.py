@@ -18,6 +18,7 @@ sys.path.append(str(Path(__file__).parent.parent))
 
 from tests.harness import skips, topics
 from tests.harness.kafka import KafkaServer, UserKafka, bootstrap_of_user
+from tests.harness.registry import SchemaRegistry
 from tests.harness.server import UnavailableError
 
 TOPIC_NAME_LENGTH_MAX = 150
@@ -63,6 +64,27 @@ def topic(kafka: KafkaServer | UserKafka, request: pytest.FixtureRequest) -> Ite
     topics.create_topic(kafka.bootstrap, name, partitions=4)
     yield name
     topics.delete_topic(kafka.bootstrap, name)
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SchemaRegistry]:
+    """The schema registry of this run, shared by its tests, which use subjects of their own."""
+    with _start_registry(tmp_path_factory.mktemp("registry")) as server:
+        yield server
+
+
+@pytest.fixture
+def own_registry(tmp_path: Path) -> Iterator[SchemaRegistry]:
+    """A schema registry for this test alone, which may kill and restart it."""
+    with _start_registry(tmp_path / "registry") as server:
+        yield server
+
+
+def _start_registry(folder: Path) -> SchemaRegistry:
+    try:
+        return SchemaRegistry(folder).start()
+    except UnavailableError as error:
+        pytest.skip(f"no schema registry: {error}")
 
 
 def _start_broker(folder: Path) -> KafkaServer:
