@@ -25,6 +25,7 @@ _SECRET_ENDINGS = (
     "private.key.pem",
     "sasl.oauthbearer.config",
     "token",
+    "auth.user.info",
 )
 #: A shorter secret is hidden where it stands as a value, but not looked for in sentences: it would hide half of them.
 _FINDABLE_LENGTH = 4

@@ -40,6 +40,9 @@ OURS: Mapping[str, str] = {
         f"{_CONNECT}converters.{name}Converter": f"{name}Converter"
         for name in ("Boolean", "Double", "Float", "Integer", "Long", "Short")
     },
+    "io.confluent.connect.avro.AvroConverter": "AvroConverter",
+    "io.confluent.connect.json.JsonSchemaConverter": "JsonSchemaConverter",
+    "io.confluent.connect.protobuf.ProtobufConverter": "ProtobufConverter",
     f"{_CONNECT}storage.SimpleHeaderConverter": "SimpleHeaderConverter",
     f"{_PROVIDERS}FileConfigProvider": "FileConfigProvider",
     f"{_PROVIDERS}DirectoryConfigProvider": "DirectoryConfigProvider",
@@ -68,7 +71,7 @@ def is_kafka_class(name: str) -> bool:
 
 def rest_name(path: str, aliases: Iterable[str]) -> str:
     """How REST calls a class: by Java's name where it is one of Kafka Connect's, for those who know it."""
-    return next(filter(is_kafka_class, aliases), path.replace(":", "."))
+    return next(filter(OURS.__contains__, aliases), path.replace(":", "."))
 
 
 def simple_name(java_name: str) -> str:

@@ -6,19 +6,31 @@ A converter that is added gets its row here; `test_some.py` misses it otherwise.
 from __future__ import annotations
 
 import base64
+import datetime
 import struct
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import Any, NamedTuple
 
+import msgspec
+
 from converters import numbers
+from converters.avro import AvroConfig, AvroConverter
 from converters.byte_array import ByteArrayConverter
 from converters.json import JsonConfig, JsonConverter
+from converters.json_schema import JsonSchemaConfig, JsonSchemaConverter
+from converters.message_pack import MessagePackConverter
+from converters.protobuf import ProtobufConfig, ProtobufConverter
+from converters.registry.client import Registered, Registry, Text
+from converters.registry.config import RegistryConfig
+from converters.registry.converter import RegistryConverter
 from converters.simple_header import SimpleHeaderConverter
 from converters.string import StringConfig, StringConverter
+from engine.api.batch import Repeat
 from engine.api.converter import Decoded, Encoded, Failure
 from engine.api.errors import DataError
 from engine.api.record import Header
-from engine.api.schema import Schema
+from engine.api.schema import BYTES, DATE, FLOAT64, INT8, INT32, INT64, OPTIONAL_STRING, STRING, Schema
 from tests.vectors.cases import cases
 
 __all__ = ["TARGETS", "Target"]
@@ -126,12 +138,75 @@ TARGETS: dict[str, Target] = {
     "Long": _number_target(numbers.LongConverter(), "q"),
     "Float": _number_target(numbers.FloatConverter(), "f"),
     "Double": _number_target(numbers.DoubleConverter(), "d"),
+    "MessagePack": Target(
+        MessagePackConverter(), [*map(msgspec.msgpack.encode, [1, "a", None, {"a": [1.5, None, True]}, [b"x", {1: 2}]])]
+    ),
     "Simple, headers": Target(
         HeadersAsColumns(SimpleHeaderConverter()),
         [*_recorded("simple_header_converter"), *(text.encode() for text in _TEXTS)],
         comes_back=False,  # 007 is 7
     ),
 }
+
+
+class _Known(Registry):
+    """A registry that has what was registered with it, and is asked nothing."""
+
+    def __init__(self) -> None:
+        self.texts: list[Text] = []
+
+    def register(self, subject: str, text: Text) -> int:
+        if text not in self.texts:
+            self.texts.append(text)
+        return self.texts.index(text)
+
+    def schema(self, number: int) -> Registered:
+        if number >= len(self.texts):
+            raise DataError(f"no schema id {number}")
+        return Registered(number, self.texts[number])
+
+    def version_of(self, number: int, subject: str) -> int | None:
+        return None
+
+
+_CART = Schema.struct(
+    {
+        "id": INT64,
+        "level": INT8,
+        "price": Schema.decimal(2),
+        "day": DATE,
+        "items": Schema.array(Schema.struct({"name": OPTIONAL_STRING, "weight": FLOAT64}, name="shop.Item")),
+        "tags": Schema.map(STRING, INT32),
+        "seats": Schema.map(INT32, STRING),
+        "raw": BYTES,
+    },
+    name="shop.Cart",
+)
+
+
+def _carts() -> list[Any]:
+    item = _CART.fields[4].schema.value_schema
+    assert item is not None
+    fixed = {"price": Decimal("1.50"), "day": datetime.date(2024, 2, 29), "raw": b"\0x", "level": -7}
+    return [
+        _CART.struct_type(
+            id=number, items=[item.struct_type(weight=0.5)] * number, tags={"a": number}, seats={number: "b"}, **fixed
+        )
+        for number in range(3)
+    ]
+
+
+def _registry_target(made: RegistryConverter, config: type[RegistryConfig]) -> Target:
+    made.configure(config.parse({"schema.registry.url": "http://localhost:1"}), is_key=False)
+    made._registry = _Known()
+    encoded = made.from_connect("topic", _carts(), Repeat(_CART, 3))
+    assert not encoded.failures
+    return Target(made, [one for one in encoded.payloads if one is not None])
+
+
+TARGETS["Avro"] = _registry_target(AvroConverter(), AvroConfig)
+TARGETS["JsonSchema"] = _registry_target(JsonSchemaConverter(), JsonSchemaConfig)
+TARGETS["Protobuf"] = _registry_target(ProtobufConverter(), ProtobufConfig)
 
 
 def _utf16() -> Target:
