@@ -73,13 +73,6 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SchemaRegistr
         yield server
 
 
-@pytest.fixture
-def own_registry(tmp_path: Path) -> Iterator[SchemaRegistry]:
-    """A schema registry for this test alone, which may kill and restart it."""
-    with _start_registry(tmp_path / "registry") as server:
-        yield server
-
-
 def _start_registry(folder: Path) -> SchemaRegistry:
     try:
         return SchemaRegistry(folder).start()

@@ -2,13 +2,12 @@
 
     with SchemaRegistry(folder) as registry:
         registry.url               "http://127.0.0.1:45123/apis/ccompat/v7"
-        registry.kill9()           as a machine that fails
-        registry.start()           the same schemas under the same ids, at the same place
+        registry.port              for a proxy before it
 
 Its Quarkus application comes by Maven (109 MB, once). Unlike Confluent's, it takes any schema for compatible until it
 is told otherwise (`PUT /config`).
 
-Used by: the fixtures `registry` and `own_registry` (tests/conftest.py).
+Used by: the fixture `registry` (tests/conftest.py).
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ HEAP = "384m"
 
 
 class SchemaRegistry(Server):
-    """A registry of ours over `folder`; schemas and port stay the same from start to start."""
+    """A registry of ours over `folder`."""
 
     name = "registry"
 
