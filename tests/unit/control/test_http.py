@@ -233,7 +233,7 @@ def test_what_connects_beyond_the_limit_is_told_so_and_far_beyond_it_closed() ->
         idle.append(await asyncio.open_connection("127.0.0.1", port))
         status, body = answer(await said(port, LAST))
         assert (status, body["error_code"]) == (503, 503)
-        assert "rest.connections.max" in body["message"]
+        assert "rest.connections.max" in str(body["message"])
         idle += [await asyncio.open_connection("127.0.0.1", port) for _ in range(4)]
         assert await refused(port, LAST)
         for _, writer in idle:
