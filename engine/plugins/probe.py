@@ -176,11 +176,12 @@ def _forked(question: Callable[[Tell], bytes], memory_bytes: int) -> Iterator[_C
     steps, steps_of_child = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     sys.stdout.flush()
     sys.stderr.flush()
-    pid = os.fork()
-    if not pid:
-        # Garbage of the parent is not the child's to collect: a client would wait there for threads that it has not.
-        gc.freeze()
-        _live(question, parent, answer, steps_of_child.fileno(), memory_bytes)
+    with _uncollected():
+        pid = os.fork()
+        if not pid:
+            gc.freeze()
+            gc.enable()
+            _live(question, parent, answer, steps_of_child.fileno(), memory_bytes)
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.setpgid(pid, pid)  # as the child does itself: whoever comes first
     steps_of_child.close()
@@ -193,6 +194,21 @@ def _forked(question: Callable[[Tell], bytes], memory_bytes: int) -> Iterator[_C
         os.close(pid_descriptor)
         os.close(answer)
         steps.close()
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Garbage of the parent is not the child's to collect: a client would wait there for threads that it has not.
+
+    What runs in the child before the fork returns (Python's own hooks) may already set the collector going.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _live(question: Callable[[Tell], bytes], parent: int, answer: int, steps: int, memory_bytes: int) -> None:
