@@ -14,7 +14,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from random import Random
 
@@ -22,7 +22,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from engine import both, descriptors, display, logs
-from engine.answering import answer, warm
+from engine.answering import answers, warm
 from engine.api import java_text, structs, validation, value_text, values  # noqa: F401  in each task: made once, shared
 from engine.api.errors import ConnectError
 from engine.clock import SystemClock
@@ -54,7 +54,7 @@ from engine.supervisor.line import Line
 from engine.supervisor.loop import Supervisor
 from engine.supervisor.manager import Manager
 from engine.supervisor.oom import OomKills, counters
-from engine.supervisor.orders import Orders
+from engine.supervisor.orders import ForkAsked, Orders, leave_answers
 from engine.supervisor.pacer import Pacer
 from engine.supervisor.service import Service
 from engine.supervisor.watchers import Watchers
@@ -91,6 +91,7 @@ class RestOptions(Struct, frozen=True):
 def run(plan: Plan, options: RunOptions) -> tuple[ExitCode, Report]:
     """Run all lines of a plan to their end. Raises ConnectError when the store, the port or descriptors are missing."""
     descriptors.provide(descriptors.needed((spec.processes for spec in plan.lines), plan.brokers))
+    warm()
     clock = SystemClock()
     worker = plan.worker
     if worker.metrics_file is not None:
@@ -125,17 +126,21 @@ def run(plan: Plan, options: RunOptions) -> tuple[ExitCode, Report]:
             board, fleet, services, clock, is_bulk=options.is_bulk, orders=orders, manager=options.manager
         )
         code = supervisor.run()
-        report = make_report(board, code, ledger=None if ledger < 0 else Ledger(ledger, board))
-        for finding in report.findings:
-            logger.error("the ledger does not add up: %s", finding)
-        if report.findings and code == ExitCode.OK:
-            code = ExitCode.FAILED
-            report = replace(report, exit_code=int(code))
-        return code, report
+        return _reported(code, make_report(board, code, ledger=None if ledger < 0 else Ledger(ledger, board)))
     finally:
         os.close(store_lock)
         if listener is not None:
             listener.close()
+
+
+def _reported(code: ExitCode, report: Report) -> tuple[ExitCode, Report]:
+    """A run whose ledger does not add up has failed."""
+    for finding in report.findings:
+        logger.error("the ledger does not add up: %s", finding)
+    if report.findings and code == ExitCode.OK:
+        code = ExitCode.FAILED
+        report = replace(report, exit_code=int(code))
+    return code, report
 
 
 def _carry(plan: Plan, board_path: Path) -> dict[TaskName, int]:
@@ -201,14 +206,14 @@ class _Forks:
         title = f"{spec.connector} watcher"
         return fork(title, lambda say: watcher.run(spec, end, self.settings, say), [end.fileno()])
 
-    def asked(self, rest: RestOptions) -> Callable[[Ask, int], Child]:
+    def asked(self, rest: RestOptions) -> ForkAsked:
         """Forks children that answer control's questions."""
 
-        def fork_asked(ask: Ask, descriptor: int) -> Child:
+        def fork_asked(asks: Sequence[Ask], descriptor: int) -> Child:
             def body(_: object) -> ExitCode:
-                logs.set_up(self.settings, process="answer", connector=ask.question.name)
-                with os.fdopen(descriptor, "wb", closefd=False) as file:
-                    file.write(answer(rest.pipeline, rest.planning, ask))
+                connector = asks[0].question.name if len(asks) == 1 else ""
+                logs.set_up(self.settings, process="answer", connector=connector)
+                leave_answers(descriptor, answers(rest.pipeline, rest.planning, asks))
                 return ExitCode.OK
 
             return fork("answer", body, [descriptor])
@@ -228,7 +233,6 @@ class _Forks:
 def _orders(forks: _Forks, fleet: Fleet, rest: RestOptions | None, clock: SystemClock, pacer: Pacer) -> Orders | None:
     if rest is None:
         return None
-    warm()
     return Orders(fleet, Watchers(forks.watcher, clock, pacer), forks.asked(rest), clock)
 
 

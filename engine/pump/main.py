@@ -35,7 +35,7 @@ __all__ = ["PatientSinkPump", "make_sink_bank", "make_source_bank", "run"]
 
 #: A sink's pump sleeps in librdkafka, which no bell wakes: what comes up the ring is heard so late at most.
 PATIENCE_SECONDS = 0.01
-#: How often the supervisor's verdict is looked for; TERM does not ring the bell.
+#: How often the supervisor's verdict is looked for.
 VERDICT_SECONDS = 0.02
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 from functools import partial
 
+from engine.api.record import SourceRecord
 from engine.api.task import SourceTask
 from engine.config.line import Subscription, Timing
 from engine.kafka.consumer import Member
 from engine.pump.delivery import Delivery
+from engine.pump.source import IDLE_SECONDS
 from tests.harness.banks import CollectingSink, SinkBanks, SourceBanks, VirtualClock, line_spec
 from tests.harness.fake_consumer import FakeConsumer
 from tests.harness.fake_kafka import FakeKafka
@@ -26,6 +28,17 @@ class Empty(SourceTask):
 
     def poll(self) -> None:
         self.context.end()
+
+
+class Slow(SourceTask):
+    """Has one record, after a while."""
+
+    def start(self, config: object) -> None:
+        self.given: list[SourceRecord] = []
+
+    def poll(self) -> list[SourceRecord]:
+        given, self.given = self.given, []
+        return given
 
 
 class Forgetful:
@@ -55,6 +68,27 @@ def test_a_task_is_woken_by_the_last_word_of_its_pump() -> None:
     assert bell.wait(0)
     banks.task.step()
     assert banks.task.is_over
+
+
+def test_a_sleeping_pump_is_woken_by_a_record() -> None:
+    clock = VirtualClock()
+    kafka = FakeKafka(random.Random(1), clock)
+    make = partial(
+        Delivery, partial(FakeProducer, kafka), {}, wants_each=False, timeout_seconds=1.0, now_ns=clock.monotonic_ns
+    )
+    task = Slow()
+    banks = SourceBanks(line_spec("source"), make, Forgetful(), lambda: task, clock)
+    banks.start()
+    while banks.pump.step() < IDLE_SECONDS:
+        clock.advance(IDLE_SECONDS)
+    bell = banks.pump._side.bell
+    bell.wait(0)
+    task.given.append(SourceRecord(topic="t", value=b"late", partition=0))
+    banks.task.step()
+    assert not bell.wait(0)
+    banks.task.step()  # what was polled is written
+    assert bell.wait(0)
+    assert banks.pump.step() < IDLE_SECONDS
 
 
 def test_a_sleeping_task_is_woken_to_let_go_of_its_partitions() -> None:

@@ -1,0 +1,63 @@
+"""The loop that steps a bank."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from engine.bank import Stopper, serve
+from engine.exits import ExitCode
+from engine.shm.channel import Bell
+from tests.harness.banks import no_levels
+
+
+class NotedBell(Bell):
+    """Notes which waits it has ended."""
+
+    def __init__(self) -> None:
+        super().__init__(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
+        self.was_rung: list[bool] = []
+
+    def wait(self, seconds: float) -> bool:
+        self.was_rung.append(super().wait(seconds))
+        return self.was_rung[-1]
+
+
+class Idle:
+    """Has nothing to do, and gets TERM when that has just been looked for."""
+
+    failure = None
+    is_over = False
+
+    def start(self) -> None:
+        pass
+
+    def step(self) -> float:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return 60.0
+
+    def ask_to_stop(self) -> None:
+        self.is_over = True
+
+    def fail(self, error: Exception) -> None:
+        raise error
+
+    def stop(self) -> None:
+        pass
+
+
+@pytest.fixture
+def stopper() -> Iterator[Stopper]:
+    before = signal.getsignal(signal.SIGTERM)
+    yield Stopper(os.getppid())
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_term_between_a_look_and_the_sleep_after_it_ends_that_sleep(stopper: Stopper) -> None:
+    bell = NotedBell()
+    assert serve(Idle, bell, stopper, lambda _: None, lambda: None, no_levels()) == ExitCode.OK
+    assert bell.was_rung == [True]
+    os.close(bell.descriptor)
