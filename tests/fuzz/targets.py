@@ -33,7 +33,7 @@ from engine.api.record import Header
 from engine.api.schema import BYTES, DATE, FLOAT64, INT8, INT32, INT64, OPTIONAL_STRING, STRING, Schema
 from tests.vectors.cases import cases
 
-__all__ = ["TARGETS", "Target"]
+__all__ = ["TARGETS", "KnownRegistry", "Target"]
 
 Outcome = tuple[Any, Schema | None]
 
@@ -149,7 +149,7 @@ TARGETS: dict[str, Target] = {
 }
 
 
-class _Known(Registry):
+class KnownRegistry(Registry):
     """A registry that has what was registered with it, and is asked nothing."""
 
     def __init__(self) -> None:
@@ -198,7 +198,7 @@ def _carts() -> list[Any]:
 
 def _registry_target(made: RegistryConverter, config: type[RegistryConfig]) -> Target:
     made.configure(config.parse({"schema.registry.url": "http://localhost:1"}), is_key=False)
-    made._registry = _Known()
+    made._registry = KnownRegistry()
     encoded = made.from_connect("topic", _carts(), Repeat(_CART, 3))
     assert not encoded.failures
     return Target(made, [one for one in encoded.payloads if one is not None])

@@ -150,7 +150,7 @@ def test_all_mistakes_of_all_connectors_are_told_together(tmp_path: Path) -> Non
                 )
                 + connector("two", "Picky", "topic = 'a'", '"btch.size" = 3')
                 + connector("three", "Nothing")
-                + connector("four", "Counting", "topic = 'a'", '"value.converter" = "AvroConverter"')
+                + connector("four", "Counting", "topic = 'a'", '"value.converter" = "ThriftConverter"')
                 + connector("five", "Writing", "topics = 'a'", '"consumer.override.fetch.min.byte" = 3'),
                 WORKER.replace("localhost:1", "localhost"),
             ),
@@ -167,7 +167,7 @@ def test_all_mistakes_of_all_connectors_are_told_together(tmp_path: Path) -> Non
         ("connector two: ", "batch.size must be odd"),
         ("connector two: ", 'unknown key "btch.size"; did you mean "batch.size"?'),
         ("connector three: ", "there is no such class in module"),
-        ("connector four: ", "Invalid value AvroConverter for configuration value.converter"),
+        ("connector four: ", "Invalid value ThriftConverter for configuration value.converter"),
         ("connector five: ", "consumer.override.fetch.min.byte"),
     ):
         assert any(line.startswith(f"{file}: {place}") and text in line for line in found), (place, text, found)
