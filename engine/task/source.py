@@ -1,6 +1,7 @@
 """A source's task bank: poll, transform, convert, write frames; hear what is stored.
 
     poll ──► transform ──► convert ──► frames ──► ring ──► (pump)
+              └── here, or dealt to stage processes and collected in order
     commit, commit_record ◄── Stored, Acknowledged ◄── down
 
 One `step` does a bounded piece of work and never waits for room: what did not fit is kept
@@ -36,12 +37,14 @@ from engine.shm import frame
 from engine.shm.acts import Act
 from engine.shm.board import Measure, Phase, Row, Stage, Target, Word
 from engine.shm.channel import TaskSide
-from engine.shm.frame import End, Headers, Payloads, SourceFrame, SourceOffset
+from engine.shm.frame import End, SourceFrame, SourceOffset
 from engine.shm.waits import Cause, Trouble
-from engine.stages import convert, outgoing
-from engine.stages.convert import Converters
-from engine.stages.outgoing import Outgoing
-from engine.stages.transform import RecordError, Step, close_all, transform
+from engine.stages import outgoing
+from engine.stages.transform import RecordError
+from engine.stages.work import Converted, Outbound, Stages, outbound
+from engine.task import sizes
+from engine.task.crew import Crew
+from engine.task.dealing import Dealing
 
 __all__ = ["SourceTaskBank"]
 
@@ -52,12 +55,12 @@ FRAME_BYTES_AIM = 512 * 1024
 #: Room in a frame for everything that is not keys and values, per record and in all.
 OVERHEAD_BYTES = 4096
 RECORD_OVERHEAD_BYTES = 48
-HEADER_OVERHEAD_BYTES = 16
 #: Offsets that go with the last records of a poll; more take frames of their own.
 OFFSETS_BYTES_ALONG = 3072
-OFFSET_OVERHEAD_BYTES = 16
 IDLE_SECONDS = 0.1
 FULL_SECONDS = 0.01
+#: A poll that has taken so long waits for its system: before the next one, all that is dealt is collected.
+WAITING_NS = 5_000_000
 
 Polled = SourceBatch | Sequence[SourceRecord]
 
@@ -69,19 +72,20 @@ class SourceTaskBank:
         self,
         spec: LineSpec,
         task: SourceTask,
-        chain: Sequence[Step],
-        converters: Converters,
+        stages: Stages,
         side: TaskSide,
         row: Row,
         clock: Clock,
         account: TaskAccount | None = None,
+        crew: Crew | None = None,
     ) -> None:
-        """account: None: the ledger is switched off."""
+        """account: None: the ledger is switched off. crew: None: the stages run here."""
         self._spec = spec
         self._account = account
         self._task = task
-        self._chain = chain
-        self._converters = converters
+        self._stages = stages
+        self._dealing = None if crew is None else Dealing(crew, has_chain=bool(stages.chain))
+        self._is_waiting = False  # the connector has nothing just now
         self._side = side
         self._ring = side.data_writer(is_checked=account is not None)
         self._row = row
@@ -93,6 +97,7 @@ class SourceTaskBank:
         self._awaiting: deque[tuple[int, SourceRecord | None]] = deque()
         self._sequence = 0
         self._polled = row.measured(Stage.POLL, Measure.RECORDS)
+        self._framed = self._polled  # of these, up to the batch that frames were made of last
         self._complained: set[str] = set()  # calls of the connector that have failed and were logged
         self._has_ended = False
         self._end_is_sent = False
@@ -153,7 +158,7 @@ class SourceTaskBank:
         try:
             self._task.stop()
         finally:
-            close_all(self._chain)
+            self._stages.close()
 
     def step(self) -> float:
         """Do a piece of work; returns how long (seconds) nothing but the bell can give it more."""
@@ -167,16 +172,13 @@ class SourceTaskBank:
             return FULL_SECONDS
         if self._end_is_sent:
             return IDLE_SECONDS
+        if self._dealing is not None and (idle := self._look_after(self._dealing)) is not None:
+            return idle
         if self._polled_again:
             self._take(self._polled_again.popleft())
             return 0.0
-        if self._has_ended or self._row.get(Word.TARGET) == Target.STOP or self._is_stopping:
-            is_failed = self.failure is not None
-            is_complete = self._has_ended and not is_failed
-            self._unsent.append(frame.encode(End(self._polled, is_complete, is_failed, *self._dropped_and_added())))
-            self._end_is_sent = True
-            self._row.set(Word.TASK_PHASE, Phase.ENDED)
-            return 0.0
+        if self._is_to_end():
+            return self._end()
         if self._row.get(Word.TARGET) == Target.PAUSE:
             return IDLE_SECONDS
         if (now_ns := self._clock.monotonic_ns()) < self._retry_at_ns:
@@ -184,11 +186,47 @@ class SourceTaskBank:
             return FULL_SECONDS
         return self._poll()
 
+    def _look_after(self, dealing: Dealing) -> float | None:
+        """Collect what is done; returns None when more may be dealt, or nothing is under way any more."""
+        if not dealing.is_under_way:
+            return None
+        if self._is_stopping:
+            self._let_go(dealing)
+            return None
+        if self._collect(dealing):
+            return 0.0
+        if dealing.is_full:
+            return FULL_SECONDS
+        if self._polled_again:
+            return None
+        if self._is_to_end():
+            return IDLE_SECONDS
+        return FULL_SECONDS if self._is_waiting else None
+
+    def _is_to_end(self) -> bool:
+        return self._has_ended or self._is_stopping or self._row.get(Word.TARGET) == Target.STOP
+
+    def _end(self) -> float:
+        """Say that nothing comes any more."""
+        is_failed = self.failure is not None
+        is_complete = self._has_ended and not is_failed
+        self._unsent.append(frame.encode(End(self._framed, is_complete, is_failed, *self._dropped_and_added())))
+        self._end_is_sent = True
+        self._row.set(Word.TASK_PHASE, Phase.ENDED)
+        return 0.0
+
+    def _let_go(self, dealing: Dealing) -> None:
+        """What is dealt does not come back, or not in time: it is polled again next time, so this is not the end."""
+        dealing.forget()
+        self._polled_again.clear()
+        self._has_ended = False
+
     def _beat(self) -> None:
         self._row.set(Word.TASK_BEAT_NS, self._clock.monotonic_ns())
 
     def _poll(self) -> float:
         self._row.set(Word.TASK_ACT, Act.POLL)
+        begun_ns = self._clock.monotonic_ns()
         try:
             polled = self._task.poll()
         except RetriableError as error:
@@ -197,6 +235,7 @@ class SourceTaskBank:
             self._retry_at_ns = self._clock.monotonic_ns() + int(self._spec.timing.retry_backoff * 1e9)
             return FULL_SECONDS
         self._patience.end(Cause.POLL)
+        self._is_waiting = not polled or self._clock.monotonic_ns() - begun_ns > WAITING_NS
         if not polled:
             return 0.0 if self._has_ended else FULL_SECONDS
         if isinstance(polled, SourceBatch) or isinstance(polled[0], SourceRecord):
@@ -213,55 +252,75 @@ class SourceTaskBank:
             self._row.set(Word.FIRST_RECORD_NS, self._clock.monotonic_ns())
         self._polled += count
         self._row.count(Stage.POLL, count)
+        columns = outgoing.columns_of(polled)
+        if self._dealing is None:
+            self._frame_all(polled, self._polled, outbound(columns, self._stages, self._note))
+        else:
+            self._dealing.deal(polled, self._polled, columns)
+
+    def _note(self, act: Act) -> None:
+        self._row.set(Word.TASK_ACT, act)
+
+    def _collect(self, dealing: Dealing) -> bool:
+        """Make frames of the next batch in turn, if it is done; returns whether it was."""
+        failure = self.failure
+        try:
+            made = dealing.collect()
+            if made is None:
+                return False
+            self._frame_all(made.polled, made.total, made.done, made.bad)
+        except Exception:
+            dealing.forget()  # nothing goes on past what does not add up
+            raise
+        if self.failure is not failure:
+            dealing.forget()  # nor past a record that has failed
+        return True
+
+    def _frame_all(self, polled: Polled, total: int, done: Outbound, bad: RecordError | None = None) -> None:
+        """Queue the frames of a batch. total: records polled up to its end. bad: the record it ended before."""
+        self._framed = total
         offsets = outgoing.last_offsets(polled)
-        going = outgoing.columns_of(polled)
-        if self._chain:
-            self._row.set(Word.TASK_ACT, Act.TRANSFORM)
-            going, failed = transform(self._chain, going)
-            self._row.count(Stage.TRANSFORM, len(going), errors=int(failed is not None))
+        failed = done.not_transformed or bad
+        if self._stages.chain:
+            self._row.count(Stage.TRANSFORM, done.left, errors=int(done.not_transformed is not None))
             if self._account is not None:
-                end = count if failed is None else failed.index
-                self._account.transformed(polled, going.origins, len(going.values), end)
-            if failed is not None:
-                self._fail(failed, "transformed", polled, failed.index)
-                offsets = _offsets_before(polled, failed.index)
-        origins = going.origins
+                end = len(polled) if failed is None else failed.index
+                self._account.transformed(polled, done.origins, done.left, end)
+        if failed is not None:
+            self._fail(failed, "transformed" if self._stages.chain else "converted", polled, failed.index)
+            offsets = _offsets_before(polled, failed.index)
         if self._spec.wants_commit_record:
-            self._await(polled, origins)
-        batches = outgoing.gather(going)
+            self._await(polled, done.origins)
         if self._account is not None:
-            self._account.gathered(polled, len(going), sum(len(batch.values) for batch in batches))
-        along = offsets if _offsets_size(offsets) <= OFFSETS_BYTES_ALONG else []
-        for index, batch in enumerate(batches):
-            is_last = index == len(batches) - 1
-            written = self._write(batch, along if is_last else [], polled, origins)
-            if written < len(batch.values):
-                self._write_offsets(_offsets_before(polled, origins[batch.first + written]))
+            self._account.gathered(polled, done.left, done.gathered)
+        along = offsets if sizes.offsets(offsets) <= OFFSETS_BYTES_ALONG else []
+        for index, batch in enumerate(done.batches):
+            is_last = index == len(done.batches) - 1
+            written = self._write(batch, along if is_last else [], polled, done.origins)
+            if written < batch.expected:
+                self._write_offsets(_offsets_before(polled, done.origins[batch.first + written]))
                 return
-        if not batches or not along:
+        if not done.batches or not along:
             # Everything was dropped, and the position moves all the same; or there are too many.
             self._write_offsets(offsets)
 
-    def _write(self, batch: Outgoing, offsets: list[SourceOffset], polled: Polled, origins: Sequence[int]) -> int:
+    def _write(self, batch: Converted, offsets: list[SourceOffset], polled: Polled, origins: Sequence[int]) -> int:
         """Queue the frames of a batch; returns how many records are in them: fewer when one failed, without offsets.
 
         origins: for each record that is left of the poll, its index in it.
         """
-        self._row.set(Word.TASK_ACT, Act.CONVERT)
-        columns = convert.encode(batch, self._converters)
+        columns = batch.columns
         count = len(columns.values)
         if self._account is not None:
-            expected = len(batch.values) if columns.failed is None else columns.failed.index
+            expected = batch.expected if columns.failed is None else columns.failed.index
             self._account.converted(polled, origins[batch.first], expected, count)
-        size = _size(columns.values, columns.keys)
+        size = sizes.payloads(columns.values, columns.keys)
         self._row.count(Stage.CONVERT, count, size, errors=int(columns.failed is not None))
         if columns.failed is not None:
             self._fail(columns.failed, "converted", polled, origins[batch.first + columns.failed.index])
             offsets = []
-        partitions = None if batch.partitions is None else list(batch.partitions[:count])
-        timestamps = None if batch.timestamps is None else list(batch.timestamps[:count])
-        whole = (batch.topic, columns.values, columns.keys, partitions, timestamps, columns.headers)
-        written = self._split(whole, size, _headers_size(columns.headers), offsets) if count else 0
+        whole = (batch.topic, columns.values, columns.keys, batch.partitions, batch.timestamps, columns.headers)
+        written = self._split(whole, size, sizes.headers(columns.headers), offsets) if count else 0
         if self._account is not None and self.failure is None:
             self._account.framed(polled, origins[batch.first], count, written)
         return written
@@ -271,7 +330,7 @@ class SourceTaskBank:
         limit = min(self._ring.frame_bytes_max, FRAME_BYTES_AIM) - OVERHEAD_BYTES
         begin = size = 0
         for index, offset in enumerate(offsets):
-            one = _offsets_size([offset])
+            one = sizes.offsets([offset])
             if size + one > limit and index > begin:
                 self._write_slice(offsets[begin:index], is_last=False)
                 begin, size = index, 0
@@ -285,7 +344,7 @@ class SourceTaskBank:
             "",
             0,
             0,
-            self._polled,
+            self._framed,
             [],
             offsets=offsets,
             sequence=self._sequence,
@@ -325,8 +384,8 @@ class SourceTaskBank:
         written = 0
         for begin, end in ((0, middle), (middle, count)):
             piece = [column and column[begin:end] for column in (values, keys, partitions, timestamps, headers)]
-            sizes = _size(piece[0], piece[1]), _headers_size(piece[4])
-            written += self._split((topic, *piece), *sizes, offsets if end == count else [])
+            of_piece = sizes.payloads(piece[0], piece[1]), sizes.headers(piece[4])
+            written += self._split((topic, *piece), *of_piece, offsets if end == count else [])
             if written < end:
                 break
         return written
@@ -349,7 +408,7 @@ class SourceTaskBank:
             topic,
             len(values),
             size,
-            self._polled,
+            self._framed,
             values,
             keys,
             partitions,
@@ -413,20 +472,6 @@ class SourceTaskBank:
         self.failure = failure_of_record(f"{place} could not be {act}: {describe(failed.error)}", failed.error)
         self._has_ended = True
         self._polled_again.clear()
-
-
-def _size(values: Payloads, keys: Payloads | None) -> int:
-    return sum(map(len, filter(None, values))) + sum(map(len, filter(None, keys or ())))
-
-
-def _offsets_size(offsets: list[SourceOffset]) -> int:
-    return sum(len(offset.partition) + len(offset.offset) + OFFSET_OVERHEAD_BYTES for offset in offsets)
-
-
-def _headers_size(column: list[Headers] | None) -> int:
-    return sum(
-        len(key) + len(value or b"") + HEADER_OVERHEAD_BYTES for headers in column or () for key, value in headers
-    )
 
 
 def _offsets_before(polled: Polled, index: int) -> list[SourceOffset]:

@@ -20,6 +20,7 @@ from engine.clock import SystemClock
 from engine.config.line import LineSpec, Restarts, Timing
 from engine.exits import ExitCode
 from engine.shm import segment
+from engine.shm.acts import stage_name
 from engine.shm.board import Board, Identity, Phase, Row, Target, Word, board_bytes
 from engine.shm.channel import Channel
 from engine.supervisor.fork import Child, fork
@@ -87,8 +88,9 @@ class Run:
         stop_timeout: float = 0.2,
         lease: float = Timing().lease,
         secrets: tuple[str, ...] = (),
+        stages: tuple[Script, ...] = (),
     ) -> Line:
-        scripts = {"task": task, "pump": pump}
+        scripts = {"task": task, "pump": pump, **{stage_name(number): one for number, one in enumerate(stages)}}
         index = self.board.add(Identity(connector, 0, kind, "none"))
         row = self.board.row(index)
 
@@ -104,6 +106,7 @@ class Run:
             restarts=Restarts(restarts, backoff_ms=1, backoff_ms_max=5) if isinstance(restarts, int) else restarts,
             timing=Timing(stop_timeout=stop_timeout, lease=lease),
             secrets=secrets,
+            stage_processes=len(stages),
         )
         line = Line(restarting, index, row, fork_bank, self.clock, self.pacer, self.oom_kills)
         self.lines.append(line)

@@ -1,0 +1,192 @@
+"""With stage processes a line loses nothing, keeps its order and does nothing too early, whoever dies when.
+
+The worlds are those of the other lines; between the task and its stage processes stand the real rings. A stage process
+dies as banks do: in the middle of what it does, and the supervisor hears of it later.
+"""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from msgspec.structs import replace
+
+from engine.api.errors import ConnectError, DataError
+from engine.api.record import SourceRecord
+from engine.api.transform import AnyRecord, Transform
+from engine.config.line import Subscription, Timing
+from engine.kafka.consumer import Member
+from engine.shm.board import StageWord
+from engine.stages.transform import Step
+from tests.harness.banks import CollectingSink, SinkBanks, VirtualClock, line_spec
+from tests.harness.fake_consumer import FakeConsumer
+from tests.harness.fake_kafka import FakeKafka, Unkindness
+from tests.simulation.seeds import seeds
+from tests.simulation.sink_world import SinkLine
+from tests.simulation.source_world import Numbers, SourceLine
+
+
+@pytest.mark.parametrize("seed", seeds())
+def test_a_source_with_stage_processes_loses_nothing_whoever_dies(seed: int) -> None:
+    line = SourceLine(seed, stages=1 + seed % 3)
+    line.steps.crash = line.rng.choice((0.0, 1 / 5_000, 1 / 800))
+    line.steps.turn = line.rng.choice((0.0, 1 / 200, 1 / 20))
+    line.kafka.unkind = Unkindness(
+        refuse=line.rng.choice((0.0, 0.0, 0.02)),
+        lose=line.rng.choice((0.0, 0.05)),
+        outage=line.rng.choice((0.0, 0.0, 0.005)),
+    )
+    line.run()
+    if isinstance(line.failure, ConnectError):
+        assert line.kafka.unkind.refuse, line.failure
+        return
+    line.check_end()
+
+
+@pytest.mark.parametrize("seed", seeds()[:40])
+def test_a_source_that_nobody_disturbs_sends_each_record_once_and_all_stage_processes_have_worked(seed: int) -> None:
+    line = SourceLine(seed, stages=2)
+    line.ends = 0.0
+    line.run()
+    line.check_end()
+    values = [int(value) for value in line.kafka.values()]
+    assert len(values) == len(set(values))
+    row = line.banks.row
+    worked = [row.stage_get(number, StageWord.BATCHES) for number in range(2)]
+    assert 0 <= worked[0] - worked[1] <= 1
+    assert sum(row.stage_get(number, StageWord.RECORDS) for number in range(2)) == line.total
+
+
+@pytest.mark.parametrize("seed", seeds())
+def test_a_sink_with_stage_processes_loses_nothing_whoever_dies(seed: int) -> None:
+    line = SinkLine(seed, stages=1 + seed % 3)
+    line.steps.crash = line.rng.choice((0.0, 1 / 10_000, 1 / 1_500))
+    line.steps.turn = line.rng.choice((0.0, 1 / 200, 1 / 20))
+    line.kafka.unkind = Unkindness(
+        refuse=line.rng.choice((0.0, 0.1)),
+        lose=line.rng.choice((0.0, 0.1)),
+        rebalance=line.rng.choice((0.0, 0.01, 0.05)),
+        torn=0.4,
+        outage=line.rng.choice((0.0, 0.0, 0.005)),
+    )
+    line.run()
+
+
+@pytest.mark.parametrize("seed", seeds()[:40])
+def test_partitions_that_move_while_nothing_fails_have_nothing_done_twice(seed: int) -> None:
+    line = SinkLine(seed, stages=2)
+    line.kafka.unkind = Unkindness(rebalance=0.05, rebalance_is_loss=0.0, torn=0.4)
+    line.is_difficult = False
+    line.retries = 0.0
+    line.ends = 0.0
+    line.diligence = 1.0
+    line.run()
+    assert len(line.outside.put) == len(set(line.outside.put))
+
+
+class RefuseOne(Transform):
+    """Cannot take on one number."""
+
+    def __init__(self, bad: int) -> None:
+        self._bad = bad
+
+    def apply(self, record: AnyRecord) -> AnyRecord | None:
+        if int(record.value) == self._bad:
+            raise DataError("not this one")
+        return record
+
+
+@pytest.mark.parametrize("seed", seeds()[:40])
+def test_nothing_goes_on_past_a_record_that_a_stage_process_cannot_take_on(seed: int) -> None:
+    line = SourceLine(seed, stages=1 + seed % 3)
+    line.ends = 0.0
+    bad = line.rng.randrange(line.total)
+    line.dropped.discard(bad)
+    line.store._arrived.discard(bad)
+    line.banks._chain = [Step(RefuseOne(bad)), *line.banks._chain]
+    line.run()
+    assert isinstance(line.failure, DataError)
+    assert "could not be transformed: not this one" in str(line.failure)
+    assert f"{{'next': {bad + 1}}}" in str(line.failure)
+    assert {int(value) for value in line.kafka.values()} == set(range(bad)) - line.dropped
+    assert line.store.next <= bad
+
+
+class Spoil(Transform):
+    """Makes something of one number that no schema knows."""
+
+    def __init__(self, bad: int) -> None:
+        self._bad = bad
+
+    def apply(self, record: AnyRecord) -> AnyRecord | None:
+        return replace(record, value=Unknown()) if int(record.value) == self._bad else record
+
+
+@pytest.mark.parametrize("stages", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("chain", "why"),
+    [
+        (RefuseOne(37), "not this one"),
+        (Spoil(37), "a value of tests.simulation.test_staged_lines.Unknown cannot cross"),
+    ],
+)
+def test_a_sink_has_all_before_a_record_that_a_stage_process_cannot_take_on(
+    stages: int, chain: Transform, why: str
+) -> None:
+    clock = VirtualClock()
+    kafka = FakeKafka(random.Random(1), clock, partitions=1)
+    put: list[tuple[str, int, int, bytes | None]] = []
+    spec = line_spec(
+        "sink",
+        subscription=Subscription(topics=("one",)),
+        timing=Timing(commit_interval=0.1),
+        stage_processes=stages,
+        fetch_records_max=10,
+    )
+
+    def join(member: Member) -> FakeConsumer:
+        consumer = FakeConsumer(kafka, member, ("one",))
+        consumer.decide([("one", 0)])
+        return consumer
+
+    banks = SinkBanks(spec, join, lambda: CollectingSink(put), clock, chain=[chain])
+    for number in range(100):
+        kafka.store(("one", 0), b"%d" % number)
+    banks.start()
+    for _ in range(2000):
+        clock.advance(0.02)
+        banks.step()
+    assert [offset for _, _, offset, _ in put] == list(range(37))
+    assert f"topic one, partition 0, offset 37 could not be transformed: {why}" in str(banks.task.failure)
+    assert isinstance(banks.task.failure, DataError)
+    assert kafka.group["one", 0] == 37
+
+
+class Unknown:
+    """A value of a class that no schema has."""
+
+    def __int__(self) -> int:
+        return -1
+
+
+@pytest.mark.parametrize("seed", seeds()[:20])
+def test_a_record_that_cannot_cross_to_a_stage_process_fails_alone_and_is_named(seed: int) -> None:
+    line = SourceLine(seed, kind="records", stages=2, wants_each=False)
+    line.ends = 0.0
+    bad = line.rng.randrange(line.total)
+    line.dropped.discard(bad)
+    line.store._arrived.discard(bad)
+    sound = Numbers._record
+
+    def record(self: Numbers, number: int) -> SourceRecord:
+        return replace(sound(self, number), value=Unknown()) if number == bad else sound(self, number)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Numbers, "_record", record)
+        line.run()
+    assert isinstance(line.failure, DataError)
+    assert "tests.simulation.test_staged_lines.Unknown cannot cross between a task process and a stage process" in str(
+        line.failure
+    )
+    assert {int(value) for value in line.kafka.values()} == set(range(bad)) - line.dropped
+    assert line.store.next <= bad
