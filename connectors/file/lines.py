@@ -42,7 +42,7 @@ class Positions(Sequence[Mapping[str, Any]]):
         self._end = end
 
     def picked(self, indexes: Sequence[int]) -> list[Mapping[str, Any]]:
-        """The offsets after these lines: worked out from the first line on, which is to be done once for all of them."""
+        """The offsets after these lines; they are worked out from the first line on, once for all of them."""
         positions = [*self]
         return [positions[index] for index in indexes]
 

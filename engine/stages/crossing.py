@@ -99,17 +99,17 @@ def inbound_message(done: Inbound, packer: Packer) -> bytes:
         done, columns = _up_to_bad(done, columns, packer)
         tree = _pack_columns(columns, packer)
     bad = _told(done.not_converted), _told(done.not_transformed)
-    return packer.seal((done.came, done.converted, *bad, done.origins is not None, tree))
+    return packer.seal((done.came, done.converted, *bad, done.origins is not None, done.transformed, tree))
 
 
 def read_inbound(message: memoryview, unpacker: Unpacker, runs: Sequence[Run], converter: HeaderConverter) -> Inbound:
     """What `inbound_message` has packed. runs: of the frame. converter: for headers that are looked at."""
-    came, converted, not_converted, not_transformed, has_chain, tree = unpacker.open(message)
+    came, converted, not_converted, not_transformed, has_chain, transformed, tree = unpacker.open(message)
     columns = _unpack_columns(tree, unpacker, (runs, converter))
     failed = _error(not_converted)
     if has_chain:
         batch: SinkBatch = TransformedBatch(columns)
-        return Inbound(batch, came, converted, failed, columns.origins, _error(not_transformed))
+        return Inbound(batch, came, converted, failed, columns.origins, _error(not_transformed), transformed)
     batch = SinkBatch(
         runs if failed is None else convert.cut_runs(runs, failed.index),
         columns.values,
@@ -136,7 +136,7 @@ def _up_to_bad(done: Inbound, columns: Columns, packer: Packer) -> tuple[Inbound
             # No record is left in part of which several were made.
             while len(left) and left.origins[-1] == bad.index:
                 left.pick(range(len(left) - 1))
-            return done._replace(origins=left.origins, not_transformed=bad), left
+            return done._replace(origins=left.origins, not_transformed=bad, transformed=len(left)), left
     raise AssertionError("all can be carried one by one, and not together")
 
 

@@ -3,7 +3,8 @@
     sink      frame ──► convert ──► transform ──► Inbound, to be put
     source    Columns ──► transform ──► convert ──► Outbound, to be framed
 
-Pure: a batch in, a batch out, with the first record that failed and where; who counts and who refuses is the task.
+Pure: a batch in, a batch out, with the first record that failed and where; who counts and who refuses is the task. What
+does not add up at one border is not taken to the next: the counts say so.
 
 Used by: engine.task, engine.stage, engine.stages.crossing.
 Not here: the chain (transform.py), converters (convert.py), how a batch gets to a stage process (crossing.py).
@@ -51,6 +52,7 @@ class Inbound(NamedTuple):
     not_converted: RecordError | None = None
     origins: Sequence[int] | None = None  # which of the frame's records transforms have left; None: there is no chain
     not_transformed: RecordError | None = None
+    transformed: int = 0  # records that they have left
 
 
 class Converted(NamedTuple):
@@ -91,11 +93,13 @@ def inbound(frame: ArrivedSinkFrame, stages: Stages, note: Note) -> Inbound:
     note(Act.CONVERT)
     batch, failed = convert.decode(frame, stages.converters)
     came, converted = len(frame.values), len(batch)
-    if not stages.chain:
+    is_short = converted != (came if failed is None else failed.index)
+    if is_short or not stages.chain:
         return Inbound(batch, came, converted, failed)
     note(Act.TRANSFORM)
     columns, bad = transform(stages.chain, convert.columns_of(batch))
-    return Inbound(TransformedBatch(columns), came, converted, failed, columns.origins, bad)
+    left = len(columns.values)
+    return Inbound(TransformedBatch(columns), came, converted, failed, columns.origins, bad, left)
 
 
 def outbound(columns: Columns, stages: Stages, note: Note) -> Outbound:
@@ -106,9 +110,11 @@ def outbound(columns: Columns, stages: Stages, note: Note) -> Outbound:
         note(Act.TRANSFORM)
         columns, bad = transform(stages.chain, columns)
     note(Act.CONVERT)
-    batches = []
-    gathered = outgoing.gather(columns)
-    for batch in gathered:
+    batches: list[Converted] = []
+    left = len(columns.values)
+    gathered = outgoing.gather(columns) if left == len(columns.origins) else []
+    slots = sum(len(batch.values) for batch in gathered)
+    for batch in gathered if slots == left else ():
         encoded = convert.encode(batch, stages.converters)
         count = len(encoded.values)
         batches.append(
@@ -123,8 +129,7 @@ def outbound(columns: Columns, stages: Stages, note: Note) -> Outbound:
         )
         if encoded.failed is not None:
             break
-    slots = sum(len(batch.values) for batch in gathered)
-    return Outbound(came, len(columns.values), columns.origins, bad, slots, batches)
+    return Outbound(came, left, columns.origins, bad, slots, batches)
 
 
 def _converter(spec: PluginSpec, *, is_key: bool) -> Converter:

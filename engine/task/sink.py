@@ -259,13 +259,14 @@ class SinkTaskBank:
         going = Putting(coming, done.batch, runs, done.not_converted, "converted")
         if self._account is not None:
             self._account.converted(going.done(), done.converted)
+        assert done.origins is not None or not self._stages.chain, "a converter has given other numbers of values"
         if done.origins is not None:
             going.origins = done.origins
-            self._row.count(Stage.TRANSFORM, len(done.batch), errors=int(done.not_transformed is not None))
+            self._row.count(Stage.TRANSFORM, done.transformed, errors=int(done.not_transformed is not None))
             if done.not_transformed is not None:
                 going.bad, going.act = done.not_transformed, "transformed"
             if self._account is not None:
-                self._account.transformed(going.done(), done.origins, len(done.batch))
+                self._account.transformed(going.done(), done.origins, done.transformed)
         if not self._row.measured(Stage.PUT, Measure.RECORDS):
             self._row.set(Word.FIRST_RECORD_NS, self._clock.monotonic_ns())
         self._fence()

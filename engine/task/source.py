@@ -293,6 +293,7 @@ class SourceTaskBank:
             self._await(polled, done.origins)
         if self._account is not None:
             self._account.gathered(polled, done.left, done.gathered)
+        assert done.gathered == done.left == len(done.origins), "transforms have left columns of other lengths"
         along = offsets if sizes.offsets(offsets) <= OFFSETS_BYTES_ALONG else []
         for index, batch in enumerate(done.batches):
             is_last = index == len(done.batches) - 1
