@@ -52,17 +52,27 @@ class Line(Struct, frozen=True):
     type: str
     form: Form  # of what is read
     value_converter: PluginSpec
-    transforms: tuple[str, ...]
+    transforms: tuple[PluginSpec, ...]
 
 
+PARSE, ENRICH = (PluginSpec(f"bench.stages.plugins:{name}") for name in ("ParseOrder", "Enrich"))
+THREE = (
+    PluginSpec("engine.transforms.insert_field:InsertFieldValue", {"static.field": "shop", "static.value": "north"}),
+    PluginSpec("engine.transforms.replace_field:ReplaceFieldValue", {"exclude": "note"}),
+    PluginSpec("engine.transforms.mask_field:MaskFieldValue", {"fields": "customer"}),
+)
 LINES = (
     Line(
         "sink", "JSON with envelope -> a transform of a user's -> sink", "sink", ENVELOPE,
-        PluginSpec(JSON_PATH, {"schemas.enable": "true"}), ("Enrich",),
+        PluginSpec(JSON_PATH, {"schemas.enable": "true"}), (ENRICH,),
     ),
     Line(
         "source", "file -> two transforms of a user's -> JSON with envelope", "source", JSON,
-        PluginSpec(JSON_PATH, {"schemas.enable": "true"}), ("ParseOrder", "Enrich"),
+        PluginSpec(JSON_PATH, {"schemas.enable": "true"}), (PARSE, ENRICH),
+    ),
+    Line(
+        "three", "JSON with envelope -> InsertField, ReplaceField, MaskField -> sink", "sink", ENVELOPE,
+        PluginSpec(JSON_PATH, {"schemas.enable": "true"}), THREE,
     ),
     Line("plain", "JSON schemaless -> sink: where it does not pay", "sink", JSON,
          PluginSpec(JSON_PATH, {"schemas.enable": "false"}), ()),
@@ -147,7 +157,7 @@ def spec_of(line: Line, stages: int, file: Path, ledger: int) -> LineSpec:
         key_converter=PluginSpec(STRING_PATH),
         value_converter=line.value_converter,
         header_converter=PluginSpec(STRING_PATH),
-        transforms=tuple(StepSpec(PluginSpec(f"{here}:{name}")) for name in line.transforms),
+        transforms=tuple(map(StepSpec, line.transforms)),
         kafka={},
         stage_processes=stages,
         ledger=ledger,
