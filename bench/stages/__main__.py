@@ -33,7 +33,7 @@ from engine.shm import frame, segment
 from engine.shm.acts import stage_name
 from engine.shm.board import Board, Identity, Measure, Phase, Row, Stage, StageWord, Target, Word, board_bytes
 from engine.shm.channel import Channel, PumpSide
-from engine.shm.frame import Assigned, End, SinkFrame, Stored
+from engine.shm.frame import Assigned, End, Payloads, SinkFrame, Stored
 from engine.stage import main as stage
 from engine.supervisor.fork import Child, fork
 from engine.task import main as task
@@ -102,20 +102,22 @@ class Rig:
 
     def start(self) -> None:
         """Fork them, as a supervisor does."""
-        mains = {"task": task.run, **{stage_name(n): partial(stage.run, number=n) for n in range(len(self.side_bells))}}
+        stages = range(self.spec.stage_processes)
+        mains: dict[str, Callable[..., int]] = {"task": task.run}
+        mains |= {stage_name(number): partial(stage.run, number=number) for number in stages}
         keep = [self.board_descriptor, self.ledger, *self.channel.descriptors()]
         for name, main in mains.items():
-            body = partial(main, self.spec, self.channel, self.board_descriptor, 0, logs.LogSettings())
-            self.children[name] = fork(f"bench/0 {name}", lambda say, body=body: body(say=say), keep)
+            self.children[name] = self._fork(name, main, keep)
         self.row.set(Word.TASK_PID, self.children["task"].pid)
         self.row.set(Word.PUMP_PID, os.getpid())
-        for number in range(len(self.side_bells)):
+        for number in stages:
             self.row.stage_set(number, StageWord.PID, self.children[stage_name(number)].pid)
 
-    @property
-    def side_bells(self) -> tuple[int, ...]:
-        """The bells of its stage processes."""
-        return self.channel.stage_bells
+    def _fork(self, name: str, main: Callable[..., int], keep: list[int]) -> Child:
+        def body(say: Callable[[str], None]) -> int:
+            return main(self.spec, self.channel, self.board_descriptor, 0, logs.LogSettings(), say)
+
+        return fork(f"bench/0 {name}", body, keep)
 
     def cpu_s(self) -> dict[str, float]:
         """What each process has used so far."""
@@ -191,7 +193,7 @@ def feed_sink(rig: Rig, line: Line, records: int, warm: Callable[[], None]) -> N
     place = ("orders", 0)
     account.assigned({place: 0})
     write(rig, ring.write, frame.encode(Assigned([("orders", 0, 1, 0)])))
-    values = [line.form.write(number) for number in range(FRAME_RECORDS)]
+    values: Payloads = [line.form.write(number) for number in range(FRAME_RECORDS)]
     size = sum(map(len, values))
     is_warm = False
     for first in range(0, records, FRAME_RECORDS):

@@ -217,6 +217,7 @@ def test_a_schema_is_told_once_and_is_equal_at_the_other_end() -> None:
     assert len(again) < len(first) / 5
     found = unpacker.schemas(unpacker.open(first))
     assert list(found) == column
+    assert found[0] is not None and found[0].parameters is not None
     assert list(found[0].parameters) == ["b", "a"]
     later = unpacker.schemas(unpacker.open(again))
     assert all(one is other for one, other in zip(found, later, strict=True))
