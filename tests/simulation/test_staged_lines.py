@@ -16,7 +16,7 @@ from engine.api.record import SourceRecord
 from engine.api.transform import AnyRecord, Transform
 from engine.config.line import Subscription, Timing
 from engine.kafka.consumer import Member
-from engine.shm.board import StageWord
+from engine.shm.board import Phase, StageWord, Word
 from engine.stages.transform import Step
 from tests.harness.banks import CollectingSink, SinkBanks, VirtualClock, line_spec
 from tests.harness.fake_consumer import FakeConsumer
@@ -82,6 +82,28 @@ def test_partitions_that_move_while_nothing_fails_have_nothing_done_twice(seed: 
     line.diligence = 1.0
     line.run()
     assert len(line.outside.put) == len(set(line.outside.put))
+
+
+@pytest.mark.parametrize("seed", seeds()[:20])
+def test_a_source_that_has_thrown_its_last_batches_away_does_not_say_that_it_has_no_more(seed: int) -> None:
+    line = SourceLine(seed, total=100, stages=1)
+    line.ends = 0.0
+    line.lives.start()
+    task, dealing = line.banks.task, line.banks.task._dealing
+    assert dealing is not None
+    for _ in range(1000):
+        line.clock.advance(0.01)
+        line.lives.tend("task")
+        if task._has_ended and dealing.is_under_way:
+            break
+        if dealing.is_full:
+            line.lives.tend("stage 0")
+    assert task._has_ended and dealing.is_under_way
+    line.lives._is_dead("stage 0")
+    assert line.lives.see()
+    assert line.banks.row.get(Word.PUMP_PHASE) != Phase.ENDED
+    line.run()
+    line.check_end()
 
 
 class RefuseOne(Transform):
