@@ -94,8 +94,8 @@ class Judge:
         if bank == "pump" or is_loading or not self._is_ready():
             # It asks Kafka, and waits for the answer; or hundreds start at once, each with its imports.
             return self._timeout_ns + self._broker_ns
-        is_polling = bank == "task" and act_of(self._row, "task") == Act.POLL
-        return self._timeout_ns + (self._row.get(Word.POLL_MS) * MS_NS if is_polling else 0)
+        is_polling = act_of(self._row, "task") == Act.POLL
+        return self._timeout_ns + (self._row.get(Word.POLL_MS) * MS_NS if is_polling and bank == "task" else 0)
 
     def _is_ready(self) -> bool:
         return min(self._row.get(Word.TASK_PHASE), self._row.get(Word.PUMP_PHASE)) >= Phase.READY

@@ -116,9 +116,9 @@ IN_STAGES = (
         ),
     ),
     Mistake(
-        "part-of-a-parcel",
-        "a message is taken before the last of its pieces has come",
+        "pieces-swapped",
+        "the pieces of a message are put together in the wrong order",
         "tests/unit/shm/test_parcels.py::test_what_is_put_is_got_whatever_its_size",
-        (Change(PARCELS, "        while len(pieces) < size:\n", "        while not pieces:\n"),),
+        (Change(PARCELS, "            pieces += piece\n", "            pieces[:0] = piece\n"),),
     ),
 )

@@ -49,7 +49,7 @@ def test_a_source_that_nobody_disturbs_sends_each_record_once_and_all_stage_proc
     line.ends = 0.0
     line.run()
     line.check_end()
-    values = [int(value) for value in line.kafka.values()]
+    values = line.kafka.values()
     assert len(values) == len(set(values))
     row = line.banks.row
     worked = [row.stage_get(number, StageWord.BATCHES) for number in range(2)]
@@ -96,7 +96,7 @@ def test_a_source_that_has_thrown_its_last_batches_away_does_not_say_that_it_has
         line.lives.tend("task")
         if task._has_ended and dealing.is_under_way:
             break
-        if dealing.is_full:
+        if dealing.is_full or task._is_waiting:
             line.lives.tend("stage 0")
     assert task._has_ended and dealing.is_under_way
     line.lives._is_dead("stage 0")
@@ -124,7 +124,8 @@ def test_nothing_goes_on_past_a_record_that_a_stage_process_cannot_take_on(seed:
     line.ends = 0.0
     bad = line.rng.randrange(line.total)
     line.dropped.discard(bad)
-    line.store._arrived.discard(bad)
+    line.multiplied.discard(bad)
+    line.store.expect_whole(bad)
     line.banks._chain = [Step(RefuseOne(bad)), *line.banks._chain]
     line.run()
     assert isinstance(line.failure, DataError)
@@ -197,7 +198,8 @@ def test_a_record_that_cannot_cross_to_a_stage_process_fails_alone_and_is_named(
     line.ends = 0.0
     bad = line.rng.randrange(line.total)
     line.dropped.discard(bad)
-    line.store._arrived.discard(bad)
+    line.multiplied.discard(bad)
+    line.store.expect_whole(bad)
     sound = Numbers._record
 
     def record(self: Numbers, number: int) -> SourceRecord:

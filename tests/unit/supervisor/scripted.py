@@ -11,7 +11,7 @@ import signal
 import time
 from collections.abc import Callable
 from random import Random
-from typing import Self
+from typing import Any, Self
 
 from msgspec.structs import replace
 
@@ -65,6 +65,7 @@ class Run:
         self.oom_kills: OomKills | None = None
         self.lines: list[Line] = []
         self.forked: list[str] = []
+        self._stages: tuple[Script, ...] = ()  # of the line that is being made
         self.refusals: list[str] = []  # banks that cannot be forked, each once
         self.on_fork: Callable[[], object] = lambda: None
 
@@ -88,9 +89,9 @@ class Run:
         stop_timeout: float = 0.2,
         lease: float = Timing().lease,
         secrets: tuple[str, ...] = (),
-        stages: tuple[Script, ...] = (),
     ) -> Line:
-        scripts = {"task": task, "pump": pump, **{stage_name(number): one for number, one in enumerate(stages)}}
+        stages = {stage_name(number): one for number, one in enumerate(self._stages)}
+        scripts = {"task": task, "pump": pump, **stages}
         index = self.board.add(Identity(connector, 0, kind, "none"))
         row = self.board.row(index)
 
@@ -111,6 +112,14 @@ class Run:
         line = Line(restarting, index, row, fork_bank, self.clock, self.pacer, self.oom_kills)
         self.lines.append(line)
         return line
+
+    def staged_line(self, kind: str, task: Script, pump: Script, *stages: Script, **more: Any) -> Line:
+        """A line with stage processes; more: as for `line`."""
+        self._stages = stages
+        try:
+            return self.line(kind, task, pump, **more)
+        finally:
+            self._stages = ()
 
     @staticmethod
     def play(script: Script, row: Row, say: Callable[[str], None]) -> int:

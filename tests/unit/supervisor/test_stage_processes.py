@@ -32,8 +32,8 @@ def works(_: Row) -> int:
 
 
 def test_stage_processes_are_forked_with_their_line_and_end_with_its_task(run: Run) -> None:
-    source = run.line("source", sees_end, ends, stages=(works, works))
-    sink = run.line("sink", completes_when_drained, completes_when_drained, connector="copy", stages=(works,))
+    source = run.staged_line("source", sees_end, ends, works, works)
+    sink = run.staged_line("sink", completes_when_drained, completes_when_drained, works, connector="copy")
     assert run.supervise() == ExitCode.OK
     assert (source.state, sink.state) == (State.DONE, State.DONE)
     assert run.forked == ["pump", "task", "stage 0", "stage 1", "pump", "task", "stage 0"]
@@ -48,7 +48,7 @@ def test_a_killed_stage_process_restarts_the_whole_line_and_is_named(run: Run) -
     def sees_end_after_restart(row: Row) -> int:
         return sees_end(row) if row.get(Word.RESTARTS) else waits_for_term(row)
 
-    line = run.line("source", sees_end_after_restart, ends_after_restart, stages=(works, dies_once(1, works)))
+    line = run.staged_line("source", sees_end_after_restart, ends_after_restart, works, dies_once(1, works))
     assert run.supervise() == ExitCode.OK
     assert line.row.get(Word.RESTARTS) == 1
     assert line.row.reason == "stage 1 process ended by SIGKILL"
@@ -62,21 +62,21 @@ def test_a_stage_process_that_ends_by_itself_was_not_asked_to(run: Run) -> None:
     def goes_on(row: Row) -> int:
         return completes_when_drained(row) if row.get(Word.RESTARTS) else waits_for_term(row)
 
-    line = run.line("sink", goes_on, goes_on, stages=(ends_once,))
+    line = run.staged_line("sink", goes_on, goes_on, ends_once)
     assert run.supervise() == ExitCode.OK
     assert line.row.get(Word.RESTARTS) == 1
     assert "without being asked" in line.row.reason
 
 
 def test_what_the_task_fails_with_is_the_reason_whatever_its_stage_processes_do(run: Run) -> None:
-    line = run.line("source", fails, waits_for_term, stages=(works, works))
+    line = run.staged_line("source", fails, waits_for_term, works, works)
     assert run.supervise() == ExitCode.FAILED
     assert line.state == State.FAILED
     assert "stage" not in line.row.reason
 
 
 def test_a_stage_process_that_hangs_at_the_end_is_killed_with_its_task_gone(run: Run) -> None:
-    line = run.line("source", waits_for_stop, waits_for_stop, stages=(is_stuck,))
+    line = run.staged_line("source", waits_for_stop, waits_for_stop, is_stuck)
     signal_when_ready([line], signal.SIGINT)
     assert run.supervise() == ExitCode.INTERRUPTED
     assert line.state == State.STOPPED
@@ -84,7 +84,7 @@ def test_a_stage_process_that_hangs_at_the_end_is_killed_with_its_task_gone(run:
 
 def test_a_line_that_cannot_fork_a_stage_process_starts_again(run: Run) -> None:
     run.refusals = ["stage 0"]
-    line = run.line("source", sees_end, ends, stages=(works,))
+    line = run.staged_line("source", sees_end, ends, works)
     assert run.supervise() == ExitCode.OK
     assert line.row.get(Word.RESTARTS) == 1
     assert "cannot fork" in line.row.reason
@@ -110,7 +110,7 @@ def test_a_stage_process_that_a_signal_holds_still_is_told_by_its_name(run: Run)
         wait.until(lambda: row.get(Word.STALLS), "a stall", look_every_s=0.005)
         return completes_when_drained(row)
 
-    line = run.line("sink", looks, completes_later, stages=(holds_its_breath,))
+    line = run.staged_line("sink", looks, completes_later, holds_its_breath)
     assert run.supervise() == ExitCode.OK, line.row.reason
     assert line.row.get(Word.STALLS) == 1
     assert line.row.get(Word.TARGET) == Target.STOP
