@@ -99,8 +99,8 @@ class ConnectorConfig(Config, frozen=True, kw_only=True):
         Meta(
             ge=0,
             le=16,
-            description="Ours. Processes of each task in which its transforms and converters run: for Avro, Protobuf, "
-            "long chains, one hot partition. 0: they run in the task process, beside the connector.",
+            description="Ours. Processes of each task in which its transforms and converters run, where they cost "
+            "much: slow formats, long chains. 0: they run in the task process, beside the connector.",
         ),
     ] = field(name="stage.processes", default=0)
     task_memory_max: Annotated[MemoryBytes | None, Meta(description="Ours. As the worker's.")] = field(
