@@ -1,6 +1,7 @@
 """Answers to what control asks: the one table from kinds of questions to the functions that answer them.
 
     Ask ──► answer ──► plan_one, validate ... ──► bytes of an Answered
+    Asks ──► answers                              of each, where all are plans: they share a probe
 
 Each runs in a child of the supervisor's, which is ended when it takes too long. What runs plugin code asks it in a
 probe (engine.plugins.probe) from here, so that a plugin that hangs, exits or eats memory costs a step with a name.
@@ -11,7 +12,7 @@ Not here: which child when (engine.supervisor.orders), what the questions are (e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -27,14 +28,14 @@ from engine.config_infos import plugin_definitions, with_nulls
 from engine.connector_lines import PlanOptions
 from engine.herder.model import Alter, Plan, Planned, Refusal
 from engine.herder.questions import Answered, Ask, NoAnswerError, PluginConfig, ReadOffsets, Validate
-from engine.looking import plan_one
+from engine.looking import plan_each, plan_one
 from engine.plugins.apart import Apart, Named, environments_of
 from engine.plugins.catalog import Catalog, Found, discover
 from engine.plugins.probe import Tell
 from engine.plugins.versions import ranges_of
 from engine.probing import ask_probe, plugin_path, probe_seconds
 
-__all__ = ["answer", "warm"]
+__all__ = ["answer", "answers", "warm"]
 
 #: What answers a question, given the worker's files and what the command says beside them: see `answer`.
 Answer = Callable[[Pipeline, PlanOptions, Any], bytes]
@@ -50,10 +51,10 @@ _WITHIN = "org.apache.kafka.connect.runtime.rest.errors.BadRequestException: "
 
 
 def warm() -> None:
-    """Make once, before the forks, what each answer needs and no plugin's code makes: half of a plan's time."""
+    """Make once, before the forks, what each answer and each task needs: nothing of it is others' code."""
     for keys in (WorkerConfig, SourceKeys, SinkKeys):
         keys_of(keys)
-    discover()  # what Python has read of the installed distributions, it remembers
+    discover().import_ours()
 
 
 def answer(worker: Pipeline, options: PlanOptions, ask: Ask) -> bytes:
@@ -64,6 +65,16 @@ def answer(worker: Pipeline, options: PlanOptions, ask: Ask) -> bytes:
         return _encode(Answered(ask.ticket, refusal=Refusal(error.status, str(error))))
     except ConnectError as error:
         return _encode(Answered(ask.ticket, refusal=Refusal(500, str(error))))
+
+
+def answers(worker: Pipeline, options: PlanOptions, asks: Sequence[Ask]) -> Iterator[bytes]:
+    """As `answer`, for each of these, in their order: plans, or one question of any kind."""
+    plans = [ask.question for ask in asks if isinstance(ask.question, Plan)]
+    if len(plans) < max(2, len(asks)):
+        yield from (answer(worker, options, ask) for ask in asks)
+        return
+    for ask, planned in zip(asks, plan_each(worker, options, plans), strict=True):
+        yield _encode(Answered(ask.ticket, planned))
 
 
 def _validate(worker: Pipeline, options: PlanOptions, question: Validate) -> bytes:

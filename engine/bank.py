@@ -33,8 +33,9 @@ __all__ = ["Bank", "Say", "Stopper", "describe", "note_act", "noting_acts", "ser
 
 logger = logging.getLogger("millrace.process")
 
-#: A bell is rung for whatever can be missed for no longer than this.
-WAIT_SECONDS_MAX = 0.1
+#: A bell is rung for whatever can be missed for no longer than this: all but levels of loggers. Hundreds of idle tasks
+#: wake as seldom as the heartbeat of each allows (engine.supervisor.stalls).
+WAIT_SECONDS_MAX = 0.5
 #: A process whose parent is gone ends in order within this time, or at once after it.
 ORPHAN_SECONDS = 10
 
@@ -69,6 +70,7 @@ class Stopper:
 
     def __init__(self, parent: int) -> None:
         self._parent = parent
+        self.bell: Bell | None = None  # rung at TERM: a wait goes on after a signal
         self.is_asked = False
         self.is_orphan = False
         signal.signal(signal.SIGTERM, self._on_term)
@@ -84,6 +86,8 @@ class Stopper:
 
     def _on_term(self, _number: int, _frame: object) -> None:
         self.is_asked = True
+        if self.bell is not None:
+            self.bell.ring()
 
 
 def serve(
@@ -98,6 +102,7 @@ def serve(
 
     fence: called before each step; may raise Fenced. levels: of loggers, followed from step to step.
     """
+    stopper.bell = bell
     follower = Follower(levels)
     follower.look()
     bank: Bank | None = None

@@ -14,7 +14,8 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -22,7 +23,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from engine import both, descriptors, display, logs
-from engine.answering import answer, warm
+from engine.answering import answers, warm
 from engine.api import java_text, structs, validation, value_text, values  # noqa: F401  in each task: made once, shared
 from engine.api.errors import ConnectError
 from engine.clock import SystemClock
@@ -48,13 +49,14 @@ from engine.report import Report, make_report
 from engine.shm import segment
 from engine.shm.board import Board, HeaderWord, Word, board_bytes
 from engine.shm.channel import Channel
+from engine.supervisor.cgroups import Cgroups, delegated
 from engine.supervisor.fleet import Fleet
 from engine.supervisor.fork import Child, fork
 from engine.supervisor.line import Line
 from engine.supervisor.loop import Supervisor
 from engine.supervisor.manager import Manager
 from engine.supervisor.oom import OomKills, counters
-from engine.supervisor.orders import Orders
+from engine.supervisor.orders import ForkAsked, Orders, leave_answers
 from engine.supervisor.pacer import Pacer
 from engine.supervisor.service import Service
 from engine.supervisor.watchers import Watchers
@@ -91,6 +93,7 @@ class RestOptions(Struct, frozen=True):
 def run(plan: Plan, options: RunOptions) -> tuple[ExitCode, Report]:
     """Run all lines of a plan to their end. Raises ConnectError when the store, the port or descriptors are missing."""
     descriptors.provide(descriptors.needed((spec.processes for spec in plan.lines), plan.brokers))
+    warm()
     clock = SystemClock()
     worker = plan.worker
     if worker.metrics_file is not None:
@@ -107,17 +110,18 @@ def run(plan: Plan, options: RunOptions) -> tuple[ExitCode, Report]:
         board.header[HeaderWord.MEMORY_BOUND_BYTES] = total_bytes(plan.lines, has_metrics=worker.has_metrics)
         board.header[HeaderWord.MEMORY_MAX_BYTES] = worker.memory_max or 0
         forks = _Forks(descriptor, store_lock, options.logs)
-        pacer = Pacer(Random())
-        oom_kills = OomKills(counters(Path("/proc/self/cgroup").read_text()))
+        cgroups_text = Path("/proc/self/cgroup").read_text()
+        pacer, oom_kills = Pacer(Random()), OomKills(counters(cgroups_text))
+        cgroups = Cgroups(delegated(cgroups_text))
 
         def make_line(spec: LineSpec, index: int) -> Line:
             row = board.row(index)
             row.set(Word.MEMORY_BOUND_BYTES, line_bound(spec).total)
             row.set(Word.CARRIED, carried.pop(TaskName(spec.connector, spec.task), row.get(Word.CARRIED)))
-            going = replace(spec, store_lock=store_lock, ledger=ledger)
+            going = replace(cgroups.limited(spec, index), store_lock=store_lock, ledger=ledger)
             return Line(going, index, row, forks.bank, clock, pacer, oom_kills)
 
-        fleet = Fleet(board, make_line, lambda index: _forget(ledger, board, index))
+        fleet = Fleet(board, make_line, partial(_forget, ledger, board, cgroups))
         fleet.add(plan.lines)
         orders = None if options.rest is None else _orders(forks, fleet, options.rest, clock, pacer)
         services = _services(forks, listener, plan, options, clock, orders)
@@ -125,17 +129,22 @@ def run(plan: Plan, options: RunOptions) -> tuple[ExitCode, Report]:
             board, fleet, services, clock, is_bulk=options.is_bulk, orders=orders, manager=options.manager
         )
         code = supervisor.run()
-        report = make_report(board, code, ledger=None if ledger < 0 else Ledger(ledger, board))
-        for finding in report.findings:
-            logger.error("the ledger does not add up: %s", finding)
-        if report.findings and code == ExitCode.OK:
-            code = ExitCode.FAILED
-            report = replace(report, exit_code=int(code))
-        return code, report
+        cgroups.close()
+        return _reported(code, make_report(board, code, ledger=None if ledger < 0 else Ledger(ledger, board)))
     finally:
         os.close(store_lock)
         if listener is not None:
             listener.close()
+
+
+def _reported(code: ExitCode, report: Report) -> tuple[ExitCode, Report]:
+    """A run whose ledger does not add up has failed."""
+    for finding in report.findings:
+        logger.error("the ledger does not add up: %s", finding)
+    if report.findings and code == ExitCode.OK:
+        code = ExitCode.FAILED
+        report = replace(report, exit_code=int(code))
+    return code, report
 
 
 def _carry(plan: Plan, board_path: Path) -> dict[TaskName, int]:
@@ -149,8 +158,9 @@ def _carry(plan: Plan, board_path: Path) -> dict[TaskName, int]:
     return left_over.share(left, [TaskName(spec.connector, spec.task) for spec in plan.lines])
 
 
-def _forget(ledger: int, board: Board, index: int) -> None:
-    """Let the row's page of the ledger be as if nobody had had it."""
+def _forget(ledger: int, board: Board, cgroups: Cgroups, index: int) -> None:
+    """Let the row's cgroup and its page of the ledger be as if nobody had had them."""
+    cgroups.forget(index)
     if ledger >= 0:
         Ledger(ledger, board).clear(index)
 
@@ -201,14 +211,14 @@ class _Forks:
         title = f"{spec.connector} watcher"
         return fork(title, lambda say: watcher.run(spec, end, self.settings, say), [end.fileno()])
 
-    def asked(self, rest: RestOptions) -> Callable[[Ask, int], Child]:
+    def asked(self, rest: RestOptions) -> ForkAsked:
         """Forks children that answer control's questions."""
 
-        def fork_asked(ask: Ask, descriptor: int) -> Child:
+        def fork_asked(asks: Sequence[Ask], descriptor: int) -> Child:
             def body(_: object) -> ExitCode:
-                logs.set_up(self.settings, process="answer", connector=ask.question.name)
-                with os.fdopen(descriptor, "wb", closefd=False) as file:
-                    file.write(answer(rest.pipeline, rest.planning, ask))
+                connector = asks[0].question.name if len(asks) == 1 else ""
+                logs.set_up(self.settings, process="answer", connector=connector)
+                leave_answers(descriptor, answers(rest.pipeline, rest.planning, asks))
                 return ExitCode.OK
 
             return fork("answer", body, [descriptor])
@@ -228,7 +238,6 @@ class _Forks:
 def _orders(forks: _Forks, fleet: Fleet, rest: RestOptions | None, clock: SystemClock, pacer: Pacer) -> Orders | None:
     if rest is None:
         return None
-    warm()
     return Orders(fleet, Watchers(forks.watcher, clock, pacer), forks.asked(rest), clock)
 
 

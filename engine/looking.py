@@ -8,7 +8,8 @@ Not here: how a connector is looked at (plan.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import msgspec
 from msgspec.structs import replace
@@ -20,9 +21,9 @@ from engine.herder.model import Plan, Planned
 from engine.mending import Kind
 from engine.plan import Planner
 from engine.plugins.probe import ProbeError, Tell
-from engine.probing import ask_probe
+from engine.probing import ask_probe, ask_probes, plugin_path
 
-__all__ = ["consult", "look_at", "plan_one"]
+__all__ = ["consult", "look_at", "plan_each", "plan_one"]
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -32,17 +33,22 @@ def plan_one(worker: Pipeline, options: PlanOptions, order: Plan, *, tells_keys:
 
     As look_at, otherwise.
     """
-
-    def question(tell: Tell) -> bytes:
-        return _encode(look_at(worker, options, order, tell, tells_keys=tells_keys))
-
+    question = partial(_looked_at, worker, options, order, tells_keys=tells_keys)
     try:
         return ask_probe(worker, options, question)
     except ConfigError as error:
-        # What hangs or takes its process with it may not do so again.
-        kind = Kind.CRASH if isinstance(error, ProbeError) else Kind.CONFIG
-        told = tuple(problem.message for problem in error.problems)
-        return _encode(Planned(order.attempt, problems=told, failure_kind=kind))
+        return _failed(order, error)
+
+
+def plan_each(worker: Pipeline, options: PlanOptions, orders: Sequence[Plan]) -> Iterator[bytes]:
+    """As plan_one, for each of these, which share a probe where they may."""
+    if plugin_path(worker, options):
+        # What one imports would be there for the next, whose environment may have it in another version.
+        yield from (plan_one(worker, options, order) for order in orders)
+        return
+    answers = ask_probes(worker, options, [partial(_looked_at, worker, options, order) for order in orders])
+    for order, answer in zip(orders, answers, strict=True):
+        yield _failed(order, answer) if isinstance(answer, ConfigError) else answer
 
 
 def look_at(
@@ -55,6 +61,17 @@ def look_at(
     state = "RUNNING" if order.wants_tasks else "STOPPED"
     pipeline = _about(worker, order.name, order.config, state)
     return Planner(pipeline, options, tell).planned(order, tells_keys=tells_keys)
+
+
+def _looked_at(worker: Pipeline, options: PlanOptions, order: Plan, tell: Tell, *, tells_keys: bool = False) -> bytes:
+    return _encode(look_at(worker, options, order, tell, tells_keys=tells_keys))
+
+
+def _failed(order: Plan, error: ConfigError) -> bytes:
+    # What hangs or takes its process with it may not do so again.
+    kind = Kind.CRASH if isinstance(error, ProbeError) else Kind.CONFIG
+    told = tuple(problem.message for problem in error.problems)
+    return _encode(Planned(order.attempt, problems=told, failure_kind=kind))
 
 
 def consult(

@@ -6,22 +6,28 @@ Not here: what a probe is (engine.plugins.probe), what is asked in it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 
+from engine.api.errors import ConfigError
 from engine.config.files import Pipeline
 from engine.connector_lines import PlanOptions
-from engine.plugins.probe import DEADLINE_KEY, MEMORY_BYTES_MAX, MEMORY_KEY, Tell, in_probe
+from engine.plugins.probe import DEADLINE_KEY, MEMORY_BYTES_MAX, MEMORY_KEY, Question, in_probe, in_probes
 
-__all__ = ["ask_probe", "plugin_path", "probe_seconds"]
+__all__ = ["ask_probe", "ask_probes", "plugin_path", "probe_seconds"]
 
 PROBE_SECONDS = 30.0
 
 
-def ask_probe(worker: Pipeline, options: PlanOptions, question: Callable[[Tell], bytes]) -> bytes:
+def ask_probe(worker: Pipeline, options: PlanOptions, question: Question) -> bytes:
     """What a question answers in a probe with the worker's limits. Raises as engine.plugins.probe.in_probe."""
-    memory = _text(worker, options, MEMORY_KEY)
-    memory_bytes = int(memory) if memory.isdecimal() else MEMORY_BYTES_MAX
-    return in_probe(question, timeout_seconds=probe_seconds(worker, options), memory_bytes=memory_bytes)
+    seconds = probe_seconds(worker, options)
+    return in_probe(question, timeout_seconds=seconds, memory_bytes=_memory_bytes(worker, options))
+
+
+def ask_probes(worker: Pipeline, options: PlanOptions, questions: Sequence[Question]) -> Iterator[bytes | ConfigError]:
+    """As `ask_probe`, of several questions: see engine.plugins.probe.in_probes."""
+    seconds = probe_seconds(worker, options)
+    return in_probes(questions, timeout_seconds=seconds, memory_bytes=_memory_bytes(worker, options))
 
 
 def probe_seconds(worker: Pipeline, options: PlanOptions) -> float:
@@ -33,6 +39,11 @@ def probe_seconds(worker: Pipeline, options: PlanOptions) -> float:
 def plugin_path(worker: Pipeline, options: PlanOptions) -> str:
     """Where plugins are looked for beside Millrace's own place."""
     return _text(worker, options, "plugin.path")
+
+
+def _memory_bytes(worker: Pipeline, options: PlanOptions) -> int:
+    memory = _text(worker, options, MEMORY_KEY)
+    return int(memory) if memory.isdecimal() else MEMORY_BYTES_MAX
 
 
 def _text(worker: Pipeline, options: PlanOptions, key: str) -> str:

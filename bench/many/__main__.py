@@ -8,6 +8,7 @@
 
     made        from the first POST to the last connector RUNNING (8 clients)
     started     the worker is stopped and started again: from its start to the last connector RUNNING
+    taken       processor time of all its processes for that, a connector
     private     memory that is a process's own (private pages), of one task process
     list        GET /connectors?expand=status&expand=info, answered
     stopped     from TERM to the end of the last process
@@ -83,11 +84,13 @@ def main() -> int:
 def _measure(worker: StandaloneMillrace, topic: str, count: int, bounds: Bounds) -> None:
     made_s = _seconds(lambda: _make(worker, topic, count))
     bounds.check(f"{count} connectors made, all RUNNING", made_s, RUNNING_S_MAX, "s")
+    _tell_of_time(worker, count)
     bounds.check("list with expand", _slowest_list(worker), LIST_S_MAX, "s")
     _tell_of_processes(worker, bounds)
     bounds.check("stopped", _seconds(worker.stop), STOP_S_MAX, "s")
     started_s = _seconds(lambda: _start(worker, count))
     bounds.check("started again, all RUNNING", started_s, RUNNING_S_MAX, "s")
+    _tell_of_time(worker, count)
     bounds.check("stopped", _seconds(worker.stop), STOP_S_MAX, "s")
 
 
@@ -121,6 +124,11 @@ def _wait_running(worker: StandaloneMillrace, count: int) -> None:
 def _slowest_list(worker: StandaloneMillrace) -> float:
     path = "/connectors?expand=status&expand=info"
     return max(_seconds(lambda: ask(worker.url, "GET", path)) for _ in range(5))
+
+
+def _tell_of_time(worker: StandaloneMillrace, count: int) -> None:
+    seconds = measure.cpu_seconds([worker.run.pid, *worker.run.roles().values()])  # those that have ended as well
+    print(f"{'taken, a connector':<40} {seconds / count * 1000:>9.1f} ms", flush=True)
 
 
 def _tell_of_processes(worker: StandaloneMillrace, bounds: Bounds) -> None:

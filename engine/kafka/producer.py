@@ -93,7 +93,9 @@ class BatchProducer:
                 partitions = self._client.list_topics(topic, timeout=seconds).topics[topic].partitions
             except KafkaException:
                 return None
-            wanted = self._in_sync_min.get(topic, 1)
+            if topic not in self._in_sync_min:
+                self.largest_batch_bytes(topic, seconds)
+            wanted = self._in_sync_min.setdefault(topic, 1)
             for number, partition in sorted(partitions.items()):
                 place, in_sync = f"topic {topic} partition {number}", len(partition.isrs)
                 if partition.leader < 0:

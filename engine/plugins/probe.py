@@ -6,6 +6,9 @@
     bytes ◄──────────────── memfd ────── the answer, and it leaves by os._exit
     no answer in time: KILL, and an error that names the last step
 
+Several questions may share a child, one after the other. One that gives no answer costs itself and that child: those
+behind it are asked in another.
+
 Bytes cross, never objects. The asking process has one thread and no Kafka client when it forks.
 
 Used by: engine.plan, engine.plugins.apart, engine.demo.
@@ -26,14 +29,14 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 from msgspec import Struct
 
 from engine.api.errors import ConfigError, Problem
 
-__all__ = ["DEADLINE_KEY", "MEMORY_BYTES_MAX", "MEMORY_KEY", "ProbeError", "Tell", "in_probe"]
+__all__ = ["DEADLINE_KEY", "MEMORY_BYTES_MAX", "MEMORY_KEY", "ProbeError", "Question", "Tell", "in_probe", "in_probes"]
 
 #: What a person raises when a plugin needs longer.
 DEADLINE_KEY = "probe.timeout.ms"
@@ -58,6 +61,10 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 #: Says what is asked next, and perhaps how many seconds it may take; the deadline starts again.
 Tell = Callable[..., None]
+#: Gets `tell`, to be called before each piece of plugin code; returns any number of bytes.
+Question = Callable[[Tell], bytes]
+#: Before each answer in the memory of a child: its size.
+_SIZE_BYTES = 8
 
 
 class ProbeError(ConfigError):
@@ -77,6 +84,7 @@ class _Answer(Struct, frozen=True, array_like=True):
     value: bytes = b""
     problems: tuple[Problem, ...] = ()
     trace: str = ""  # of an error that is no ConfigError: a mistake of ours
+    step: str = ""  # what was asked when it was raised
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -94,7 +102,7 @@ class _Child(Struct, frozen=True):
 
 
 def in_probe(
-    question: Callable[[Tell], bytes],
+    question: Question,
     *,
     timeout_seconds: float,
     memory_bytes: int = MEMORY_BYTES_MAX,
@@ -102,22 +110,60 @@ def in_probe(
 ) -> bytes:
     """What `question` answers, asked in a child that heads a process group of its own (Ctrl-C does not reach it).
 
-    question: gets `tell`, to be called before each piece of plugin code; returns any number of bytes.
     timeout_seconds: for each step that names no other. memory_bytes: the most data that the child may have; at least
     MEMORY_BYTES_MIN, and in a probe of a probe no more than that has. follow: told of each step, for whoever waits for
     the asking process in turn.
     Raises ConfigError as the question did; ProbeError when no answer came; RuntimeError, with the child's
     traceback, for any other exception.
     """
-    with _forked(question, memory_bytes) as child:
-        step = _wait(child, timeout_seconds, follow)
+    answers, failure = _asked([question], timeout_seconds, memory_bytes, follow)
+    if failure is not None:
+        raise failure
+    return _value(answers[0])
+
+
+def in_probes(
+    questions: Sequence[Question], *, timeout_seconds: float, memory_bytes: int = MEMORY_BYTES_MAX
+) -> Iterator[bytes | ConfigError]:
+    """What each of these answers, or the ConfigError of `in_probe`; in as few children as they let live.
+
+    What one of them leaves behind in its process, those after it find. Raises RuntimeError, as `in_probe`.
+    """
+    left = list(questions)
+    while left:
+        answers, failure = _asked(left, timeout_seconds, memory_bytes, lambda *_: None)
+        for answer in answers:
+            try:
+                yield _value(answer)
+            except ConfigError as error:
+                yield error
+        if failure is not None:
+            yield failure
+        del left[: len(answers) + (failure is not None)]
+
+
+def _asked(
+    questions: Sequence[Question], timeout_seconds: float, memory_bytes: int, follow: Tell
+) -> tuple[list[_Answer], ProbeError | None]:
+    """What one child has answered, and why the next question has no answer; None: all have one."""
+    late = None
+    with _forked(questions, memory_bytes) as child:
+        try:
+            step = _wait(child, timeout_seconds, follow)
+        except ProbeError as error:
+            late = error
         status = _end(child.pid)
-        written = _read(child.answer)
-    if os.waitstatus_to_exitcode(status) != ANSWERED or not written:
-        raise ProbeError(f"{step.title}: {_how_it_ended(status)}")
-    answer = _decode_answer(written)
+        answers = list(_read(child.answer))
+    if late is None and os.waitstatus_to_exitcode(status) == ANSWERED and len(answers) == len(questions):
+        return answers, None
+    del answers[len(questions) - 1 :]  # whoever does not leave as a probe does, has not answered to the end
+    return answers, late or ProbeError(f"{step.title}: {_how_it_ended(status)}")
+
+
+def _value(answer: _Answer) -> bytes:
+    """What a question has answered. Raises as `in_probe`."""
     if answer.trace:
-        raise RuntimeError(f"{step.title}:\n{answer.trace}")
+        raise RuntimeError(f"{answer.step}:\n{answer.trace}")
     if answer.problems:
         raise ConfigError(answer.problems)
     return answer.value
@@ -156,10 +202,14 @@ def _end(pid: int) -> int:
     return status
 
 
-def _read(descriptor: int) -> bytes:
+def _read(descriptor: int) -> Iterator[_Answer]:
+    """The answers that are there to their ends."""
     with os.fdopen(descriptor, "rb", closefd=False) as file:
         file.seek(0)
-        return file.read()
+        while len(size := file.read(_SIZE_BYTES)) == _SIZE_BYTES:
+            written = file.read(int.from_bytes(size))
+            if len(written) == int.from_bytes(size):
+                yield _decode_answer(written)
 
 
 def _how_it_ended(status: int) -> str:
@@ -170,7 +220,7 @@ def _how_it_ended(status: int) -> str:
 
 
 @contextlib.contextmanager
-def _forked(question: Callable[[Tell], bytes], memory_bytes: int) -> Iterator[_Child]:
+def _forked(questions: Sequence[Question], memory_bytes: int) -> Iterator[_Child]:
     parent = os.getpid()
     answer = os.memfd_create("probe", os.MFD_CLOEXEC)
     steps, steps_of_child = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -180,7 +230,7 @@ def _forked(question: Callable[[Tell], bytes], memory_bytes: int) -> Iterator[_C
     if not pid:
         # Garbage of the parent is not the child's to collect: a client would wait there for threads that it has not.
         gc.freeze()
-        _live(question, parent, answer, steps_of_child.fileno(), memory_bytes)
+        _live(questions, parent, answer, steps_of_child.fileno(), memory_bytes)
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.setpgid(pid, pid)  # as the child does itself: whoever comes first
     steps_of_child.close()
@@ -195,14 +245,17 @@ def _forked(question: Callable[[Tell], bytes], memory_bytes: int) -> Iterator[_C
         steps.close()
 
 
-def _live(question: Callable[[Tell], bytes], parent: int, answer: int, steps: int, memory_bytes: int) -> None:
+def _live(questions: Sequence[Question], parent: int, answer: int, steps: int, memory_bytes: int) -> None:
     """The child's whole life; never returns."""
     code = 1
     try:
         _become_child(parent, answer, steps)
         _limit(memory_bytes)
         with os.fdopen(_ANSWER, "wb", closefd=False) as file:
-            file.write(_encode(_ask(question)))
+            for question in questions:
+                written = _encode(_ask(question))
+                file.write(len(written).to_bytes(_SIZE_BYTES) + written)
+                file.flush()
         code = ANSWERED
     except BaseException:  # noqa: BLE001  whatever it was, nothing of the parent's may be torn down here
         with contextlib.suppress(BaseException):
@@ -213,13 +266,20 @@ def _live(question: Callable[[Tell], bytes], parent: int, answer: int, steps: in
         os._exit(code)
 
 
-def _ask(question: Callable[[Tell], bytes]) -> _Answer:
+def _ask(question: Question) -> _Answer:
+    step = ""
+
+    def tell(title: str, seconds: float | None = None) -> None:
+        nonlocal step
+        step = title
+        _tell(title, seconds)
+
     try:
-        return _Answer(question(_tell))
+        return _Answer(question(tell))
     except ConfigError as error:
         return _Answer(problems=error.problems)
     except Exception:  # noqa: BLE001  it is raised again on the other side
-        return _Answer(trace=traceback.format_exc())
+        return _Answer(trace=traceback.format_exc(), step=step)
 
 
 def _tell(title: str, seconds: float | None = None) -> None:

@@ -49,6 +49,9 @@ RECOUNT_SECONDS = 1.0
 #: How long a topic's partition count is believed.
 PARTITIONS_FRESH_NS = 300 * 10**9
 
+#: So few bytes on their way make no batch that a topic refuses.
+SMALL_BYTES = 1024
+
 SLOW_SETTINGS: Mapping[str, Any] = {"max.in.flight.requests.per.connection": 1, "batch.num.messages": 1}
 #: What a client says of records that only stood behind the one to blame.
 _BYSTANDERS = {KafkaError._FATAL, KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT}  # noqa: SLF001
@@ -139,6 +142,7 @@ class Delivery:
         self._in_flight: deque[Sent] = deque()
         self._topics: dict[str, tuple[int, int]] = {}  # partitions, when they were counted
         self._fitted: set[str] = set()  # topics whose largest batch is known to be no smaller than ours
+        self._busy: set[str] = set()  # topics that get more than SMALL_BYTES at a time
         self._turn = 0
         self._silent_since_ns = now_ns()  # when something was acknowledged last, or nothing was on its way
         self._slow_left = -1  # frames still to be sent the slow way; -1: not slow
@@ -171,7 +175,8 @@ class Delivery:
             return False  # one at a time: the next may meet the error of the last
         if not self._in_flight:
             return True
-        if frame.count and frame.topic not in self._fitted:
+        if frame.count and not self._fits(frame):
+            self._busy.add(frame.topic)
             return False  # it may need a producer with smaller batches
         return (
             len(self.producer) + frame.count <= self._records_max
@@ -182,7 +187,7 @@ class Delivery:
         """Find out what must be known of a frame's topic to send it. Raises ConnectError when that cannot be."""
         if frame.count:
             self._partitions(frame.topic)
-            if frame.topic not in self._fitted:
+            if not self._fits(frame):
                 self._fit_batches(frame.topic)
 
     def send(self, frame: SourceFrame) -> None:
@@ -304,10 +309,16 @@ class Delivery:
         self._topics[topic] = (count, self._now_ns())
         return count
 
+    def _fits(self, frame: SourceFrame) -> bool:
+        """Whether a topic takes the batches that would be on their way, as far as is known."""
+        is_small = frame.topic not in self._busy and self._queue_bytes + frame.size_bytes <= SMALL_BYTES
+        return is_small or frame.topic in self._fitted
+
     def _fit_batches(self, topic: str) -> None:
         """Keep batches below what the topic takes: librdkafka does not split one that is refused.
 
-        Nothing else is on its way then. The smallest of all topics counts, as a producer has one size for all.
+        Nothing else is on its way then. It takes another client, which hundreds of tasks are spared that have a small
+        record now and then. The smallest of all topics counts, as a producer has one size for all.
         """
         limit = self.producer.largest_batch_bytes(topic, self._timeout_seconds)
         self._fitted.add(topic)

@@ -42,7 +42,8 @@ logger = logging.getLogger("millrace.pump")
 
 #: While answers are awaited librdkafka must be asked for them; no bell rings for one.
 IN_FLIGHT_SECONDS = 0.002
-IDLE_SECONDS = 0.1
+#: With nothing on its way: until what is acknowledged is to be stored, or librdkafka has said something of a broker.
+IDLE_SECONDS = 0.5
 #: While it waits for what is outside, no bell and no answer is missed for longer.
 HELD_SECONDS = 0.02
 #: Records told of in one notice; it must fit the small ring.
@@ -164,7 +165,10 @@ class SourcePumpBank:
             return 0.0
         if not may_go_on:
             return HELD_SECONDS
-        return IDLE_SECONDS if self._delivery.is_idle and self._next is None else IN_FLIGHT_SECONDS
+        if not self._delivery.is_idle or self._next is not None:
+            return IN_FLIGHT_SECONDS
+        to_store = self._offsets or self._polled_stored != self._polled_covered
+        return min(IDLE_SECONDS, max(0.0, (self._store_at_ns - now_ns) / 1e9)) if to_store else IDLE_SECONDS
 
     def _look_outside(self, now_ns: int) -> None:
         """Note what Kafka and the disk do not let it do, and try again what is due. Raises OutsideError."""

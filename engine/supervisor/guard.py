@@ -53,7 +53,7 @@ class Guard:
         self._row = row
         self._judge = Judge(spec, row)
         self._kill_ns = int(spec.stalls.kill * SECOND_NS)
-        self._look_at_ns = 0
+        self.look_at_ns = 0  # when the next look is due
         self._stall: Stall | None = None
         self._asked: Child | None = None  # who is to tell its stack, which is not complete yet
         self._asked_until_ns = 0
@@ -65,7 +65,7 @@ class Guard:
         """A life of the line begins."""
         self._judge.begin(now_ns)
         self._set(None)
-        self._look_at_ns = now_ns + LOOK_NS
+        self.look_at_ns = now_ns + LOOK_NS
 
     def end(self) -> None:
         """It is over; the stack of whoever was stuck stays."""
@@ -77,9 +77,9 @@ class Guard:
 
         children: the living ones, by bank. held: those that a signal has stopped, since when.
         """
-        if now_ns < self._look_at_ns:
+        if now_ns < self.look_at_ns:
             return None
-        self._look_at_ns = now_ns + LOOK_NS
+        self.look_at_ns = now_ns + LOOK_NS
         self._collect(now_ns, children)
         stall = self._judge.look(now_ns, held) if children else None
         if _place(stall) != _place(self._stall):

@@ -14,13 +14,12 @@ Source: the shape of the loop after gunicorn's arbiter. Read for ideas, written 
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import select
 import signal
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from engine.clock import Clock
@@ -40,6 +39,8 @@ logger = logging.getLogger("millrace.supervisor")
 TICK_MS = 20
 #: A turn of the loop that took no longer than this is no reason to look at the lines' leases, which are longer.
 STILL_NS = 500_000_000
+#: Children heard of in one turn of the loop.
+NEWS_PER_TURN = 1000
 #: Control writes its last snapshot, the display its last frame, within this time.
 SERVICE_GRACE_NS = 3_000_000_000
 
@@ -151,30 +152,35 @@ class Supervisor:
         self._manager.alive()
 
     def _reap(self) -> None:
-        if not _is_there_news():
-            return
-        own: set[int] = set()
-        for line in self._lines:
-            for pid in line.pids():
-                own.add(pid)
-                status = _news(pid)
-                if status is None:
-                    continue
-                if os.WIFSTOPPED(status) or os.WIFCONTINUED(status):
-                    line.held(pid, is_held=os.WIFSTOPPED(status))
-                else:
-                    line.reaped(pid, status)
-        for service in self._services:
-            if service.pid is not None:
-                own.add(service.pid)
-                if (status := _ended(service.pid)) is not None:
-                    service.reaped(status)
-        orders = self._orders
-        for pid in orders.pids() if orders is not None else ():
-            own.add(pid)
-            if orders is not None and (status := _ended(pid)) is not None:
-                orders.reaped(pid, status)
-        _reap_orphans(own)
+        """Hear of the children that have ended, or that a signal has stopped or let go on.
+
+        Others than ours came to this process because it is the first of a container.
+        """
+        owners: Mapping[int, Line | Service | Orders] | None = None
+        for _ in range(NEWS_PER_TURN):
+            pid = _who_has_news()
+            if pid is None:
+                return
+            owners = owners or self._owners()  # of hundreds: made once, and only when there is news
+            status = _news(pid)
+            owner = owners.get(pid)
+            if status is None or owner is None:
+                continue
+            if isinstance(owner, Line) and (os.WIFSTOPPED(status) or os.WIFCONTINUED(status)):
+                owner.held(pid, is_held=os.WIFSTOPPED(status))
+            elif os.WIFSTOPPED(status) or os.WIFCONTINUED(status):
+                continue
+            elif isinstance(owner, Service):
+                owner.reaped(status)
+            else:
+                owner.reaped(pid, status)
+
+    def _owners(self) -> dict[int, Line | Service | Orders]:
+        owners: dict[int, Line | Service | Orders] = {pid: line for line in self._lines for pid in line.pids()}
+        owners |= {service.pid: service for service in self._services if service.pid is not None}
+        if self._orders is not None:
+            owners |= dict.fromkeys(self._orders.pids(), self._orders)
+        return owners
 
     def _obey(self, number: signal.Signals) -> None:
         if self._stopped_by is None:
@@ -251,13 +257,14 @@ class Supervisor:
         return ExitCode.OK
 
 
-def _is_there_news() -> bool:
-    """Whether any child has ended, was stopped or let go on: to ask each of hundreds takes a fifth of a core."""
+def _who_has_news() -> int | None:
+    """A child that has ended, was stopped or let go on: to ask each of hundreds takes a fifth of a core."""
     options = os.WEXITED | os.WSTOPPED | os.WCONTINUED | os.WNOHANG | os.WNOWAIT
     try:
-        return os.waitid(os.P_ALL, 0, options) is not None
+        found = os.waitid(os.P_ALL, 0, options)
     except ChildProcessError:  # there is no child at all
-        return False
+        return None
+    return None if found is None else found.si_pid
 
 
 def _news(pid: int) -> int | None:
@@ -270,18 +277,6 @@ def _ended(pid: int) -> int | None:
     """The wait status of a child that has ended."""
     found, status = os.waitpid(pid, os.WNOHANG)
     return status if found else None
-
-
-def _reap_orphans(own: Collection[int]) -> None:
-    """Let those go whose parents have ended, and which came to this process because it is the first of a container.
-
-    own: children that somebody waits for, as of this turn.
-    """
-    with contextlib.suppress(ChildProcessError):  # there is no child at all
-        while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-            if ended.si_pid in own:
-                return  # it has ended since it was looked at: the next turn
-            os.waitpid(ended.si_pid, 0)
 
 
 def _drain(waker: int) -> None:

@@ -4,7 +4,8 @@
             ── Watch ──► watchers ──► Watched ──► control
             ── Ask ──► a child with a deadline ──► Answered, as bytes in its memfd ──► control
 
-Plans have children of their own, so that no number of other questions, however slow, holds a connector up.
+Plans have children of their own, so that no number of other questions, however slow, holds a connector up. Where more
+wait than those children can begin with, as when hundreds of connectors start, some share a child.
 
 Control may die at any time: what it has ordered stays so, and what it has asked is asked again by its successor, on a
 link of its own. The supervisor waits for neither: what cannot be sent now is kept, in its order.
@@ -20,7 +21,7 @@ import os
 import signal
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -34,7 +35,7 @@ from engine.supervisor.fleet import Fleet
 from engine.supervisor.fork import Child
 from engine.supervisor.watchers import Watchers
 
-__all__ = ["ForkAsked", "Orders"]
+__all__ = ["ForkAsked", "Orders", "leave_answers"]
 
 logger = logging.getLogger("millrace.supervisor")
 
@@ -42,14 +43,19 @@ logger = logging.getLogger("millrace.supervisor")
 MESSAGES_PER_TICK = 64
 #: Children that plan, and those for other questions, at the same time; what is asked beyond waits its turn.
 CHILDREN_MAX = 4
+#: Plans that share a child; one that hangs holds up those behind it, for the time of its step.
+PLANS_PER_CHILD = 16
 #: Other questions that wait; control asks one for a client's request, and a plan for each connector.
 WAITING_MAX = 64
 #: For a plan from when its child began, for another question from when it was asked: then nobody waits any more.
 #: Steps of a child have deadlines of their own, which are nearer.
 ANSWER_NS_MAX = 85 * 1_000_000_000
 
-#: Forks a child that leaves bytes of an Answered in the memory behind a descriptor.
-ForkAsked = Callable[[Ask, int], Child]
+#: Forks a child that leaves bytes of an Answered for each question, in their order, in the memory behind a descriptor
+#: (leave_answers).
+ForkAsked = Callable[[Sequence[Ask], int], Child]
+#: Before each answer: its size.
+SIZE_BYTES = 8
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Run | Watch | Hold | Again | Ask).decode
@@ -60,12 +66,13 @@ class _Waiting(Struct):
 
     ask: Ask
     deadline_ns: int
+    is_alone: bool = False  # it shares no child
 
 
 class _Asked(Struct):
-    """A child that answers a question."""
+    """A child that answers questions."""
 
-    ticket: int
+    asks: Sequence[Ask]
     child: Child
     answer: int  # descriptor
     deadline_ns: int
@@ -139,19 +146,23 @@ class Orders:
         asked = self._plans.asked.pop(pid, None) or self._others.asked.pop(pid)
         words = asked.child.last_words()
         try:
-            size = os.fstat(asked.answer).st_size
-            answer = os.pread(asked.answer, min(size, MESSAGE_BYTES_MAX), 0)
+            answers = list(_answers(asked.answer)) if asked.is_awaited else []
         finally:
             os.close(asked.answer)
         if not asked.is_awaited:
             return
-        code = os.waitstatus_to_exitcode(status)
-        if size > MESSAGE_BYTES_MAX:
-            self._refuse(asked.ticket, f"an answer of {size} bytes; at most {MESSAGE_BYTES_MAX} are taken")
-        elif code != 0 or not answer:
-            self._refuse(asked.ticket, words or f"the process that was asked ended with {code}")
-        else:
-            self._tell(answer)
+        for ask, answer in zip(asked.asks, answers, strict=False):
+            if len(answer) > MESSAGE_BYTES_MAX:
+                self._refuse(ask.ticket, f"its answer is too large: at most {MESSAGE_BYTES_MAX} bytes are taken")
+            else:
+                self._tell(answer)
+        left = asked.asks[len(answers) :]
+        if len(asked.asks) > 1:
+            # One of them is at fault: which, is seen when each has a child of its own.
+            self._plans.waiting.extendleft(_Waiting(ask, 0, is_alone=True) for ask in reversed(left))
+        elif left:
+            code = os.waitstatus_to_exitcode(status)
+            self._refuse(left[0].ticket, words or f"the process that was asked ended with {code}")
 
     def close(self) -> None:
         """The run is over: nobody is asked any more."""
@@ -210,23 +221,28 @@ class Orders:
         while lane.waiting and len(lane.asked) < CHILDREN_MAX:
             waiting = lane.waiting.popleft()
             if lane is self._plans:
-                waiting.deadline_ns = now_ns + ANSWER_NS_MAX
-            if now_ns < waiting.deadline_ns:
-                self._begin(lane, waiting)
+                asks = [waiting.ask]
+                wanted = 1 if waiting.is_alone else min(PLANS_PER_CHILD, len(lane.waiting) // CHILDREN_MAX)
+                while len(asks) < wanted and not lane.waiting[0].is_alone:
+                    asks.append(lane.waiting.popleft().ask)
+                self._begin(lane, asks, now_ns + ANSWER_NS_MAX)
+            elif now_ns < waiting.deadline_ns:
+                self._begin(lane, [waiting.ask], waiting.deadline_ns)
             else:
                 self._refuse(waiting.ask.ticket, "Request timed out.")
 
-    def _begin(self, lane: _Lane, waiting: _Waiting) -> None:
+    def _begin(self, lane: _Lane, asks: Sequence[Ask], deadline_ns: int) -> None:
         answer = -1
         try:
             answer = os.memfd_create("millrace-answer", os.MFD_CLOEXEC)
-            child = self._fork_asked(waiting.ask, answer)
+            child = self._fork_asked(asks, answer)
         except OSError as error:
             if answer >= 0:
                 os.close(answer)
-            self._refuse(waiting.ask.ticket, f"cannot fork: {error.strerror}")
+            for ask in asks:
+                self._refuse(ask.ticket, f"cannot fork: {error.strerror}")
             return
-        lane.asked[child.pid] = _Asked(waiting.ask.ticket, child, answer, waiting.deadline_ns)
+        lane.asked[child.pid] = _Asked(asks, child, answer, deadline_ns)
 
     def _refuse(self, ticket: int, why: str, status: int = 500) -> None:
         self._tell(_encode(Answered(ticket, refusal=Refusal(status, why))))
@@ -241,3 +257,24 @@ class Orders:
                 self._outbox.popleft()
         except LinkClosedError:
             self._disconnect()
+
+
+def leave_answers(descriptor: int, answers: Iterable[bytes]) -> None:
+    """For a child: leave each as soon as it is there."""
+    with os.fdopen(descriptor, "wb", closefd=False) as file:
+        for answer in answers:
+            file.write(len(answer).to_bytes(SIZE_BYTES) + answer)
+            file.flush()
+
+
+def _answers(descriptor: int) -> Iterator[bytes]:
+    """Those that are there to their ends; of one that is too large for a message, so much that it shows."""
+    with os.fdopen(descriptor, "rb", closefd=False) as file:
+        total = os.fstat(descriptor).st_size
+        begin = 0
+        while begin + SIZE_BYTES <= total:
+            file.seek(begin)
+            size = int.from_bytes(file.read(SIZE_BYTES))
+            begin += SIZE_BYTES + size
+            if begin <= total:
+                yield file.read(min(size, MESSAGE_BYTES_MAX + 1))

@@ -45,7 +45,7 @@ from engine.stages.transform import RecordError, close_all, transform
 
 __all__ = ["SinkTaskBank"]
 
-IDLE_SECONDS = 0.1
+IDLE_SECONDS = 0.5
 #: Positions, or partitions, in one message of the small ring, which takes 64 KiB with topic names of up to 249 bytes.
 POSITIONS_MAX = 200
 #: Runs of records that an error names.

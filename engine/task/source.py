@@ -57,7 +57,8 @@ HEADER_OVERHEAD_BYTES = 16
 #: Offsets that go with the last records of a poll; more take frames of their own.
 OFFSETS_BYTES_ALONG = 3072
 OFFSET_OVERHEAD_BYTES = 16
-IDLE_SECONDS = 0.1
+#: The bell is rung for all that may end such a wait.
+IDLE_SECONDS = 0.5
 FULL_SECONDS = 0.01
 
 Polled = SourceBatch | Sequence[SourceRecord]

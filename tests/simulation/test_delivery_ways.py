@@ -10,7 +10,7 @@ from typing import Any
 from confluent_kafka import KafkaError
 
 from engine.kafka.producer import Refused
-from engine.pump.delivery import Delivery
+from engine.pump.delivery import SMALL_BYTES, Delivery
 from engine.shm.frame import SourceFrame
 from tests.harness.banks import VirtualClock
 from tests.harness.fake_kafka import FakeKafka
@@ -86,6 +86,53 @@ def test_full_speed_comes_back_after_the_slow_way() -> None:
     assert "batch.num.messages" not in rig.settings[-1]
     rig.kafka.batch_max = None
     assert max(rig.deliver()) == FRAMES
+
+
+class Asked(FakeProducer):
+    """Notes which topics' limits are asked for."""
+
+    def __init__(self, kafka: FakeKafka, asked: list[str], settings: Mapping[str, Any]) -> None:
+        super().__init__(kafka, settings)
+        self._asked = asked
+
+    def largest_batch_bytes(self, topic: str, timeout_seconds: float) -> int | None:
+        self._asked.append(topic)
+        return None
+
+
+def test_a_topic_is_asked_for_its_limit_when_more_than_a_little_is_on_its_way() -> None:
+    clock = VirtualClock()
+    kafka = FakeKafka(random.Random(3), clock, partitions=1)
+    asked: list[str] = []
+    make = partial(Asked, kafka, asked)
+    delivery = Delivery(make, {}, wants_each=False, timeout_seconds=1.0, now_ns=clock.monotonic_ns)
+
+    def deliver() -> None:
+        for _ in range(POLLS_MAX):
+            clock.advance(0.001)
+            delivery.poll()
+            if delivery.acknowledged() is not None:
+                return
+        raise AssertionError("not delivered")
+
+    little, much = (SourceFrame("t", 1, size, 0, [b"x" * size], None, [0]) for size in (600, SMALL_BYTES + 1))
+    other = SourceFrame("u", 1, SMALL_BYTES + 1, 0, much.values, None, [0])
+    for _ in range(3):
+        delivery.send(little)
+        deliver()
+    assert asked == []
+    delivery.send(little)
+    assert not delivery.has_room(little)  # two are more than a little
+    deliver()
+    assert delivery.has_room(little)
+    delivery.send(little)
+    assert asked == ["t"]
+    assert delivery.has_room(much)
+    delivery.send(much)
+    deliver()
+    deliver()
+    delivery.send(other)
+    assert asked == ["t", "u"]
 
 
 class Liar(FakeProducer):

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine.answering import answer
+from engine.answering import answer, answers
 from engine.config.files import Pipeline
 from engine.config.freshness import version_of
 from engine.connector_lines import PlanOptions
@@ -201,3 +201,27 @@ def test_a_plan_tells_which_files_hold_its_values_unless_it_is_not_to_be_reloade
     failed = asked(tmp_path, Plan(1, "c", config, wants_tasks=True), **providers)
     assert failed.files == {str(secret): None}
     assert "could not read properties from file" in failed.problems[0]
+
+
+def test_plans_that_share_a_probe_are_answered_as_if_each_had_one(tmp_path: Path) -> None:
+    pipeline = Pipeline(
+        worker={
+            "bootstrap.servers": "localhost:9092",
+            "key.converter": STRING,
+            "value.converter": STRING,
+            "offset.storage.file.filename": str(tmp_path / "offsets"),
+            "probe.timeout.ms": "1000",
+        },
+        worker_file="worker.properties",
+        connectors=(),
+    )
+    options = PlanOptions(is_bulk=False)
+    classes = ["Counting", "Absent", "ValidatingHanging", "Counting"]
+    asks = [
+        Ask(ticket, Plan(ticket, f"c{ticket}", {"connector.class": plugin(name), "topic": "t"}, wants_tasks=True))
+        for ticket, name in enumerate(classes)
+    ]
+    alone = [answer(pipeline, options, ask) for ask in asks]
+    assert list(answers(pipeline, options, asks)) == alone
+    planned = [msgspec.msgpack.decode(msgspec.msgpack.decode(one, type=Answered).answer, type=Planned) for one in alone]
+    assert [bool(one.lines) for one in planned] == [True, False, False, True]

@@ -191,6 +191,7 @@ def test_what_is_imported_before_a_fork_is_what_the_documents_say() -> None:
     program = """
 import sys, importlib.metadata
 import engine.command_line, engine.launch
+engine.launch.boot.warm()
 owners = importlib.metadata.packages_distributions()
 modules = {name.partition(".")[0] for name in sys.modules}
 print(*sorted({owner.lower().replace("_", "-") for name in modules for owner in owners.get(name, ())}))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from engine.api.errors import ConfigError, Problem
-from engine.plugins.probe import FOLLOWING_SECONDS, ProbeError, Tell, in_probe
+from engine.plugins.probe import FOLLOWING_SECONDS, ProbeError, Question, Tell, in_probe, in_probes
 
 SECONDS = 10.0
 
@@ -87,6 +87,31 @@ def test_a_child_that_leaves_is_told_with_its_step(body: object, ending: str) ->
 
     with pytest.raises(ProbeError, match=f"connector orders: start: its process {ending}|{ending}"):
         in_probe(leave, timeout_seconds=SECONDS)
+
+
+def test_questions_that_share_a_child_cost_only_themselves() -> None:
+    def where(tell: Tell) -> bytes:
+        return str(os.getpid()).encode()
+
+    def refuse(tell: Tell) -> bytes:
+        raise ConfigError([Problem("topic", "no topic")])
+
+    def hang(tell: Tell) -> bytes:
+        tell("connector stuck: start", 0.05)
+        while True:
+            time.sleep(60)
+
+    def leave(tell: Tell) -> bytes:
+        os._exit(90)
+
+    questions: list[Question] = [where, refuse, where, hang, where, leave]
+    first, refused, second, hung, third, left = in_probes(questions, timeout_seconds=SECONDS)
+    assert first == second != third
+    assert isinstance(refused, ConfigError)
+    assert not isinstance(refused, ProbeError)
+    assert isinstance(hung, ProbeError)
+    assert "connector stuck: start: no answer within 0.05 s" in str(hung)
+    assert isinstance(left, ProbeError)
 
 
 def test_problems_come_back_as_they_were() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from random import Random
 
 import msgspec
@@ -17,7 +17,15 @@ from engine.shm.board import Board, board_bytes
 from engine.shm.link import Link
 from engine.supervisor.fleet import Fleet
 from engine.supervisor.fork import Child
-from engine.supervisor.orders import ANSWER_NS_MAX, CHILDREN_MAX, WAITING_MAX, Orders
+from engine.supervisor.orders import (
+    ANSWER_NS_MAX,
+    CHILDREN_MAX,
+    PLANS_PER_CHILD,
+    SIZE_BYTES,
+    WAITING_MAX,
+    Orders,
+    leave_answers,
+)
 from engine.supervisor.pacer import Pacer
 from engine.supervisor.watchers import Watchers
 from tests.harness.banks import VirtualClock
@@ -36,19 +44,22 @@ class Port:
         watchers = Watchers(lambda *_: pytest.fail("no connector watches"), self.clock, Pacer(Random(1)))
         self.orders = Orders(fleet, watchers, self.fork, self.clock)
         self.link = Link(self.orders.connect())
-        self.children: dict[int, tuple[Child, int]] = {}  # by ticket: and where it leaves its answer
+        self.children: dict[int, tuple[Child, int]] = {}  # by first ticket: and where it leaves its answers
         self.cannot_fork = False
         self.begun: list[int] = []
+        self.together: list[list[int]] = []  # tickets of each child
 
-    def fork(self, ask: Ask, answer: int) -> Child:
+    def fork(self, asks: Sequence[Ask], answer: int) -> Child:
         if self.cannot_fork:
             raise BlockingIOError(11, "Resource temporarily unavailable")
         reading, writing = os.pipe2(os.O_NONBLOCK)
         os.close(writing)
         pid = os.posix_spawn("/bin/sleep", ["sleep", "60"], {})
         child = Child(pid, "answer", reading)
-        self.children[ask.ticket] = child, answer
-        self.begun.append(ask.ticket)
+        tickets = [ask.ticket for ask in asks]
+        self.children[tickets[0]] = child, answer
+        self.begun += tickets
+        self.together.append(tickets)
         return child
 
     def ask(self, ticket: int, question: Question) -> None:
@@ -64,10 +75,14 @@ class Port:
         assert all(isinstance(one, Answered) for one in heard)
         return heard
 
-    def end(self, ticket: int, written: bytes = b"", number: int = signal.SIGKILL) -> None:
-        """The child is gone, with this signal; 0: it has left well."""
+    def end(self, ticket: int, *answers: bytes, number: int = signal.SIGKILL, torn: bytes = b"") -> None:
+        """The child is gone, with this signal; 0: it has left well. torn: the part of an answer that it has left."""
         child, answer = self.children.pop(ticket)
-        os.pwrite(answer, written, 0)
+        leave_answers(answer, [*answers, torn])
+        if not torn:
+            os.ftruncate(answer, os.fstat(answer).st_size - SIZE_BYTES)
+        else:
+            os.ftruncate(answer, os.fstat(answer).st_size - 1)
         os.kill(child.pid, signal.SIGKILL)
         os.waitpid(child.pid, 0)
         self.orders.reaped(child.pid, int(number))
@@ -103,7 +118,7 @@ def test_an_answer_comes_back_as_the_child_left_it(port: Port) -> None:
 def test_a_child_that_crashes_is_an_error(port: Port) -> None:
     port.ask(7, plan())
     port.tick()
-    port.end(7, b"half an ans", signal.SIGSEGV)
+    port.end(7, number=signal.SIGSEGV, torn=b"half an answer")
     (answered,) = port.tick()
     assert answered.refusal is not None
     assert answered.refusal.status == 500
@@ -148,6 +163,31 @@ def test_only_so_many_are_asked_at_a_time(port: Port) -> None:
     port.end(0, number=0)
     port.tick()
     assert port.begun[-1] == CHILDREN_MAX
+
+
+def test_plans_share_children_where_many_wait_and_each_has_its_answer(port: Port) -> None:
+    for ticket in range(MANY):
+        port.ask(ticket, plan())
+    port.tick()
+    assert len(port.together) == CHILDREN_MAX
+    assert all(1 < len(tickets) <= PLANS_PER_CHILD for tickets in port.together)
+    answers = {ticket: Answered(ticket, b"%d" % ticket) for ticket in port.together[1]}
+    port.end(port.together[1][0], *map(msgspec.msgpack.encode, answers.values()), number=0)
+    assert port.tick() == list(answers.values())
+
+
+def test_those_that_a_shared_child_has_not_answered_are_asked_again_each_alone(port: Port) -> None:
+    for ticket in range(MANY):
+        port.ask(ticket, plan())
+    port.tick()
+    first, bad, *rest = port.together[0]
+    port.end(first, msgspec.msgpack.encode(Answered(first, b"found")), number=signal.SIGSEGV)
+    assert port.tick() == [Answered(first, b"found")]
+    assert port.together[-1] == [bad]
+    port.end(bad, number=signal.SIGSEGV)
+    (refused,) = port.tick()
+    assert (refused.ticket, refused.refusal is None) == (bad, False)
+    assert port.together[-1] == rest[:1]
 
 
 def test_a_question_whose_turn_comes_too_late_is_refused(port: Port) -> None:
