@@ -41,6 +41,7 @@ def pipeline(
     folder: Path,
     *,
     records: int | None = RECORDS,
+    rate: int = RATE,
     worker: Mapping[str, object] | None = None,
     sink: Mapping[str, object] | None = None,
 ) -> None:
@@ -57,7 +58,7 @@ def pipeline(
     source = {
         "connector.class": "Generator",
         "topic": topic,
-        "rate": RATE,
+        "rate": rate,
         "format": "sequence",
         "partitions": PARTITIONS,
         **bound,
@@ -115,7 +116,7 @@ def test_a_line_in_one_process_that_is_killed_is_started_again(kafka: Kafka, top
 
 
 def test_control_and_display_that_are_killed_cost_the_data_nothing(kafka: Kafka, topic: str, tmp_path: Path) -> None:
-    pipeline(kafka, topic, tmp_path)
+    pipeline(kafka, topic, tmp_path, rate=RATE // 3)  # a busy machine takes its time to bring control back
     with start(tmp_path, "--metrics-file", str(tmp_path / "metrics.prom"), "--progress") as run:
         wait.until(lambda: len(numbers(tmp_path)) > 500, "lines")
         old = run.kill9("control")
