@@ -16,6 +16,7 @@ from engine.api.config import Config
 from engine.api.errors import ConfigError
 from engine.api.java_scalars import date_of_ms, datetime_of_ms, round_to_float32, time_of_ms
 from engine.api.map_keys import as_key
+from engine.api.record import Header
 from engine.api.schema import Float32, Schema
 from engine.api.validation import DAY_MS, TIMESTAMP_MS
 
@@ -139,6 +140,37 @@ def configured(converter: Any, configs: dict[str, str]) -> Any:
     return converter
 
 
+def converted(converter: Any, case: dict[str, Any], count: int) -> Any:
+    """The bytes, or the schema and value, of a converter's case, the last of `count` alike. Raises as it does."""
+    config, given = case["config"], case["input"]
+    if config["direction"] == "to":
+        payload = None if given["bytes"] is None else base64.b64decode(given["bytes"])
+        if config["type"] == "header":
+            header = converter.to_connect_header("topic", "key", payload)
+            return header.schema, header.value
+        decoded = converter.to_connect("topic", [payload] * count)
+        return decoded.failures[-1].error if decoded.failures else (decoded.schemas[-1], decoded.values[-1])
+    schema = schema_of(given["schema"])
+    value = value_of(given["value"], schema)
+    if config["type"] == "header":
+        return converter.from_connect_header("topic", Header("key", value, schema))
+    encoded = converter.from_connect("topic", [value] * count, [schema] * count)
+    return encoded.failures[-1].error if encoded.failures else encoded.payloads[-1]
+
+
+def is_converted_as_recorded(case: dict[str, Any], found: Any) -> bool:
+    """Whether what `converted` gave, or the error it raised, is what Kafka Connect's converter was seen to give."""
+    expected = case["expected"]
+    if "error" in expected:
+        return isinstance(found, Exception) and same_error(found, expected)
+    if isinstance(found, Exception):
+        return False
+    if "bytes" in expected:
+        return bool(found == (None if expected["bytes"] is None else base64.b64decode(expected["bytes"])))
+    schema = schema_of(expected["schema"])
+    return found[0] == schema and same(found[1], value_of(expected["value"], schema))
+
+
 def differences(unlike: dict[str, Any], all_cases: Iterable[str], listed: Mapping[str, str]) -> dict[str, Any]:
     """What is wrong: cases that are not as recorded and not listed, and listed ones that are as recorded."""
     found = {key: what for key, what in unlike.items() if key not in listed}
@@ -146,4 +178,15 @@ def differences(unlike: dict[str, Any], all_cases: Iterable[str], listed: Mappin
     return found | dict.fromkeys(stale, "listed, but comes out as recorded")
 
 
-__all__ = ["OUR_NAMES", "cases", "configured", "differences", "same", "same_error", "schema_of", "value_of"]
+__all__ = [
+    "OUR_NAMES",
+    "cases",
+    "configured",
+    "converted",
+    "differences",
+    "is_converted_as_recorded",
+    "same",
+    "same_error",
+    "schema_of",
+    "value_of",
+]
