@@ -5,6 +5,10 @@
 The count errs on the safe side: what was given up without a commit, and what earlier lives of the line had put and not
 committed, stays a difference between what was put and what is committed.
 
+A commit that has no answer in time is given up, and may still be done: librdkafka sends it again when the coordinator
+is back, even after a newer one. So until its answer is here, nothing is counted and no pump is complete; then what it
+has set back is due again.
+
 Used by: engine.pump.sink.
 """
 
@@ -36,6 +40,8 @@ Place = tuple[str, int]
 RETRY_NS = 200_000_000
 #: The log tells of failed commits at most so often.
 TELL_NS = 30_000_000_000
+#: A commit that was given up is done or refused by then: librdkafka sends it three times, each for a minute at most.
+STRAY_NS = 300_000_000_000
 
 
 class CommitPort(Protocol):
@@ -76,11 +82,17 @@ class Commits:
         self._row = row
         self._timeout_ns = int(timing.commit_timeout * 1e9)
         self._going: Going | None = None
+        self._strays: list[Going] = []  # given up without an answer, the oldest first
         self._not_before_ns = 0  # after a failure
         self._tell_at_ns = 0
         self._put = 0  # records put, as of the last flush; -1: it did not cover them all
         self._given_up = 0  # records, by this life of the line
         self.flushes = 0  # heard of
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether nothing that was given up can still change what the group has."""
+        return not self._strays
 
     def heard(self, message: Flushed) -> None:
         """The task has flushed."""
@@ -99,7 +111,10 @@ class Commits:
         going = self._going
         if going is not None and now_ns >= going.late_at_ns:
             text = f"no answer to a commit for {self._timeout_ns / 1e9:g} s"
+            self._strays.append(going)
             self._fail(OutsideError(text, Cause.ACKNOWLEDGEMENTS), now_ns)
+        while self._strays and now_ns >= self._strays[0].late_at_ns + STRAY_NS:
+            self._answer_stray(self._strays[0], is_done=True)
         if self._going is not None or now_ns < self._not_before_ns:
             return
         offsets = self._due()
@@ -115,7 +130,10 @@ class Commits:
         """The answer to a commit is here."""
         going = self._going
         if going is None or going.offsets != offsets:
-            return  # of one that was given up
+            stray = next((stray for stray in self._strays if stray.offsets == offsets), None)
+            if stray is not None:
+                self._answer_stray(stray, is_done=error is None)
+            return
         if error is not None:
             self._fail(error, now_ns)
             return
@@ -143,6 +161,8 @@ class Commits:
 
         is_flushed: the task has let go of them, having flushed.
         """
+        for stray in reversed(self._strays):  # the oldest counts: it may be done last
+            self._parts.commit(stray.offsets, stray.epochs)
         lost = self._parts.drop(places, is_flushed=is_flushed and self._put >= 0)
         if lost:
             self._given_up += lost
@@ -173,7 +193,14 @@ class Commits:
             self._tell_at_ns = now_ns + TELL_NS
             logger.warning("%s; trying again", error)
 
+    def _answer_stray(self, stray: Going, *, is_done: bool) -> None:
+        self._strays.remove(stray)
+        if is_done:
+            self._done(stray.offsets, stray.epochs)
+
     def _count(self, put: int) -> None:
+        if self._strays:
+            return
         safe = put - self._row.get(Word.WRITTEN_OFF) - self._given_up
         done = self._row.measured(Stage.COMMIT, Measure.RECORDS)
         if safe > done:

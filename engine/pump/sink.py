@@ -405,7 +405,7 @@ class SinkPumpBank:
         self._drain.settle()
         if self._row.get(Word.PUMP_PHASE) == Phase.COMPLETE:
             return
-        if self._drain.is_complete(now_ns):
+        if self._commits.is_sure and self._drain.is_complete(now_ns):
             self._row.set(Word.PUMP_PHASE, Phase.COMPLETE)
         else:
             self._drain.look(now_ns)

@@ -1,4 +1,4 @@
-"""A member of a group at the fake Kafka: fetches in pieces, rebalances, commits that fail or are answered late.
+"""A member of a group at the fake Kafka: fetches in pieces, rebalances, commits that fail, are answered or done late.
 
     FakeConsumer(kafka, member, topics)    member: the pump, which hears of rebalances and answers within `fetch`
 
@@ -23,8 +23,9 @@ __all__ = ["FakeConsumer"]
 
 Place = tuple[str, int]
 
-#: Of the commits that go wrong, so many are never answered.
-NEVER_ANSWERED = 0.3
+#: Of the commits that go wrong, so many are sent again by the client, and done after newer ones.
+DONE_LATE = 0.3
+LATE_NS = (0, 300_000_000, 900_000_000)
 
 
 class FakeConsumer:
@@ -50,6 +51,8 @@ class FakeConsumer:
         self._ends: dict[Place, int] = {}
         self._paused: set[Place] = set()
         self._answers: deque[tuple[int, dict[Place, int], ConnectError | None]] = deque()
+        self._late: deque[tuple[int, int, dict[Place, int]]] = deque()  # commits: (due, generation, offsets)
+        self._generation = 0
         self._taking_since_ns = 0  # a revocation; 0: there is none now
         self._wanted: set[Place] | None = None  # the assignment that the group has decided on
         self._is_loss = False
@@ -161,7 +164,8 @@ class FakeConsumer:
         if is_applied:
             kafka.commit(offsets)
         kafka.steps.at("after commit")
-        if not is_heard and kafka.chance(NEVER_ANSWERED):
+        if not is_heard and kafka.chance(DONE_LATE):
+            self._late.append((kafka.clock.now_ns + kafka.rng.choice(LATE_NS), self._generation, dict(offsets)))
             return
         due_ns = kafka.clock.now_ns + kafka.rng.choice((0, 1_000_000, 300_000_000))
         self._answers.append((due_ns, dict(offsets), None if is_heard else RetriableError("the commit failed")))
@@ -211,6 +215,10 @@ class FakeConsumer:
         self.close()
 
     def close(self) -> None:
+        for _, generation, offsets in self._late:  # what is on the wire is done
+            if generation == self._generation and not self._kafka.is_down:
+                self._kafka.commit(offsets)
+        self._late.clear()
         self.is_closed = True
         self._positions.clear()
 
@@ -233,6 +241,7 @@ class FakeConsumer:
         """Tell the member what the group has decided: what is taken goes, then what is wanted comes."""
         wanted, self._wanted = self._wanted, None
         assert wanted is not None
+        self._generation += 1
         stays = set(self._positions) & wanted if self._is_cooperative and not self._is_loss else set()
         gone = [place for place in self._positions if place not in stays]
         if gone:
@@ -266,6 +275,14 @@ class FakeConsumer:
             self._told_ends.pop(place, None)
 
     def _serve_commits(self) -> None:
+        now_ns = self._kafka.clock.now_ns
+        for late in [late for late in self._late if late[0] <= now_ns]:
+            self._late.remove(late)
+            _, generation, offsets = late
+            error = None if generation == self._generation else RetriableError("the commit is of an old generation")
+            if error is None:
+                self._kafka.commit(offsets)
+            self._answers.append((now_ns + self._kafka.rng.choice((0, 1_000_000)), offsets, error))
         while self._answers and self._answers[0][0] <= self._kafka.clock.now_ns:
             _, offsets, error = self._answers.popleft()
             self._member.committed(offsets, error)

@@ -167,16 +167,34 @@ IN_SINKS = (
     Mistake(
         "answer-of-another-commit-believed",
         "a late answer to a commit that was given up is taken for the present one's",
-        "tests/simulation/test_commits.py::test_a_late_answer_to_a_commit_that_was_given_up_counts_for_nothing",
+        "tests/simulation/test_commits.py::test_a_late_answer_to_a_commit_that_was_given_up_is_not_taken_for_the_present_ones",
         (Change(COMMITS, "if going is None or going.offsets != offsets:", "if going is None:"),),
     ),
     Mistake(
         "commit-deadline-never-reached",
         "a commit that is never answered is waited for without end",
-        SINK_SEEDS,
+        "tests/simulation/test_commits.py::test_a_commit_that_was_given_up_and_is_refused_changes_nothing",
         (
             Change(
                 COMMITS, "if going is not None and now_ns >= going.late_at_ns:", "if going is not None and now_ns < 0:"
+            ),
+        ),
+    ),
+    Mistake(
+        "given-up-commit-forgotten",
+        "a commit that was given up is done after a newer one, and nobody looks",
+        SINK_SEEDS,
+        (Change(COMMITS, "self._strays.append(going)", "pass"),),
+    ),
+    Mistake(
+        "complete-while-a-commit-is-out",
+        "a pump is complete while a commit that it gave up may still set the group back",
+        SINK_SEEDS,
+        (
+            Change(
+                PUMP,
+                "if self._commits.is_sure and self._drain.is_complete(now_ns):",
+                "if self._drain.is_complete(now_ns):",
             ),
         ),
     ),

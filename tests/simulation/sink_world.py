@@ -298,7 +298,7 @@ class SinkLine:
         for place, part in self.banks.pump._parts.items():
             if part.committed > max(part.flushed, part.start) and part.flushed >= 0:
                 raise Wrong(f"{place} counts as committed to {part.committed}, flushed is {part.flushed}")
-            if part.committed > self.kafka.group.get(place, 0):
+            if self.banks.pump._commits.is_sure and part.committed > self.kafka.group.get(place, 0):
                 raise Wrong(f"{place} counts as committed to {part.committed}, the group has {self.kafka.group}")
 
     def check_end(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from engine.api.errors import RetriableError
 from engine.config.line import Timing
 from engine.kafka.consumer import Start
 from engine.patience import Patience
@@ -58,11 +59,9 @@ def test_an_answer_of_an_assignment_that_is_over_counts_for_nothing() -> None:
     assert port.asked[1:] == [{PLACE: 10}]
 
 
-def test_a_late_answer_to_a_commit_that_was_given_up_counts_for_nothing() -> None:
-    port, parts = Port(), Partitions()
-    memory = LineMemory(line_spec("sink"))
-    timing = Timing(commit_timeout=1.0)
-    commits = commits_of(port, parts, memory, timing)
+def given_up(port: Port, parts: Partitions, memory: LineMemory) -> Commits:
+    """A commit of 10 that was given up, and one of 20 that was asked for after it."""
+    commits = commits_of(port, parts, memory, Timing(commit_timeout=1.0))
     parts.assign({PLACE: Start(0, is_committed=True)})
     commits.heard(flushed(parts, 10))
     commits.step(0)
@@ -70,10 +69,57 @@ def test_a_late_answer_to_a_commit_that_was_given_up_counts_for_nothing() -> Non
     commits.step(2_000_000_000)
     commits.step(4_000_000_000)
     assert port.asked == [{PLACE: 10}, {PLACE: 20}]
+    return commits
+
+
+def test_a_late_answer_to_a_commit_that_was_given_up_is_not_taken_for_the_present_ones() -> None:
+    port, parts, memory = Port(), Partitions(), LineMemory(line_spec("sink"))
+    commits = given_up(port, parts, memory)
     commits.answered({PLACE: 10}, None, 4_000_000_001)
     assert memory.row.measured(Stage.COMMIT, Measure.RECORDS) == 0
     commits.answered({PLACE: 20}, None, 4_000_000_002)
     assert memory.row.measured(Stage.COMMIT, Measure.RECORDS) == 20
+
+
+def test_a_commit_that_was_given_up_and_is_done_after_a_newer_one_makes_that_due_again() -> None:
+    port, parts, memory = Port(), Partitions(), LineMemory(line_spec("sink"))
+    commits = given_up(port, parts, memory)
+    commits.answered({PLACE: 20}, None, 4_000_000_001)
+    assert not commits.is_sure
+    assert memory.row.measured(Stage.COMMIT, Measure.RECORDS) == 0  # 20 are safe only once 10 cannot come any more
+    commits.answered({PLACE: 10}, None, 4_000_000_002)
+    commits.step(4_000_000_003)
+    assert port.asked[2:] == [{PLACE: 20}]
+    commits.answered({PLACE: 20}, None, 4_000_000_004)
+    assert commits.is_sure
+    assert memory.row.measured(Stage.COMMIT, Measure.RECORDS) == 20
+
+
+def test_a_commit_that_was_given_up_and_is_refused_changes_nothing() -> None:
+    port, parts, memory = Port(), Partitions(), LineMemory(line_spec("sink"))
+    commits = given_up(port, parts, memory)
+    commits.answered({PLACE: 20}, None, 4_000_000_001)
+    commits.answered({PLACE: 10}, RetriableError("of an old generation"), 4_000_000_002)
+    commits.step(4_000_000_003)
+    assert len(port.asked) == 2
+    assert memory.row.measured(Stage.COMMIT, Measure.RECORDS) == 20
+
+
+def test_a_partition_that_goes_while_a_commit_is_out_may_be_repeated_from_there() -> None:
+    port, parts, memory = Port(), Partitions(), LineMemory(line_spec("sink"))
+    commits = given_up(port, parts, memory)
+    commits.answered({PLACE: 20}, None, 4_000_000_001)
+    commits.give_up([PLACE], is_flushed=True)
+    assert memory.row.get(Word.GIVEN_UP) == 10
+
+
+def test_a_commit_that_is_never_answered_counts_as_done_after_five_minutes() -> None:
+    port, parts, memory = Port(), Partitions(), LineMemory(line_spec("sink"))
+    commits = given_up(port, parts, memory)
+    commits.answered({PLACE: 20}, None, 4_000_000_001)
+    commits.step(302_000_000_000)
+    assert commits.is_sure
+    assert port.asked[2:] == [{PLACE: 20}]
 
 
 def test_what_was_flushed_before_a_seek_is_still_committed_and_counts_only_then() -> None:
