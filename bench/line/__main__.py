@@ -18,7 +18,7 @@ from pathlib import Path
 
 from bench.line import busy, latency, start, throughput
 from bench.line.results import Result, write_csv
-from bench.line.sides import ConnectSide, MillraceSide, Side
+from bench.line.sides import BareSide, ConnectSide, MillraceSide, Side
 from bench.line.table import markdown, write_readme
 from bench.line.throughput import Place
 from tests.harness.kafka import KafkaServer
@@ -69,6 +69,8 @@ def _sides(line: Line, place: Place, peer: str) -> Iterator[Side]:
         yield ConnectSide(place.bootstrap, place.folder / f"connect-{line.name}")
     if peer != "only":
         yield MillraceSide(place.bootstrap, place.folder / f"millrace-{line.name}")
+    if isinstance(line, latency.LatencyLine):
+        yield BareSide(place.bootstrap)
 
 
 @contextlib.contextmanager

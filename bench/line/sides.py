@@ -9,6 +9,8 @@ Used by: the measurements (throughput, latency, start, tasks).
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
@@ -18,9 +20,9 @@ from msgspec import Struct
 from tests.harness.connect import ConnectWorker
 from tests.harness.engine import Millrace, pipeline_toml
 
-__all__ = ["CONNECT", "MILLRACE", "ConnectSide", "Job", "MillraceSide", "Side"]
+__all__ = ["BARE", "CONNECT", "MILLRACE", "BareSide", "ConnectSide", "Job", "MillraceSide", "Side"]
 
-CONNECT, MILLRACE = "connect", "millrace"
+CONNECT, MILLRACE, BARE = "connect", "millrace", "bare"
 END_S = 120.0
 SIGNALLED = (0, 128 + signal.SIGTERM)  # what a run that was asked to stop may answer
 TEXT_CONVERTER = "org.apache.kafka.connect.storage.StringConverter"
@@ -130,3 +132,33 @@ class MillraceSide:
             "value.converter": TEXT_CONVERTER,
             "offset.storage.file.filename": str(self._folder / "offsets"),
         }
+
+
+class BareSide:
+    """A consumer alone (bare.py): what any sink's age is at least, on this machine and at this broker."""
+
+    name = BARE
+
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def begin(self, job: Job) -> int:
+        command = [sys.executable, "-m", "bench.line.bare", self._bootstrap, job.config["topics"], job.config["file"]]
+        self._process = subprocess.Popen(command)
+        return self._process.pid
+
+    def end(self) -> None:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            raise RuntimeError(f"the bare consumer ended with {self._process.returncode}")
+        self.close()
+
+    def log_tail(self) -> str:
+        return ""
+
+    def close(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.line import busy, latency, start, throughput
 from bench.line.results import Column, Result, middle, of, spread
-from bench.line.sides import CONNECT, MILLRACE
+from bench.line.sides import BARE, CONNECT, MILLRACE
 
 __all__ = ["markdown", "write_readme"]
 
@@ -73,18 +73,19 @@ def _latency(results: Sequence[Result]) -> str:
     rows = []
     for line in latency.LINES:
         theirs, ours = of(results, line.name, CONNECT), of(results, line.name, MILLRACE)
+        bare = of(results, line.name, BARE)
         their_p99 = middle(theirs, _P99)
         their_cpu, our_cpu = (middle(side, _CPU) for side in (theirs, ours))
         rows.append(
             (
-                line.title, _ranged(theirs, _P50), _ranged(ours, _P50), AGE_P50_MS_TO_REACH,
-                _ranged(theirs, _P99), _ranged(ours, _P99), _number(their_p99, 2),
+                line.title, _ranged(theirs, _P50), _ranged(ours, _P50), _ranged(bare, _P50), AGE_P50_MS_TO_REACH,
+                _ranged(theirs, _P99), _ranged(ours, _P99), _ranged(bare, _P99), _number(their_p99, 2),
                 _number(their_cpu, 1), _number(our_cpu, 1),
             )
         )  # fmt: skip
     head = (
-        "line", "Connect, p50 ms", "Millrace", "below", "Connect, p99 ms", "Millrace", "below",
-        "Connect, CPU us a record", "Millrace",
+        "line", "Connect, p50 ms", "Millrace", "bare consumer", "below", "Connect, p99 ms", "Millrace",
+        "bare consumer", "below", "Connect, CPU us a record", "Millrace",
     )  # fmt: skip
     return _table(head, rows)
 
