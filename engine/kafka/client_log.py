@@ -3,6 +3,7 @@
     its log lines    a failed connection is told by its error as well, and left out here
     its errors       librdkafka goes on trying by itself; a person should know what is away
     its troubles     all brokers away, credentials refused, throttled: kept for the bank, which says that it waits
+    new numbers      an idempotent producer that numbers its records anew may send twice what was on its way
 
 A client whose broker is away says so twenty times a second.
 
@@ -41,6 +42,9 @@ _CUT_SHORT = re.compile(r"transport failure|timed out|disconnected", re.IGNORECA
 # A failed connection; of the gapless guarantee: that it is experimental, which we know, and prove (tests/kafka), and
 # that it was broken, which the pump mends and tells in its own words.
 _LEFT_OUT = re.compile(r"^(FAIL|ERROR) |gap-?less", re.IGNORECASE)
+#: Told with debug=eos alone, which is a dozen lines in a producer's life. By it a batch that a broker has stored, and
+#: whose answer was lost, gets other numbers when it is sent again: the broker does not know it for the same.
+_NEW_NUMBERS = re.compile(r"^IDEMPSTATE .* -> (DrainBump|DrainReset)$")
 
 
 class ClientLog:
@@ -51,6 +55,7 @@ class ClientLog:
         self._now = now
         self._told: dict[object, float] = {}
         self._troubles: dict[Cause, str] = {}  # since they were taken last
+        self._has_new_numbers = False
         self._last = ""  # why a broker was lost, most lately
 
     def settings(self) -> dict[str, Any]:
@@ -64,9 +69,18 @@ class ClientLog:
         troubles, self._troubles = self._troubles, {}
         return [Trouble(cause, why) for cause, why in troubles.items()]
 
+    def take_new_numbers(self) -> bool:
+        """Whether the producer has begun to number its records anew since the last call."""
+        has, self._has_new_numbers = self._has_new_numbers, False
+        return has
+
     def log(self, level: int, text: str, *arguments: object) -> None:
         """Hear a log line (librdkafka calls it as it would a logger's `log`)."""
         line = text % arguments if arguments else text
+        if _NEW_NUMBERS.search(line):
+            self._has_new_numbers = True
+        if not logger.isEnabledFor(level):
+            return
         if not _LEFT_OUT.search(line) and self._is_news(re.sub(r"\d+", "", line)):
             logger.log(level, "%s", line)
 

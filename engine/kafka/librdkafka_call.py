@@ -19,7 +19,7 @@ from confluent_kafka import KafkaError
 
 from engine.api.errors import ConnectError
 
-__all__ = ["delete_offsets"]
+__all__ = ["Library", "delete_offsets"]
 
 PRODUCER = 0  # a client of either kind takes admin requests
 DELETE_OFFSETS = 8  # RD_KAFKA_ADMIN_OP_DELETECONSUMERGROUPOFFSETS
@@ -56,7 +56,7 @@ def delete_offsets(
 
     Raises ConnectError when it cannot be asked.
     """
-    library = _Library()
+    library = Library()
     with ExitStack() as stack:
         client = library.client(settings)
         stack.callback(library.rd_kafka_destroy, client)
@@ -80,7 +80,7 @@ def delete_offsets(
         return library.error_of(event)
 
 
-class _Library:
+class Library:
     """librdkafka, called by its own names."""
 
     def __init__(self) -> None:

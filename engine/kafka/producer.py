@@ -49,7 +49,9 @@ class BatchProducer:
         self._log = ClientLog()
         self._files = CredentialFiles(settings)
         self._in_sync_min: dict[str, int] = {}  # of topics whose configuration was read
-        self._client = Producer({**self._settings, **self._log.settings()})
+        # It says only so when it numbers anew (client_log.py).
+        debug = ",".join(filter(None, (self._settings.get("debug"), "eos")))
+        self._client = Producer({**self._settings, "debug": debug, **self._log.settings()})
 
     def __len__(self) -> int:
         """Records handed over that are not answered yet."""
@@ -69,6 +71,13 @@ class BatchProducer:
             self._client.poll(0)
         except KafkaException as error:
             raise Refused(error.args[0]) from error
+
+    def take_new_numbers(self) -> bool:
+        """Whether what is on its way may have been stored twice since the last call, as KIP-360 lets it come to.
+
+        librdkafka does so when a batch is refused behind one that failed, as at a broker's restart.
+        """
+        return self._log.take_new_numbers()
 
     def take_troubles(self) -> list[Trouble]:
         """What was heard of since the last call and may pass; librdkafka goes on trying."""

@@ -94,4 +94,5 @@ def _of_file(path: Path) -> _Kept:
 def _left_over(row: Row, is_told: bool) -> int:
     # A run that ended by itself has told of what it did twice; only what it left undecided is still to come.
     bound = row.may_be_repeated()
-    return max(0, bound - row.get(Word.CARRIED) - row.get(Word.WRITTEN_OFF)) if is_told else bound
+    told = row.get(Word.CARRIED) + row.get(Word.WRITTEN_OFF) + row.get(Word.DOUBTFUL)
+    return max(0, bound - told) if is_told else bound

@@ -63,6 +63,7 @@ class ProducerPort(ClientPort, Protocol):
     def __len__(self) -> int: ...
     def close(self) -> None: ...
     def poll(self) -> None: ...
+    def take_new_numbers(self) -> bool: ...
     def send_batch(self, topic: str, partition: int, messages: list[dict[str, Any]], on_each: Any = None) -> None: ...
     def send_each(
         self, topic: str, value: Any, key: Any, partition: int, timestamp: Any, headers: Any, on_delivery: Any
@@ -146,6 +147,7 @@ class Delivery:
         self._turn = 0
         self._silent_since_ns = now_ns()  # when something was acknowledged last, or nothing was on its way
         self._slow_left = -1  # frames still to be sent the slow way; -1: not slow
+        self._doubtful = 0
         self._queue_bytes = 0
         self._queue_bytes_max = int(settings.get("queue.buffering.max.kbytes", 1_048_576)) * 1024
         queue_records = int(settings.get("queue.buffering.max.messages", 0))  # 0: librdkafka has no limit
@@ -217,11 +219,19 @@ class Delivery:
             self.producer.poll()
         except Refused as refused:
             self.fail(None, None, refused.error)
+        if self.producer.take_new_numbers():
+            # No answer has come yet under the new numbers: whatever may be there twice is still listed.
+            self._doubtful += sum(sent.frame.count for sent in self._in_flight)
         if not self._in_flight:
             self._silent_since_ns = self._now_ns()
         if self._fatal is not None and self.refusal is None and not len(self.producer):
             text = f"the producer stopped without a word on any record: {self._fatal.str()}"
             self.refusal = OutsideError(text, Cause.ACKNOWLEDGEMENTS)
+
+    def take_doubtful(self) -> int:
+        """Records that Kafka may have twice, without any being sent again from here; since the last call."""
+        doubtful, self._doubtful = self._doubtful, 0
+        return doubtful
 
     def acknowledged(self) -> Sent | None:
         """The oldest frame, if Kafka has all of it; taken off the list."""

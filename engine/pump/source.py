@@ -144,6 +144,7 @@ class SourcePumpBank:
         self._row.set(Word.PUMP_BEAT_NS, now_ns)
         self._row.set(Word.PUMP_ACT, Act.PRODUCE)
         self._delivery.poll()
+        self._doubt(self._delivery.take_doubtful())
         self._acknowledge()
         if self.used is not None:
             self.used.tell()
@@ -262,6 +263,15 @@ class SourcePumpBank:
             self._patience.end(*MOVING)
             self._ring.release(released)
             self._side.task_bell.ring()
+
+    def _doubt(self, records: int) -> None:
+        if records:
+            self._row.set(Word.DOUBTFUL, self._row.get(Word.DOUBTFUL) + records)
+            logger.warning(
+                "kafka: the producer numbers its records anew after an error; of the %d on their way some may be there "
+                "twice",
+                records,
+            )
 
     def _cover(self, done: SourceFrame) -> None:
         """Note what storing offsets now would make safe; those of a poll come with the last of its frames."""

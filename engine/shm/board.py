@@ -187,6 +187,7 @@ class Word(IntEnum):
     STORED_SECOND = 49
     STORED_ADDED_FIRST = 54  # to each of the pair: records added
     STORED_ADDED_SECOND = 55
+    DOUBTFUL = 58  # sources: were on their way when the client began to number anew; Kafka may have them twice
     # by the supervisor
     CIRCUIT = 56  # whether it is tried though it failed too often (engine.mending.Circuit)
     ENDED_AS = 57  # why its last life ended badly (engine.mending.Kind)
@@ -366,7 +367,7 @@ class Row:
 
     def may_be_repeated(self) -> int:
         """Upper bound of the records that were or will be done twice, as it stands now."""
-        return self._lost_track() + self.get(Word.CARRIED)
+        return self._lost_track() + self.get(Word.DOUBTFUL) + self.get(Word.CARRIED)
 
     def write_off(self) -> None:
         """The line died: what it did and did not make safe is done again (supervisor, when both banks are gone)."""

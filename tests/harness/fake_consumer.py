@@ -279,9 +279,10 @@ class FakeConsumer:
         for late in [late for late in self._late if late[0] <= now_ns]:
             self._late.remove(late)
             _, generation, offsets = late
-            error = None if generation == self._generation else RetriableError("the commit is of an old generation")
-            if error is None:
+            is_taken = generation == self._generation
+            if is_taken:
                 self._kafka.commit(offsets)
+            error = None if is_taken else RetriableError("the commit is of an old generation")
             self._answers.append((now_ns + self._kafka.rng.choice((0, 1_000_000)), offsets, error))
         while self._answers and self._answers[0][0] <= self._kafka.clock.now_ns:
             _, offsets, error = self._answers.popleft()

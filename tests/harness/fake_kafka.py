@@ -68,6 +68,7 @@ class FakeKafka:
         self.columns_at: Callable[[Place, int], tuple[bytes | None, Headers]] | None = None  # key and headers
         self.has_timestamps = True
         self.starts: dict[Place, int] = {}  # where the last assignment of each partition began
+        self.untold = 0  # records stored twice by a client that died before it could say so
         self.down_until_ns = 0
         self.outages = 0
 

@@ -30,6 +30,8 @@ Place = tuple[str, int]
 QUEUE_MAX = 100_000
 #: Of the requests that Kafka had already, so many are answered without an offset.
 WITHOUT_OFFSET = 0.5
+#: And so many are stored again, because the client numbers anew.
+NEW_NUMBERS = 0.2
 
 
 def partition_of(key: bytes, partitions: int) -> int:
@@ -76,6 +78,7 @@ class FakeProducer:
         self._fatal: KafkaError | None = None
         self._is_fatal_told = False
         self._is_closed = False
+        self._doubled = 0  # records, by new numbers that nobody has been told of
 
     def __len__(self) -> int:
         return sum(map(len, self._queues.values())) + sum(len(answer.queued) for answer in self._answers)
@@ -102,6 +105,10 @@ class FakeProducer:
         elif self._fatal is not None:
             self._is_fatal_told = True
             raise Refused(self._fatal)
+
+    def take_new_numbers(self) -> bool:
+        doubled, self._doubled = self._doubled, 0
+        return doubled > 0
 
     def send_batch(self, topic: str, partition: int, messages: list[dict[str, Any]], on_each: Any = None) -> None:
         self._raise_if_fatal()
@@ -187,6 +194,9 @@ class FakeProducer:
         is_lost = kafka.chance(kafka.unkind.lose)  # the answer: the client sends the request again
         if is_lost and not self._is_idempotent:
             first = self._store(place, batch)  # and nobody knows it
+        elif is_lost and kafka.chance(NEW_NUMBERS):
+            first = self._store(place, batch)
+            self._doubled += len(batch)
         elif is_lost and kafka.chance(WITHOUT_OFFSET):
             first = None
         self._say(place, batch, first, None, is_late=is_lost)
@@ -233,4 +243,5 @@ class FakeProducer:
 
     def die(self) -> None:
         """The process is gone."""
+        self._kafka.untold += self._doubled
         self._leave_behind()

@@ -20,6 +20,12 @@ RECORD_REFUSED = (
 
 IN_SOURCES = (
     Mistake(
+        "new-numbers-not-told",
+        "the client numbers anew what is on its way, Kafka has some of it twice, and nobody is told",
+        SOURCE_SEEDS,
+        (Change(DELIVERY, "if self.producer.take_new_numbers():", "if False:"),),
+    ),
+    Mistake(
         "store-before-acknowledge",
         "offsets are due to be stored when their records are sent, not when Kafka has them",
         SOURCE_SEEDS,
