@@ -282,8 +282,8 @@ class FakeConsumer:
             is_taken = generation == self._generation
             if is_taken:
                 self._kafka.commit(offsets)
-            error = None if is_taken else RetriableError("the commit is of an old generation")
-            self._answers.append((now_ns + self._kafka.rng.choice((0, 1_000_000)), offsets, error))
+            refusal = None if is_taken else RetriableError("the commit is of an old generation")
+            self._answers.append((now_ns + self._kafka.rng.choice((0, 1_000_000)), offsets, refusal))
         while self._answers and self._answers[0][0] <= self._kafka.clock.now_ns:
             _, offsets, error = self._answers.popleft()
             self._member.committed(offsets, error)
