@@ -73,7 +73,8 @@ def plan_side_by_side(
         if not parent:
             step = make(here, groups[parent])
         elif here is None:
-            step = Plan.of_map(_editor(parent, make(None, groups[parent])), purpose)
+            inner = make(None, groups[parent])
+            step = Plan.of_map(_editor(parent, inner), purpose, inner.edits[0].given)
         else:
             count = given(groups[parent])
 
@@ -183,8 +184,7 @@ def _nested(schema: Schema, plan: Plan) -> FieldPlan:
 
 def _editor(parent: Steps, plan: Plan) -> Callable[..., None]:
     """What a plan does to a map within others, each copied on the way."""
-    edit_inner = plan.edit
-    assert edit_inner is not None, "what is planned for a map edits one"
+    (edit_inner,) = (edit.act for edit in plan.edits)  # what is planned for a map edits one
 
     def edit(fresh: dict[Any, Any], *given: Any) -> None:
         for step in parent:

@@ -100,7 +100,7 @@ class _InsertField(Planned):
 
     def _plan(self, schema: Schema | None, insertions: Sequence[_Insertion]) -> Plan:
         if schema is None:
-            return Plan.of_map(partial(_edit, insertions), _PURPOSE)
+            return Plan.of_map(partial(_edit, insertions), _PURPOSE, _given(insertions))
         if schema.type != "STRUCT":
             return Plan(schema, struct_only(schema, _PURPOSE))
         fields = [(one.name, one.schema) for one in schema.fields]

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from msgspec.structs import replace
@@ -49,7 +50,8 @@ class Plan(NamedTuple):
     schema: Schema | None
     change: Callable[..., Any]  # raises DataError; never changes what it is given
     building: Building | None = None  # `change`, as a struct made of a struct
-    edit: Callable[..., None] | None = None  # `change`, done to a map that is nobody else's
+    edits: Sequence[Edit] = ()  # `change`, as edits of a copy of a map
+    purpose: str = ""  # of these: what a map is needed for
 
     @classmethod
     def of_struct(cls, building: Building) -> Plan:
@@ -57,15 +59,16 @@ class Plan(NamedTuple):
         return cls(building.schema, building.compiled(), building=building)
 
     @classmethod
-    def of_map(cls, edit: Callable[..., None], purpose: str) -> Plan:
-        """A map, which has no schema, is copied and the copy edited. purpose: what a map is needed for."""
+    def of_map(cls, edit: Callable[..., None], purpose: str, given: int = 0) -> Plan:
+        """A map, which has no schema, is copied and the copy edited. purpose: what a map is needed for.
 
-        def change(value: Any, *given: Any) -> Any:
-            fresh = require_map(value, purpose).copy()
-            edit(fresh, *given)
-            return fresh
+        given: how many values of other columns `edit` takes after the map.
+        """
+        return cls._of_edits([Edit(edit, given)], purpose)
 
-        return cls(None, change, edit=edit)
+    @classmethod
+    def _of_edits(cls, edits: Sequence[Edit], purpose: str) -> Plan:
+        return cls(None, _editor(edits, purpose), edits=edits, purpose=purpose)
 
     def then(self, following: Plan, given: int) -> Plan:
         """Both in one. given: how many of what is given beside a value are for this one; the rest is the other's."""
@@ -76,23 +79,40 @@ class Plan(NamedTuple):
             and following.building.can_follow(self.building)
         ):
             return Plan.of_struct(following.building.after(self.building))
-        earlier, edit = self.edit, following.edit
-        if edit is None:
-            return Plan(following.schema, lambda value, *all: second(first(value, *all[:given]), *all[given:]))
+        if self.edits and following.edits:
+            return Plan._of_edits([*self.edits, *following.edits], self.purpose)
+        return Plan(following.schema, lambda value, *all: second(first(value, *all[:given]), *all[given:]))
 
-        def change(value: Any, *all_given: Any) -> Any:
-            fresh = first(value, *all_given[:given])  # a map of its own
-            edit(fresh, *all_given[given:])
+
+class Edit(NamedTuple):
+    """Something done to a map that is nobody else's."""
+
+    act: Callable[..., None]
+    given: int  # how many values of other columns it takes after the map
+
+
+def _editor(edits: Sequence[Edit], purpose: str) -> Callable[..., Any]:
+    """A map as it is after all edits; one loop, as nested calls cost more than the edits themselves."""
+    acts = [edit.act for edit in edits]
+    if not any(edit.given for edit in edits):
+
+        def change(value: Any) -> Any:
+            fresh = require_map(value, purpose).copy()
+            for act in acts:
+                act(fresh)
             return fresh
 
-        if earlier is None:
-            return Plan(following.schema, lambda value, *all: second(first(value, *all[:given]), *all[given:]))
+        return change
+    ends = [*accumulate(edit.given for edit in edits)]
+    parts = [(act, slice(end - edit.given, end)) for act, edit, end in zip(acts, edits, ends, strict=True)]
 
-        def edit_both(fresh: Any, *all_given: Any) -> None:
-            earlier(fresh, *all_given[:given])
-            edit(fresh, *all_given[given:])
+    def change_beside(value: Any, *given: Any) -> Any:
+        fresh = require_map(value, purpose).copy()
+        for act, part in parts:
+            act(fresh, *given[part])
+        return fresh
 
-        return Plan(None, change, edit=edit_both)
+    return change_beside
 
 
 class Mapped(NamedTuple):
