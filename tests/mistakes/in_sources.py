@@ -72,7 +72,7 @@ IN_SOURCES = (
     Mistake(
         "old-producer-believed",
         "what a producer says after it was given up is believed",
-        BATCH_REFUSED,
+        "tests/simulation/test_delivery_ways.py::test_what_a_producer_says_after_it_was_given_up_is_not_believed",
         (Change(DELIVERY, "if is_known or (sent is not None and sent not in self._in_flight):", "if is_known:"),),
     ),
     Mistake(
@@ -131,7 +131,7 @@ IN_SOURCES = (
         "offsets-with-the-first-frame",
         "a poll's offset goes with the first of its frames, not the last",
         SOURCE_SEEDS,
-        (Change(TASK, "along if is_last else []", "along if index == 0 else []"),),
+        (Change(TASK, "left.along if is_last else []", "left.along if left.at == 0 else []"),),
     ),
     Mistake(
         "part-of-a-poll-stored",

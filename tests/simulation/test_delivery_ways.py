@@ -153,6 +153,43 @@ class Liar(FakeProducer):
     _last: Any = None
 
 
+class Slow(FakeProducer):
+    """Its last words come when it was given up long ago."""
+
+    def close(self) -> None:
+        """Nothing yet."""
+
+    def say_last_words(self) -> None:
+        super().close()
+
+
+def test_what_a_producer_says_after_it_was_given_up_is_not_believed() -> None:
+    clock, made = VirtualClock(), []
+    kafka = FakeKafka(random.Random(3), clock, partitions=1)
+    kafka.batch_max = 1
+
+    def make(settings: Mapping[str, Any]) -> Slow:
+        made.append(Slow(kafka, settings))
+        return made[-1]
+
+    delivery = Delivery(
+        make, {"batch.num.messages": 4}, wants_each=False, timeout_seconds=1.0, now_ns=clock.monotonic_ns
+    )
+    for frame in Rig().frames[:2]:
+        delivery.send(frame)
+    while delivery.error is None:
+        clock.advance(0.001)
+        delivery.poll()
+    assert delivery.mend() == 2
+    delivery.send(Rig().frames[0])
+    made[0].say_last_words()
+    while delivery.acknowledged() is None:
+        clock.advance(0.001)
+        delivery.poll()
+        assert delivery.error is None
+        assert delivery.refusal is None
+
+
 def test_after_an_error_no_answer_is_believed() -> None:
     clock = VirtualClock()
     kafka = FakeKafka(random.Random(3), clock, partitions=1)
