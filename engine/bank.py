@@ -86,6 +86,7 @@ class Stopper:
 
     def _on_term(self, _number: int, _frame: object) -> None:
         self.is_asked = True
+        self.look()  # the parent's death comes as TERM, perhaps in the middle of a step that lasts a minute
         if self.bell is not None:
             self.bell.ring()
 

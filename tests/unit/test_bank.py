@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 
 import pytest
 
+from engine import bank
 from engine.bank import Stopper, serve
 from engine.exits import ExitCode
 from engine.shm.channel import Bell
@@ -61,3 +63,17 @@ def test_term_between_a_look_and_the_sleep_after_it_ends_that_sleep(stopper: Sto
     assert serve(Idle, bell, stopper, lambda _: None, lambda: None, no_levels()) == ExitCode.OK
     assert bell.was_rung == [True]
     os.close(bell.descriptor)
+
+
+def test_a_process_whose_parent_is_gone_ends_in_the_middle_of_a_step_that_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bank, "ORPHAN_SECONDS", 1)
+    pid = os.fork()
+    if pid == 0:
+        Stopper(parent=os.getpid())  # which nobody's parent is
+        os.kill(os.getpid(), signal.SIGTERM)
+        while True:
+            time.sleep(0.05)
+    _, status = os.waitpid(pid, 0)
+    assert os.WTERMSIG(status) == signal.SIGALRM
