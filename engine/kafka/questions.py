@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Sequence
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import TopicMetadata  # type: ignore[attr-defined]  # exported unsaid
 
 from engine.kafka.errors import as_ours
@@ -53,6 +53,8 @@ def patiently(ask: Callable[[float], dict[Place, int]], what: str, timeout_secon
         except KafkaException as error:
             ours = as_ours(error.args[0], f"read {what}")
             is_moving = isinstance(ours, OutsideError) and ours.cause == Cause.LEADER
+            # What is asked about has just been listed: with all brokers away librdkafka takes it for unknown.
+            is_moving = is_moving or error.args[0].code() == KafkaError._UNKNOWN_PARTITION
             if not is_moving or left <= RETRY_SECONDS:
                 raise ours from error
         time.sleep(RETRY_SECONDS)
