@@ -48,6 +48,7 @@ from engine.report import Report, make_report
 from engine.shm import segment
 from engine.shm.board import Board, HeaderWord, Word, board_bytes
 from engine.shm.channel import Channel
+from engine.supervisor.cgroups import Cgroups, find_place
 from engine.supervisor.fleet import Fleet
 from engine.supervisor.fork import Child, fork
 from engine.supervisor.line import Line
@@ -65,6 +66,7 @@ __all__ = ["RunOptions", "run"]
 
 #: A new supervisor waits so long for the last pump of the one before it.
 LOCK_SECONDS = 12.0
+OWN_CGROUP = Path("/proc/self/cgroup")
 
 logger = logging.getLogger("millrace.ledger")
 
@@ -98,6 +100,7 @@ def run(plan: Plan, options: RunOptions) -> tuple[ExitCode, Report]:
         check_snapshot_path(worker.metrics_file)
     listener = None if worker.metrics_port is None else open_listener(worker.metrics_port)
     store_lock = lock(Path(plan.store), LOCK_SECONDS)
+    cgroups = Cgroups(find_place(OWN_CGROUP.read_text()))
     try:
         board_path = Path(plan.store).with_suffix(".board")
         carried = _carry(plan, board_path)
@@ -109,14 +112,14 @@ def run(plan: Plan, options: RunOptions) -> tuple[ExitCode, Report]:
         board.header[HeaderWord.MEMORY_MAX_BYTES] = worker.memory_max or 0
         forks = _Forks(descriptor, store_lock, options.logs)
         pacer = Pacer(Random())
-        oom_kills = OomKills(counters(Path("/proc/self/cgroup").read_text()))
+        oom_kills = OomKills(counters(OWN_CGROUP.read_text()))  # it may be another one now
 
         def make_line(spec: LineSpec, index: int) -> Line:
             row = board.row(index)
             row.set(Word.MEMORY_BOUND_BYTES, line_bound(spec).total)
             row.set(Word.CARRIED, carried.pop(TaskName(spec.connector, spec.task), row.get(Word.CARRIED)))
             going = replace(spec, store_lock=store_lock, ledger=ledger)
-            return Line(going, index, row, forks.bank, clock, pacer, oom_kills)
+            return Line(going, index, row, forks.bank, clock, pacer, oom_kills, cgroups)
 
         fleet = Fleet(board, make_line, lambda index: _forget(ledger, board, index))
         fleet.add(plan.lines)
@@ -128,6 +131,7 @@ def run(plan: Plan, options: RunOptions) -> tuple[ExitCode, Report]:
         code = supervisor.run()
         return _reported(code, make_report(board, code, ledger=None if ledger < 0 else Ledger(ledger, board)))
     finally:
+        cgroups.close()
         os.close(store_lock)
         if listener is not None:
             listener.close()

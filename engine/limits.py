@@ -2,17 +2,19 @@
 
     supervisor forks ──► the child takes its limits (take) ──► plugins are loaded
 
-Memory is limited where plugins run (RLIMIT_DATA: what the process has for itself alone, rings and code do not count):
-beyond it an allocation fails, which Python tells as MemoryError and native code often by a crash. The other two hold
-for both processes of the task. All three concern this task only: what it is denied, others have.
+Memory is limited where plugins run: by a cgroup, where the worker may make some (engine.supervisor.cgroups), and the
+kernel ends what needs more. Elsewhere by RLIMIT_DATA (what the process has for itself alone, rings and code do not
+count): beyond it an allocation fails, which Python tells as MemoryError and native code often by a crash. The other two
+hold for both processes of the task. All three concern this task only: what it is denied, others have.
 
-Used by: engine.task, engine.pump, engine.both (take), engine.bank (tells).
+Used by: engine.task, engine.pump, engine.both (take), engine.bank, engine.supervisor.line (tell).
 Not here: a bound on the sizes of rings and client queues (engine.memory), parsing of `task.cpu.affinity`
 (engine.config.cpus).
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import resource
 from pathlib import Path
@@ -20,7 +22,9 @@ from pathlib import Path
 from engine.api.errors import ConfigError
 from engine.config.line import Limits
 
-__all__ = ["memory_limit", "take"]
+__all__ = ["MEMORY_KEY", "memory_limit", "take"]
+
+logger = logging.getLogger("millrace.process")
 
 MEMORY_KEY = "task.memory.max"
 #: Room that a task process needs beyond what it has when it is forked, before it can load anything.
@@ -47,7 +51,7 @@ def take(limits: Limits, *, has_plugins: bool) -> None:
             raise ConfigError(
                 f"task.cpu.affinity={cpus}: this machine does not give these CPUs ({error.strerror})"
             ) from None
-    if limits.memory_bytes is not None and has_plugins:
+    if limits.memory_bytes is not None and has_plugins and not _is_within(limits.cgroup, limits.memory_bytes):
         _limit_memory(limits.memory_bytes)
 
 
@@ -55,6 +59,20 @@ def memory_limit() -> int | None:
     """How many bytes this process may have for itself; None: nobody has limited it."""
     limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
     return None if limit == resource.RLIM_INFINITY else limit
+
+
+def _is_within(cgroup: str, size_bytes: int) -> bool:
+    """Whether this process is in its cgroup now: what it takes from here on counts there. Raises ConfigError."""
+    if not cgroup:
+        return False
+    if size_bytes < ROOM_BYTES:
+        raise ConfigError(f"{MEMORY_KEY}={size_bytes}: no plugin can be loaded with it; expected at least {ROOM_BYTES}")
+    try:
+        Path(cgroup, "cgroup.procs").write_text("0")
+    except OSError as error:
+        logger.warning("cannot enter the cgroup %s (%s); RLIMIT_DATA keeps %s", cgroup, error.strerror, MEMORY_KEY)
+        return False
+    return True
 
 
 def _limit_memory(size_bytes: int) -> None:

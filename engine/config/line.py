@@ -89,6 +89,7 @@ class Limits(Struct, frozen=True):
     memory_bytes: int | None = None  # task.memory.max; None: as much as there is
     nice: int = 0  # task.nice
     cpus: tuple[int, ...] = ()  # task.cpu.affinity; empty: any
+    cgroup: str = ""  # folder of the one that keeps memory_bytes (engine.supervisor.cgroups); empty: RLIMIT_DATA does
 
 
 class Stalls(Struct, frozen=True):

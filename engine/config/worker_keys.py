@@ -147,9 +147,9 @@ class WorkerConfig(RestKeys, frozen=True, kw_only=True):
     task_memory_max: Annotated[
         MemoryBytes | None,
         Meta(
-            description="Ours. The most bytes that the process of a task's plugins may have for itself; beyond it they "
-            "get MemoryError. With task.processes=1 Kafka's client and its threads, 8 MiB each, count as well. Absent: "
-            "no limit."
+            description="Ours. The most bytes that the process of a task's plugins may have for itself; beyond it the "
+            "kernel ends it, where the worker may make cgroups, and elsewhere they get MemoryError. With "
+            "task.processes=1 Kafka's client counts as well. Absent: no limit."
         ),
     ] = field(name="task.memory.max", default=None)
     task_nice: Annotated[

@@ -23,16 +23,16 @@ _MEANINGS = {
 _OOM = "out of memory: the kernel has killed it"
 
 
-def by_signal(number: int, act: Act, *, is_oom: bool = False) -> str:
+def by_signal(number: int, act: Act, *, is_oom: bool = False, limit: str = "") -> str:
     """A signal by its name; where no user has sent it, also what it says of the process, which was last in this act.
 
-    is_oom: the kernel has sent it, for want of memory.
+    is_oom: the kernel has sent it, for want of memory. limit: that was reached, as KEY=VALUE; empty: none of ours.
     """
     try:
         known = signal.Signals(number)
     except ValueError:
         return f"signal {number}"
-    meaning = _OOM if is_oom else _MEANINGS.get(known)
+    meaning = f"{_OOM}{limit and f', {limit}'}" if is_oom else _MEANINGS.get(known)
     if meaning is None:
         return known.name
     where = "" if act == Act.NOTHING else f", last in {act.label}"

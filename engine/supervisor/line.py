@@ -35,11 +35,13 @@ from engine.clock import Clock
 from engine.config.line import LineSpec
 from engine.descriptors import what_to_do
 from engine.exits import ExitCode
+from engine.limits import MEMORY_KEY
 from engine.mending import Circuit, How, Kind, Mending, kind_of_code
 from engine.shm.acts import act_of
 from engine.shm.board import Measure, Phase, Row, Stage, State, Target, Word
 from engine.shm.channel import Channel
 from engine.supervisor import endings
+from engine.supervisor.cgroups import Cgroup, Cgroups
 from engine.supervisor.fork import Child
 from engine.supervisor.guard import Guard
 from engine.supervisor.oom import OomKills
@@ -90,8 +92,9 @@ class Line:
         clock: Clock,
         pacer: Pacer,
         oom_kills: OomKills | None = None,
+        cgroups: Cgroups | None = None,
     ) -> None:
-        """pacer, oom_kills: the worker's, shared by all its lines; None: nobody counts what the kernel kills."""
+        """pacer, oom_kills, cgroups: the worker's, shared by all its lines; None: no kill is told, no cgroup made."""
         self.spec = spec
         self._index = index
         self.row = row
@@ -99,6 +102,8 @@ class Line:
         self._clock = clock
         self._pacer = pacer
         self._oom_kills = oom_kills or OomKills(())
+        self._cgroups = cgroups or Cgroups(None)
+        self._cgroup: Cgroup | None = None  # of this life
         self._channel: Channel | None = None
         self._children: dict[str, Child] = {}  # by bank
         self._mending = Mending(spec.restarts)
@@ -263,9 +268,12 @@ class Line:
 
     def _fork_banks(self) -> None:
         self._channel = Channel.create(f"millrace:{self.spec.title}", self.spec.ring_bytes)
+        self._cgroup = self._cgroups.make(self.spec)
+        cgroup = "" if self._cgroup is None else str(self._cgroup.folder)
+        spec = replace(self.spec, limits=replace(self.spec.limits, cgroup=cgroup))
         # The pump first: it takes longer to be ready, and a source's task may fill the ring meanwhile.
-        for bank in ("pump", "task") if self.spec.processes == 2 else ("both",):
-            self._children[bank] = self._fork_bank(self.spec, self._index, self._channel, bank)
+        for bank in ("pump", "task") if spec.processes == 2 else ("both",):
+            self._children[bank] = self._fork_bank(spec, self._index, self._channel, bank)
 
     def _is_due(self, now_ns: int) -> bool:
         """Whether its pause is over, and its turn among all lines has come."""
@@ -318,17 +326,30 @@ class Line:
         if crash:
             logger.error("%s: its %s process has crashed here:\n%s", self.spec.title, bank, crash)
         if code < 0:
-            is_oom = -code == signal.SIGKILL and not self._step and self._oom_kills.take()
-            cause = f"{bank} process ended by {endings.by_signal(-code, act_of(self.row, bank), is_oom=is_oom)}"
+            cause = f"{bank} process ended by {self._signal(bank, -code)}"
             if self._step:
                 cause += f" after {self.spec.timing.stop_timeout:g} s of waiting for it to stop"
         else:
             cause = words or f"{bank} process ended with exit code {code}"
         self._end = Ending(cause, kind_of_code(code), is_killed=code < 0, is_plugins=bank == "task")
 
+    def _signal(self, bank: str, number: int) -> str:
+        """What has ended a bank's process, in words."""
+        act = act_of(self.row, bank)
+        if number != signal.SIGKILL or self._step:
+            return endings.by_signal(number, act)
+        own = None if bank == "pump" else self._cgroup
+        if own is not None and own.has_killed:
+            limit = f"{MEMORY_KEY}={self.spec.limits.memory_bytes}" if own.was_full else ""
+            return endings.by_signal(number, act, is_oom=True, limit=limit)
+        return endings.by_signal(number, act, is_oom=self._oom_kills.take())
+
     def _be_over(self) -> None:
         """All children are gone: restart, or be over."""
         self._guard.end()
+        if self._cgroup is not None:
+            self._cgroup.remove()
+            self._cgroup = None
         self._deadline_ns = 0
         if self.state == State.FAILED:
             self._start_at(0)  # it waited for its trial

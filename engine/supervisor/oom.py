@@ -6,7 +6,7 @@
 The kernel counts before it kills. One kill is taken for one process that ended so; where a cgroup is not to be seen,
 nothing is said.
 
-Used by: engine.supervisor.line (asks), engine.boot (makes the one of a worker).
+Used by: engine.supervisor.line (asks), engine.supervisor.cgroups, engine.boot (makes the one of a worker).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["OomKills", "counters"]
+__all__ = ["OomKills", "count_in", "counters"]
 
 ROOT = Path("/sys/fs/cgroup")
 
@@ -33,12 +33,21 @@ def counters(cgroups: str, root: Path = ROOT) -> list[Path]:
     return [file for file in dict.fromkeys(found) if file.exists()]
 
 
+def count_in(file: Path, word: str = "oom_kill") -> int | None:
+    """The number that stands behind this word; None: the file, or the word, is not there."""
+    try:
+        words = [line.split() for line in file.read_text().splitlines()]
+    except OSError:
+        return None
+    return next((int(line[1]) for line in words if len(line) == 2 and line[0] == word), None)
+
+
 class OomKills:
     """The kills of a worker's cgroup, each told once."""
 
     def __init__(self, files: Iterable[Path]) -> None:
         """files: the first that counts is read."""
-        self._file = next((file for file in files if _kills(file) is not None), None)
+        self._file = next((file for file in files if count_in(file) is not None), None)
         self._told = self._count()
 
     def take(self) -> bool:
@@ -48,12 +57,4 @@ class OomKills:
         return is_new
 
     def _count(self) -> int:
-        return 0 if self._file is None else _kills(self._file) or 0
-
-
-def _kills(file: Path) -> int | None:
-    try:
-        words = [line.split() for line in file.read_text().splitlines()]
-    except OSError:
-        return None
-    return next((int(line[1]) for line in words if len(line) == 2 and line[0] == "oom_kill"), None)
+        return 0 if self._file is None else count_in(self._file) or 0

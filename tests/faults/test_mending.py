@@ -6,7 +6,7 @@ The plugin does what a file tells it to (plugins/hurting_source.py); what is ass
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from tests.harness import topics, wait
+from tests.harness.cgroup import as_a_unit, place_or_skip
 from tests.harness.engine import Millrace
 from tests.harness.kafka import KafkaServer, UserKafka
 from tests.harness.server import free_ports
@@ -36,7 +37,8 @@ MEMORY_BYTES = 512 * 1024 * 1024
 class Hurt:
     """A worker with one connector, which does what it is told."""
 
-    def __init__(self, kafka: Kafka, topic: str, folder: Path) -> None:
+    def __init__(self, kafka: Kafka, topic: str, folder: Path, command: Sequence[str] = ()) -> None:
+        """command: as of `Millrace`."""
         self._kafka = kafka
         self.topic = topic
         self._way = folder / "way"
@@ -52,7 +54,11 @@ class Hurt:
             f"task.memory.max={MEMORY_BYTES}\n{restarts}"
         )
         self.worker = Millrace(
-            "standalone", "worker.properties", folder=folder, environment={"PYTHONPATH": str(PLUGINS)}
+            "standalone",
+            "worker.properties",
+            folder=folder,
+            environment={"PYTHONPATH": str(PLUGINS)},
+            command=command,
         )
 
     def tell(self, way: str) -> None:
@@ -72,8 +78,17 @@ class Hurt:
             "value.converter.schemas.enable": "false",
             "password": f"${{file:{self.password}:value}}",
         }
-        answer = self.client.post("/connectors", json={"name": "hurt", "config": config})
-        assert answer.status_code == 201, answer.text
+        self._make("hurt", config)
+
+    def make_neighbour(self) -> None:
+        """A connector beside it that writes to the same topic."""
+        self._make("steady", {"connector.class": "Generator", "topic": self.topic, "rate": "100"})
+
+    def neighbour(self) -> tuple[int, int]:
+        """The pid of its task process, and the restarts of its task."""
+        status = self.client.get("/connectors/steady/tasks/0/status").json()
+        assert status["state"] == "RUNNING", status
+        return self.worker.roles()["steady/0 task"], status["millrace"]["restarts"]
 
     def connector(self) -> dict[str, Any]:
         found: dict[str, Any] = self.client.get("/connectors/hurt/status").json()
@@ -103,6 +118,10 @@ class Hurt:
     def written(self) -> int:
         return sum(topics.end_offsets(self._kafka.bootstrap, self.topic).values())
 
+    def _make(self, name: str, config: dict[str, str]) -> None:
+        answer = self.client.post("/connectors", json={"name": name, "config": config})
+        assert answer.status_code == 201, answer.text
+
     def _is_serving(self) -> bool:
         assert self.worker.is_running, self.worker.stderr
         try:
@@ -117,6 +136,15 @@ def hurt(kafka: Kafka, topic: str, tmp_path: Path) -> Iterator[Hurt]:
     yield made
     made.client.close()
     made.worker.close()
+
+
+@pytest.fixture
+def hurt_without_cgroups(kafka: Kafka, topic: str, tmp_path: Path) -> Iterator[Hurt]:
+    with as_a_unit() as command:
+        made = Hurt(kafka, topic, tmp_path, command)
+        yield made
+        made.client.close()
+        made.worker.close()
 
 
 def test_a_segmentation_fault_is_told_opens_the_circuit_and_a_trial_closes_it(hurt: Hurt) -> None:
@@ -134,8 +162,41 @@ def test_a_segmentation_fault_is_told_opens_the_circuit_and_a_trial_closes_it(hu
     assert hurt.worker.wait() == 0
 
 
+def test_a_plugin_that_outgrows_its_cgroup_is_killed_alone_told_with_its_limit_and_tried_again(hurt: Hurt) -> None:
+    folder = place_or_skip().folder
+    hurt.make()
+    hurt.make_neighbour()
+    hurt.until_flowing()
+    wait.until(lambda: hurt.worker.roles().get("steady/0 task"), "the neighbour")
+
+    def made() -> list[Path]:
+        return list(folder.glob(f"millrace-{hurt.worker.pid}-*"))
+
+    wait.until(lambda: len(made()) == 2, "a cgroup for each task", steady_s=0.2)
+    before = hurt.neighbour()
+    hurt.tell("memory")
+    task = hurt.wait_for("FAILED", "crash", "open")
+    killed = (
+        "task process ended by SIGKILL (out of memory: the kernel has killed it, "
+        f"task.memory.max={MEMORY_BYTES}, last in poll)"
+    )
+    assert task["trace"] == f"{killed} (after 1 restarts without progress)"
+    assert f"{killed}; starting it again in " in hurt.worker.stderr
+    assert f"task.memory.max is kept by cgroups in {folder}" in hurt.worker.stderr
+    hurt.until_flowing()  # by the neighbour alone
+    assert hurt.neighbour() == before
+    hurt.tell("")
+    hurt.wait_for("RUNNING", circuit="closed")
+    hurt.worker.signal(signal.SIGTERM)
+    assert hurt.worker.wait() == 0
+    assert not made()
+
+
 @pytest.mark.long
-def test_a_plugin_that_takes_too_much_memory_is_told_with_its_limit(hurt: Hurt) -> None:
+def test_a_plugin_that_takes_too_much_memory_without_a_cgroup_gets_an_error_that_is_told_with_its_limit(
+    hurt_without_cgroups: Hurt,
+) -> None:
+    hurt = hurt_without_cgroups
     hurt.make()
     hurt.until_flowing()
     hurt.tell("memory")

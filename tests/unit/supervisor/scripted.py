@@ -17,11 +17,12 @@ from msgspec.structs import replace
 
 from engine.api.errors import ConnectError, RetriableError
 from engine.clock import SystemClock
-from engine.config.line import LineSpec, Restarts, Timing
+from engine.config.line import Limits, LineSpec, Restarts, Timing
 from engine.exits import ExitCode
 from engine.shm import segment
 from engine.shm.board import Board, Identity, Phase, Row, Target, Word, board_bytes
 from engine.shm.channel import Channel
+from engine.supervisor.cgroups import Cgroups
 from engine.supervisor.fork import Child, fork
 from engine.supervisor.line import Line
 from engine.supervisor.loop import Supervisor
@@ -62,6 +63,8 @@ class Run:
         self.board.begin(1)
         self.pacer = Pacer(Random(1))
         self.oom_kills: OomKills | None = None
+        self.cgroups: Cgroups | None = None
+        self.limits = Limits()  # of lines that are still to be made
         self.lines: list[Line] = []
         self.forked: list[str] = []
         self.refusals: list[str] = []  # banks that cannot be forked, each once
@@ -104,8 +107,9 @@ class Run:
             restarts=Restarts(restarts, backoff_ms=1, backoff_ms_max=5) if isinstance(restarts, int) else restarts,
             timing=Timing(stop_timeout=stop_timeout, lease=lease),
             secrets=secrets,
+            limits=self.limits,
         )
-        line = Line(restarting, index, row, fork_bank, self.clock, self.pacer, self.oom_kills)
+        line = Line(restarting, index, row, fork_bank, self.clock, self.pacer, self.oom_kills, self.cgroups)
         self.lines.append(line)
         return line
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from engine.api.errors import RetriableError
-from engine.config.line import Restarts
+from engine.config.line import Limits, Restarts
 from engine.exits import ExitCode
 from engine.mending import Circuit, Kind
 from engine.shm.acts import Act
 from engine.shm.board import Identity, Phase, Row, Stage, State, Target, Word
+from engine.supervisor.cgroups import Cgroups, Place
 from engine.supervisor.oom import OomKills
 from tests.harness import wait
 from tests.unit.supervisor.scripted import (
@@ -123,6 +124,27 @@ def test_a_kill_by_the_kernel_is_told_as_out_of_memory_and_one_by_a_user_is_not(
     assert run.supervise() == ExitCode.FAILED
     assert "task process ended by SIGKILL (out of memory: the kernel has killed it, last in poll)" in caplog.text
     assert line.row.reason == "task process ended by SIGKILL (after 1 restarts without progress)"
+
+
+def test_a_kill_in_its_own_cgroup_is_told_with_the_limit_if_that_was_reached(
+    run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run.cgroups = Cgroups(Place(tmp_path, 2))
+    run.limits = Limits(memory_bytes=1 << 30)
+
+    def is_killed(row: Row) -> int:
+        row.set(Word.TASK_ACT, Act.PUT)
+        life = row.get(Word.RESTARTS)
+        own = tmp_path / f"millrace-{os.getppid()}-{life}"
+        (own / "memory.events").write_text(f"oom {1 - life}\noom_kill 1\n")
+        os.kill(os.getpid(), signal.SIGKILL)
+        return ExitCode.OK
+
+    line = run.line("sink", is_killed, waits_for_term, restarts=1)
+    assert run.supervise() == ExitCode.FAILED
+    oom = "task process ended by SIGKILL (out of memory: the kernel has killed it"
+    assert f"{oom}, task.memory.max=1073741824, last in put); starting it again" in caplog.text
+    assert line.row.reason == f"{oom}, last in put) (after 1 restarts without progress)"
 
 
 def test_a_sink_without_restarts_left_is_told_to_leave_its_group(run: Run) -> None:
