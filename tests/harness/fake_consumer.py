@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from engine.api.errors import ConnectError, RetriableError, UnreachableError
 from engine.kafka.consumer import Found, Member, Start
@@ -26,6 +27,17 @@ Place = tuple[str, int]
 #: Of the commits that go wrong, so many are sent again by the client, and done after newer ones.
 DONE_LATE = 0.3
 LATE_NS = (0, 300_000_000, 900_000_000)
+#: What was asked for no longer ago than this is done before what is waited for: both take the same way, in turn.
+IN_TURN_NS = 200_000_000
+
+
+class Late(NamedTuple):
+    """A commit that the client sends again."""
+
+    asked_ns: int
+    due_ns: int
+    generation: int
+    offsets: dict[Place, int]
 
 
 class FakeConsumer:
@@ -51,7 +63,7 @@ class FakeConsumer:
         self._ends: dict[Place, int] = {}
         self._paused: set[Place] = set()
         self._answers: deque[tuple[int, dict[Place, int], ConnectError | None]] = deque()
-        self._late: deque[tuple[int, int, dict[Place, int]]] = deque()  # commits: (due, generation, offsets)
+        self._late: deque[Late] = deque()
         self._generation = 0
         self._taking_since_ns = 0  # a revocation; 0: there is none now
         self._wanted: set[Place] | None = None  # the assignment that the group has decided on
@@ -165,7 +177,8 @@ class FakeConsumer:
             kafka.commit(offsets)
         kafka.steps.at("after commit")
         if not is_heard and kafka.chance(DONE_LATE):
-            self._late.append((kafka.clock.now_ns + kafka.rng.choice(LATE_NS), self._generation, dict(offsets)))
+            due_ns = kafka.clock.now_ns + kafka.rng.choice(LATE_NS)
+            self._late.append(Late(kafka.clock.now_ns, due_ns, self._generation, dict(offsets)))
             return
         due_ns = kafka.clock.now_ns + kafka.rng.choice((0, 1_000_000, 300_000_000))
         self._answers.append((due_ns, dict(offsets), None if is_heard else RetriableError("the commit failed")))
@@ -176,6 +189,7 @@ class FakeConsumer:
         kafka.steps.at("before commit")
         if kafka.is_down or kafka.chance(kafka.unkind.refuse):
             raise RetriableError("the commit was refused")
+        self._do_late(lambda late: kafka.clock.now_ns - late.asked_ns <= IN_TURN_NS)
         kafka.commit(offsets)
         if kafka.chance(kafka.unkind.lose):
             raise RetriableError("the answer to a commit was lost")
@@ -215,9 +229,8 @@ class FakeConsumer:
         self.close()
 
     def close(self) -> None:
-        for _, generation, offsets in self._late:  # what is on the wire is done
-            if generation == self._generation and not self._kafka.is_down:
-                self._kafka.commit(offsets)
+        if not self._kafka.is_down:
+            self._do_late(lambda _: True)  # what is on the wire is done
         self._late.clear()
         self.is_closed = True
         self._positions.clear()
@@ -276,17 +289,20 @@ class FakeConsumer:
 
     def _serve_commits(self) -> None:
         now_ns = self._kafka.clock.now_ns
-        for late in [late for late in self._late if late[0] <= now_ns]:
-            self._late.remove(late)
-            _, generation, offsets = late
-            is_taken = generation == self._generation
-            if is_taken:
-                self._kafka.commit(offsets)
-            refusal = None if is_taken else RetriableError("the commit is of an old generation")
-            self._answers.append((now_ns + self._kafka.rng.choice((0, 1_000_000)), offsets, refusal))
+        self._do_late(lambda late: late.due_ns <= now_ns)
         while self._answers and self._answers[0][0] <= self._kafka.clock.now_ns:
             _, offsets, error = self._answers.popleft()
             self._member.committed(offsets, error)
+
+    def _do_late(self, is_due: Callable[[Late], bool]) -> None:
+        for late in [late for late in self._late if is_due(late)]:
+            self._late.remove(late)
+            is_taken = late.generation == self._generation
+            if is_taken:
+                self._kafka.commit(late.offsets)
+            refusal = None if is_taken else RetriableError("the commit is of an old generation")
+            due_ns = self._kafka.clock.now_ns + self._kafka.rng.choice((0, 1_000_000))
+            self._answers.append((due_ns, late.offsets, refusal))
 
     def _read(self, records_max: int) -> Fetched | None:
         kafka = self._kafka
