@@ -36,7 +36,8 @@ logger = logging.getLogger("millrace.process")
 #: A bell is rung for whatever can be missed for no longer than this: all but levels of loggers. Hundreds of idle tasks
 #: wake as seldom as the heartbeat of each allows (engine.supervisor.stalls).
 WAIT_SECONDS_MAX = 0.5
-#: A process whose parent is gone ends in order within this time, or at once after it.
+#: A process whose parent is gone ends in order within this time, or at once after it; a call of librdkafka that lasts
+#: longer is ended first.
 ORPHAN_SECONDS = 10
 
 Say = Callable[[str], None]

@@ -100,8 +100,8 @@ def run(plan: Plan, options: RunOptions) -> tuple[ExitCode, Report]:
         check_snapshot_path(worker.metrics_file)
     listener = None if worker.metrics_port is None else open_listener(worker.metrics_port)
     store_lock = lock(Path(plan.store), LOCK_SECONDS)
-    cgroups = Cgroups(find_place(OWN_CGROUP.read_text()))
     try:
+        cgroups = Cgroups(find_place(OWN_CGROUP.read_text()))
         board_path = Path(plan.store).with_suffix(".board")
         carried = _carry(plan, board_path)
         descriptor = _board_file(board_path, worker.tasks_max, len(plan.lines))

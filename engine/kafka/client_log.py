@@ -55,7 +55,7 @@ class ClientLog:
         self._now = now
         self._told: dict[object, float] = {}
         self._troubles: dict[Cause, str] = {}  # since they were taken last
-        self._has_new_numbers = False
+        self._new_numbers = 0
         self._last = ""  # why a broker was lost, most lately
 
     def settings(self) -> dict[str, Any]:
@@ -69,16 +69,16 @@ class ClientLog:
         troubles, self._troubles = self._troubles, {}
         return [Trouble(cause, why) for cause, why in troubles.items()]
 
-    def take_new_numbers(self) -> bool:
-        """Whether the producer has begun to number its records anew since the last call."""
-        has, self._has_new_numbers = self._has_new_numbers, False
-        return has
+    def take_new_numbers(self) -> int:
+        """How often the producer has begun to number its records anew since the last call."""
+        times, self._new_numbers = self._new_numbers, 0
+        return times
 
     def log(self, level: int, text: str, *arguments: object) -> None:
         """Hear a log line (librdkafka calls it as it would a logger's `log`)."""
         line = text % arguments if arguments else text
         if _NEW_NUMBERS.search(line):
-            self._has_new_numbers = True
+            self._new_numbers += 1
         if not logger.isEnabledFor(level):
             return
         if not _LEFT_OUT.search(line) and self._is_news(re.sub(r"\d+", "", line)):

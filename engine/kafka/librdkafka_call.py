@@ -1,9 +1,9 @@
-"""The one call of librdkafka that confluent_kafka does not pass on: forgetting offsets of single partitions of a group.
+"""librdkafka, called by its own names where confluent_kafka passes a call not on: to forget offsets of partitions.
 
 The library is the one that confluent_kafka has loaded, found among the process's mappings. Deleting the group and
 setting all other offsets again would do the same with the Python client alone, and lose them when it is interrupted.
 
-Used by: group_offsets.py.
+Used by: group_offsets.py; tests.harness.mock_cluster (the library alone).
 Source: librdkafka's rdkafka.h, DeleteConsumerGroupOffsets.
 """
 

@@ -72,8 +72,8 @@ class BatchProducer:
         except KafkaException as error:
             raise Refused(error.args[0]) from error
 
-    def take_new_numbers(self) -> bool:
-        """Whether what is on its way may have been stored twice since the last call, as KIP-360 lets it come to.
+    def take_new_numbers(self) -> int:
+        """How often what is on its way may have been stored once more since the last call, as KIP-360 lets it come to.
 
         librdkafka does so when a batch is refused behind one that failed, as at a broker's restart.
         """

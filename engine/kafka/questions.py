@@ -52,9 +52,10 @@ def patiently(ask: Callable[[float], dict[Place, int]], what: str, timeout_secon
             return ask(left)
         except KafkaException as error:
             ours = as_ours(error.args[0], f"read {what}")
+            if error.args[0].code() == KafkaError._UNKNOWN_PARTITION:
+                # What is asked about was listed before: with all brokers away librdkafka takes it for unknown.
+                ours = OutsideError(f"cannot read {what}: no leader is known ({error.args[0].str()})", Cause.LEADER)
             is_moving = isinstance(ours, OutsideError) and ours.cause == Cause.LEADER
-            # What is asked about has just been listed: with all brokers away librdkafka takes it for unknown.
-            is_moving = is_moving or error.args[0].code() == KafkaError._UNKNOWN_PARTITION
             if not is_moving or left <= RETRY_SECONDS:
                 raise ours from error
         time.sleep(RETRY_SECONDS)

@@ -6,8 +6,8 @@ The count errs on the safe side: what was given up without a commit, and what ea
 committed, stays a difference between what was put and what is committed.
 
 A commit that has no answer in time is given up, and may still be done: librdkafka sends it again when the coordinator
-is back, even after a newer one. So until its answer is here, nothing is counted and no pump is complete; then what it
-has set back is due again.
+is back, even after a newer one. So until its answer is here, nothing is counted and no pump is complete. Whatever the
+answer is, the group may have been set back to that commit, and what came after it is due again.
 
 Used by: engine.pump.sink.
 """
@@ -28,7 +28,7 @@ from engine.pump.outside import MOVING
 from engine.pump.partitions import Partitions
 from engine.shm.board import Measure, Row, Stage, Word
 from engine.shm.frame import Flushed
-from engine.shm.waits import Cause, OutsideError
+from engine.shm.waits import Cause, OutsideError, Trouble
 
 __all__ = ["CommitPort", "Commits"]
 
@@ -38,9 +38,12 @@ Place = tuple[str, int]
 
 #: A commit is refused for the short while of a rebalance; every other reason passes as well, or is told again.
 RETRY_NS = 200_000_000
+#: How long an answer is waited for at a time, at the end.
+ANSWER_SECONDS = 0.02
 #: The log tells of failed commits at most so often.
 TELL_NS = 30_000_000_000
-#: A commit that was given up is done or refused by then: librdkafka sends it three times, each for a minute at most.
+#: An answer to a commit that was given up is not waited for any longer: librdkafka sends it three times, each for
+#: `socket.timeout.ms`, a minute by default.
 STRAY_NS = 300_000_000_000
 
 
@@ -89,6 +92,19 @@ class Commits:
         self._given_up = 0  # records, by this life of the line
         self.flushes = 0  # heard of
 
+    def hear(self, fetch: Callable[[float, int], object], now_ns: int) -> bool:
+        """Wait a little for the answer to a commit; returns whether it can still come in time.
+
+        fetch: the consumer's, within which answers are heard; records that it brings are read again by the next life.
+        """
+        if self._going is None or now_ns >= self._going.late_at_ns:
+            return False
+        try:
+            fetch(ANSWER_SECONDS, 1)
+        except ConnectError:
+            return False
+        return self._going is not None
+
     @property
     def is_sure(self) -> bool:
         """Whether nothing that was given up can still change what the group has."""
@@ -114,7 +130,7 @@ class Commits:
             self._strays.append(going)
             self._fail(OutsideError(text, Cause.ACKNOWLEDGEMENTS), now_ns)
         while self._strays and now_ns >= self._strays[0].late_at_ns + STRAY_NS:
-            self._answer_stray(self._strays[0], is_done=True)
+            self._end_stray(self._strays[0])
         if self._going is not None or now_ns < self._not_before_ns:
             return
         offsets = self._due()
@@ -123,7 +139,10 @@ class Commits:
             self._going = Going(offsets, self._parts.epochs(offsets), self._put, now_ns + self._timeout_ns)
             self._port.commit(offsets)
         else:
-            self._patience.end(Cause.ACKNOWLEDGEMENTS)
+            if self._strays:
+                self._patience.note(Trouble(Cause.ACKNOWLEDGEMENTS, "of a commit that was given up and may be done"))
+            else:
+                self._patience.end(Cause.ACKNOWLEDGEMENTS)
             self._count(self._put)
 
     def answered(self, offsets: Mapping[Place, int], error: ConnectError | None, now_ns: int) -> None:
@@ -132,12 +151,12 @@ class Commits:
         if going is None or going.offsets != offsets:
             stray = next((stray for stray in self._strays if stray.offsets == offsets), None)
             if stray is not None:
-                self._answer_stray(stray, is_done=error is None)
+                self._end_stray(stray)
             return
         if error is not None:
             self._fail(error, now_ns)
             return
-        self._patience.end(*MOVING)
+        self._patience.end(*(cause for cause in MOVING if self.is_sure or cause != Cause.ACKNOWLEDGEMENTS))
         self._going = None
         self._done(offsets, going.epochs)
         self._count(going.put)
@@ -154,15 +173,17 @@ class Commits:
                 logger.warning("%s; what was put since the last commit may be done again", error)
                 return
             self._done(offsets, self._parts.epochs(offsets))
-        self._count(self._put)
+        if self._going is None:  # else it may be done after this one
+            self._count(self._put)
 
     def give_up(self, places: Iterable[Place], *, is_flushed: bool) -> None:
         """Forget partitions, and count what may have been put of them without being committed.
 
         is_flushed: the task has let go of them, having flushed.
         """
-        for stray in reversed(self._strays):  # the oldest counts: it may be done last
-            self._parts.commit(stray.offsets, stray.epochs)
+        places = list(places)
+        for out in (*self._strays, *filter(None, (self._going,))):
+            self._parts.set_back({place: out.offsets[place] for place in places if place in out.offsets})
         lost = self._parts.drop(places, is_flushed=is_flushed and self._put >= 0)
         if lost:
             self._given_up += lost
@@ -184,6 +205,8 @@ class Commits:
                 self._account.committed(place, offset)
 
     def _fail(self, error: ConnectError, now_ns: int) -> None:
+        if self._going is not None:
+            self._set_back(self._going)  # where a newer one has been waited for since
         self._going = None
         self._not_before_ns = now_ns + RETRY_NS
         self._row.count(Stage.COMMIT, 0, batches=0, errors=1)
@@ -193,10 +216,15 @@ class Commits:
             self._tell_at_ns = now_ns + TELL_NS
             logger.warning("%s; trying again", error)
 
-    def _answer_stray(self, stray: Going, *, is_done: bool) -> None:
+    def _end_stray(self, stray: Going) -> None:
+        # An error is one of a single partition, or a time that was over: the others may be done.
         self._strays.remove(stray)
-        if is_done:
-            self._done(stray.offsets, stray.epochs)
+        self._set_back(stray)
+
+    def _set_back(self, out: Going) -> None:
+        for place in self._parts.set_back(out.offsets):
+            if self._account is not None:
+                self._account.committed(place, out.offsets[place])
 
     def _count(self, put: int) -> None:
         if self._strays:

@@ -63,7 +63,7 @@ class ProducerPort(ClientPort, Protocol):
     def __len__(self) -> int: ...
     def close(self) -> None: ...
     def poll(self) -> None: ...
-    def take_new_numbers(self) -> bool: ...
+    def take_new_numbers(self) -> int: ...
     def send_batch(self, topic: str, partition: int, messages: list[dict[str, Any]], on_each: Any = None) -> None: ...
     def send_each(
         self, topic: str, value: Any, key: Any, partition: int, timestamp: Any, headers: Any, on_delivery: Any
@@ -219,14 +219,18 @@ class Delivery:
             self.producer.poll()
         except Refused as refused:
             self.fail(None, None, refused.error)
-        if self.producer.take_new_numbers():
-            # No answer has come yet under the new numbers: whatever may be there twice is still listed.
-            self._doubtful += sum(sent.frame.count for sent in self._in_flight)
+        self._doubt()
         if not self._in_flight:
             self._silent_since_ns = self._now_ns()
         if self._fatal is not None and self.refusal is None and not len(self.producer):
             text = f"the producer stopped without a word on any record: {self._fatal.str()}"
             self.refusal = OutsideError(text, Cause.ACKNOWLEDGEMENTS)
+
+    def _doubt(self) -> None:
+        # No answer has come yet under the new numbers: whatever may be there once more is still listed.
+        times = self.producer.take_new_numbers()
+        if times:
+            self._doubtful += times * sum(sent.frame.count for sent in self._in_flight)
 
     def take_doubtful(self) -> int:
         """Records that Kafka may have twice, without any being sent again from here; since the last call."""
@@ -271,6 +275,8 @@ class Delivery:
         Returns how many they are.
         """
         count = len(self._in_flight)
+        self.producer.close()
+        self._doubt()
         self._in_flight.clear()
         self._queue_bytes = 0
         self._fitted.clear()

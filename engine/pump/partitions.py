@@ -158,6 +158,20 @@ class Partitions:
             if part is not None and part.epoch == epochs.get(place):
                 part.committed = offset
 
+    def set_back(self, offsets: Mapping[Place, int]) -> list[Place]:
+        """Hear that the group may have these instead of what was committed since; returns which it concerns.
+
+        What it had is safe all the same, and due again. An offset of the group's has no epoch.
+        """
+        concerned = []
+        for place, offset in offsets.items():
+            part = self._parts.get(place)
+            if part is not None and offset < part.committed:
+                part.flushed = max(part.flushed, part.committed)
+                part.committed = offset
+                concerned.append(place)
+        return concerned
+
     def epochs(self, places: Iterable[Place]) -> dict[Place, int]:
         """The epochs of assigned partitions now."""
         return {place: self._parts[place].epoch for place in places}

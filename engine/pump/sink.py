@@ -451,6 +451,8 @@ class SinkPumpBank:
         if not is_told and not is_late and self._row.get(Word.TASK_PID):
             return BELL_SECONDS
         self._hear()  # what a task said before it was gone
+        if not is_late and self._commits.hear(self._consumer.fetch, now_ns):
+            return 0.0
         self._commits.commit_now()
         self._lag_at_ns = 0
         self._report(now_ns)  # what readers see of a line that is over is its last state

@@ -128,6 +128,7 @@ class SourcePumpBank:
     def fail(self, error: Exception) -> None:
         """Store what was acknowledged, then end with this reason."""
         self.failure = error
+        self._doubt(self._delivery.take_doubtful())
         self._patience.note_error(error)
         if not self._keep():
             logger.warning("the offsets of what Kafka has are not stored; it will be sent again")

@@ -339,9 +339,9 @@ class Line:
         if number != signal.SIGKILL or self._step:
             return endings.by_signal(number, act)
         own = None if bank == "pump" else self._cgroup
-        if own is not None and own.has_killed:
+        if own is not None:
             limit = f"{MEMORY_KEY}={self.spec.limits.memory_bytes}" if own.was_full else ""
-            return endings.by_signal(number, act, is_oom=True, limit=limit)
+            return endings.by_signal(number, act, is_oom=own.has_killed, limit=limit)
         return endings.by_signal(number, act, is_oom=self._oom_kills.take())
 
     def _be_over(self) -> None:

@@ -26,15 +26,12 @@ Place = tuple[str, int]
 
 #: Of the commits that go wrong, so many are sent again by the client, and done after newer ones.
 DONE_LATE = 0.3
-LATE_NS = (0, 300_000_000, 900_000_000)
-#: What was asked for no longer ago than this is done before what is waited for: both take the same way, in turn.
-IN_TURN_NS = 200_000_000
+LATE_NS = (0, 300_000_000, 900_000_000, 5_000_000_000)
 
 
 class Late(NamedTuple):
     """A commit that the client sends again."""
 
-    asked_ns: int
     due_ns: int
     generation: int
     offsets: dict[Place, int]
@@ -178,7 +175,7 @@ class FakeConsumer:
         kafka.steps.at("after commit")
         if not is_heard and kafka.chance(DONE_LATE):
             due_ns = kafka.clock.now_ns + kafka.rng.choice(LATE_NS)
-            self._late.append(Late(kafka.clock.now_ns, due_ns, self._generation, dict(offsets)))
+            self._late.append(Late(due_ns, self._generation, dict(offsets)))
             return
         due_ns = kafka.clock.now_ns + kafka.rng.choice((0, 1_000_000, 300_000_000))
         self._answers.append((due_ns, dict(offsets), None if is_heard else RetriableError("the commit failed")))
@@ -189,7 +186,6 @@ class FakeConsumer:
         kafka.steps.at("before commit")
         if kafka.is_down or kafka.chance(kafka.unkind.refuse):
             raise RetriableError("the commit was refused")
-        self._do_late(lambda late: kafka.clock.now_ns - late.asked_ns <= IN_TURN_NS)
         kafka.commit(offsets)
         if kafka.chance(kafka.unkind.lose):
             raise RetriableError("the answer to a commit was lost")

@@ -79,6 +79,7 @@ class FakeProducer:
         self._is_fatal_told = False
         self._is_closed = False
         self._doubled = 0  # records, by new numbers that nobody has been told of
+        self._renumbered = 0  # how often
 
     def __len__(self) -> int:
         return sum(map(len, self._queues.values())) + sum(len(answer.queued) for answer in self._answers)
@@ -106,9 +107,9 @@ class FakeProducer:
             self._is_fatal_told = True
             raise Refused(self._fatal)
 
-    def take_new_numbers(self) -> bool:
-        doubled, self._doubled = self._doubled, 0
-        return doubled > 0
+    def take_new_numbers(self) -> int:
+        times, self._renumbered, self._doubled = self._renumbered, 0, 0
+        return times
 
     def send_batch(self, topic: str, partition: int, messages: list[dict[str, Any]], on_each: Any = None) -> None:
         self._raise_if_fatal()
@@ -197,6 +198,7 @@ class FakeProducer:
         elif is_lost and kafka.chance(NEW_NUMBERS):
             first = self._store(place, batch)
             self._doubled += len(batch)
+            self._renumbered += 1
         elif is_lost and kafka.chance(WITHOUT_OFFSET):
             first = None
         self._say(place, batch, first, None, is_late=is_lost)

@@ -173,7 +173,7 @@ IN_SINKS = (
     Mistake(
         "commit-deadline-never-reached",
         "a commit that is never answered is waited for without end",
-        "tests/simulation/test_commits.py::test_a_commit_that_was_given_up_and_is_refused_changes_nothing",
+        "tests/simulation/test_commits.py::test_a_commit_that_was_given_up_and_is_done_after_a_newer_one_makes_that_due_again",
         (
             Change(
                 COMMITS, "if going is not None and now_ns >= going.late_at_ns:", "if going is not None and now_ns < 0:"
@@ -189,7 +189,7 @@ IN_SINKS = (
     Mistake(
         "complete-while-a-commit-is-out",
         "a pump is complete while a commit that it gave up may still set the group back",
-        SINK_SEEDS,
+        "tests/simulation/test_sink_cases.py::test_a_sink_is_not_complete_while_a_commit_that_was_given_up_may_set_its_group_back",
         (
             Change(
                 PUMP,

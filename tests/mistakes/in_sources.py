@@ -23,7 +23,7 @@ IN_SOURCES = (
         "new-numbers-not-told",
         "the client numbers anew what is on its way, Kafka has some of it twice, and nobody is told",
         SOURCE_SEEDS,
-        (Change(DELIVERY, "if self.producer.take_new_numbers():", "if False:"),),
+        (Change(DELIVERY, "times = self.producer.take_new_numbers()", "times = 0"),),
     ),
     Mistake(
         "store-before-acknowledge",

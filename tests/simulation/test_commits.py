@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import pytest
+
 from engine.api.errors import RetriableError
 from engine.config.line import Timing
 from engine.kafka.consumer import Start
@@ -95,30 +97,75 @@ def test_a_commit_that_was_given_up_and_is_done_after_a_newer_one_makes_that_due
     assert memory.row.measured(Stage.COMMIT, Measure.RECORDS) == 20
 
 
-def test_a_commit_that_was_given_up_and_is_refused_changes_nothing() -> None:
+def test_a_commit_that_was_given_up_and_is_refused_may_be_done_in_part() -> None:
     port, parts, memory = Port(), Partitions(), LineMemory(line_spec("sink"))
     commits = given_up(port, parts, memory)
     commits.answered({PLACE: 20}, None, 4_000_000_001)
-    commits.answered({PLACE: 10}, RetriableError("of an old generation"), 4_000_000_002)
+    commits.answered({PLACE: 10}, RetriableError("of one partition"), 4_000_000_002)
     commits.step(4_000_000_003)
-    assert len(port.asked) == 2
+    assert port.asked[2:] == [{PLACE: 20}]
+    commits.answered({PLACE: 20}, None, 4_000_000_004)
     assert memory.row.measured(Stage.COMMIT, Measure.RECORDS) == 20
 
 
-def test_a_partition_that_goes_while_a_commit_is_out_may_be_repeated_from_there() -> None:
+def test_a_commit_that_was_given_up_counts_even_for_the_next_assignment() -> None:
     port, parts, memory = Port(), Partitions(), LineMemory(line_spec("sink"))
     commits = given_up(port, parts, memory)
     commits.answered({PLACE: 20}, None, 4_000_000_001)
+    parts.assign({PLACE: Start(20, is_committed=True)})
+    commits.answered({PLACE: 10}, None, 4_000_000_002)
+    commits.step(4_000_000_003)
+    assert port.asked[2:] == [{PLACE: 20}]
+
+
+@pytest.mark.parametrize("has_newer", [False, True])
+def test_a_partition_that_goes_while_a_commit_is_out_may_be_repeated(has_newer: bool) -> None:
+    port, parts, memory = Port(), Partitions(), LineMemory(line_spec("sink"))
+    commits = given_up(port, parts, memory)
+    if has_newer:
+        commits.answered({PLACE: 20}, None, 4_000_000_001)
     commits.give_up([PLACE], is_flushed=True)
-    assert memory.row.get(Word.GIVEN_UP) == 10
+    assert memory.row.get(Word.GIVEN_UP) == (10 if has_newer else 20)
 
 
-def test_a_commit_that_is_never_answered_counts_as_done_after_five_minutes() -> None:
+def test_a_partition_that_stays_is_committed_as_far_as_it_is_when_another_goes() -> None:
+    port, parts, memory = Port(), Partitions(), LineMemory(line_spec("sink"))
+    commits = given_up(port, parts, memory)
+    parts.assign({("t", 1): Start(0, is_committed=True)})
+    commits.give_up([("t", 1)], is_flushed=True)
+    part = parts.get(PLACE)
+    assert part is not None
+    assert part.committed == 0
+
+
+def test_a_commit_that_is_never_answered_may_be_done_after_five_minutes() -> None:
     port, parts, memory = Port(), Partitions(), LineMemory(line_spec("sink"))
     commits = given_up(port, parts, memory)
     commits.answered({PLACE: 20}, None, 4_000_000_001)
     commits.step(302_000_000_000)
     assert commits.is_sure
+    assert port.asked[2:] == [{PLACE: 20}]
+
+
+class Waited(Port):
+    """Does at once what is waited for."""
+
+    def commit_now(self, offsets: Mapping[tuple[str, int], int]) -> None:
+        self.asked.append(dict(offsets))
+
+
+def test_a_commit_that_is_out_when_a_newer_one_is_waited_for_may_be_done_after_it() -> None:
+    port, parts, memory = Waited(), Partitions(), LineMemory(line_spec("sink"))
+    commits = commits_of(port, parts, memory, Timing())
+    parts.assign({PLACE: Start(0, is_committed=True)})
+    commits.heard(flushed(parts, 10))
+    commits.step(0)
+    commits.heard(flushed(parts, 20))
+    commits.commit_now()
+    assert port.asked == [{PLACE: 10}, {PLACE: 20}]
+    assert memory.row.measured(Stage.COMMIT, Measure.RECORDS) == 0
+    commits.answered({PLACE: 10}, None, 1)
+    commits.step(2)
     assert port.asked[2:] == [{PLACE: 20}]
 
 

@@ -228,6 +228,32 @@ def test_a_commit_that_is_refused_for_long_is_told_now_and_then(caplog: pytest.L
     assert wait is not None and wait.cause == Cause.ACKNOWLEDGEMENTS
 
 
+def test_a_sink_is_not_complete_while_a_commit_that_was_given_up_may_set_its_group_back() -> None:
+    line = Line()
+    line.fill(PLACES[0], 10)
+    held: list[Mapping[Place, int]] = []
+    line.banks.start()
+    commit = line.consumer.commit
+
+    def hold_first(offsets: Mapping[Place, int]) -> None:
+        if held:
+            commit(offsets)
+        else:
+            held.append(dict(offsets))
+
+    line.consumer.commit = hold_first  # type: ignore[method-assign]
+    line.banks.memory.aim(Target.DRAIN)
+    line.until(lambda: line.kafka.group.get(PLACES[0]) == 10)
+    for _ in range(100):
+        line.clock.advance(0.02)
+        line.banks.step()
+    assert line.banks.row.get(Word.PUMP_PHASE) != Phase.COMPLETE
+    commit(held[0])
+    assert line.kafka.group[PLACES[0]] < 10
+    line.drain()
+    assert line.kafka.group[PLACES[0]] == 10
+
+
 class SaysWhatChanged(CollectingSink):
     """Answers with what was put since the last flush, and nothing else."""
 

@@ -15,6 +15,9 @@ from engine.exits import ExitCode
 from engine.shm.channel import Bell
 from tests.harness.banks import no_levels
 
+#: A step that does not look at its parent.
+STEP_SECONDS = 20.0
+
 
 class NotedBell(Bell):
     """Notes which waits it has ended."""
@@ -71,9 +74,13 @@ def test_a_process_whose_parent_is_gone_ends_in_the_middle_of_a_step_that_does_n
     monkeypatch.setattr(bank, "ORPHAN_SECONDS", 1)
     pid = os.fork()
     if pid == 0:
-        Stopper(parent=os.getpid())  # which nobody's parent is
-        os.kill(os.getpid(), signal.SIGTERM)
-        while True:
-            time.sleep(0.05)
+        try:
+            Stopper(parent=os.getpid())  # which nobody's parent is
+            os.kill(os.getpid(), signal.SIGTERM)
+            deadline = time.monotonic() + STEP_SECONDS
+            while time.monotonic() < deadline:
+                time.sleep(0.05)
+        finally:
+            os._exit(1)
     _, status = os.waitpid(pid, 0)
     assert os.WTERMSIG(status) == signal.SIGALRM

@@ -43,8 +43,8 @@ def test_a_producer_whose_numbers_the_broker_has_forgotten_says_once_that_it_beg
     assert not producer.take_new_numbers()
     cluster.answer_produce_with(KafkaError.UNKNOWN_PRODUCER_ID)
     deliver(producer, b"2")
-    assert producer.take_new_numbers()
-    assert not producer.take_new_numbers()
+    assert producer.take_new_numbers() == 1
+    assert producer.take_new_numbers() == 0
 
 
 def test_a_record_that_is_sent_again_with_its_number_is_no_news(cluster: MockCluster) -> None:

@@ -7,6 +7,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from engine.api.errors import ConnectError
 from engine.kafka import questions
+from engine.shm.waits import OutsideError
 
 PLACE = ("orders", 0)
 
@@ -33,9 +34,9 @@ def test_what_passes_is_waited_for(code: int, monkeypatch: pytest.MonkeyPatch) -
     assert ask.times == 3
 
 
-def test_a_partition_that_stays_unknown_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_partition_that_stays_unknown_is_asked_for_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(questions, "RETRY_SECONDS", 0.001)
-    with pytest.raises(ConnectError, match="the connector names a partition that the topic has not"):
+    with pytest.raises(OutsideError, match="no leader is known"):
         questions.patiently(Asked(*[KafkaError._UNKNOWN_PARTITION] * 100_000), "offsets", 0.05)
 
 
