@@ -144,6 +144,9 @@ class Commits:
 
     def commit_now(self) -> None:
         """Commit all that is flushed, and wait for it; a failure costs repeats, and is told."""
+        if self._going is not None:
+            self._strays.append(self._going)  # its answer is not waited for, and it may be done after this one
+            self._going = None
         offsets = self._due()
         if offsets:
             self._fence()

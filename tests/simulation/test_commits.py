@@ -151,3 +151,25 @@ def test_what_was_flushed_beyond_a_seek_is_not_committed() -> None:
     parts.seek(Seek(*PLACE, part.epoch, 4))
     commits.step(0)
     assert port.asked == []
+
+
+class Waited(Port):
+    """Does at once what is waited for."""
+
+    def commit_now(self, offsets: Mapping[tuple[str, int], int]) -> None:
+        self.asked.append(dict(offsets))
+
+
+def test_a_commit_that_is_out_when_a_newer_one_is_waited_for_may_be_done_after_it() -> None:
+    port, parts, memory = Waited(), Partitions(), LineMemory(line_spec("sink"))
+    commits = commits_of(port, parts, memory, Timing())
+    parts.assign({PLACE: Start(0, is_committed=True)})
+    commits.heard(flushed(parts, 10))
+    commits.step(0)
+    commits.heard(flushed(parts, 20))
+    commits.commit_now()
+    assert port.asked == [{PLACE: 10}, {PLACE: 20}]
+    assert memory.row.measured(Stage.COMMIT, Measure.RECORDS) == 0
+    commits.answered({PLACE: 10}, None, 1)
+    commits.step(2)
+    assert port.asked[2:] == [{PLACE: 20}]
