@@ -22,7 +22,8 @@ from engine.kafka.access import CredentialFiles, client_settings, is_allowed
 from engine.kafka.answers import answer_of
 from engine.kafka.client_log import ClientLog
 from engine.kafka.errors import as_ours
-from engine.shm.waits import Cause, Trouble
+from engine.kafka.replicas import shortage_in, unreachable
+from engine.shm.waits import Trouble
 
 __all__ = ["BatchProducer", "Refused"]
 
@@ -99,18 +100,14 @@ class BatchProducer:
         """Why Kafka cannot acknowledge what is sent to these topics, if it knows: librdkafka tells of neither."""
         for topic in topics:
             try:
-                partitions = self._client.list_topics(topic, timeout=seconds).topics[topic].partitions
+                metadata = self._client.list_topics(topic, timeout=seconds)
             except KafkaException:
                 return None
             if topic not in self._in_sync_min:
                 self.largest_batch_bytes(topic, seconds)
             wanted = self._in_sync_min.setdefault(topic, 1)
-            for number, partition in sorted(partitions.items()):
-                place, in_sync = f"topic {topic} partition {number}", len(partition.isrs)
-                if partition.leader < 0:
-                    return Trouble(Cause.REPLICAS, f"{place} has no leader")
-                if in_sync < wanted:
-                    return Trouble(Cause.REPLICAS, f"{place} has {in_sync} in sync of {wanted} that it needs")
+            if (trouble := shortage_in(topic, metadata, wanted, unreachable(metadata, seconds))) is not None:
+                return trouble
         return None
 
     def has_new_files(self) -> bool:
