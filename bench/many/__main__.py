@@ -75,7 +75,7 @@ def main() -> int:
                     _measure(worker, topic, options.connectors, bounds)
             if options.load:
                 with StandaloneMillrace(Path(name) / "load", bootstrap, {"restart.max": "1000"}) as worker:
-                    told(Load(worker, topic, options.load).run(), bounds.check)
+                    told(Load(worker, topic, options.load, options.warm_up).run(), bounds.check)
         finally:
             topics.delete_topic(bootstrap, topic)
     return 0 if bounds.all_hold else 1
@@ -165,6 +165,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.many", description=__doc__.partition("\n")[0])
     parser.add_argument("--connectors", type=int, default=500)
     parser.add_argument("--load", type=float, default=60, metavar="SECONDS", help="of REST under load, while tasks die")
+    parser.add_argument("--warm-up", type=float, default=30, metavar="SECONDS", help="before that load")
     parser.add_argument("--bootstrap", help="brokers that run already; otherwise one is started")
     return parser.parse_args()
 

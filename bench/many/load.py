@@ -4,6 +4,7 @@
     schedule: request k is due at k / rate; how late a client is counts as time it waited
     kinds:    the list with status and info, a connector, its status, its configuration, a task's status, the root
     faults:   each KILL_EVERY_S a task's process is killed
+    warm-up:  before that the worker runs a while, since a fresh broker is busy compiling itself
 
 A request has failed when there is no answer, or none of 200.
 
@@ -53,10 +54,11 @@ class Loaded(Struct, frozen=True):
 class Load:
     """One load on one worker."""
 
-    def __init__(self, worker: StandaloneMillrace, topic: str, seconds: float) -> None:
+    def __init__(self, worker: StandaloneMillrace, topic: str, seconds: float, warm_up_seconds: float) -> None:
         self._worker = worker
         self._topic = topic
         self._seconds = seconds
+        self._warm_up_seconds = warm_up_seconds
         self._failures: list[str] = []
         self._latencies_ms: list[float] = []
         self._answers_ms: list[float] = []
@@ -68,6 +70,7 @@ class Load:
     def run(self) -> Loaded:
         """Ask, kill, and return when all is answered."""
         self._make()
+        time.sleep(self._warm_up_seconds)
         self._begin = time.monotonic() + 0.5
         over = threading.Event()
         kills: list[int] = []
