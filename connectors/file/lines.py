@@ -41,6 +41,11 @@ class Positions(Sequence[Mapping[str, Any]]):
         self._widths = widths
         self._end = end
 
+    def picked(self, indexes: Sequence[int]) -> list[Mapping[str, Any]]:
+        """The offsets after these lines; they are worked out from the first line on, once for all of them."""
+        positions = [*self]
+        return [positions[index] for index in indexes]
+
     def __len__(self) -> int:
         return len(self._widths)
 

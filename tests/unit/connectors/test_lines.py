@@ -52,6 +52,7 @@ def split(data: bytes, cuts: Iterable[int], *, batch_size: int = 3, is_bulk: boo
             positions = [offset["position"] for offset in taken.positions]
             assert positions == [taken.positions[index]["position"] for index in range(len(positions))]
             assert positions[-1] == taken.positions[-1]["position"]
+            assert taken.positions.picked([0, len(positions) - 1]) == [taken.positions[0], taken.positions[-1]]
             lines.extend(zip(taken.texts, positions, strict=True))
 
     for piece in pieces_of(data, cuts):
