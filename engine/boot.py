@@ -15,6 +15,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -46,8 +47,10 @@ from engine.plan import Plan, PlanOptions
 from engine.pump import main as pump
 from engine.report import Report, make_report
 from engine.shm import segment
+from engine.shm.acts import stage_number
 from engine.shm.board import Board, HeaderWord, Word, board_bytes
 from engine.shm.channel import Channel
+from engine.stage import main as stage
 from engine.supervisor.cgroups import Cgroups, find_place
 from engine.supervisor.fleet import Fleet
 from engine.supervisor.fork import Child, fork
@@ -71,6 +74,8 @@ OWN_CGROUP = Path("/proc/self/cgroup")
 logger = logging.getLogger("millrace.ledger")
 
 _MAINS = {"task": task.run, "pump": pump.run, "both": both.run}
+#: These have the lock of the store, until the last of them is gone.
+_PUMPS = ("pump", "both")
 
 
 class RunOptions(Struct, frozen=True):
@@ -92,7 +97,9 @@ class RestOptions(Struct, frozen=True):
 
 def run(plan: Plan, options: RunOptions) -> tuple[ExitCode, Report]:
     """Run all lines of a plan to their end. Raises ConnectError when the store, the port or descriptors are missing."""
-    descriptors.provide(descriptors.needed((spec.processes for spec in plan.lines), plan.brokers))
+    descriptors.provide(
+        descriptors.needed((spec.processes + 2 * spec.stage_processes for spec in plan.lines), plan.brokers)
+    )
     warm()
     clock = SystemClock()
     worker = plan.worker
@@ -189,15 +196,16 @@ class _Forks:
         self.settings = settings
 
     def bank(self, spec: LineSpec, index: int, channel: Channel, bank: str) -> Child:
-        """One bank of a line."""
+        """One bank, or stage process, of a line."""
         keep = [self.board, *channel.descriptors()]
         if spec.ledger >= 0:
             keep.append(spec.ledger)
-        if bank != "task":
-            keep.append(self._store_lock)  # held until the last pump is gone
+        if bank in _PUMPS:
+            keep.append(self._store_lock)
         # A pump whose supervisor dies still has to leave its group, and ends by itself.
-        death_signal = signal.SIGKILL if bank == "task" else signal.SIGTERM
-        main = _MAINS[bank]
+        death_signal = signal.SIGTERM if bank in _PUMPS else signal.SIGKILL
+        number = stage_number(bank)
+        main = _MAINS[bank] if number is None else partial(stage.run, number=number)
         return fork(
             f"{spec.title} {bank}",
             lambda say: main(spec, channel, self.board, index, self.settings, say),

@@ -328,6 +328,7 @@ class ConnectorLines:
             ring_bytes=self._ring_bytes(keys, record_bytes, is_sink=is_sink),
             record_bytes_max=record_bytes,
             processes=int(keys.task_processes or 2),
+            stage_processes=keys.stage_processes,
             given=(*client.given, *self._given_ring()),
             timing=_timing(shared.worker, client, is_embedded=shared.options.is_embedded),
             restarts=restarts_of(keys, is_bulk=shared.options.is_bulk),

@@ -1,6 +1,7 @@
 """How many descriptors the processes of a worker need; the limit is raised where it may be, else nothing starts.
 
-    supervisor   its own, and of each line: memory, two bells, the last words of one or two processes
+    supervisor   its own, and of each line: memory, two bells, the last words of one or two processes; and a bell and
+                 last words of each stage process
     pump         its own, and of each broker: what two clients need for a connection
 
 The limit (`ulimit -n`) is one of each process, so the larger of the two counts. What plugins open comes on top, within
@@ -36,7 +37,10 @@ _REACHED = (errno.EMFILE, errno.ENFILE)
 
 
 def needed(processes: Iterable[int], brokers: int) -> int:
-    """What the process with the most needs. processes: of each line, one or two; brokers: of the largest cluster."""
+    """What the process with the most needs. brokers: of the largest cluster.
+
+    processes: of each line, one or two, and two for each stage process, which has a bell of its own.
+    """
     supervisor = SUPERVISOR + sum(LINE + count for count in processes)
     # As many as there are, and the one that a client begins with, which has no number yet.
     return max(supervisor, PROCESS + BROKER * (brokers + 1))

@@ -64,9 +64,9 @@ FETCH_RECORDS = 10_000
 QUEUE_RECORDS_MAX = 90_000
 QUEUE_PART = 0.9
 
-#: A frame of a source never has more records (engine.task.source).
+#: A frame of a source never has more records (engine.task.framing).
 FRAME_RECORDS = 12_000
-#: What a frame of one record needs beside the record: the overheads of engine.task.source and the ring's own header.
+#: What a frame of one record needs beside the record: the overheads of engine.task.framing and the ring's own header.
 FRAME_OVERHEAD_BYTES = 4096 + 48 + 8
 #: A ring holds at least this many of its largest frames (engine.shm.ring).
 FRAMES_MIN = 4
@@ -99,8 +99,11 @@ def line_bound(spec: LineSpec) -> LineBound:
     client, batches = _of_sink(spec) if spec.type == "sink" else _of_source(spec)
     if spec.transforms or spec.wants_commit_record:
         batches += FETCH_RECORDS * OBJECT_BYTES
-    processes = spec.processes * PROCESS_BYTES + PLUGIN_BYTES
-    return LineBound(processes, spec.ring_bytes + BESIDE_RING_BYTES, client, batches)
+    stages = spec.stage_processes
+    processes = (spec.processes + stages) * PROCESS_BYTES + (1 + stages) * PLUGIN_BYTES
+    # The two rings of a stage process together are as large as the line's.
+    rings = (1 + stages) * spec.ring_bytes + BESIDE_RING_BYTES + 2 * stages * RING_STEP
+    return LineBound(processes, rings, client, batches + stages * _of_stage(spec))
 
 
 def worker_bytes(*, has_metrics: bool) -> int:
@@ -180,6 +183,13 @@ def _of_sink(spec: LineSpec) -> tuple[int, int]:
     taken = queue_bytes + ANSWERS * max(fetch_bytes, spec.record_bytes_max)
     records = min(FETCH_RECORDS, spec.fetch_records_max or FETCH_RECORDS)
     return client, 2 * taken + records * MESSAGE_BYTES + VALUE_GROWTH * max(FRAME_BYTES, spec.record_bytes_max)
+
+
+def _of_stage(spec: LineSpec) -> int:
+    """What a stage process has in hand: a batch as it came, as values, as it goes, and as objects for transforms."""
+    one = max(POLL_BYTES if spec.type == "source" else FRAME_BYTES, spec.record_bytes_max)
+    values = VALUE_GROWTH * one if spec.type == "sink" else POLL_COPIES * one
+    return values + 2 * one + (FETCH_RECORDS * OBJECT_BYTES if spec.transforms else 0)
 
 
 def _with_ring(spec: LineSpec, ring_bytes: int) -> LineSpec:

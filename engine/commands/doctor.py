@@ -106,17 +106,17 @@ def _with(places: Sequence[Path]) -> Iterator[Finding]:
     yield from _brokers(check)
     if not check.problems:
         yield from _rights(made.lines)
-    yield from _limits([line.processes for line in made.lines], check.brokers)
+    yield from _limits(made.lines, check.brokers)
     bound = memory.total_bytes(made.lines, has_metrics=made.worker.has_metrics)
     yield machine.memory(bound, machine.available_bytes(), machine.cgroup_number("memory.max"))
 
 
-def _limits(processes: Sequence[int], brokers: int) -> Iterator[Finding]:
-    """processes: of each line."""
+def _limits(lines: Sequence[LineSpec], brokers: int) -> Iterator[Finding]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    yield machine.open_files(soft, hard, descriptors.needed(processes, brokers))
+    files = descriptors.needed((line.processes + 2 * line.stage_processes for line in lines), brokers)
+    yield machine.open_files(soft, hard, files)
     allowed = resource.getrlimit(resource.RLIMIT_NPROC)[0]
-    yield machine.processes(allowed, machine.cgroup_number("pids.max"), sum(processes))
+    yield machine.processes(allowed, machine.cgroup_number("pids.max"), sum(line.processes + line.stage_processes for line in lines))
 
 
 def look_at_plugins(elements: Sequence[str]) -> Iterator[Finding]:

@@ -189,6 +189,11 @@ def _contradictions(config: ConnectorConfig) -> Iterator[Problem]:
         key = "restart.backoff.max.ms"
         least = f"expected at least restart.backoff.ms, {config.restart_backoff_ms}"
         yield Problem(key, f"Invalid value {config.restart_backoff_max_ms} for configuration {key}: {least}")
+    if config.stage_processes and config.task_processes == 1:
+        key = "stage.processes"
+        text = "a task of one process (task.processes=1) has no stage processes"
+        todo = f"set task.processes=2 for this connector, or {key}=0"
+        yield Problem(key, f"Invalid value {config.stage_processes} for configuration {key}: {text}: {todo}")
     if problem := cpus_problem(config.task_cpu_affinity or ""):
         yield problem
     for key, aliases in (("transforms", config.transforms), ("predicates", config.predicates)):

@@ -94,6 +94,15 @@ class ConnectorConfig(Config, frozen=True, kw_only=True):
     task_processes: Annotated[Processes | None, Meta(description="Ours. 1 or 2, as the worker's.")] = field(
         name="task.processes", default=None
     )
+    stage_processes: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=16,
+            description="Ours. Processes of each task in which its transforms and converters run, where they cost "
+            "much: slow formats, long chains. 0: they run in the task process, beside the connector.",
+        ),
+    ] = field(name="stage.processes", default=0)
     task_memory_max: Annotated[MemoryBytes | None, Meta(description="Ours. As the worker's.")] = field(
         name="task.memory.max", default=None
     )

@@ -128,6 +128,7 @@ class LineSpec(Struct, frozen=True, kw_only=True):
     ring_bytes: int = 8 * 1024 * 1024
     record_bytes_max: int = 1024 * 1024  # sources: the largest key and value together
     processes: int = 2  # 1: both banks in one process
+    stage_processes: int = 0  # in which its transforms and converters run; 0: beside the connector
     given: tuple[str, ...] = ()  # sizes that the user has set himself: worker.memory.max leaves them as they are
     timing: Timing = Timing()
     restarts: Restarts = Restarts()

@@ -20,8 +20,8 @@ from typing import Literal
 from msgspec import Struct
 
 from engine.metrics.views import ProcessFacts, RunView, TaskView
-from engine.shm.acts import Act
-from engine.shm.board import SINK_STAGES, SOURCE_STAGES, HeaderWord, Measure, Stage, State, Word
+from engine.shm.acts import Act, stage_name
+from engine.shm.board import SINK_STAGES, SOURCE_STAGES, HeaderWord, Measure, Stage, StageWord, State, Word
 from engine.shm.waits import Cause
 
 __all__ = ["PROCESS_LABELS", "PROCESS_METRICS", "RUN_METRICS", "TASK_LABELS", "TASK_METRICS", "Metric", "Samples"]
@@ -108,6 +108,11 @@ def _stalled(task: TaskView) -> Samples:
 
 def _beats(task: TaskView) -> Samples:
     return [((bank,), age) for bank, age in task.beat_ages().items()]
+
+
+def _by_stage_process(word: StageWord, unit: float = 1) -> Callable[[TaskView], Samples]:
+    """Of each stage process; unit: what the word counts in, of the metric's own."""
+    return lambda task: [((stage_name(number),), task.stage(number, word) * unit) for number in range(task.stages)]
 
 
 def _proportional(facts: ProcessFacts) -> Samples:
@@ -322,8 +327,29 @@ TASK_METRICS = (
     Metric(
         "millrace_task_heartbeat_age_seconds",
         "gauge",
-        "How long ago the loop of the task process and of the pump last turned; of living ones only.",
+        "How long ago the loop of the task process, the pump and each stage process last turned; of living ones only.",
         _beats,
+        ("process",),
+    ),
+    Metric(
+        "millrace_stage_process_batches_total",
+        "counter",
+        "Batches that a stage process has transformed and converted. Only of connectors with stage.processes.",
+        _by_stage_process(StageWord.BATCHES),
+        ("process",),
+    ),
+    Metric(
+        "millrace_stage_process_records_total",
+        "counter",
+        "Records in these batches, as they came.",
+        _by_stage_process(StageWord.RECORDS),
+        ("process",),
+    ),
+    Metric(
+        "millrace_stage_process_busy_seconds_total",
+        "counter",
+        "Time a stage process has worked on batches; its rate is how busy it is, 1 being all the time.",
+        _by_stage_process(StageWord.BUSY_NS, 1e-9),
         ("process",),
     ),
 )

@@ -15,7 +15,8 @@ from pathlib import Path
 import psutil
 from msgspec import Struct
 
-from engine.shm.board import Board, HeaderWord, Identity, Measure, Row, Stage, State, Word
+from engine.shm.acts import stage_name
+from engine.shm.board import Board, HeaderWord, Identity, Measure, Row, Stage, StageWord, State, Word
 from engine.shm.stalls import Stall, stall_of
 from engine.shm.waits import Wait, waits_of
 
@@ -83,20 +84,31 @@ class TaskView(Struct, frozen=True):
         return stall_of(self.row, self.now_ns)
 
     def processes(self) -> dict[str, int]:
-        """The pid of each living process by its role: "task" and "pump", or "both"."""
+        """The pid of each living process by its role: "task" and "pump", or "both"; "stage 0" and so on."""
         task, pump = self.get(Word.TASK_PID), self.get(Word.PUMP_PID)
         if task and task == pump:
             return {"both": task}
-        return {role: pid for role, pid in (("task", task), ("pump", pump)) if pid}
+        stages = [(stage_name(number), self.stage(number, StageWord.PID)) for number in range(self.stages)]
+        return {role: pid for role, pid in (("task", task), ("pump", pump), *stages) if pid}
+
+    @property
+    def stages(self) -> int:
+        """How many stage processes it has."""
+        return self.get(Word.STAGE_PROCESSES)
+
+    def stage(self, number: int, word: StageWord) -> int:
+        """The value of a word of a stage process."""
+        return self.row.stage_get(number, word)
 
     def beat_ages(self) -> dict[str, float]:
         """Seconds since each living bank's loop last turned; a bank that has not begun its loop is not in it."""
         banks = (("task", Word.TASK_PID, Word.TASK_BEAT_NS), ("pump", Word.PUMP_PID, Word.PUMP_BEAT_NS))
-        return {
-            bank: max(0, self.now_ns - self.get(beat)) / _SECOND_NS
-            for bank, pid, beat in banks
-            if self.get(pid) and self.get(beat)
-        }
+        beats = [(bank, self.get(pid), self.get(beat)) for bank, pid, beat in banks]
+        beats += [
+            (stage_name(number), self.stage(number, StageWord.PID), self.stage(number, StageWord.BEAT_NS))
+            for number in range(self.stages)
+        ]
+        return {bank: max(0, self.now_ns - beat_ns) / _SECOND_NS for bank, pid, beat_ns in beats if pid and beat_ns}
 
 
 class ProcessFacts(Struct, frozen=True):
@@ -104,7 +116,7 @@ class ProcessFacts(Struct, frozen=True):
 
     connector: str  # empty: the process serves the whole run
     task: str
-    process: str  # its role: "task", "pump", "both", "supervisor", "control"
+    process: str  # its role: "task", "pump", "both", "stage 0", "supervisor", "control"
     cpu_seconds: float  # user and system, since it was forked
     resident_bytes: int
     proportional_bytes: int | None  # pages that several processes map are shared out among them; None: not told

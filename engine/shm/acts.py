@@ -1,6 +1,7 @@
 """What a bank is doing: the call that it is in, or was in last. One word of the board for each bank.
 
     bank ── before each call of a plugin or a client ──► TASK_ACT, PUMP_ACT ──► whoever asks why it is stuck, or died
+    stage process ──────────────────────────────────────► its ACT
 
 The word is not taken back when the call returns: the bank's heartbeat tells whether its loop turns.
 
@@ -11,9 +12,11 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from engine.shm.board import Row, Word
+from engine.shm.board import Row, StageWord, Word
 
-__all__ = ["Act", "act_of"]
+__all__ = ["Act", "act_of", "stage_name", "stage_number"]
+
+_STAGE = "stage "
 
 
 class Act(IntEnum):
@@ -41,7 +44,21 @@ class Act(IntEnum):
         return self.name.lower()
 
 
+def stage_name(number: int) -> str:
+    """What a stage process is called among the processes of its line."""
+    return f"{_STAGE}{number}"
+
+
+def stage_number(name: str) -> int | None:
+    """The number of a stage process by its name; None: it is another process."""
+    return int(name.removeprefix(_STAGE)) if name.startswith(_STAGE) else None
+
+
 def act_of(row: Row, bank: str) -> Act:
-    """What this bank ("task" or "pump") is doing, or did last."""
-    number = row.get(Word.PUMP_ACT if bank == "pump" else Word.TASK_ACT)
+    """What this bank ("task" or "pump"), or stage process, is doing, or did last."""
+    stage = stage_number(bank)
+    if stage is not None:
+        number = row.stage_get(stage, StageWord.ACT)
+    else:
+        number = row.get(Word.PUMP_ACT if bank == "pump" else Word.TASK_ACT)
     return Act(number) if number <= max(Act) else Act.NOTHING

@@ -1,7 +1,7 @@
 """The board: what every line is, does and counts, in memory that all processes map.
 
     header    rows in use, how the run goes, levels of loggers (levels.py)
-    row 0     identity (text)  │ reason (text)  │ lost ranges (list)  │ words  │ stack (text)
+    row 0     identity (text)  │ reason (text)  │ lost ranges (list)  │ words, also of stage processes │ stack (text)
     row 1     ...
 
 A row belongs to one task for the whole run, over all restarts of its line, so that
@@ -28,6 +28,7 @@ from engine.shm import segment
 from engine.shm.levels import LevelTable
 
 __all__ = [
+    "STAGE_PROCESSES_MAX",
     "Board",
     "HeaderWord",
     "Identity",
@@ -36,6 +37,7 @@ __all__ = [
     "Phase",
     "Row",
     "Stage",
+    "StageWord",
     "State",
     "Target",
     "Word",
@@ -48,12 +50,16 @@ REASON_BYTES = 2048
 LOST_BYTES = 4096
 LOST_AT = IDENTITY_BYTES + REASON_BYTES
 WORDS_AT = LOST_AT + LOST_BYTES
-STACK_AT = 8192
+STACK_AT = 9216
 STACK_BYTES = ROW_BYTES - STACK_AT
 STAGE_WORDS_AT = 64
+#: Words of each stage process, and how many of these there can be.
+STAGE_PROCESS_WORDS_AT = 128
+STAGE_PROCESS_WORDS = 8
+STAGE_PROCESSES_MAX = 16
 #: On the first page, behind the header's words.
 LEVELS_AT = 1024
-MAGIC = 0x4D494C4C52414332  # "MILLRAC2": a board of another layout has another
+MAGIC = 0x4D494C4C52414333  # "MILLRAC3": a board of another layout has another
 
 
 class HeaderWord(IntEnum):
@@ -192,6 +198,19 @@ class Word(IntEnum):
     CIRCUIT = 56  # whether it is tried though it failed too often (engine.mending.Circuit)
     ENDED_AS = 57  # why its last life ended badly (engine.mending.Kind)
     PAUSED = 51  # sinks: assigned partitions of which the connector wants nothing now
+    # by the supervisor
+    STAGE_PROCESSES = 58  # how many the line has; 0: its stages run beside the connector
+
+
+class StageWord(IntEnum):
+    """Words of a stage process; written by itself, but for its PID."""
+
+    PID = 0  # by the supervisor; 0: none
+    BEAT_NS = 1  # monotonic, set in every turn of its loop
+    ACT = 2  # what it is doing, or did last (acts.py)
+    BATCHES = 3  # done, over all lives of the line
+    RECORDS = 4  # as they came to it
+    BUSY_NS = 5  # time spent on them
 
 
 class Identity(Struct, frozen=True):
@@ -323,6 +342,14 @@ class Row:
     def set(self, word: Word, value: int) -> None:
         """Store a word of one's own."""
         self.words[word] = value
+
+    def stage_get(self, number: int, word: StageWord) -> int:
+        """The value of a word of a stage process now."""
+        return self.words[STAGE_PROCESS_WORDS_AT + STAGE_PROCESS_WORDS * number + word]
+
+    def stage_set(self, number: int, word: StageWord, value: int) -> None:
+        """Store a word of one's own, as a stage process."""
+        self.words[STAGE_PROCESS_WORDS_AT + STAGE_PROCESS_WORDS * number + word] = value
 
     def count(self, stage: Stage, records: int, size: int = 0, *, batches: int = 1, errors: int = 0) -> None:
         """Add to a stage's counters (the stage's one writer). size: bytes."""

@@ -24,6 +24,7 @@ __all__ = [
     "CommitNow",
     "End",
     "Flushed",
+    "PassingSinkFrame",
     "Pause",
     "Position",
     "Resume",
@@ -37,6 +38,7 @@ __all__ = [
     "Tail",
     "decode_down",
     "decode_headers",
+    "decode_passing",
     "decode_sink",
     "decode_source",
     "decode_up",
@@ -116,6 +118,19 @@ class ArrivedSinkFrame(Struct, array_like=True, tag=3):
     def has_headers(self) -> bool:
         """Whether any record has one."""
         return bytes(self.headers) != _NIL
+
+
+class PassingSinkFrame(Struct, array_like=True, tag=3):
+    """A `SinkFrame` as a task sees it that gives it to a stage process: whose records they are, and no record."""
+
+    runs: list[Run]
+    size_bytes: int
+    values: msgspec.Raw
+    keys: msgspec.Raw
+    timestamps: msgspec.Raw
+    timestamp_type: int
+    headers: msgspec.Raw = msgspec.Raw(b"\xc0")
+    before: list[tuple[int, int]] | None = None
 
 
 class Assigned(Struct, array_like=True, tag=4):
@@ -204,6 +219,7 @@ encode = _ENCODER.encode
 encode_into = _ENCODER.encode_into
 decode_source = msgspec.msgpack.Decoder(SourceFrame | End).decode
 decode_sink = msgspec.msgpack.Decoder(ArrivedSinkFrame | Assigned | Tail).decode
+decode_passing = msgspec.msgpack.Decoder(PassingSinkFrame | Assigned | Tail).decode
 decode_headers = msgspec.msgpack.Decoder(list[Headers]).decode
 decode_up = msgspec.msgpack.Decoder(Flushed | Revoked | Seek | Pause | Resume).decode
 decode_down = msgspec.msgpack.Decoder(Revoke | Stored | Acknowledged | CommitNow).decode

@@ -1,6 +1,7 @@
 """What it means that a line does not go on although it should: in which way, where, since when; one word of the board.
 
-    word    bits 16 to 63: since when, monotonic ms │ 15: shown as failed │ 14: the pump's │ 8 to 13: way │ 0 to 7: act
+    word    bits 24 to 63: since when, monotonic ms │ 16 to 23: the stage process, from 1 │ 15: shown as failed │
+            14: the pump's │ 8 to 13: way │ 0 to 7: act
 
 What waits for the world outside is no stall (waits.py), and a source that finds nothing is none.
 
@@ -13,7 +14,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import NamedTuple
 
-from engine.shm.acts import Act, act_of
+from engine.shm.acts import Act, act_of, stage_name, stage_number
 from engine.shm.board import Row, State, Word
 
 __all__ = ["Stall", "Way", "pack", "stall_of", "unpack"]
@@ -22,7 +23,9 @@ MS_NS = 1_000_000
 #: The supervisor's loop turns fifty times a second; forking a line takes it much less than this.
 UNWATCHED_NS = 4_000_000_000
 _ACT_BITS = 8
-_SINCE_AT = 16
+_STAGE_AT = 16
+_SINCE_AT = 24
+_STAGE_MASK = 0xFF
 _FAILED, _PUMP = 1 << 15, 1 << 14
 _WAY_MASK = 0x3F
 
@@ -42,7 +45,7 @@ class Stall(NamedTuple):
     """One stall, as the board has it."""
 
     way: Way
-    bank: str  # "task" or "pump"
+    bank: str  # "task", "pump" or a stage process
     act: Act  # what it is in
     since_ns: int  # monotonic, to a millisecond
     is_failed: bool = False  # clients are to read FAILED
@@ -73,6 +76,8 @@ def pack(stall: Stall | None) -> int:
     if stall is None:
         return 0
     flags = (_FAILED if stall.is_failed else 0) | (_PUMP if stall.bank == "pump" else 0)
+    if (number := stage_number(stall.bank)) is not None:
+        flags |= (number + 1) << _STAGE_AT
     return (stall.since_ns // MS_NS) << _SINCE_AT | flags | stall.way << _ACT_BITS | stall.act
 
 
@@ -80,9 +85,11 @@ def unpack(word: int) -> Stall | None:
     """The stall that a word stands for; None: none."""
     if not word:
         return None
+    stage = word >> _STAGE_AT & _STAGE_MASK
+    bank = stage_name(stage - 1) if stage else "pump" if word & _PUMP else "task"
     return Stall(
         Way(word >> _ACT_BITS & _WAY_MASK),
-        "pump" if word & _PUMP else "task",
+        bank,
         Act(word & ((1 << _ACT_BITS) - 1)),
         (word >> _SINCE_AT) * MS_NS,
         bool(word & _FAILED),

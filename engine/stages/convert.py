@@ -130,6 +130,16 @@ class LazyHeaders(Sequence[Sequence[Header]]):
         self._end = sum(run.count for run in runs) if end is None else end
         self._read: list[Headers] | None = None
 
+    @classmethod
+    def of(cls, runs: Sequence[Run], raw: bytes, converter: HeaderConverter, end: int) -> LazyHeaders:
+        """The same, of what `raw` has told to another process."""
+        return cls(runs, msgspec.Raw(raw), converter, end)
+
+    @property
+    def raw(self) -> bytes:
+        """The headers of all records as they stand in the frame."""
+        return bytes(self._raw)
+
     def __len__(self) -> int:
         return self._end
 
@@ -173,7 +183,7 @@ class TransformedBatch(SinkBatch):
     """A batch that a chain has changed; topics and partitions are those the chain gave the records."""
 
     def __init__(self, columns: Columns) -> None:
-        self._columns = columns
+        self.columns = columns
         super().__init__(
             (),
             columns.values,
@@ -187,15 +197,15 @@ class TransformedBatch(SinkBatch):
 
     @property
     def topics(self) -> Sequence[str]:
-        return self._columns.topics
+        return self.columns.topics
 
     @property
     def partitions(self) -> Sequence[int]:
-        return cast("Sequence[int]", self._columns.partitions)
+        return cast("Sequence[int]", self.columns.partitions)
 
     @property
     def offsets(self) -> Sequence[int]:
-        return self._columns.offsets
+        return self.columns.offsets
 
     @overload
     def __getitem__(self, index: int) -> SinkRecord: ...
@@ -203,11 +213,11 @@ class TransformedBatch(SinkBatch):
     def __getitem__(self, index: slice) -> Sequence[SinkRecord]: ...
     def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
-            return [*self._columns.picked(range(*index.indices(len(self)))).records()]
-        return next(self._columns.picked([index]).records())
+            return [*self.columns.picked(range(*index.indices(len(self)))).records()]
+        return next(self.columns.picked([index]).records())
 
     def __iter__(self) -> Iterator[SinkRecord]:
-        return cast("Iterator[SinkRecord]", self._columns.records())
+        return cast("Iterator[SinkRecord]", self.columns.records())
 
 
 def columns_of(batch: SinkBatch) -> Columns:

@@ -1,4 +1,4 @@
-"""A line as the supervisor sees it: two children, a row of the board, a channel, and what is to become of them.
+"""A line as the supervisor sees it: its children, a row of the board, a channel, and what is to become of them.
 
     STARTING ──► RUNNING ──► DRAINING ──► DONE
                     │ a child ended badly      STOPPED: it was asked to
@@ -11,6 +11,9 @@ with the supervisor: whoever wakes later finds its lease over (engine/shm/lease.
 
 What becomes of a life that ended badly, its cause decides (engine.mending); who carries it out is this module alone,
 also while control is down.
+
+Its children are a task process and a pump, or one that is both, and its stage processes, if it has any. A stage process
+works for its task process alone: it is ended as soon as that is gone, and one that ends before costs a restart.
 
 A line restarts as a whole. When a source's task process is gone, its pump first delivers and stores what was
 published; when a sink's is gone, its pump closes without leaving the group, and the next one, a static member of the
@@ -37,8 +40,8 @@ from engine.descriptors import what_to_do
 from engine.exits import ExitCode
 from engine.limits import MEMORY_KEY
 from engine.mending import Circuit, How, Kind, Mending, kind_of_code
-from engine.shm.acts import act_of
-from engine.shm.board import Measure, Phase, Row, Stage, State, Target, Word
+from engine.shm.acts import act_of, stage_name, stage_number
+from engine.shm.board import Measure, Phase, Row, Stage, StageWord, State, Target, Word
 from engine.shm.channel import Channel
 from engine.supervisor import endings
 from engine.supervisor.cgroups import Cgroup, Cgroups
@@ -67,7 +70,7 @@ UNASKED = "ended without being asked to"
 _GOING = {Target.RUN: State.RUNNING, Target.DRAIN: State.DRAINING, Target.PAUSE: State.PAUSED}
 
 
-#: Forks one bank ("task", "pump" or "both") of a line over its present channel.
+#: Forks one bank ("task", "pump" or "both"), or stage process, of a line over its present channel.
 ForkBank = Callable[[LineSpec, int, Channel, str], Child]
 
 
@@ -120,6 +123,7 @@ class Line:
         self._guard = Guard(spec, row)
         self._is_starting = True
         row.set(Word.RING_BYTES, spec.ring_bytes)
+        row.set(Word.STAGE_PROCESSES, spec.stage_processes)
         for word in (Word.FRUITLESS, Word.CIRCUIT, Word.ENDED_AS, Word.NEXT_START_NS):
             row.set(word, 0)
         self._become(State.STARTING)
@@ -212,6 +216,8 @@ class Line:
         if not self._children:
             self._be_over()
             return
+        if self._is_without_work(bank, status):
+            return
         is_asked = self.row.get(Word.TARGET) == Target.STOP
         is_expected = not self._end.cause and (is_asked or self._has_ended())
         if not is_expected:
@@ -227,6 +233,16 @@ class Line:
             grace_ns = max(grace_ns, self._stop_ns())
         # Once asked to stop, the line as a whole has the time that it was given then.
         self._deadline_ns = max(now_ns + grace_ns, self._deadline_ns if is_expected else 0)
+
+    def _is_without_work(self, bank: str, status: int) -> bool:
+        """Whether the end of this child says nothing of the line; stage processes whose task is gone are ended."""
+        if stage_number(bank) is not None:
+            return status == 0 and (self._step > 0 or "task" not in self._children)
+        if bank == "task":
+            for name, child in self._children.items():
+                if stage_number(name) is not None:
+                    os.kill(child.pid, signal.SIGTERM)
+        return False
 
     def held(self, pid: int, *, is_held: bool) -> None:
         """A signal has stopped one of the children, or let it go on."""
@@ -256,7 +272,7 @@ class Line:
         if self._mending.circuit == Circuit.HALF_OPEN and self._children:
             self._judge_trial(now_ns)
         if killed := self._guard.tick(now_ns, self._children, self._held):
-            self._end = Ending(killed.cause, Kind.CRASH, is_killed=True, is_plugins=killed.bank == "task")
+            self._end = Ending(killed.cause, Kind.CRASH, is_killed=True, is_plugins=_is_plugins(killed.bank))
         if self._deadline_ns and now_ns >= self._deadline_ns:
             self._climb(now_ns)
 
@@ -267,12 +283,13 @@ class Line:
             self._channel = None
 
     def _fork_banks(self) -> None:
-        self._channel = Channel.create(f"millrace:{self.spec.title}", self.spec.ring_bytes)
+        stages = [stage_name(number) for number in range(self.spec.stage_processes)]
+        self._channel = Channel.create(f"millrace:{self.spec.title}", self.spec.ring_bytes, len(stages))
         self._cgroup = self._cgroups.make(self.spec)
         cgroup = "" if self._cgroup is None else str(self._cgroup.folder)
         spec = replace(self.spec, limits=replace(self.spec.limits, cgroup=cgroup))
         # The pump first: it takes longer to be ready, and a source's task may fill the ring meanwhile.
-        for bank in ("pump", "task") if spec.processes == 2 else ("both",):
+        for bank in ("pump", "task", *stages) if self.spec.processes == 2 else ("both",):
             self._children[bank] = self._fork_bank(spec, self._index, self._channel, bank)
 
     def _is_due(self, now_ns: int) -> bool:
@@ -331,7 +348,7 @@ class Line:
                 cause += f" after {self.spec.timing.stop_timeout:g} s of waiting for it to stop"
         else:
             cause = words or f"{bank} process ended with exit code {code}"
-        self._end = Ending(cause, kind_of_code(code), is_killed=code < 0, is_plugins=bank == "task")
+        self._end = Ending(cause, kind_of_code(code), is_killed=code < 0, is_plugins=_is_plugins(bank))
 
     def _signal(self, bank: str, number: int) -> str:
         """What has ended a bank's process, in words."""
@@ -449,9 +466,11 @@ class Line:
             self._step = 1
             self._send(signal.SIGTERM)
             self._deadline_ns = now_ns + TASK_GRACE_NS
-        elif self._step == 1 and len(self._children) == 2:
+        elif self._step == 1 and "pump" in self._children and len(self._children) > 1:
             self._step = 2
-            os.kill(self._children["task"].pid, signal.SIGKILL)
+            for bank, child in self._children.items():
+                if bank != "pump":
+                    os.kill(child.pid, signal.SIGKILL)
             self._deadline_ns = now_ns + PUMP_GRACE_NS
         else:
             self._send(signal.SIGKILL)
@@ -464,7 +483,7 @@ class Line:
     def _aim(self, target: Target) -> None:
         self.row.set(Word.TARGET, target)
         if self._channel is not None:
-            for bell in (self._channel.task_bell, self._channel.pump_bell):
+            for bell in self._channel.bells:
                 os.eventfd_write(bell, 1)
 
     def _become(self, state: State) -> None:
@@ -477,3 +496,11 @@ class Line:
         for word, bank in ((Word.TASK_PID, "task"), (Word.PUMP_PID, "pump")):
             child = both or self._children.get(bank)
             self.row.set(word, child.pid if child else 0)
+        for number in range(self.spec.stage_processes):
+            child = self._children.get(stage_name(number))
+            self.row.stage_set(number, StageWord.PID, child.pid if child else 0)
+
+
+def _is_plugins(bank: str) -> bool:
+    """Whether this child runs plugins, and nothing else."""
+    return bank == "task" or stage_number(bank) is not None

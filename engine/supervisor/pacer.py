@@ -21,7 +21,7 @@ from engine.mending import Verdict, longest_pause_ms
 
 __all__ = ["STARTS_PER_SECOND", "Pacer"]
 
-#: Lines of a worker that are started again within a second, at most; each forks up to two processes.
+#: Lines of a worker that are started again within a second, at most; each forks two processes, and its stage processes.
 STARTS_PER_SECOND = 10
 SPACING_NS = 1_000_000_000 // STARTS_PER_SECOND
 

@@ -19,8 +19,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from engine.config.line import LineSpec
-from engine.shm.acts import Act, act_of
-from engine.shm.board import STAGE_WORDS_AT, Phase, Row, Stage, Target, Word
+from engine.shm.acts import Act, act_of, stage_name, stage_number
+from engine.shm.board import STAGE_WORDS_AT, Phase, Row, Stage, StageWord, Target, Word
 from engine.shm.stalls import Stall, Way
 
 __all__ = ["Judge"]
@@ -65,7 +65,7 @@ class Judge:
         if self._row.get(Word.TARGET) == Target.STOP:
             return None
         for bank, since_ns in held.items():
-            return self._stall(Way.HELD, "pump" if bank == "pump" else "task", since_ns)
+            return self._stall(Way.HELD, "task" if bank == "both" else bank, since_ns)
         return self._stuck_call(now_ns) or self._no_progress(now_ns)
 
     def _stall(self, way: Way, bank: str, since_ns: int) -> Stall:
@@ -77,6 +77,10 @@ class Judge:
         beats = [(max(words[beat], self._floor_ns), bank) for bank, pid, beat in _BEATS if words[pid]]
         if self._spec.processes == 1:
             beats = beats and [max(beats)]  # the other one waits for the one that turned last
+        for number in range(self._spec.stage_processes):
+            if self._row.stage_get(number, StageWord.PID):
+                beat_ns = self._row.stage_get(number, StageWord.BEAT_NS)
+                beats.append((max(beat_ns, self._floor_ns), stage_name(number)))
         late_ns = now_ns - self._timeout_ns
         stuck = [one for one in beats if one[0] < late_ns and now_ns - one[0] > self._allowed_ns(one[1])]
         if not stuck:
@@ -86,11 +90,12 @@ class Judge:
 
     def _allowed_ns(self, bank: str) -> int:
         """How long a turn of this bank's loop may take."""
-        if bank == "pump" or not self._is_ready():
+        is_loading = stage_number(bank) is not None and act_of(self._row, bank) <= Act.LOAD
+        if bank == "pump" or is_loading or not self._is_ready():
             # It asks Kafka, and waits for the answer; or hundreds start at once, each with its imports.
             return self._timeout_ns + self._broker_ns
         is_polling = act_of(self._row, "task") == Act.POLL
-        return self._timeout_ns + (self._row.get(Word.POLL_MS) * MS_NS if is_polling else 0)
+        return self._timeout_ns + (self._row.get(Word.POLL_MS) * MS_NS if is_polling and bank == "task" else 0)
 
     def _is_ready(self) -> bool:
         return min(self._row.get(Word.TASK_PHASE), self._row.get(Word.PUMP_PHASE)) >= Phase.READY

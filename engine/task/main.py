@@ -7,14 +7,11 @@ Not here: the steps (source.py, sink.py), the other bank (engine.pump).
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from engine import limits, logs
-from engine.api.converter import Converter
-from engine.api.transform import Transform
 from engine.bank import Bank, Say, Stopper, serve
 from engine.clock import Clock, SystemClock
-from engine.config.line import LineSpec, PluginSpec, StepSpec
+from engine.config.line import LineSpec
 from engine.exits import ExitCode
 from engine.ledger import sink, source
 from engine.plugins import environment
@@ -23,8 +20,8 @@ from engine.shm.acts import Act
 from engine.shm.board import Board, Word
 from engine.shm.channel import Channel, TaskSide
 from engine.shm.lease import Lease
-from engine.stages.convert import Converters
-from engine.stages.transform import Step, fused
+from engine.stages.work import make_stages
+from engine.task.crew import Crew
 from engine.task.sink import SinkTaskBank
 from engine.task.source import SourceTaskBank
 
@@ -55,30 +52,9 @@ def make_bank(spec: LineSpec, side: TaskSide, board: Board, index: int, clock: C
     row = board.row(index)
     row.set(Word.TASK_ACT, Act.LOAD)
     task = load(spec.task_path)()
-    chain = fused(_step(step) for step in spec.transforms)
-    converters = Converters(
-        _converter(spec.key_converter, is_key=True),
-        _converter(spec.value_converter, is_key=False),
-        _configured(spec.header_converter),
-    )
+    stages = make_stages(spec)
+    crew = Crew(side.stage_ends(is_checked=spec.ledger >= 0), row) if spec.stage_processes else None
     if spec.type == "source":
-        return SourceTaskBank(spec, task, chain, converters, side, row, clock, source.TaskAccount.of(spec, row))
+        return SourceTaskBank(spec, task, stages, side, row, clock, source.TaskAccount.of(spec, row), crew)
     account = sink.TaskAccount.of(spec, board, index)
-    return SinkTaskBank(spec, task, chain, converters, side, row, clock, account)
-
-
-def _converter(spec: PluginSpec, *, is_key: bool) -> Converter:
-    converter: Converter = load(spec.path)()
-    converter.configure(converter.config.parse(spec.config), is_key=is_key)
-    return converter
-
-
-def _step(spec: StepSpec) -> Step:
-    transform: Transform = _configured(spec.transform)
-    return Step(transform, None if spec.predicate is None else _configured(spec.predicate), spec.negate)
-
-
-def _configured(spec: PluginSpec) -> Any:
-    plugin = load(spec.path)()
-    plugin.configure(plugin.config.parse(spec.config))
-    return plugin
+    return SinkTaskBank(spec, task, stages, side, row, clock, account, crew)

@@ -1,6 +1,7 @@
 """A sink's task bank: read frames, convert, transform, put; flush, and say how far it is safe.
 
     (pump) ──► ring ──► frames ──► convert ──► transform ──► put
+                                   └── here, or dealt to stage processes and collected in order
     Flushed, Seek, Pause, Resume ──► up ──► (pump)
     Revoke ──► down, seen between puts
 
@@ -20,7 +21,7 @@ from collections.abc import Collection, Mapping, Sequence
 import msgspec
 from msgspec import Struct
 
-from engine.api.batch import Run, SinkBatch
+from engine.api.batch import Run
 from engine.api.errors import DataError, RetriableError
 from engine.api.record import TopicPartition
 from engine.api.task import SinkTask
@@ -35,12 +36,24 @@ from engine.shm import frame
 from engine.shm.acts import Act
 from engine.shm.board import Measure, Phase, Row, Stage, Target, Word
 from engine.shm.channel import TaskSide
-from engine.shm.frame import ArrivedSinkFrame, Assigned, Flushed, Pause, Position, Resume, Revoke, Revoked, Tail
+from engine.shm.frame import (
+    ArrivedSinkFrame,
+    Assigned,
+    Flushed,
+    PassingSinkFrame,
+    Pause,
+    Position,
+    Resume,
+    Revoke,
+    Revoked,
+    Tail,
+)
 from engine.shm.lease import Lease
 from engine.shm.waits import Cause, Trouble
-from engine.stages import convert
-from engine.stages.convert import Converters, TransformedBatch
-from engine.stages.transform import RecordError, Step, close_all, transform
+from engine.stages.transform import RecordError
+from engine.stages.work import Inbound, Stages, inbound
+from engine.task.crew import Crew
+from engine.task.incoming import Coming, Incoming, Putting
 
 __all__ = ["SinkTaskBank"]
 
@@ -61,21 +74,6 @@ class Part(Struct):
     flushed: int = -1  # what the task said last, or where it begins: all before is safe
 
 
-class Putting(Struct):
-    """A batch on its way into the connector; it is kept while its put asks to be called again."""
-
-    batch: SinkBatch
-    runs: Sequence[Run]  # of the whole frame
-    bad: RecordError | None = None  # the record that ended the batch
-    act: str = ""  # what could not be done to it
-    origins: Sequence[int] | None = None  # which of the frame's records transforms have left; None: there is no chain
-    at_ns: int = 0  # not before
-
-    def done(self) -> Sequence[Run]:
-        """What is done once it is put, with all that transforms dropped."""
-        return self.runs if self.bad is None else convert.cut_runs(self.runs, self.bad.index)
-
-
 class SinkTaskBank:
     """Steps a sink task; also the `SinkContext` it sees."""
 
@@ -83,22 +81,22 @@ class SinkTaskBank:
         self,
         spec: LineSpec,
         task: SinkTask,
-        chain: Sequence[Step],
-        converters: Converters,
+        stages: Stages,
         side: TaskSide,
         row: Row,
         clock: Clock,
         account: TaskAccount | None = None,
+        crew: Crew | None = None,
     ) -> None:
-        """account: None: the ledger is switched off."""
+        """account: None: the ledger is switched off. crew: None: the stages run here."""
         self._spec = spec
         self._fence = Lease(row, spec.timing.lease, clock).check
         self._account = account
         self._task = task
-        self._chain = chain
-        self._converters = converters
+        self._stages = stages
         self._side = side
         self._ring = side.data_reader(is_checked=account is not None)
+        self._incoming = Incoming(self._ring, crew, stages.converters.header)
         self._row = row
         self._clock = clock
         self._parts: dict[TopicPartition, Part] = {}
@@ -176,7 +174,7 @@ class SinkTaskBank:
             self._row.set(Word.TASK_ACT, Act.STOP)
             self._task.stop()
         finally:
-            close_all(self._chain)
+            self._stages.close()
 
     def step(self) -> float:
         """Do a piece of work; returns how long (seconds) nothing but the bell can give it more."""
@@ -204,16 +202,30 @@ class SinkTaskBank:
             return 0.0
         if self._patience.cause == Cause.CONVERT and not self._patience.is_due(now_ns):
             return 0.01
-        message = self._ring.read()
-        if message is None:
-            return min(IDLE_SECONDS, max(0.0, (self._flush_at_ns - now_ns) / 1e9))
-        self._take(frame.decode_sink(message))
+        return self._turn(now_ns)
+
+    def _turn(self, now_ns: int) -> float:
+        """What is next in the ring, if it is there, and done."""
+        coming = self._incoming.head()
+        idle = min(IDLE_SECONDS, max(0.0, (self._flush_at_ns - now_ns) / 1e9))
+        if coming is None:
+            return idle
+        message = coming.message
+        if isinstance(message, Assigned | Tail):
+            self._incoming.drop()
+            self._hear_in_band(message)
+            return 0.0
+        if not self._incoming.is_back(coming):
+            return idle
+        self._incoming.drop()
+        done, coming.done = coming.done, None
+        if done is not None and all(self._is_wanted(run) for run in message.runs):
+            self._deliver(coming, message, done)
+        else:
+            self._deliver_here(coming)
         return 0.0
 
-    def _take(self, message: ArrivedSinkFrame | Assigned | Tail) -> None:
-        if isinstance(message, ArrivedSinkFrame):
-            self._deliver(message)
-            return
+    def _hear_in_band(self, message: Assigned | Tail) -> None:
         self._release()
         if isinstance(message, Assigned):
             self._hear()  # partitions that come again were taken first, which may have been said since the last look
@@ -235,36 +247,43 @@ class SinkTaskBank:
             self._row.set(Word.TASK_ACT, Act.OPEN)
             self._task.open(places)
 
-    def _deliver(self, message: ArrivedSinkFrame) -> None:
-        message = self._without_foreign(message)
+    def _note(self, act: Act) -> None:
+        self._row.set(Word.TASK_ACT, act)
+
+    def _deliver_here(self, coming: Coming) -> None:
+        """Work on a frame beside the connector, but for what is not wanted any more, and put it."""
+        message = self._without_foreign(coming.whole())
         if not message.values:
+            self._patience.end(Cause.CONVERT)
             self._release()
             return
-        self._row.set(Word.TASK_ACT, Act.CONVERT)
         try:
-            batch, failed = convert.decode(message, self._converters)
+            done = inbound(message, self._stages, self._note)
         except RetriableError as error:
             self._row.count(Stage.CONVERT, 0, batches=0, errors=1)
             self._patience.note(Trouble(Cause.CONVERT, describe(error)))
             self._patience.later()
-            self._ring.rewind()  # the frame is read anew, without what was given up meanwhile
+            self._incoming.put_back(coming)  # it is worked on anew, without what was given up meanwhile
             return
+        self._deliver(coming, message, done)
+
+    def _deliver(self, coming: Coming, message: ArrivedSinkFrame | PassingSinkFrame, done: Inbound) -> None:
+        """Put what became of a frame. message: of it, what is wanted."""
         self._patience.end(Cause.CONVERT)
         if self._account is not None:
-            self._account.arrived(message.runs, message.before or (), len(message.values))
-        self._row.count(Stage.CONVERT, len(batch), message.size_bytes, errors=int(failed is not None))
-        going = Putting(batch, message.runs, failed, "converted")
+            self._account.arrived(message.runs, message.before or (), done.came)
+        self._row.count(Stage.CONVERT, done.converted, message.size_bytes, errors=int(done.not_converted is not None))
+        going = Putting(coming, done.batch, message.runs, done.not_converted, "converted")
         if self._account is not None:
-            self._account.converted(going.done(), len(batch))
-        if self._chain:
-            self._row.set(Word.TASK_ACT, Act.TRANSFORM)
-            columns, bad = transform(self._chain, convert.columns_of(batch))
-            self._row.count(Stage.TRANSFORM, len(columns), errors=int(bad is not None))
-            going.batch, going.origins = TransformedBatch(columns), columns.origins
-            if bad is not None:
-                going.bad, going.act = bad, "transformed"
+            self._account.converted(going.done(), done.converted)
+        assert done.origins is not None or not self._stages.chain, "a converter has given other numbers of values"
+        if done.origins is not None:
+            going.origins = done.origins
+            self._row.count(Stage.TRANSFORM, done.transformed, errors=int(done.not_transformed is not None))
+            if done.not_transformed is not None:
+                going.bad, going.act = done.not_transformed, "transformed"
             if self._account is not None:
-                self._account.transformed(going.done(), columns.origins, len(columns.values))
+                self._account.transformed(going.done(), done.origins, done.transformed)
         if not self._row.measured(Stage.PUT, Measure.RECORDS):
             self._row.set(Word.FIRST_RECORD_NS, self._clock.monotonic_ns())
         self._fence()
@@ -383,10 +402,11 @@ class SinkTaskBank:
         self._send()
 
     def _forget_retry(self) -> None:
-        """What waits to be put again may be of partitions that went; the frame is read anew, without them."""
-        self._retry = None
+        """What waits to be put again may be of partitions that went; the frame is worked on anew, without them."""
+        retry, self._retry = self._retry, None
         self._patience.end(Cause.PUT)
-        self._ring.rewind()
+        if retry is not None:
+            self._incoming.put_back(retry.coming)
 
     def _flush(self) -> None:
         """Make safe what was put, and send the positions."""

@@ -1,6 +1,7 @@
 """A source's task bank: poll, transform, convert, write frames; hear what is stored.
 
     poll ──► transform ──► convert ──► frames ──► ring ──► (pump)
+             └── here, or in stage processes: collected in order
     commit, commit_record ◄── Stored, Acknowledged ◄── down
 
 One `step` does a bounded piece of work and never waits for room: what did not fit is kept
@@ -10,7 +11,8 @@ When the connector has no more, or a stop is asked, or a record is bad, one `End
 the last frame; the pump answers with the final `Stored`.
 
 Used by: engine.task.main.
-Not here: producing, storing (engine.pump.source).
+Not here: who transforms and converts (dealing.py), frames that fit (framing.py), producing, storing
+(engine.pump.source).
 """
 
 from __future__ import annotations
@@ -21,10 +23,8 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import islice, pairwise
 from typing import Any
 
-from msgspec import Struct
-
 from engine.api.batch import SourceBatch
-from engine.api.errors import RecordTooLargeError, RetriableError
+from engine.api.errors import RetriableError
 from engine.api.record import SourceRecord
 from engine.api.task import SourceTask
 from engine.bank import describe, note_act, noting_acts
@@ -38,46 +38,25 @@ from engine.shm import frame
 from engine.shm.acts import Act
 from engine.shm.board import Measure, Phase, Row, Stage, Target, Word
 from engine.shm.channel import TaskSide
-from engine.shm.frame import End, Headers, Payloads, SourceFrame, SourceOffset
+from engine.shm.frame import SourceOffset
 from engine.shm.waits import Cause, Trouble
-from engine.stages import convert, outgoing
-from engine.stages.convert import Converters
-from engine.stages.outgoing import Outgoing
-from engine.stages.transform import RecordError, Step, close_all, transform
+from engine.stages import outgoing
+from engine.stages.transform import RecordError
+from engine.stages.work import Converted, Stages
+from engine.task import framing
+from engine.task.crew import Crew
+from engine.task.dealing import Dealing, Made, Polled
+from engine.task.framing import Framing
 
 __all__ = ["SourceTaskBank"]
 
 logger = logging.getLogger("millrace.task")
 
-#: Frames aim at this size, so that a ring holds many and the pump always has one.
-FRAME_BYTES_AIM = 512 * 1024
-#: Room in a frame for everything that is not keys and values, per record and in all.
-OVERHEAD_BYTES = 4096
-RECORD_OVERHEAD_BYTES = 48
-HEADER_OVERHEAD_BYTES = 16
-#: Offsets that go with the last records of a poll; more take frames of their own.
-OFFSETS_BYTES_ALONG = 3072
-OFFSET_OVERHEAD_BYTES = 16
 #: The bell is rung for all that may end such a wait.
 IDLE_SECONDS = 0.5
 FULL_SECONDS = 0.01
-
-Polled = SourceBatch | Sequence[SourceRecord]
-
-
-class Converting(Struct):
-    """What is left of a poll to be converted; it is kept while a converter asks to be called again."""
-
-    polled: Polled
-    origins: Sequence[int]  # for each record that is left of the poll, its index in it
-    batches: Sequence[Outgoing]
-    offsets: list[SourceOffset]
-    at: int = 0  # the batch that comes next
-
-    @property
-    def along(self) -> list[SourceOffset]:
-        """The offsets that go with the last records; none where they take frames of their own."""
-        return self.offsets if _offsets_size(self.offsets) <= OFFSETS_BYTES_ALONG else []
+#: A poll that has taken so long waits for its system: before the next one, all that is dealt is collected.
+WAITING_NS = 5_000_000
 
 
 class SourceTaskBank:
@@ -87,31 +66,30 @@ class SourceTaskBank:
         self,
         spec: LineSpec,
         task: SourceTask,
-        chain: Sequence[Step],
-        converters: Converters,
+        stages: Stages,
         side: TaskSide,
         row: Row,
         clock: Clock,
         account: TaskAccount | None = None,
+        crew: Crew | None = None,
     ) -> None:
-        """account: None: the ledger is switched off."""
+        """account: None: the ledger is switched off. crew: None: the stages run here."""
         self._spec = spec
         self._account = account
         self._task = task
-        self._chain = chain
-        self._converters = converters
+        self._stages = stages
+        self._dealing = Dealing(stages, crew, self._note)
+        self._is_waiting = False  # the connector has nothing just now
         self._side = side
         self._ring = side.data_writer(is_checked=account is not None)
         self._row = row
         self._clock = clock
         self._stored_offsets: dict[bytes, Mapping[str, Any] | None] = {}
-        self._unsent: deque[bytes] = deque()
         self._polled_again: deque[Polled] = deque()  # batches of one poll that wait for their turn
         # For commit_record: the record of each number, as it was polled; None: more that was made of it comes.
         self._awaiting: deque[tuple[int, SourceRecord | None]] = deque()
-        self._converting: Converting | None = None
-        self._sequence = 0
         self._polled = row.measured(Stage.POLL, Measure.RECORDS)
+        self._framing = Framing(self._ring.frame_bytes_max, spec.record_bytes_max, self._polled, account)
         self._complained: set[str] = set()  # calls of the connector that have failed and were logged
         self._has_ended = False
         self._end_is_sent = False
@@ -172,7 +150,7 @@ class SourceTaskBank:
         try:
             self._task.stop()
         finally:
-            close_all(self._chain)
+            self._stages.close()
 
     def step(self) -> float:
         """Do a piece of work; returns how long (seconds) nothing but the bell can give it more."""
@@ -186,19 +164,13 @@ class SourceTaskBank:
             return FULL_SECONDS
         if self._end_is_sent:
             return IDLE_SECONDS
-        is_stopping = self._row.get(Word.TARGET) == Target.STOP or self._is_stopping
-        if self._converting is not None and self.failure is None and not is_stopping:
-            return self._convert(self._converting)
-        if self._polled_again and self._converting is None:
+        if (idle := self._look_after()) is not None:
+            return idle
+        if self._polled_again:
             self._take(self._polled_again.popleft())
             return 0.0
-        if self._has_ended or is_stopping:
-            is_failed = self.failure is not None or self._converting is not None  # what is left is polled again
-            is_complete = self._has_ended and not is_failed
-            self._unsent.append(frame.encode(End(self._polled, is_complete, is_failed, *self._dropped_and_added())))
-            self._end_is_sent = True
-            self._row.set(Word.TASK_PHASE, Phase.ENDED)
-            return 0.0
+        if self._is_to_end():
+            return self._end()
         if self._row.get(Word.TARGET) == Target.PAUSE:
             return IDLE_SECONDS
         if (now_ns := self._clock.monotonic_ns()) < self._retry_at_ns:
@@ -206,11 +178,52 @@ class SourceTaskBank:
             return FULL_SECONDS
         return self._poll()
 
+    def _look_after(self) -> float | None:
+        """Collect what is done; returns None when more may be dealt, or nothing is under way any more."""
+        if not self._dealing.is_under_way:
+            return None
+        if self._is_stopping or (self._waits_for_converter() and (self.failure is not None or self._is_told_to_stop())):
+            self._let_go()
+            return None
+        if self._collect():
+            return 0.0
+        if self._dealing.is_full or self._waits_for_converter():
+            return FULL_SECONDS
+        if self._polled_again:
+            return None
+        if self._is_to_end():
+            return IDLE_SECONDS
+        return FULL_SECONDS if self._is_waiting else None
+
+    def _waits_for_converter(self) -> bool:
+        return self._patience.cause == Cause.CONVERT
+
+    def _is_told_to_stop(self) -> bool:
+        return self._is_stopping or self._row.get(Word.TARGET) == Target.STOP
+
+    def _is_to_end(self) -> bool:
+        return self._has_ended or self._is_told_to_stop()
+
+    def _end(self) -> float:
+        """Say that nothing comes any more."""
+        is_failed = self.failure is not None
+        self._framing.end(is_complete=self._has_ended and not is_failed, is_failed=is_failed)
+        self._end_is_sent = True
+        self._row.set(Word.TASK_PHASE, Phase.ENDED)
+        return 0.0
+
+    def _let_go(self) -> None:
+        """What is dealt does not come back, or not in time: it is polled again next time, so this is not the end."""
+        self._dealing.forget()
+        self._polled_again.clear()
+        self._has_ended = self.failure is not None
+
     def _beat(self) -> None:
         self._row.set(Word.TASK_BEAT_NS, self._clock.monotonic_ns())
 
     def _poll(self) -> float:
         self._row.set(Word.TASK_ACT, Act.POLL)
+        begun_ns = self._clock.monotonic_ns()
         try:
             polled = self._task.poll()
         except RetriableError as error:
@@ -219,6 +232,7 @@ class SourceTaskBank:
             self._retry_at_ns = self._clock.monotonic_ns() + int(self._spec.timing.retry_backoff * 1e9)
             return FULL_SECONDS
         self._patience.end(Cause.POLL)
+        self._is_waiting = not polled or self._clock.monotonic_ns() - begun_ns > WAITING_NS
         if not polled:
             return 0.0 if self._has_ended else FULL_SECONDS
         if isinstance(polled, SourceBatch) or isinstance(polled[0], SourceRecord):
@@ -235,183 +249,97 @@ class SourceTaskBank:
             self._row.set(Word.FIRST_RECORD_NS, self._clock.monotonic_ns())
         self._polled += count
         self._row.count(Stage.POLL, count)
-        offsets = outgoing.last_offsets(polled)
-        going = outgoing.columns_of(polled)
-        if self._chain:
-            self._row.set(Word.TASK_ACT, Act.TRANSFORM)
-            going, failed = transform(self._chain, going)
-            self._row.count(Stage.TRANSFORM, len(going), errors=int(failed is not None))
-            if self._account is not None:
-                end = count if failed is None else failed.index
-                self._account.transformed(polled, going.origins, len(going.values), end)
-            if failed is not None:
-                self._fail(failed, "transformed", polled, failed.index)
-                offsets = _offsets_before(polled, failed.index)
-        origins = going.origins
-        if self._spec.wants_commit_record:
-            self._await(polled, origins)
-        batches = outgoing.gather(going)
-        if self._account is not None:
-            self._account.gathered(polled, len(going), sum(len(batch.values) for batch in batches))
-        self._converting = Converting(polled, origins, batches, offsets)
-        self._convert(self._converting)
+        self._dealing.deal(polled, self._polled)
+        if self._dealing.is_full:
+            self._collect()
 
-    def _convert(self, left: Converting) -> float:
-        """Convert what is left of a poll, and queue it; how long to wait until it is tried again."""
+    def _note(self, act: Act) -> None:
+        self._row.set(Word.TASK_ACT, act)
+
+    def _collect(self) -> bool:
+        """Make frames of the next batch in turn, if it is done; returns whether it was."""
         now_ns = self._clock.monotonic_ns()
         self._patience.tick(now_ns)
-        if self._patience.cause == Cause.CONVERT and not self._patience.is_due(now_ns):
-            return FULL_SECONDS
-        while left.at < len(left.batches):
-            batch = left.batches[left.at]
-            is_last = left.at == len(left.batches) - 1
-            try:
-                written = self._write(batch, left.along if is_last else [], left.polled, left.origins)
-            except RetriableError as error:
-                self._row.count(Stage.CONVERT, 0, batches=0, errors=1)
-                self._patience.note(Trouble(Cause.CONVERT, describe(error)))
-                self._patience.later()
-                return FULL_SECONDS
-            left.at += 1
-            if written < len(batch.values):
-                self._write_offsets(_offsets_before(left.polled, left.origins[batch.first + written]))
-                break
-        else:
-            if not left.batches or not left.along:
-                # Everything was dropped, and the position moves all the same; or there are too many.
-                self._write_offsets(left.offsets)
-        self._patience.end(Cause.CONVERT)
-        self._converting = None
-        return 0.0
+        if self._waits_for_converter() and not self._patience.is_due(now_ns):
+            return False
+        try:
+            made = self._dealing.collect()
+            if made is None:
+                return False
+            self._patience.end(Cause.CONVERT)
+            self._frame_all(made)
+        except RetriableError as error:
+            self._row.count(Stage.CONVERT, 0, batches=0, errors=1)
+            self._patience.note(Trouble(Cause.CONVERT, describe(error)))
+            self._patience.later()
+            return False
+        except Exception:
+            self._dealing.forget()  # nothing goes on past what does not add up
+            raise
+        return True
 
-    def _write(self, batch: Outgoing, offsets: list[SourceOffset], polled: Polled, origins: Sequence[int]) -> int:
+    def _frame_all(self, made: Made) -> None:
+        """Queue the frames of a batch."""
+        polled, self._framing.polled, done = made
+        offsets = outgoing.last_offsets(polled)
+        failed = done.not_transformed
+        if self._stages.chain:
+            self._row.count(Stage.TRANSFORM, done.left, errors=int(failed is not None))
+            if self._account is not None:
+                end = len(polled) if failed is None else failed.index
+                self._account.transformed(polled, done.origins, done.left, end)
+        if failed is not None:
+            self._fail(failed, "transformed", polled, failed.index)
+            offsets = _offsets_before(polled, failed.index)
+        if self._spec.wants_commit_record:
+            self._await(polled, done.origins)
+        if self._account is not None:
+            self._account.gathered(polled, done.left, done.gathered)
+        assert done.gathered == done.left == len(done.origins), "transforms have left columns of other lengths"
+        along = offsets if framing.is_along(offsets) else []
+        for index, batch in enumerate(done.batches):
+            is_last = index == len(done.batches) - 1
+            written = self._write(batch, along if is_last else [], polled, done.origins)
+            if written < batch.expected:
+                self._framing.offsets(_offsets_before(polled, done.origins[batch.first + written]))
+                return
+        if not done.batches or not along:
+            # Everything was dropped, and the position moves all the same; or there are too many.
+            self._framing.offsets(offsets)
+
+    def _write(self, batch: Converted, offsets: list[SourceOffset], polled: Polled, origins: Sequence[int]) -> int:
         """Queue the frames of a batch; returns how many records are in them: fewer when one failed, without offsets.
 
         origins: for each record that is left of the poll, its index in it.
         """
-        self._row.set(Word.TASK_ACT, Act.CONVERT)
-        columns = convert.encode(batch, self._converters)
+        columns = batch.columns
         count = len(columns.values)
         if self._account is not None:
-            expected = len(batch.values) if columns.failed is None else columns.failed.index
+            expected = batch.expected if columns.failed is None else columns.failed.index
             self._account.converted(polled, origins[batch.first], expected, count)
-        size = _size(columns.values, columns.keys)
+        size = framing.payload_bytes(columns.values, columns.keys)
         self._row.count(Stage.CONVERT, count, size, errors=int(columns.failed is not None))
         if columns.failed is not None:
             self._fail(columns.failed, "converted", polled, origins[batch.first + columns.failed.index])
             offsets = []
-        partitions = None if batch.partitions is None else list(batch.partitions[:count])
-        timestamps = None if batch.timestamps is None else list(batch.timestamps[:count])
-        whole = (batch.topic, columns.values, columns.keys, partitions, timestamps, columns.headers)
-        written = self._split(whole, size, _headers_size(columns.headers), offsets) if count else 0
+        whole = (batch.topic, columns.values, columns.keys, batch.partitions, batch.timestamps, columns.headers)
+        written = self._framing.records(whole, size, offsets) if count else 0
+        if self._framing.too_large is not None:
+            self._give_up(self._framing.too_large)
         if self._account is not None and self.failure is None:
             self._account.framed(polled, origins[batch.first], count, written)
         return written
 
-    def _write_offsets(self, offsets: list[SourceOffset]) -> None:
-        """Queue offsets in frames without records: they are stored once Kafka has all that was queued before."""
-        limit = min(self._ring.frame_bytes_max, FRAME_BYTES_AIM) - OVERHEAD_BYTES
-        begin = size = 0
-        for index, offset in enumerate(offsets):
-            one = _offsets_size([offset])
-            if size + one > limit and index > begin:
-                self._write_slice(offsets[begin:index], is_last=False)
-                begin, size = index, 0
-            size += one
-        if offsets:
-            self._write_slice(offsets[begin:], is_last=True)
-
-    def _write_slice(self, offsets: list[SourceOffset], *, is_last: bool) -> None:
-        dropped, added = self._dropped_and_added()
-        going = SourceFrame(
-            "",
-            0,
-            0,
-            self._polled,
-            [],
-            offsets=offsets,
-            sequence=self._sequence,
-            is_last=is_last,
-            dropped=dropped,
-            added=added,
-        )
-        self._unsent.append(frame.encode(going))
-
-    def _dropped_and_added(self) -> tuple[int, int]:
-        return (0, 0) if self._account is None else (self._account.dropped, self._account.added)
-
-    def _split(self, columns: tuple[Any, ...], size: int, headers_size: int, offsets: list[SourceOffset]) -> int:
-        """Queue frames small enough for the ring; the offsets go with the last.
-
-        size: bytes of keys and values. headers_size: what the headers take in a frame.
-        Returns how many records are in the frames: all before one that is too large, if there is one.
-        """
-        topic, values, keys, partitions, timestamps, headers = columns
-        count = len(values)
-        limit = self._ring.frame_bytes_max
-        bound = size + headers_size + OVERHEAD_BYTES + count * RECORD_OVERHEAD_BYTES
-        fits_alone = count == 1 and bound <= limit and size + headers_size <= self._spec.record_bytes_max
-        if bound <= min(limit, FRAME_BYTES_AIM) or fits_alone:
-            whole = self._frame(topic, values, keys, partitions, timestamps, headers, offsets, size)
-            self._unsent.append(frame.encode(whole))
-            return count
-        if count == 1:
-            self.failure = RecordTooLargeError(
-                f"a record of {size + headers_size} bytes for topic {topic} is larger than this task can carry "
-                f"({self._spec.record_bytes_max} bytes): raise producer.override.max.request.size (the ring follows)"
-            )
-            self._has_ended = True
-            self._polled_again.clear()
-            return 0
-        middle = count // 2
-        written = 0
-        for begin, end in ((0, middle), (middle, count)):
-            piece = [column and column[begin:end] for column in (values, keys, partitions, timestamps, headers)]
-            sizes = _size(piece[0], piece[1]), _headers_size(piece[4])
-            written += self._split((topic, *piece), *sizes, offsets if end == count else [])
-            if written < end:
-                break
-        return written
-
-    def _frame(
-        self,
-        topic: str,
-        values: Any,
-        keys: Any,
-        partitions: Any,
-        timestamps: Any,
-        headers: Any,
-        offsets: list[SourceOffset],
-        size: int,
-    ) -> SourceFrame:
-        sequence = self._sequence
-        self._sequence += len(values)
-        dropped, added = self._dropped_and_added()
-        return SourceFrame(
-            topic,
-            len(values),
-            size,
-            self._polled,
-            values,
-            keys,
-            partitions,
-            timestamps,
-            headers,
-            offsets,
-            sequence,
-            dropped=dropped,
-            added=added,
-        )
-
     def _send(self) -> bool:
         """Write what waits; False while the ring has no room for all of it."""
         wrote = False
-        while self._unsent and self._ring.write(self._unsent[0]):
-            self._unsent.popleft()
+        waiting = self._framing.waiting
+        while waiting and self._ring.write(waiting[0]):
+            waiting.popleft()
             wrote = True
         if wrote:
             self._side.pump_bell.ring()
-        return not self._unsent
+        return not waiting
 
     def _hear(self) -> None:
         while (notice := self._side.down.read()) is not None:
@@ -427,7 +355,7 @@ class SourceTaskBank:
         """Remember the records, as they were polled, until they are acknowledged; dropped ones are done with."""
         records = list(outgoing.records_of(polled))
         for number, (index, following) in enumerate(pairwise([*kept, -1])):
-            self._awaiting.append((self._sequence + number, None if index == following else records[index]))
+            self._awaiting.append((self._framing.sequence + number, None if index == following else records[index]))
         for index in set(range(len(records))).difference(kept) if self.failure is None else ():
             self._tell("commit_record", self._task.commit_record, records[index], None)
 
@@ -452,23 +380,14 @@ class SourceTaskBank:
     def _fail(self, failed: RecordError, act: str, polled: Polled, index: int) -> None:
         record = next(islice(outgoing.records_of(polled), index, None))
         place = f"the record for topic {record.topic} at {record.source_partition} {record.source_offset}"
-        self.failure = failure_of_record(f"{place} could not be {act}: {describe(failed.error)}", failed.error)
+        self._give_up(failure_of_record(f"{place} could not be {act}: {describe(failed.error)}", failed.error))
+
+    def _give_up(self, failure: Exception) -> None:
+        """Nothing goes on past a record that has failed."""
+        self.failure = failure
         self._has_ended = True
         self._polled_again.clear()
-
-
-def _size(values: Payloads, keys: Payloads | None) -> int:
-    return sum(map(len, filter(None, values))) + sum(map(len, filter(None, keys or ())))
-
-
-def _offsets_size(offsets: list[SourceOffset]) -> int:
-    return sum(len(offset.partition) + len(offset.offset) + OFFSET_OVERHEAD_BYTES for offset in offsets)
-
-
-def _headers_size(column: list[Headers] | None) -> int:
-    return sum(
-        len(key) + len(value or b"") + HEADER_OVERHEAD_BYTES for headers in column or () for key, value in headers
-    )
+        self._dealing.forget()
 
 
 def _offsets_before(polled: Polled, index: int) -> list[SourceOffset]:

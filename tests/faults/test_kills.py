@@ -1,10 +1,10 @@
 """Whatever dies, nothing is lost: generated records come through a real topic into a file, complete, first occurrences
 in order per partition, and what came twice is no more than the report's bound.
 
-The task process and the pump of either line and the supervisor are killed, and the broker is killed and started again,
-at moments that a seed picks. Each of them is struck in every run: a strike waits for its victim, and a run that is over
-before the last one is a failure. MILLRACE_FAULT_RECORDS and MILLRACE_FAULT_SEEDS widen it: 200,000 records and one
-seed else, 1,000,000 and 20 with `tox -e faults`.
+The task process, the pump and the stage processes of either line and the supervisor are killed, and the broker is
+killed and started again, at moments that a seed picks. Each of them is struck in every run: a strike waits for its
+victim, and a run that is over before the last one is a failure. MILLRACE_FAULT_RECORDS and MILLRACE_FAULT_SEEDS widen
+it: 200,000 records and one seed else, 1,000,000 and 20 with `tox -e faults`.
 """
 
 from __future__ import annotations
@@ -33,10 +33,12 @@ RATE = RECORDS / 15
 #: From one strike to the next.
 PAUSE_S = (0.1, 1.0)
 TEXT = "org.apache.kafka.connect.storage.StringConverter"
+STAGES = 2
+STAGE_VICTIMS = ("numbers/0 stage 0", "numbers/0 stage 1", "copy/0 stage 0", "copy/0 stage 1")
 VICTIMS = ("numbers/0 task", "numbers/0 pump", "copy/0 task", "copy/0 pump", "supervisor", "broker")
 
 
-def pipeline(bootstrap: str, topic: str, folder: Path) -> str:
+def pipeline(bootstrap: str, topic: str, folder: Path, stages: int) -> str:
     worker = {
         "bootstrap.servers": bootstrap,
         "key.converter": TEXT,
@@ -56,15 +58,18 @@ def pipeline(bootstrap: str, topic: str, folder: Path) -> str:
         "batch.size": 500,
     }
     sink = {"connector.class": "FileStreamSink", "topics": topic, "file": folder / "out.txt"}
-    return pipeline_toml(worker, {"numbers": source, "copy": sink})
+    own = {"stage.processes": stages}
+    return pipeline_toml(worker, {"numbers": {**source, **own}, "copy": {**sink, **own}})
 
 
+@pytest.mark.parametrize("stages", [0, STAGES])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_nothing_is_lost_whatever_is_killed(seed: int, broker: KafkaServer, tmp_path: Path) -> None:
+def test_nothing_is_lost_whatever_is_killed(seed: int, stages: int, broker: KafkaServer, tmp_path: Path) -> None:
     rng = random.Random(seed)
     topics.create_topic(broker.bootstrap, "numbers", partitions=PARTITIONS)
-    (tmp_path / "pipeline.toml").write_text(pipeline(broker.bootstrap, "numbers", tmp_path))
-    victims = [*VICTIMS, *rng.choices(VICTIMS[:4], k=2)]
+    (tmp_path / "pipeline.toml").write_text(pipeline(broker.bootstrap, "numbers", tmp_path, stages))
+    wanted = [*VICTIMS, *(STAGE_VICTIMS if stages else ())]
+    victims = [*wanted, *rng.choices(VICTIMS[:4], k=2)]
     rng.shuffle(victims)
     struck: list[str] = []
     run = start(tmp_path)
@@ -74,7 +79,7 @@ def test_nothing_is_lost_whatever_is_killed(seed: int, broker: KafkaServer, tmp_
             time.sleep(rng.uniform(*PAUSE_S))  # the moment of the fault is what the seed picks
             run = strike(victim, run, broker, tmp_path)
             struck.append(victim)
-        assert set(struck) == set(VICTIMS)
+        assert set(struck) == set(wanted)
         code = run.wait(RUN_S)
         report = run.report()
         assert code == 0, run.stderr

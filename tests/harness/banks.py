@@ -36,15 +36,19 @@ from engine.pump.lost import Notes
 from engine.pump.sink import SinkPumpBank
 from engine.pump.source import SourcePumpBank, StorePort
 from engine.shm import segment
-from engine.shm.board import Board, Identity, Phase, Row, Target, Word, board_bytes
-from engine.shm.channel import Channel, PumpSide, TaskSide
+from engine.shm.board import Board, Identity, Phase, Row, StageWord, Target, Word, board_bytes
+from engine.shm.channel import Channel, PumpSide, StageSide, TaskSide
 from engine.shm.levels import LevelTable
+from engine.stage.bank import StageBank
+from engine.stage.main import make_bank
 from engine.stages.convert import Converters
 from engine.stages.transform import Step
+from engine.stages.work import Stages
+from engine.task.crew import Crew
 from engine.task.sink import SinkTaskBank
 from engine.task.source import SourceTaskBank
 from tests.harness.steps import Steps
-from tests.harness.watched import WatchedBoard, WatchedPage, WatchedPumpSide, WatchedTaskSide
+from tests.harness.watched import WatchedBoard, WatchedPage, WatchedPumpSide, WatchedStageSide, WatchedTaskSide
 
 __all__ = ["CollectingSink", "LineMemory", "SinkBanks", "SourceBanks", "VirtualClock", "line_spec", "no_levels"]
 
@@ -117,20 +121,48 @@ class LineMemory:
     def begin(self) -> tuple[TaskSide, PumpSide]:
         """A fresh channel's two sides, for a new life."""
         self.end()
-        self.channel = Channel.create("line", self._spec.ring_bytes)
+        self.channel = Channel.create("line", self._spec.ring_bytes, self._spec.stage_processes)
         for word in (Word.TASK_PHASE, Word.PUMP_PHASE):
             self.row.set(word, Phase.FORKED)
         for word in (Word.TASK_PID, Word.PUMP_PID):
             self.row.set(word, PID)
+        for number in range(self._spec.stage_processes):
+            self.row.stage_set(number, StageWord.PID, PID)
         if self._steps is not None:
             return WatchedTaskSide(self.channel, self._steps), WatchedPumpSide(self.channel, self._steps)
         return TaskSide(self.channel), PumpSide(self.channel)
+
+    def stage_banks(self, spec: LineSpec, chain: Sequence[Step], clock: Clock) -> list[StageBank]:
+        """The stage processes of a life that has begun."""
+        assert self.channel is not None, "no life"
+        banks = []
+        for number in range(spec.stage_processes):
+            is_checked = spec.ledger >= 0
+            if self._steps is None:
+                side = StageSide(self.channel, number, is_checked=is_checked)
+            else:
+                side = WatchedStageSide(self.channel, number, self._steps, is_checked=is_checked)
+            banks.append(make_bank(spec, self.stages(chain), side, self.row, clock, number))
+        return banks
+
+    def stages(self, chain: Sequence[Step]) -> Stages:
+        """What a task or one of its stage processes works with."""
+        return Stages(chain, plain_converters(self.is_away))
+
+    def crew(self, spec: LineSpec, side: TaskSide) -> Crew | None:
+        """The stage processes as the task has them; None: there are none."""
+        return Crew(side.stage_ends(is_checked=spec.ledger >= 0), self.row) if spec.stage_processes else None
 
     def watched(self, account: Account | None) -> Account | None:
         """The account, its page of the ledger watched."""
         if account is not None and self._steps is not None:
             account._page = WatchedPage(account._page, self._steps, self._ledger_writers)
         return account
+
+    @property
+    def stage_processes(self) -> int:
+        """How many the line has."""
+        return self._spec.stage_processes
 
     def with_ledger(self, spec: LineSpec) -> LineSpec:
         """The specification with this line's ledger, unless it is to have none."""
@@ -201,6 +233,7 @@ class SinkBanks:
         self._wait = wait or (lambda _: self.task.step())
         self.task: SinkTaskBank
         self.pump: SinkPumpBank
+        self.stages: list[StageBank] = []
         self.memory = memory or LineMemory(spec)
         self._spec = self.memory.with_ledger(spec)
         self.row = self.memory.row
@@ -218,13 +251,14 @@ class SinkBanks:
         self.task = SinkTaskBank(
             self._spec,
             self._make_task(),
-            self._chain,
-            plain_converters(self.memory.is_away),
+            self.memory.stages(self._chain),
             task_side,
             self.row,
             self._clock,
             self.memory.watched(sink.TaskAccount.of(self._spec, board, 0)),
+            self.memory.crew(self._spec, task_side),
         )
+        self.stages = self.memory.stage_banks(self._spec, self._chain, self._clock)
         self.pump = SinkPumpBank(
             self._spec,
             self._make_consumer,
@@ -240,6 +274,8 @@ class SinkBanks:
         """Let each bank do a piece of work."""
         if not self.pump.is_over:
             self.pump.step(patience)
+        for stage in self.stages:
+            stage.step()
         if not self.task.is_over:
             self.task.step()
 
@@ -257,6 +293,7 @@ class SinkBanks:
     def crash(self) -> None:
         """End this life as KILL does: nothing is told to anybody."""
         del self.task, self.pump
+        self.stages = []
         self.row.write_off()
 
 
@@ -282,6 +319,7 @@ class SourceBanks:
         self.memory = memory or LineMemory(spec)
         self._spec = self.memory.with_ledger(spec)
         self.row = self.memory.row
+        self.stages: list[StageBank] = []
 
     def start(self) -> None:
         """Begin a life."""
@@ -295,13 +333,14 @@ class SourceBanks:
         self.task = SourceTaskBank(
             self._spec,
             self._make_task(),
-            self._chain,
-            plain_converters(self.memory.is_away),
+            self.memory.stages(self._chain),
             task_side,
             self.row,
             self._clock,
             source.TaskAccount.of(self._spec, self.row),
+            self.memory.crew(self._spec, task_side),
         )
+        self.stages = self.memory.stage_banks(self._spec, self._chain, self._clock)
         account = self.memory.watched(source.PumpAccount.of(self._spec, self.memory.board, 0))
         delivery = self._make_delivery()
         delivery.account = account
@@ -310,6 +349,7 @@ class SourceBanks:
     def crash(self) -> None:
         """End this life as KILL does."""
         del self.task, self.pump
+        self.stages = []
         self.row.write_off()
 
 

@@ -2,6 +2,8 @@
 
     start ──► turn turn turn ... ──► a bank is dead ──► the other is asked to end, or killed ──► start
 
+Stage processes, where a line has any, have turns and die as banks do.
+
 A bank dies alone, in the middle of what it does. The other does not know it at once: it has turns until the supervisor
 has reaped the dead one, is asked to end then, and may be killed before it has. A bank that sleeps until its bell rings
 must have nothing to do: a bell that was not rung is a wake-up that is lost.
@@ -19,8 +21,10 @@ from engine.api.errors import ConnectError, RetriableError, UnreachableError
 from engine.ledger.errors import LedgerError
 from engine.pump.sink import SinkPumpBank
 from engine.pump.source import SourcePumpBank
-from engine.shm.board import Target, Word
+from engine.shm.acts import stage_name, stage_number
+from engine.shm.board import StageWord, Target, Word
 from engine.shm.channel import Bell, PumpSide
+from engine.stage.bank import StageBank
 from engine.task.sink import SinkTaskBank
 from engine.task.source import SourceTaskBank
 from tests.harness.banks import SinkBanks, SourceBanks, VirtualClock
@@ -29,12 +33,12 @@ from tests.harness.steps import Crash, Steps
 
 __all__ = ["BOTH", "Lives"]
 
-AnyBank = SinkTaskBank | SourceTaskBank | SinkPumpBank | SourcePumpBank
+AnyBank = SinkTaskBank | SourceTaskBank | SinkPumpBank | SourcePumpBank | StageBank
 
 BOTH = ("task", "pump")
 PIDS = {"task": Word.TASK_PID, "pump": Word.PUMP_PID}
 #: As the supervisor has it: seconds for the bank that is left.
-GRACE_S = {"task": 1.0, "pump": 4.0}
+GRACE_S = {"task": 1.0, "pump": 4.0}  # a stage process: as a task process
 #: Far beyond the time that a line has to stop; turns of a millisecond and more.
 TURNS_MAX = 20_000
 #: A bank that says it can sleep so long relies on its bell.
@@ -47,6 +51,7 @@ class Lives:
     def __init__(self, banks: SinkBanks | SourceBanks, steps: Steps, rng: random.Random, clock: VirtualClock) -> None:
         self.banks = banks
         self.steps = steps
+        self.names = (*BOTH, *(stage_name(number) for number in range(banks.memory.stage_processes)))
         self.failure: Exception | None = None  # of this life
         self.deaths = 0
         self.dead: set[str] = set()  # in this life
@@ -64,9 +69,9 @@ class Lives:
             self.banks.memory.aim(Target.RUN)
         while True:
             self.banks.make()
-            self._busy.update(BOTH)
+            self._busy.update(self.names)
             try:
-                for name in ("pump", "task"):
+                for name in ("pump", "task", *self.names[2:]):
                     with self.steps.by(name):
                         self._bank(name).start()
                 return
@@ -80,8 +85,8 @@ class Lives:
         return name in self.dead or bool(self._bank(name).is_over)
 
     def turn(self) -> None:
-        """One bank, or both in some order, do a piece of work."""
-        for name in self._rng.sample(BOTH, self._rng.randint(1, 2)):
+        """One bank, or all in some order, do a piece of work."""
+        for name in self._rng.sample(self.names, self._rng.randint(1, len(self.names))):
             self.tend(name)
         self.check_bells()
 
@@ -117,20 +122,24 @@ class Lives:
         ended = self._ended_badly()
         if not ended:
             return False
+        for name in ended:
+            if name not in self.dead:
+                self.failure = self.failure or self._bank(name).failure
         for _ in range(self._rng.choice((0, 0, 1, 5))):
             self.turn()  # the supervisor has not seen it yet
         self.reap(*ended)
-        for name in BOTH:
+        for name in self.names:
             if not self.is_over(name):
                 self._end(name)
-        for name in BOTH:
+        for name in self.names:
             self._stop(name)
         self.die()
         return True
 
     def end_somehow(self) -> None:
         """End a life that goes well, one way or another."""
-        way = self._rng.choice(("kill both", "kill the task process", "kill the pump", "stop"))
+        stages = [f"kill {name}" for name in self.names[2:]]
+        way = self._rng.choice(("kill both", "kill the task process", "kill the pump", "stop", *stages))
         if way == "stop":
             self.banks.memory.aim(Target.STOP)
             for _ in range(TURNS_MAX):
@@ -144,18 +153,18 @@ class Lives:
                     if not self.is_over(name):
                         self._is_dead(name)  # as the supervisor's ladder ends
             if not self.see():
-                for name in BOTH:
+                for name in self.names:
                     self._stop(name)
                 self.die()
             return
-        for name in BOTH:
+        for name in self.names:
             if way == "kill both" or name in way:
                 self._is_dead(name)
         self.see()
 
     def die(self) -> None:
-        """Both are gone: nothing that they held is there any more."""
-        for name in BOTH:
+        """All are gone: nothing that they held is there any more."""
+        for name in self.names:
             if name not in self.dead:
                 self.on_death(name)
         self.dead.clear()
@@ -164,7 +173,7 @@ class Lives:
 
     def check_bells(self) -> None:
         """Who sleeps has nothing to read, or his bell is rung."""
-        for name in BOTH:
+        for name in self.names:
             sleeps = not self.dead and not self.is_over(name) and self._idle.get(name, 0.0) >= SLEEP_S
             if sleeps and self._has_mail(name):
                 bell = self._bell(name)
@@ -172,10 +181,11 @@ class Lives:
                 bell.ring()
 
     def _ended_badly(self) -> list[str]:
-        return [name for name in BOTH if name in self.dead or (self.is_over(name) and self._bank(name).failure)]
+        return [name for name in self.names if name in self.dead or (self.is_over(name) and self._bank(name).failure)]
 
     def _other_turn(self, actor: str) -> None:
-        (other,) = set(BOTH) - {actor}
+        others = [name for name in self.names if name != actor]
+        other = others[0] if len(others) == 1 else self._rng.choice(others)
         for _ in range(self._rng.choice((1, 1, 3))):
             self.tend(other)
 
@@ -184,7 +194,7 @@ class Lives:
         with self.steps.by(""):
             self._bank(name).ask_to_stop()
         kill_at = self._rng.randint(0, 30) if self._rng.random() < 0.3 else TURNS_MAX
-        deadline_ns = self._clock.now_ns + int(GRACE_S[name] * 1e9)
+        deadline_ns = self._clock.now_ns + int(GRACE_S.get(name, GRACE_S["task"]) * 1e9)
         for turn in range(TURNS_MAX):
             if self.is_over(name):
                 return
@@ -213,7 +223,10 @@ class Lives:
         """The supervisor has seen that these are dead."""
         with self.steps.by(""):
             for name in names:
-                self.banks.row.set(PIDS[name], 0)
+                if (number := stage_number(name)) is not None:
+                    self.banks.row.stage_set(number, StageWord.PID, 0)
+                else:
+                    self.banks.row.set(PIDS[name], 0)
 
     def _is_dead(self, name: str) -> None:
         if name not in self.dead:
@@ -222,6 +235,8 @@ class Lives:
             self.on_death(name)
 
     def _bank(self, name: str) -> AnyBank:
+        if (number := stage_number(name)) is not None:
+            return self.banks.stages[number]
         return self.banks.task if name == "task" else self.banks.pump
 
     def _step(self, name: str) -> float:
@@ -235,7 +250,16 @@ class Lives:
 
     def _has_mail(self, name: str) -> bool:
         bank = self._bank(name)
+        if isinstance(bank, StageBank):
+            return not bank._side.work._ring.is_drained()
         rings = [bank._side.up if isinstance(bank._side, PumpSide) else bank._side.down]
-        if isinstance(bank, SinkTaskBank | SourcePumpBank):
+        crew = None
+        if isinstance(bank, SinkTaskBank):
+            crew = bank._incoming._crew
+        elif isinstance(bank, SourceTaskBank) and bank._dealing.is_under_way:
+            crew = bank._dealing._crew
+        if crew is not None and crew._dealt:
+            rings.append(crew._ends[crew._dealt[0].number % len(crew._ends)].done._ring)
+        if isinstance(bank, SinkTaskBank | SourcePumpBank) and (crew is None or not crew.is_full):
             rings.append(bank._ring)
         return not all(ring.is_drained() for ring in rings)

@@ -12,13 +12,24 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from engine.ledger.entries import Entry, Page
-from engine.shm.board import SINK_STAGES, SOURCE_STAGES, STAGE_WORDS_AT, Board, Row, Stage, Word
-from engine.shm.channel import Channel, PumpSide, TaskSide
+from engine.shm.board import (
+    SINK_STAGES,
+    SOURCE_STAGES,
+    STAGE_PROCESS_WORDS,
+    STAGE_PROCESS_WORDS_AT,
+    STAGE_PROCESSES_MAX,
+    STAGE_WORDS_AT,
+    Board,
+    Row,
+    Stage,
+    Word,
+)
+from engine.shm.channel import Channel, PumpSide, StageEnd, StageSide, TaskSide
 from engine.shm.ring import HEAD, TAIL, RingReader, RingWriter
 from tests.harness.claims import Wrong
 from tests.harness.steps import Steps
 
-__all__ = ["WatchedBoard", "WatchedPage", "WatchedPumpSide", "WatchedTaskSide"]
+__all__ = ["WatchedBoard", "WatchedPage", "WatchedPumpSide", "WatchedStageSide", "WatchedTaskSide"]
 
 Ring = TypeVar("Ring", RingReader, RingWriter)
 
@@ -31,6 +42,7 @@ ORDER = {
 GAUGES = {
     *(Word.TASK_BEAT_NS, Word.PUMP_BEAT_NS, Word.TASK_ACT, Word.PUMP_ACT),
     *(Word.RING_USED_BYTES, Word.PARTITIONS, Word.PAUSED, Word.QUEUED, Word.LAG),
+    *range(STAGE_PROCESS_WORDS_AT, STAGE_PROCESS_WORDS_AT + STAGE_PROCESSES_MAX * STAGE_PROCESS_WORDS),
 }
 RECORDS_AT = {STAGE_WORDS_AT + 4 * stage: stage for stage in (*SOURCE_STAGES, *SINK_STAGES)}
 
@@ -164,6 +176,22 @@ class WatchedTaskSide(TaskSide):
 
     def data_reader(self, *, is_checked: bool = False) -> RingReader:
         return _watched(super().data_reader(is_checked=is_checked), self._steps, "data")
+
+    def stage_ends(self, *, is_checked: bool = False) -> list[StageEnd]:
+        ends = super().stage_ends(is_checked=is_checked)
+        for number, end in enumerate(ends):
+            _watched(end.work._ring, self._steps, f"work {number}")
+            _watched(end.done._ring, self._steps, f"done {number}")
+        return ends
+
+
+class WatchedStageSide(StageSide):
+    """The channel as a stage process has it."""
+
+    def __init__(self, channel: Channel, number: int, steps: Steps, *, is_checked: bool = False) -> None:
+        super().__init__(channel, number, is_checked=is_checked)
+        _watched(self.work._ring, steps, f"work {number}")
+        _watched(self.done._ring, steps, f"done {number}")
 
 
 class WatchedPumpSide(PumpSide):

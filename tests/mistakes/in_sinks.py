@@ -72,6 +72,12 @@ IN_SINKS = (
         (Change(TASK, "            self._retry = going\n", "            self._release()\n"),),
     ),
     Mistake(
+        "not-converted-and-released",
+        "a batch whose converter asked to be called again is dropped",
+        SINK_SEEDS,
+        (Change(TASK, "            self._incoming.put_back(coming)  # it", "            self._release()  # it"),),
+    ),
+    Mistake(
         "release-before-put",
         "a frame's memory goes back to the pump before put has returned",
         SINK_SEEDS,

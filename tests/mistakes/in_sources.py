@@ -10,6 +10,7 @@ from tests.mistakes.mistake import SOURCE_SEEDS, Change, Mistake
 __all__ = ["IN_SOURCES"]
 
 TASK = "engine/task/source.py"
+FRAMING = "engine/task/framing.py"
 PUMP = "engine/pump/source.py"
 DELIVERY = "engine/pump/delivery.py"
 ENDINGS = "tests/simulation/test_source_endings.py"
@@ -154,9 +155,9 @@ IN_SOURCES = (
         SOURCE_SEEDS,
         (
             Change(
-                TASK,
-                "            self._unsent.append(frame.encode(whole))\n",
-                "            self._unsent.appendleft(frame.encode(whole))\n",
+                FRAMING,
+                "            self.waiting.append(frame.encode(whole))\n",
+                "            self.waiting.appendleft(frame.encode(whole))\n",
             ),
         ),
     ),
@@ -164,7 +165,7 @@ IN_SOURCES = (
         "sequence-stands-still",
         "records are numbered by their frame, so that answers are told of other records",
         SOURCE_SEEDS,
-        (Change(TASK, "        self._sequence += len(values)\n", "        self._sequence += 1\n"),),
+        (Change(FRAMING, "        self.sequence += len(values)\n", "        self.sequence += 1\n"),),
     ),
     Mistake(
         "last-frames-not-waited-for",

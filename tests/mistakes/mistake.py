@@ -7,11 +7,24 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-__all__ = ["SINK_SEEDS", "SOURCE_SEEDS", "Change", "Mistake", "is_by_seeds"]
+__all__ = [
+    "SINK_SEEDS",
+    "SOURCE_SEEDS",
+    "STAGED_SINK_SEEDS",
+    "STAGED_SOURCE_SEEDS",
+    "Change",
+    "Mistake",
+    "is_by_seeds",
+]
 
 #: Seeds of the simulation, up to SEEDS_MAX; whatever else stands in `caught_by` names one test.
 SOURCE_SEEDS = "tests/simulation/test_source_line.py::test_nothing_is_lost_and_nothing_stored_too_early_whoever_dies"
 SINK_SEEDS = "tests/simulation/test_sink_line.py::test_nothing_is_lost_and_nothing_committed_too_early_whoever_dies"
+
+STAGED_SOURCE_SEEDS = (
+    "tests/simulation/test_staged_lines.py::test_a_source_with_stage_processes_loses_nothing_whoever_dies"
+)
+STAGED_SINK_SEEDS = "tests/simulation/test_staged_lines.py::test_a_sink_with_stage_processes_loses_nothing_whoever_dies"
 
 
 class Change(Struct, frozen=True):
@@ -33,4 +46,4 @@ class Mistake(Struct, frozen=True):
 
 def is_by_seeds(mistake: Mistake) -> bool:
     """Whether seeds of the simulation must catch it."""
-    return mistake.caught_by in (SOURCE_SEEDS, SINK_SEEDS)
+    return mistake.caught_by in (SOURCE_SEEDS, SINK_SEEDS, STAGED_SOURCE_SEEDS, STAGED_SINK_SEEDS)

@@ -1,7 +1,7 @@
 """A run that goes has the shape that docs/architecture.md draws.
 
-Two processes for each task; their own shared memory; frames of many records; librdkafka's threads on the far bank only,
-and none of ours anywhere; a metric for each task.
+Two processes for each task, and stage processes where a connector asks for them; their own shared memory; frames of
+many records; librdkafka's threads on the far bank only, and none of ours anywhere; a metric for each task.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from tests.harness.server import free_ports
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 TASKS = ["copy/0", "copy/1", "numbers/0"]
+STAGES = ["numbers/0 stage 0", "numbers/0 stage 1", "copy/0 stage 0", "copy/1 stage 0"]
 RATE = 50_000
 #: At the sink before anybody looks.
 RECORDS = 100_000
@@ -48,6 +49,17 @@ class Run:
             if "stage" in sample.labels
         }
 
+    def of_stage_processes(self, name: str) -> dict[str, float]:
+        """A metric of processes: its value by role, of stage processes alone."""
+        with urllib.request.urlopen(self._url, timeout=10) as answer:
+            families = text_string_to_metric_families(answer.read().decode())
+        return {
+            f"{sample.labels['connector']}/{sample.labels['task']} {sample.labels['process']}": sample.value
+            for family in families
+            for sample in family.samples
+            if sample.name == name and sample.labels["process"].startswith("stage ")
+        }
+
     def records_put(self) -> float:
         try:
             metrics = self.metrics()
@@ -66,8 +78,14 @@ def run(kafka: KafkaServer | UserKafka, tmp_path_factory: pytest.TempPathFactory
     worker = {"bootstrap.servers": kafka.bootstrap, "key.converter": text, "value.converter": text}
     topic = f"live-{folder.name}-{port}"
     connectors = {
-        "numbers": {"connector.class": "Generator", "topic": topic, "format": "sequence", "rate": RATE},
-        "copy": {"connector.class": "NullSink", "topics": topic, "tasks.max": 2},
+        "numbers": {
+            "connector.class": "Generator",
+            "topic": topic,
+            "format": "sequence",
+            "rate": RATE,
+            "stage.processes": 2,
+        },
+        "copy": {"connector.class": "NullSink", "topics": topic, "tasks.max": 2, "stage.processes": 1},
     }
     (folder / "pipeline.toml").write_text(pipeline_toml(worker, connectors))
     arguments = ("run", "pipeline.toml", "--forever", "--metrics-port", str(port))
@@ -92,12 +110,18 @@ def test_each_task_has_a_task_process_and_a_pump(run: Run) -> None:
     assert {role for role in run.millrace.roles() if role.endswith((" task", " pump"))} == banks
 
 
-def test_the_two_processes_of_a_line_share_one_memory_and_nobody_else_maps_it(run: Run) -> None:
+def test_stage_processes_are_those_that_a_connector_asks_for(run: Run) -> None:
+    assert {role for role in run.millrace.roles() if " stage " in role} == set(STAGES)
+
+
+def test_the_processes_of_a_line_share_one_memory_and_nobody_else_maps_it(run: Run) -> None:
     roles = run.millrace.roles()
     shared = [(rings(roles[f"{task} task"]), rings(roles[f"{task} pump"])) for task in TASKS]
     for of_task, of_pump in shared:
         assert of_task == of_pump
         assert len(of_task) == 1
+    for stage in STAGES:
+        assert rings(roles[stage]) == rings(roles[f"{stage.partition(' stage ')[0]} task"])
     assert len(set.union(*(of_task for of_task, _ in shared))) == len(TASKS)
     assert not rings(run.millrace.pid)
 
@@ -106,6 +130,7 @@ def test_librdkafka_runs_in_pumps_only_and_no_thread_is_ours(run: Run) -> None:
     roles = run.millrace.roles()
     for task in TASKS:
         assert len(threads(roles[f"{task} task"])) == 1
+        assert all(len(threads(pid)) == 1 for role, pid in roles.items() if role.startswith(f"{task} stage"))
         of_pump = threads(roles[f"{task} pump"])
         assert len([name for name in of_pump if not name.startswith("rdk:")]) == 1
         assert len(of_pump) > 1
@@ -137,3 +162,19 @@ def test_every_task_is_counted_for_itself(run: Run) -> None:
     metrics = run.metrics()
     assert {task for _, task, _ in metrics} == set(TASKS)
     assert sum(metrics["millrace_records_total", f"copy/{task}", "put"] for task in (0, 1)) >= RECORDS
+
+
+def test_every_stage_process_has_its_turn_and_is_counted_for_itself(run: Run) -> None:
+    def batches() -> dict[str, float]:
+        return run.of_stage_processes("millrace_stage_process_batches_total")
+
+    # One of the sink's tasks may have all partitions.
+    wait.until(lambda: min(batches()[stage] for stage in STAGES[:2]) > 0, "batches at both", timeout_s=60)
+    assert set(batches()) == set(STAGES)
+    found = batches()
+    in_turn = found["numbers/0 stage 0"] - found["numbers/0 stage 1"]
+    assert -2 <= in_turn <= 3, found
+    busy = run.of_stage_processes("millrace_stage_process_busy_seconds_total")
+    assert all(busy[stage] > 0 for stage in STAGES[:2])
+    memory = run.of_stage_processes("millrace_process_resident_memory_bytes")
+    assert set(STAGES) <= set(memory)

@@ -141,8 +141,8 @@ class Sink(SinkTask):
 class SinkLine:
     """A sink line with everything around it."""
 
-    def __init__(self, seed: int, *, records: int = 100) -> None:
-        """records: in a partition to begin with, at most."""
+    def __init__(self, seed: int, *, records: int = 100, stages: int = 0) -> None:
+        """records: in a partition to begin with, at most. stages: stage processes."""
         self.rng = rng = random.Random(seed)
         self.clock = VirtualClock()
         self.steps = Steps(rng)
@@ -169,6 +169,7 @@ class SinkLine:
             subscription=Subscription(topics=TOPICS),
             is_bulk=True,
             ring_bytes=rng.choice((8, 64)) * 1024,
+            stage_processes=stages,
             timing=Timing(
                 commit_interval=0.05, retry_backoff=0.02, commit_timeout=0.2, revocation_timeout=REVOCATION_S
             ),

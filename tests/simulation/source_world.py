@@ -167,8 +167,10 @@ class MakeThree(FlatMap):
 class SourceLine:
     """A source line with everything around it."""
 
-    def __init__(self, seed: int, *, total: int = 400, kind: str = "", wants_each: bool | None = None) -> None:
-        """total: records of the source, at most. kind, wants_each: else the seed decides."""
+    def __init__(
+        self, seed: int, *, total: int = 400, kind: str = "", wants_each: bool | None = None, stages: int = 0
+    ) -> None:
+        """total: records of the source, at most. kind, wants_each: else the seed decides. stages: stage processes."""
         self.rng = rng = random.Random(seed)
         self.clock = VirtualClock()
         self.steps = Steps(rng)
@@ -188,6 +190,7 @@ class SourceLine:
             wants_commit_record=self.wants_each,
             is_bulk=True,
             ring_bytes=rng.choice((32, 64, 256)) * 1024,
+            stage_processes=stages,
             timing=Timing(commit_interval=0.05, retry_backoff=0.02),
         )
         delivery = partial(

@@ -28,9 +28,9 @@ from engine.pump.partitions import Partitions
 from engine.shm import frame
 from engine.shm.board import Phase, State, Target, Word
 from engine.shm.ring import RingWriter
-from engine.stages import convert, outgoing
+from engine.stages import convert, outgoing, work
 from engine.task import sink as task_sink
-from engine.task import source as task_source
+from engine.task.framing import Framing
 from tests.harness.banks import CollectingSink, SinkBanks, SourceBanks, VirtualClock, has_ledger, line_spec
 from tests.harness.fake_consumer import FakeConsumer
 from tests.harness.fake_kafka import FakeKafka
@@ -229,7 +229,7 @@ def put_changes(change: Callable[[Sequence[Any]], list[Any]]) -> Patch:
         def wrong(columns: Columns) -> Any:
             return right(columns.picked(change(range(len(columns)))))
 
-        monkeypatch.setattr(task_sink, "TransformedBatch", once(wrong, right))
+        monkeypatch.setattr(work, "TransformedBatch", once(wrong, right))
 
     return patch
 
@@ -255,8 +255,8 @@ SINK_FAULTS: Mapping[str, tuple[Patch, str, tuple[int, int]]] = {
     "doubled in the ring": (ring_goes_wrong(in_pieces, double), "between consumed and put", (0, 1)),
     "deleted by the converter": (conversion_changes(without), "between consumed and converted", (1, 0)),
     "doubled by the converter": (conversion_changes(twice), "between consumed and converted", (0, 1)),
-    "deleted by the chain": (chain_changes(task_sink, without), "between converted and transformed", (1, 0)),
-    "doubled by the chain": (chain_changes(task_sink, twice), "between converted and transformed", (0, 1)),
+    "deleted by the chain": (chain_changes(work, without), "between converted and transformed", (1, 0)),
+    "doubled by the chain": (chain_changes(work, twice), "between converted and transformed", (0, 1)),
     "deleted before put": (put_changes(without), "between transformed and put", (1, 0)),
     "doubled before put": (put_changes(twice), "between transformed and put", (0, 1)),
     "flushed too far": (flush_goes_too_far, "between put and flushed", (0, 1)),
@@ -375,29 +375,29 @@ def encoding_changes(change: Callable[[Sequence[Any]], list[Any]]) -> Patch:
 
 def splitting_changes(change: Callable[[Sequence[Any]], list[Any]]) -> Patch:
     def patch(monkeypatch: pytest.MonkeyPatch) -> None:
-        right = task_source.SourceTaskBank._split
+        right = Framing._split
 
-        def wrong(bank: Any, columns: Any, *more: Any) -> int:
+        def wrong(framing: Any, columns: Any, *more: Any) -> int:
             changed = tuple(change(column) if isinstance(column, list) else column for column in columns)
-            return right(bank, changed, *more)
+            return right(framing, changed, *more)
 
-        monkeypatch.setattr(task_source.SourceTaskBank, "_split", once(wrong, right))
+        monkeypatch.setattr(Framing, "_split", once(wrong, right))
 
     return patch
 
 
 def frames_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every record in a frame of its own."""
-    right = task_source.SourceTaskBank._split
+    right = Framing._split
 
-    def each(bank: Any, columns: Any, size: int, headers_size: int, offsets: Any) -> int:
+    def each(framing: Any, columns: Any, size: int, headers_size: int, offsets: Any) -> int:
         count = len(columns[1])
         for index in range(count):
             piece = tuple(part[index : index + 1] if isinstance(part, list) else part for part in columns)
-            right(bank, piece, size // count, 0, offsets if index == count - 1 else [])
+            right(framing, piece, size // count, 0, offsets if index == count - 1 else [])
         return count
 
-    monkeypatch.setattr(task_source.SourceTaskBank, "_split", each)
+    monkeypatch.setattr(Framing, "_split", each)
 
 
 def producing_changes(change: Callable[[Sequence[Any]], list[Any]]) -> Patch:
@@ -458,8 +458,8 @@ def answers_come_twice(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 SOURCE_FAULTS: Mapping[str, tuple[Patch, str, tuple[int, int]]] = {
-    "deleted by the chain": (chain_changes(task_source, without), "between polled and transformed", (1, 0)),
-    "doubled by the chain": (chain_changes(task_source, twice), "between polled and transformed", (0, 1)),
+    "deleted by the chain": (chain_changes(work, without), "between polled and transformed", (1, 0)),
+    "doubled by the chain": (chain_changes(work, twice), "between polled and transformed", (0, 1)),
     "deleted before the converter": (gathering_changes(without), "between transformed and converted", (1, 0)),
     "doubled before the converter": (gathering_changes(twice), "between transformed and converted", (0, 1)),
     "deleted by the converter": (encoding_changes(without), "between transformed and converted", (1, 0)),

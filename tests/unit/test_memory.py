@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from engine import memory
 from engine.config.clients import consumer_settings, producer_settings
 from engine.config.line import LineSpec
 from engine.config.worker import WorkerConfig
 from engine.connector_lines import ring_bytes_for
+from engine.ledger.entries import PAGE_BYTES
+from engine.shm.channel import Channel
 from tests.harness.banks import line_spec
 
 MIB = 1024 * 1024
@@ -109,3 +113,35 @@ def test_people_are_shown_the_sum_and_each_line() -> None:
     assert "worker.memory.max is not set" in text
     assert "numbers/0" in text
     assert "worker.memory.max=5" in memory.as_text([], 5, has_metrics=True)
+
+
+@pytest.mark.parametrize("make", [source, sink])
+def test_stage_processes_count_with_their_rings_and_what_they_have_in_hand(make: Any) -> None:
+    alone = make(MIB, 8 * MIB)
+    bounds = [memory.line_bound(replace(alone, stage_processes=count)) for count in (0, 1, 2)]
+    rings = [bound.ring for bound in bounds]
+    assert rings[1] - rings[0] == rings[2] - rings[1] == 8 * MIB + 2 * 4096
+    for part in ("processes", "batches"):
+        none, one, two = (getattr(bound, part) for bound in bounds)
+        assert two - one == one - none > MIB
+    assert bounds[2].client == bounds[0].client
+
+
+def test_rings_are_made_smaller_for_stage_processes() -> None:
+    lines = [replace(source(64 * 1024), stage_processes=4)]
+    at_most = 300 * MIB
+    assert memory.total_bytes(lines, has_metrics=False) > at_most
+    fitted, problem = memory.fitted(lines, at_most, has_metrics=False)
+    assert problem is None
+    assert fitted[0].ring_bytes < lines[0].ring_bytes
+    assert memory.total_bytes(fitted, has_metrics=False) <= at_most
+
+
+def test_the_memory_of_a_line_with_stage_processes_is_what_its_bound_says() -> None:
+    channel = Channel.create("line", 8 * MIB, 3)
+    try:
+        ledger_page = PAGE_BYTES
+        size = os.fstat(channel.memory).st_size + ledger_page
+        assert size <= memory.line_bound(replace(source(MIB, 8 * MIB), stage_processes=3)).ring
+    finally:
+        channel.close()

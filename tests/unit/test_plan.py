@@ -17,7 +17,7 @@ from engine.offsets.store import OffsetStore, store_path
 from engine.plan import Plan, PlanOptions, make_plan, prepare
 from engine.plugins.probe import ProbeError
 from engine.shm.ring import largest_frame_bytes
-from engine.task import source
+from engine.task import framing
 
 PLUGINS = "tests.unit.plugins.plugins_of_tests"
 OPTIONS = PlanOptions(worker_id="w1")
@@ -293,7 +293,7 @@ def test_a_ring_grows_with_the_largest_record_and_says_so(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("record_bytes", [1, 1000, 1_048_576, 20_000_001])
 def test_a_ring_planned_for_a_record_takes_the_frame_of_that_record(record_bytes: int) -> None:
-    frame_bytes = record_bytes + source.OVERHEAD_BYTES + source.RECORD_OVERHEAD_BYTES
+    frame_bytes = record_bytes + framing.OVERHEAD_BYTES + framing.RECORD_OVERHEAD_BYTES
     assert largest_frame_bytes(ring_bytes_for(0, record_bytes)) >= frame_bytes
 
 

@@ -50,7 +50,7 @@ Beside its members a task's status has `millrace`:
 | `next_attempt_ms` | In how many milliseconds it starts again; null: no start is due. |
 | `circuit` | `closed`; `open`: it has failed too often, and is tried again later; `half-open`: it is on trial. |
 | `partitions` | Of a sink's: how many it has now; a task with none is idle. |
-| `stalled` | Only while it has work and does not go on ([more](operations.md#a-task-that-is-stalled)): `stage`, `process` (`task` or `pump`), `reason`, `for_ms`, and `stack`, what the threads of that process are doing. |
+| `stalled` | Only while it has work and does not go on ([more](operations.md#a-task-that-is-stalled)): `stage`, `process` (`task`, `pump` or `stage 0` ...), `reason`, `for_ms`, and `stack`, what the threads of that process are doing. |
 | `waits` | Only while it waits for the world outside ([more](operations.md#a-task-that-waits)): `for`, `reason`, `for_ms`. |
 
 """

@@ -11,6 +11,7 @@ from engine.api.errors import ConfigError
 from engine.config.connector import ConnectorConfig, connector_warnings, read_connector
 from engine.config.line import Subscription
 from engine.config.worker import WorkerConfig
+from engine.shm.board import STAGE_PROCESSES_MAX
 
 LEAST = {"name": "orders", "connector.class": "FileStreamSink"}
 SINK = {**LEAST, "topics": "a"}
@@ -217,3 +218,23 @@ def test_what_has_no_effect_is_warned_about() -> None:
         "key.converter.schemas.enable",
         "value.converter.plugin.version",
     ]
+
+
+def test_stage_processes_are_none_unless_asked_for_and_at_most_what_the_board_takes() -> None:
+    assert read(SINK).stage_processes == 0
+    assert read({**SINK, "stage.processes": "3"}).stage_processes == 3
+    assert read({**SINK, "stage.processes": str(STAGE_PROCESSES_MAX)}).stage_processes == STAGE_PROCESSES_MAX
+    for value in ("-1", str(STAGE_PROCESSES_MAX + 1), "two"):
+        (problem,) = problems_of({**SINK, "stage.processes": value})
+        assert f"Invalid value {value} for configuration stage.processes" in problem
+
+
+@pytest.mark.parametrize("of", [worker(task_processes=1), worker()])
+def test_stage_processes_of_a_task_of_one_process_are_refused_with_what_to_do(of: WorkerConfig) -> None:
+    own = {} if of.task_processes == 1 else {"task.processes": "1"}
+    (problem,) = problems_of({**SINK, **own, "stage.processes": "2"}, of=of)
+    assert problem.endswith(
+        "Invalid value 2 for configuration stage.processes: a task of one process (task.processes=1) has no stage "
+        "processes: set task.processes=2 for this connector, or stage.processes=0"
+    )
+    assert read({**SINK, "task.processes": "2", "stage.processes": "2"}, of=of).stage_processes == 2

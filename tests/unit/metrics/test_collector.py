@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from functools import partial
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -12,7 +13,7 @@ from engine import __version__
 from engine.metrics.collector import BoardCollector, exposition
 from engine.metrics.table import PROCESS_METRICS, RUN_METRICS, TASK_METRICS
 from engine.shm.acts import Act
-from engine.shm.board import Board, HeaderWord, Identity, Stage, State, Word
+from engine.shm.board import Board, HeaderWord, Identity, Stage, StageWord, State, Word
 from engine.shm.stalls import Stall, Way, pack
 from tests.harness.prometheus import installed
 from tests.harness.server import UnavailableError
@@ -194,3 +195,24 @@ def test_a_stall_is_told_by_its_stage_and_how_long_it_has_lasted() -> None:
     assert value(board, "millrace_task_stalled", "copy", "0", "sink", "put") == 1
     assert value(board, "millrace_task_stalled", "copy", "0", "sink", "poll") == 0
     assert value(board, "millrace_task_stalls_total", "copy", "0", "sink") == 1
+
+
+def test_each_stage_process_is_counted_for_itself_and_has_a_heartbeat_while_it_lives() -> None:
+    _, board = filled_board()
+    row = next(row for row in board.rows() if row.identity.connector == "orders")
+    row.set(Word.STAGE_PROCESSES, 2)
+    row.stage_set(1, StageWord.PID, os.getpid())
+    row.stage_set(1, StageWord.BEAT_NS, STARTED_NS)
+    row.stage_set(1, StageWord.BATCHES, 7)
+    row.stage_set(1, StageWord.RECORDS, 700)
+    row.stage_set(1, StageWord.BUSY_NS, SECOND_NS // 2)
+    of_task = ("orders", "0", "source")
+    assert value(board, "millrace_stage_process_batches_total", *of_task, "stage 1") == 7
+    assert value(board, "millrace_stage_process_records_total", *of_task, "stage 1") == 700
+    assert value(board, "millrace_stage_process_busy_seconds_total", *of_task, "stage 1") == 0.5
+    assert value(board, "millrace_stage_process_batches_total", *of_task, "stage 0") == 0
+    assert value(board, "millrace_stage_process_batches_total", "copy", "0", "sink", "stage 0") is None
+    age = partial(value, board, "millrace_task_heartbeat_age_seconds", *of_task, now_ns=STARTED_NS + 2 * SECOND_NS)
+    assert age("stage 1") == 2
+    assert age("stage 0") is None
+    assert value(board, "millrace_process_resident_memory_bytes", "orders", "0", "stage 1") is not None

@@ -11,7 +11,7 @@ import signal
 import time
 from collections.abc import Callable
 from random import Random
-from typing import Self
+from typing import Any, Self
 
 from msgspec.structs import replace
 
@@ -20,6 +20,7 @@ from engine.clock import SystemClock
 from engine.config.line import Limits, LineSpec, Restarts, Timing
 from engine.exits import ExitCode
 from engine.shm import segment
+from engine.shm.acts import stage_name
 from engine.shm.board import Board, Identity, Phase, Row, Target, Word, board_bytes
 from engine.shm.channel import Channel
 from engine.supervisor.cgroups import Cgroups
@@ -67,6 +68,7 @@ class Run:
         self.limits = Limits()  # of lines that are still to be made
         self.lines: list[Line] = []
         self.forked: list[str] = []
+        self._stages: tuple[Script, ...] = ()  # of the line that is being made
         self.refusals: list[str] = []  # banks that cannot be forked, each once
         self.on_fork: Callable[[], object] = lambda: None
 
@@ -91,7 +93,8 @@ class Run:
         lease: float = Timing().lease,
         secrets: tuple[str, ...] = (),
     ) -> Line:
-        scripts = {"task": task, "pump": pump}
+        stages = {stage_name(number): one for number, one in enumerate(self._stages)}
+        scripts = {"task": task, "pump": pump, **stages}
         index = self.board.add(Identity(connector, 0, kind, "none"))
         row = self.board.row(index)
 
@@ -108,10 +111,19 @@ class Run:
             timing=Timing(stop_timeout=stop_timeout, lease=lease),
             secrets=secrets,
             limits=self.limits,
+            stage_processes=len(stages),
         )
         line = Line(restarting, index, row, fork_bank, self.clock, self.pacer, self.oom_kills, self.cgroups)
         self.lines.append(line)
         return line
+
+    def staged_line(self, kind: str, task: Script, pump: Script, *stages: Script, **more: Any) -> Line:
+        """A line with stage processes; more: as for `line`."""
+        self._stages = stages
+        try:
+            return self.line(kind, task, pump, **more)
+        finally:
+            self._stages = ()
 
     @staticmethod
     def play(script: Script, row: Row, say: Callable[[str], None]) -> int:

@@ -15,7 +15,19 @@ from msgspec.structs import replace
 from engine.config.line import Stalls, Timing
 from engine.shm import segment
 from engine.shm.acts import Act
-from engine.shm.board import Board, HeaderWord, Identity, Phase, Row, Stage, State, Target, Word, board_bytes
+from engine.shm.board import (
+    Board,
+    HeaderWord,
+    Identity,
+    Phase,
+    Row,
+    Stage,
+    StageWord,
+    State,
+    Target,
+    Word,
+    board_bytes,
+)
 from engine.shm.stalls import Stall, Way, pack, stall_of, unpack
 from engine.shm.waits import Cause, Wait
 from engine.shm.waits import pack as pack_wait
@@ -278,3 +290,31 @@ def test_a_line_that_the_supervisor_does_not_look_after_is_told_as_such(state: S
     assert stall_of(line.row, line.now_ns + 3 * SECOND_NS) is None
     stall = stall_of(line.row, line.now_ns + 5 * SECOND_NS)
     assert (stall is not None and stall.way == Way.UNWATCHED) == is_told
+
+
+@pytest.mark.parametrize("number", [0, 15])
+def test_a_stage_process_whose_loop_does_not_turn_is_stalled_by_its_name(number: int) -> None:
+    line = Line("source", stage_processes=number + 1)
+    line.row.stage_set(number, StageWord.PID, 8)
+    line.row.stage_set(number, StageWord.ACT, Act.CONVERT)
+    line.row.stage_set(number, StageWord.BEAT_NS, line.now_ns)
+    assert line.go(TIMEOUT_S) is None
+    stall = line.go(2 * LOOK_S)
+    assert stall is not None
+    assert (stall.bank, stall.way, stall.act) == (f"stage {number}", Way.CALL, Act.CONVERT)
+    assert unpack(pack(stall)) == stall
+    assert stall.sentence == "convert has not returned"
+
+
+def test_a_stage_process_that_loads_its_plugins_has_the_time_of_a_start() -> None:
+    line = Line("source", stage_processes=1)
+    line.row.stage_set(0, StageWord.PID, 8)
+    line.row.stage_set(0, StageWord.ACT, Act.LOAD)
+    assert line.go(TIMEOUT_S + BROKER_S) is None
+    assert line.go(2 * LOOK_S) is not None
+
+
+def test_a_stage_process_that_is_gone_is_no_stall() -> None:
+    line = Line("sink", stage_processes=1)
+    line.row.stage_set(0, StageWord.BEAT_NS, line.now_ns)
+    assert line.go(3 * TIMEOUT_S) is None

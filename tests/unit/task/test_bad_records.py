@@ -12,6 +12,7 @@ from engine.bank import describe
 from engine.config.line import Subscription, Timing
 from engine.kafka.consumer import Member
 from engine.stages.convert import Converters
+from engine.stages.work import Stages
 from tests.harness.banks import CollectingSink, SinkBanks, VirtualClock, line_spec
 from tests.harness.fake_consumer import FakeConsumer
 from tests.harness.fake_kafka import FakeKafka
@@ -43,7 +44,8 @@ def failure_of(*values: bytes) -> str:
     spec = line_spec("sink", subscription=Subscription(topics=("one",)), ring_bytes=1024 * 1024, timing=Timing())
     banks = SinkBanks(spec, join, lambda: CollectingSink([]), clock)
     banks.start()
-    banks.task._converters = Converters(ByteArrayConverter(), JsonConverter(), SimpleHeaderConverter())
+    converters = Converters(ByteArrayConverter(), JsonConverter(), SimpleHeaderConverter())
+    banks.task._stages = Stages((), converters)
     for _ in range(STEPS_MAX):
         clock.advance(0.02)
         banks.step()

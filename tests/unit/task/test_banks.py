@@ -27,6 +27,7 @@ from engine.shm.channel import PumpSide
 from engine.shm.frame import Assigned, encode
 from engine.shm.lease import Fenced
 from engine.stages.transform import Step
+from engine.stages.work import Stages
 from engine.task.sink import SinkTaskBank
 from engine.task.source import SourceTaskBank
 from tests.harness.banks import LineMemory, line_spec, no_levels, plain_converters
@@ -108,7 +109,8 @@ def serve_one(
     memory = LineMemory(spec)
     side, pump_side = memory.begin()
     memory.row.set(Word.PUMP_PID, 0)  # nobody takes anything or answers
-    given: Any = ([Step(transform) for transform in chain], plain_converters(), side, memory.row, SystemClock())
+    stages = Stages([Step(transform) for transform in chain], plain_converters())
+    given: Any = (stages, side, memory.row, SystemClock())
     task: Source | Sink
     make: Callable[[], Bank]
     if type == "source":
@@ -202,7 +204,7 @@ def test_a_source_that_waits_by_its_context_shows_that_it_lives_and_declares_wha
     task, noting = Waiting(memory.row), Noting()
     noting.row = memory.row
     chain = [Step(noting)]
-    bank = SourceTaskBank(line_spec("source"), task, chain, plain_converters(), side, memory.row, SystemClock())
+    bank = SourceTaskBank(line_spec("source"), task, Stages(chain, plain_converters()), side, memory.row, SystemClock())
     bank.start()
     assert memory.row.get(Word.POLL_MS) == 2500
     bank.step()

@@ -1,9 +1,14 @@
-"""A converter that cannot convert now makes its task wait: shown as such, tried again, and nothing is lost."""
+"""A converter that cannot convert now makes its task wait: shown as such, tried again, and nothing is lost.
+
+Wherever it converts: beside the connector, or in stage processes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+
+import pytest
 
 from engine.api.batch import Run
 from engine.api.record import SourceRecord
@@ -14,10 +19,12 @@ from engine.shm.frame import Assigned, End, SinkFrame, SourceFrame
 from engine.shm.waits import Cause, waits_of
 from engine.task.sink import SinkTaskBank
 from engine.task.source import SourceTaskBank
-from tests.harness.banks import CollectingSink, LineMemory, VirtualClock, line_spec, plain_converters
+from tests.harness.banks import CollectingSink, LineMemory, VirtualClock, line_spec
 
 #: Longer than any pause between two tries.
 LONG_S = 20.0
+
+pytestmark = pytest.mark.parametrize("stages", [0, 2])
 
 
 class Thrice(SourceTask):
@@ -37,16 +44,17 @@ class Thrice(SourceTask):
 class World:
     """A task bank whose converters need something that may be away."""
 
-    def __init__(self, type: str) -> None:
+    def __init__(self, type: str, stages: int) -> None:
         self.is_away = True
         self.clock = VirtualClock()
-        spec = line_spec(type)
+        spec = line_spec(type, stage_processes=stages)
         self.memory = LineMemory(spec)
+        self.memory.is_away = lambda: self.is_away
         side, self.pump = self.memory.begin()
         self.memory.aim(Target.RUN)
         self.row = self.memory.row
         self.row.set(Word.PUMP_PID, 1)
-        given: Any = ([], plain_converters(lambda: self.is_away), side, self.row, self.clock)
+        given: Any = (self.memory.stages([]), side, self.row, self.clock, None, self.memory.crew(spec, side))
         self.put: list[Any] = []
         self.bank: SinkTaskBank | SourceTaskBank
         if type == "sink":
@@ -54,11 +62,14 @@ class World:
         else:
             self.bank = SourceTaskBank(spec, Thrice(), *given)
         self.bank.start()
+        self.stages = self.memory.stage_banks(spec, [], self.clock)
 
     def steps(self, count: int = 5) -> None:
         for _ in range(count):
             self.clock.advance(LONG_S)
             self.bank.step()
+            for stage in self.stages:
+                stage.step()
 
     def waits(self) -> list[Cause]:
         return [wait.cause for wait in waits_of(self.row)]
@@ -72,8 +83,8 @@ class World:
         return found
 
 
-def test_a_sinks_frame_waits_and_is_put_whole_once_it_can_be_converted() -> None:
-    world = World("sink")
+def test_a_sinks_frame_waits_and_is_put_whole_once_it_can_be_converted(stages: int) -> None:
+    world = World("sink", stages)
     writer = world.pump.data_writer()
     assert writer.write(frame.encode(Assigned([("t", 0, 1, 0)])))
     run = Run("t", 0, 1, 3, 0, 2)
@@ -88,8 +99,8 @@ def test_a_sinks_frame_waits_and_is_put_whole_once_it_can_be_converted() -> None
     assert world.waits() == []
 
 
-def test_partitions_can_be_given_up_meanwhile() -> None:
-    world = World("sink")
+def test_partitions_can_be_given_up_meanwhile(stages: int) -> None:
+    world = World("sink", stages)
     writer = world.pump.data_writer()
     assert writer.write(frame.encode(Assigned([("t", 0, 1, 0)])))
     assert writer.write(frame.encode(SinkFrame([Run("t", 0, 1, 1, 0, 0)], 1, [b"a"], None, None, 1)))
@@ -98,10 +109,11 @@ def test_partitions_can_be_given_up_meanwhile() -> None:
     world.is_away = False
     world.steps()
     assert world.put == []
+    assert world.waits() == []
 
 
-def test_a_sources_poll_waits_and_goes_on_where_it_was() -> None:
-    world = World("source")
+def test_a_sources_poll_waits_and_goes_on_where_it_was(stages: int) -> None:
+    world = World("source", stages)
     world.steps()
     assert world.waits() == [Cause.CONVERT]
     assert world.frames() == []
@@ -115,13 +127,14 @@ def test_a_sources_poll_waits_and_goes_on_where_it_was() -> None:
     assert world.waits() == []
 
 
-def test_a_source_that_is_stopped_meanwhile_ends_without_the_rest_which_is_polled_again() -> None:
-    world = World("source")
+def test_a_source_that_is_stopped_meanwhile_ends_without_the_rest_which_is_polled_again(stages: int) -> None:
+    world = World("source", stages)
     world.steps()
+    assert world.waits() == [Cause.CONVERT]
     world.memory.aim(Target.STOP)
     world.steps()
     (end,) = world.frames()
     assert isinstance(end, End)
-    assert end.is_failed
+    assert end.polled == 0
     assert not end.is_complete
     assert world.bank.failure is None

@@ -1,0 +1,310 @@
+"""What stage processes bring: one task, one partition, without Kafka, so that the cores are the task's alone.
+
+    python -m bench.stages                      all lines, with 0 and 2 stage processes, by turns
+    python -m bench.stages --line sink --stages 0 1 2 3 --records 1000000
+
+The task process and the stage processes are those of a run, forked as the supervisor forks them. This process stands
+in for the pump: it writes frames of records into a sink's ring, or takes those of a source out of it; that costs
+little. The sink fails when a record is not the one after the last, and so does this process for a source, so each run
+is a test of the order. The ledger is on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import signal
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from msgspec import Struct
+
+from bench.line.records import ENVELOPE, JSON, Form
+from engine import logs
+from engine.api.batch import Run
+from engine.config.line import LineSpec, PluginSpec, StepSpec, Timing
+from engine.ledger import sink, source
+from engine.ledger.entries import ledger_bytes
+from engine.shm import frame, segment
+from engine.shm.acts import stage_name
+from engine.shm.board import Board, Identity, Measure, Phase, Row, Stage, StageWord, Target, Word, board_bytes
+from engine.shm.channel import Channel, PumpSide
+from engine.shm.frame import Assigned, End, Payloads, SinkFrame, Stored
+from engine.stage import main as stage
+from engine.supervisor.fork import Child, fork
+from engine.task import main as task
+
+FRAME_RECORDS = 2000
+WARM_PART = 10  # the first tenth of the records is not measured
+JSON_PATH = "converters.json.converter:JsonConverter"
+STRING_PATH = "converters.string:StringConverter"
+
+
+class Line(Struct, frozen=True):
+    """One line of the table."""
+
+    name: str
+    title: str
+    type: str
+    form: Form  # of what is read
+    value_converter: PluginSpec
+    transforms: tuple[PluginSpec, ...]
+
+
+PARSE, ENRICH = (PluginSpec(f"bench.stages.plugins:{name}") for name in ("ParseOrder", "Enrich"))
+THREE = (
+    PluginSpec("engine.transforms.insert_field:InsertFieldValue", {"static.field": "shop", "static.value": "north"}),
+    PluginSpec("engine.transforms.replace_field:ReplaceFieldValue", {"exclude": "note"}),
+    PluginSpec("engine.transforms.mask_field:MaskFieldValue", {"fields": "customer"}),
+)
+LINES = (
+    Line(
+        "sink", "JSON with envelope -> a transform of a user's -> sink", "sink", ENVELOPE,
+        PluginSpec(JSON_PATH, {"schemas.enable": "true"}), (ENRICH,),
+    ),
+    Line(
+        "source", "file -> two transforms of a user's -> JSON with envelope", "source", JSON,
+        PluginSpec(JSON_PATH, {"schemas.enable": "true"}), (PARSE, ENRICH),
+    ),
+    Line(
+        "three", "JSON with envelope -> InsertField, ReplaceField, MaskField -> sink", "sink", ENVELOPE,
+        PluginSpec(JSON_PATH, {"schemas.enable": "true"}), THREE,
+    ),
+    Line("plain", "JSON schemaless -> sink: where it does not pay", "sink", JSON,
+         PluginSpec(JSON_PATH, {"schemas.enable": "false"}), ()),
+)  # fmt: skip
+
+
+class Result(Struct, frozen=True):
+    """What one run has shown."""
+
+    rate_per_s: float
+    cpu_us: dict[str, float]  # of a record, by process
+
+
+class Rig:
+    """The processes of one task, and the memory that they share."""
+
+    def __init__(self, line: Line, stages: int, file: Path) -> None:
+        self.board_descriptor = segment.create("board", board_bytes(1))
+        self.board = Board(self.board_descriptor)
+        self.board.begin(1)
+        self.ledger = segment.create("ledger", ledger_bytes(1))
+        self.row: Row = self.board.row(self.board.add(Identity("bench", 0, line.type, "none")))
+        self.spec = spec_of(line, stages, file, self.ledger)
+        self.channel = Channel.create("bench", self.spec.ring_bytes, stages)
+        self.side = PumpSide(self.channel)
+        self.children: dict[str, Child] = {}
+
+    def start(self) -> None:
+        """Fork them, as a supervisor does."""
+        stages = range(self.spec.stage_processes)
+        mains: dict[str, Callable[..., int]] = {"task": task.run}
+        mains |= {stage_name(number): partial(stage.run, number=number) for number in stages}
+        keep = [self.board_descriptor, self.ledger, *self.channel.descriptors()]
+        for name, main in mains.items():
+            self.children[name] = self._fork(name, main, keep)
+        self.row.set(Word.TASK_PID, self.children["task"].pid)
+        self.row.set(Word.PUMP_PID, os.getpid())
+        for number in stages:
+            self.row.stage_set(number, StageWord.PID, self.children[stage_name(number)].pid)
+
+    def _fork(self, name: str, main: Callable[..., int], keep: list[int]) -> Child:
+        def body(say: Callable[[str], None]) -> int:
+            return main(self.spec, self.channel, self.board_descriptor, 0, logs.LogSettings(), say)
+
+        return fork(f"bench/0 {name}", body, keep)
+
+    def cpu_s(self) -> dict[str, float]:
+        """What each process has used so far."""
+        ticks = os.sysconf("SC_CLK_TCK")
+        used = {}
+        for name, child in self.children.items():
+            fields = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()
+            used[name] = (int(fields[11]) + int(fields[12])) / ticks
+        me = resource.getrusage(resource.RUSAGE_SELF)
+        return {**used, "bench": me.ru_utime + me.ru_stime}
+
+    def end(self) -> None:
+        """End them all; raises AssertionError with what one has said."""
+        for child in self.children.values():
+            os.kill(child.pid, signal.SIGTERM)
+        said = []
+        for name, child in self.children.items():
+            _, status = os.waitpid(child.pid, 0)
+            words = child.last_words()
+            if words or status:
+                said.append(f"{name}: {status} {words}")
+        self.channel.close()
+        for descriptor in (self.board_descriptor, self.ledger):
+            os.close(descriptor)
+        assert not said, said
+
+
+def spec_of(line: Line, stages: int, file: Path, ledger: int) -> LineSpec:
+    """The specification of the task."""
+    is_sink = line.type == "sink"
+    here = "bench.stages.plugins"
+    return LineSpec(
+        connector="bench",
+        task=0,
+        type=line.type,
+        plugin="none",
+        task_path=f"{here}:InOrder" if is_sink else "connectors.file.source:FileStreamSourceTask",
+        task_config={} if is_sink else {"file": str(file), "topic": "orders"},
+        key_converter=PluginSpec(STRING_PATH),
+        value_converter=line.value_converter,
+        header_converter=PluginSpec(STRING_PATH),
+        transforms=tuple(map(StepSpec, line.transforms)),
+        kafka={},
+        stage_processes=stages,
+        ledger=ledger,
+        is_bulk=True,
+        timing=Timing(lease=3600),
+    )
+
+
+def run(line: Line, stages: int, records: int, file: Path) -> Result:
+    """One run."""
+    rig = Rig(line, stages, file)
+    rig.start()
+    try:
+        feed = feed_sink if line.type == "sink" else take_source
+        begun: list[tuple[float, dict[str, float]]] = []
+        feed(rig, line, records, lambda: begun.append((time.perf_counter(), rig.cpu_s())))
+        ended, cpu = time.perf_counter(), rig.cpu_s()
+    finally:
+        rig.end()
+    since, cpu_before = begun[0]
+    measured = records - records // WARM_PART
+    used = {name: (cpu[name] - cpu_before[name]) / measured * 1e6 for name in cpu}
+    return Result(measured / (ended - since), used)
+
+
+def feed_sink(rig: Rig, line: Line, records: int, warm: Callable[[], None]) -> None:
+    """Write frames, until all their records are put."""
+    ring = rig.side.data_writer(is_checked=True)
+    account = sink.PumpAccount.of(rig.spec, rig.board, 0)
+    assert account is not None
+    place = ("orders", 0)
+    account.assigned({place: 0})
+    write(rig, ring.write, frame.encode(Assigned([("orders", 0, 1, 0)])))
+    values: Payloads = [line.form.write(number) for number in range(FRAME_RECORDS)]
+    size = sum(map(len, values))
+    is_warm = False
+    for first in range(0, records, FRAME_RECORDS):
+        if not is_warm and put(rig) >= records // WARM_PART:
+            is_warm = True
+            warm()
+        run = Run("orders", 0, 1, FRAME_RECORDS, first, first + FRAME_RECORDS - 1)
+        account.fetched(place, run)
+        whole = SinkFrame([run], size, values, None, None, 1, before=account.before([run]))
+        account.framed([run], FRAME_RECORDS)
+        account.settle()
+        write(rig, ring.write, frame.encode(whole))
+    while put(rig) < records:
+        rig.side.bell.wait(0.001)
+        listen(rig)
+    rig.row.set(Word.TARGET, Target.STOP)
+    while rig.row.get(Word.TASK_PHASE) != Phase.ENDED:
+        rig.side.bell.wait(0.001)
+        listen(rig)
+
+
+def take_source(rig: Rig, line: Line, records: int, warm: Callable[[], None]) -> None:
+    """Take frames, look at their order, and answer the last one."""
+    ring = rig.side.data_reader(is_checked=True)
+    account = source.PumpAccount.of(rig.spec, rig.board, 0)
+    assert account is not None
+    done = 0
+    is_warm = False
+    while True:
+        raw = ring.read()
+        if raw is None:
+            rig.side.bell.wait(0.001)
+            look(rig)
+            continue
+        going = frame.decode_source(raw)
+        if isinstance(going, End):
+            break
+        account.arrived(going)
+        for at in (0, going.count - 1) if going.count else ():
+            value = going.values[at]
+            wanted = b'"id":%d,' % (10_000_000 + done + at)
+            assert value is not None
+            assert wanted in value, f"{value!r} where {wanted!r} was next"
+        done += going.count
+        ring.release()
+        rig.side.task_bell.ring()
+        if not is_warm and done >= records // WARM_PART:
+            is_warm = True
+            warm()
+    assert done == records, f"{done} of {records}"
+    rig.side.down.write(frame.encode(Stored(done, is_end=True)))
+    rig.side.task_bell.ring()
+
+
+def write(rig: Rig, into: Callable[[bytes], bool], message: bytes) -> None:
+    """Write a frame once there is room."""
+    while not into(message):
+        rig.side.bell.wait(0.001)
+        listen(rig)
+    rig.side.task_bell.ring()
+
+
+def put(rig: Rig) -> int:
+    """Records that the sink has."""
+    return rig.row.measured(Stage.PUT, Measure.RECORDS)
+
+
+def listen(rig: Rig) -> None:
+    """Take what the task says, as a pump does."""
+    while rig.side.up.read() is not None:
+        rig.side.up.release()
+    look(rig)
+
+
+def look(rig: Rig) -> None:
+    """Fail where one of the processes has ended."""
+    for name, child in rig.children.items():
+        if os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+            raise AssertionError(f"{name} has ended")
+
+
+def main() -> None:
+    """Run what is asked for, and print a table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--line", choices=[line.name for line in LINES], action="append")
+    parser.add_argument("--stages", type=int, nargs="+", default=[0, 2])
+    parser.add_argument("--records", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    asked = parser.parse_args()
+    records = asked.records // FRAME_RECORDS * FRAME_RECORDS
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "orders.txt"
+        file.write_bytes(b"".join(JSON.write(number) + b"\n" for number in range(records)))
+        for line in LINES:
+            if asked.line and line.name not in asked.line:
+                continue
+            rates: dict[int, list[float]] = {}
+            for _ in range(asked.rounds):
+                for stages in asked.stages:
+                    result = run(line, stages, records, file)
+                    rates.setdefault(stages, []).append(result.rate_per_s)
+                    cpu = ", ".join(f"{name} {us:.2f}" for name, us in result.cpu_us.items())
+                    print(
+                        f"{line.name} stage.processes={stages}: {result.rate_per_s:,.0f}/s; us of CPU: {cpu}",
+                        flush=True,
+                    )
+            best = {stages: sorted(found)[len(found) // 2] for stages, found in rates.items()}
+            base = best[asked.stages[0]]
+            told = ", ".join(f"{stages}: {rate:,.0f}/s ({rate / base:.2f}x)" for stages, rate in best.items())
+            print(f"{line.title}: {told}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""A stage process: transforms and converters of a task, in a process of their own."""

@@ -1,0 +1,165 @@
+"""What a source has converted, as frames that fit into its ring; they wait here until there is room.
+
+    columns of one topic ──► records ──► frames, each small enough, their records numbered ──► waiting
+    offsets ──► with the last frame of a poll, or in frames of their own
+
+Used by: engine.task.source.
+Not here: where offsets end before a bad record (source.py), the ring (engine.shm.ring).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from engine.api.errors import RecordTooLargeError
+from engine.ledger.source import TaskAccount
+from engine.shm import frame
+from engine.shm.frame import End, Headers, Payloads, SourceFrame, SourceOffset
+
+__all__ = ["Framing", "is_along", "payload_bytes"]
+
+#: Frames aim at this size, so that a ring holds many and the pump always has one.
+FRAME_BYTES_AIM = 512 * 1024
+#: Room in a frame for everything that is not keys and values, per record and in all.
+OVERHEAD_BYTES = 4096
+RECORD_OVERHEAD_BYTES = 48
+HEADER_OVERHEAD_BYTES = 16
+#: Offsets that go with the last records of a poll; more take frames of their own.
+OFFSETS_BYTES_ALONG = 3072
+OFFSET_OVERHEAD_BYTES = 16
+
+
+class Framing:
+    """A source's frames."""
+
+    def __init__(self, frame_bytes_max: int, record_bytes_max: int, polled: int, account: TaskAccount | None) -> None:
+        """polled: records of lives before."""
+        self._frame_bytes_max = frame_bytes_max
+        self._record_bytes_max = record_bytes_max
+        self._account = account
+        self.waiting: deque[bytes] = deque()  # for room in the ring
+        self.sequence = 0  # number of the next record, of all that this life of the task has written
+        self.polled = polled  # records of all lives, up to the batch that frames are made of
+        self.too_large: RecordTooLargeError | None = None  # a record that no frame takes; nothing goes on past it
+
+    def records(self, columns: tuple[Any, ...], size: int, offsets: list[SourceOffset]) -> int:
+        """Queue records, and their offsets with the last frame.
+
+        columns: topic, values, keys, partitions, timestamps, headers. size: bytes of keys and values.
+        Returns how many records are in frames: all before one that is too large, if there is one.
+        """
+        return self._split(columns, size, _headers_bytes(columns[-1]), offsets)
+
+    def offsets(self, offsets: list[SourceOffset]) -> None:
+        """Queue offsets in frames without records: they are stored once Kafka has all that was queued before."""
+        limit = min(self._frame_bytes_max, FRAME_BYTES_AIM) - OVERHEAD_BYTES
+        begin = size = 0
+        for index, offset in enumerate(offsets):
+            one = _offsets_bytes([offset])
+            if size + one > limit and index > begin:
+                self._slice(offsets[begin:index], is_last=False)
+                begin, size = index, 0
+            size += one
+        if offsets:
+            self._slice(offsets[begin:], is_last=True)
+
+    def end(self, *, is_complete: bool, is_failed: bool) -> None:
+        """Queue the last message."""
+        self.waiting.append(frame.encode(End(self.polled, is_complete, is_failed, *self._dropped_and_added())))
+
+    def _slice(self, offsets: list[SourceOffset], *, is_last: bool) -> None:
+        dropped, added = self._dropped_and_added()
+        going = SourceFrame(
+            "",
+            0,
+            0,
+            self.polled,
+            [],
+            offsets=offsets,
+            sequence=self.sequence,
+            is_last=is_last,
+            dropped=dropped,
+            added=added,
+        )
+        self.waiting.append(frame.encode(going))
+
+    def _dropped_and_added(self) -> tuple[int, int]:
+        return (0, 0) if self._account is None else (self._account.dropped, self._account.added)
+
+    def _split(self, columns: tuple[Any, ...], size: int, headers_size: int, offsets: list[SourceOffset]) -> int:
+        """As `records`; headers_size: what the headers take in a frame."""
+        topic, values, keys, partitions, timestamps, headers = columns
+        count = len(values)
+        limit = self._frame_bytes_max
+        bound = size + headers_size + OVERHEAD_BYTES + count * RECORD_OVERHEAD_BYTES
+        fits_alone = count == 1 and bound <= limit and size + headers_size <= self._record_bytes_max
+        if bound <= min(limit, FRAME_BYTES_AIM) or fits_alone:
+            whole = self._frame(topic, values, keys, partitions, timestamps, headers, offsets, size)
+            self.waiting.append(frame.encode(whole))
+            return count
+        if count == 1:
+            self.too_large = RecordTooLargeError(
+                f"a record of {size + headers_size} bytes for topic {topic} is larger than this task can carry "
+                f"({self._record_bytes_max} bytes): raise producer.override.max.request.size (the ring follows)"
+            )
+            return 0
+        middle = count // 2
+        written = 0
+        for begin, end in ((0, middle), (middle, count)):
+            piece = [column and column[begin:end] for column in (values, keys, partitions, timestamps, headers)]
+            sizes = payload_bytes(piece[0], piece[1]), _headers_bytes(piece[4])
+            written += self._split((topic, *piece), *sizes, offsets if end == count else [])
+            if written < end:
+                break
+        return written
+
+    def _frame(
+        self,
+        topic: str,
+        values: Any,
+        keys: Any,
+        partitions: Any,
+        timestamps: Any,
+        headers: Any,
+        offsets: list[SourceOffset],
+        size: int,
+    ) -> SourceFrame:
+        sequence = self.sequence
+        self.sequence += len(values)
+        dropped, added = self._dropped_and_added()
+        return SourceFrame(
+            topic,
+            len(values),
+            size,
+            self.polled,
+            values,
+            keys,
+            partitions,
+            timestamps,
+            headers,
+            offsets,
+            sequence,
+            dropped=dropped,
+            added=added,
+        )
+
+
+def is_along(offsets: list[SourceOffset]) -> bool:
+    """Whether these offsets are so few that they go with the last records of a poll."""
+    return _offsets_bytes(offsets) <= OFFSETS_BYTES_ALONG
+
+
+def payload_bytes(values: Payloads, keys: Payloads | None) -> int:
+    """Bytes of values and keys."""
+    return sum(map(len, filter(None, values))) + sum(map(len, filter(None, keys or ())))
+
+
+def _offsets_bytes(offsets: list[SourceOffset]) -> int:
+    return sum(len(offset.partition) + len(offset.offset) + OFFSET_OVERHEAD_BYTES for offset in offsets)
+
+
+def _headers_bytes(column: list[Headers] | None) -> int:
+    return sum(
+        len(key) + len(value or b"") + HEADER_OVERHEAD_BYTES for headers in column or () for key, value in headers
+    )

@@ -1,0 +1,116 @@
+"""A sink's frames as they come through the ring, in order: read, dealt to stage processes if there are any, collected.
+
+    ring ──► head ──► is_back ──► drop, once it is put or heard
+              └── deal ──► stage process ──┘
+
+A frame stays in the ring until it is released, so that it can be worked on beside the connector: where part of it is
+not wanted any more, or a stage process could not do it whole.
+
+Used by: engine.task.sink.
+Not here: what is wanted, and what is put (sink.py); whose turn it is (crew.py).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from engine.api.batch import Run, SinkBatch
+from engine.api.converter import HeaderConverter
+from engine.shm import frame
+from engine.shm.frame import ArrivedSinkFrame, Assigned, PassingSinkFrame, Tail
+from engine.shm.ring import RingReader
+from engine.stages import convert, crossing
+from engine.stages.transform import RecordError
+from engine.stages.work import Inbound
+from engine.task.crew import Crew
+
+__all__ = ["Coming", "Incoming", "Putting"]
+
+
+class Coming(Struct):
+    """What was read of the ring and waits for its turn."""
+
+    message: ArrivedSinkFrame | PassingSinkFrame | Assigned | Tail
+    raw: memoryview  # the ring's, until it is released
+    is_away: bool = False  # a stage process has it
+    done: Inbound | None = None  # what a stage process has made of it; None: nothing, it is to be worked on here
+
+    def whole(self) -> ArrivedSinkFrame:
+        """Its records."""
+        message = self.message if isinstance(self.message, ArrivedSinkFrame) else frame.decode_sink(self.raw)
+        assert isinstance(message, ArrivedSinkFrame), "a frame without records"
+        return message
+
+
+class Putting(Struct):
+    """A batch on its way into the connector; it is kept while its put asks to be called again."""
+
+    coming: Coming
+    batch: SinkBatch
+    runs: Sequence[Run]  # of the whole frame
+    bad: RecordError | None = None  # the record that ended the batch
+    act: str = ""  # what could not be done to it
+    origins: Sequence[int] | None = None  # which of the frame's records transforms have left; None: there is no chain
+    at_ns: int = 0  # not before
+
+    def done(self) -> Sequence[Run]:
+        """What is done once it is put, with all that transforms dropped."""
+        return self.runs if self.bad is None else convert.cut_runs(self.runs, self.bad.index)
+
+
+class Incoming:
+    """The queue between a sink's ring and its put."""
+
+    def __init__(self, ring: RingReader, crew: Crew | None, headers: HeaderConverter) -> None:
+        """crew: None: all is worked on beside the connector. headers: for those that the connector looks at."""
+        self._ring = ring
+        self._crew = crew
+        self._headers = headers
+        self._queue: deque[Coming] = deque()
+
+    def head(self) -> Coming | None:
+        """What comes next, if anything; with stage processes, so much is read that each has something to do."""
+        if self._crew is not None:
+            self._deal_ahead(self._crew)
+        elif not self._queue and (raw := self._ring.read()) is not None:
+            self._queue.append(Coming(frame.decode_sink(raw), raw))
+        return self._queue[0] if self._queue else None
+
+    def is_back(self, coming: Coming) -> bool:
+        """Whether no stage process has the head any more. Raises LedgerError."""
+        if self._crew is None or not coming.is_away:
+            return True
+        parcel = self._crew.collect()
+        if parcel is None:
+            return False
+        assert isinstance(coming.message, PassingSinkFrame), "only frames of records are dealt"
+        if parcel.payload:
+            runs = coming.message.runs
+            coming.done = crossing.read_inbound(parcel.payload, self._crew.unpacker, runs, self._headers)
+        del parcel
+        self._crew.release()
+        coming.is_away = False
+        return True
+
+    def drop(self) -> None:
+        """The head has had its turn."""
+        self._queue.popleft()
+
+    def put_back(self, coming: Coming) -> None:
+        """It has its turn again."""
+        self._queue.appendleft(coming)
+
+    def _deal_ahead(self, crew: Crew) -> None:
+        crew.send()
+        while not crew.is_full:
+            raw = self._ring.read()
+            if raw is None:
+                return
+            coming = Coming(frame.decode_passing(raw), raw)
+            if isinstance(coming.message, PassingSinkFrame):
+                coming.is_away = True
+                crew.deal(sum(run.count for run in coming.message.runs), raw)
+            self._queue.append(coming)
