@@ -6,7 +6,7 @@ A slot that cannot be converted ends the batch before it: what stands before goe
 rest is the caller's to refuse. Where it cannot be converted now (a schema registry is away), nothing of the batch goes
 on: the call raises RetriableError, and is made again later.
 
-Used by: engine.task.
+Used by: engine.stages.work, engine.task.
 Not here: the formats (the package `converters`).
 """
 

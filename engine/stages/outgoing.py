@@ -3,7 +3,7 @@
     SourceBatch ─────────┐
     [SourceRecord, ...] ─┴─► Columns ──► [Outgoing, ...]     neighbours of one topic together, order kept
 
-Used by: engine.task.source.
+Used by: engine.task.dealing, engine.task.source, engine.stages.work.
 Not here: bytes (convert.py).
 """
 

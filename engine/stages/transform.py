@@ -6,7 +6,7 @@ A step is a transform and, where it has one, the predicate that says to which re
 their places between what becomes of those. A record that fails takes with it all that was made of it. Nothing goes on
 past it, so nothing that came after it is looked at any more.
 
-Used by: engine.task.
+Used by: engine.stages.work, engine.task.
 Not here: the transforms themselves (engine.transforms); how a batch becomes columns, and bytes (outgoing.py,
 convert.py).
 """
