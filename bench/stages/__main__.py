@@ -193,8 +193,9 @@ def feed_sink(rig: Rig, line: Line, records: int, warm: Callable[[], None]) -> N
     place = ("orders", 0)
     account.assigned({place: 0})
     write(rig, ring.write, frame.encode(Assigned([("orders", 0, 1, 0)])))
-    values: Payloads = [line.form.write(number) for number in range(FRAME_RECORDS)]
-    size = sum(map(len, values))
+    written = [line.form.write(number) for number in range(FRAME_RECORDS)]
+    values: Payloads = [*written]
+    size = sum(map(len, written))
     is_warm = False
     for first in range(0, records, FRAME_RECORDS):
         if not is_warm and put(rig) >= records // WARM_PART:

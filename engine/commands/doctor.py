@@ -48,7 +48,7 @@ from engine.plugins.listing import LISTING_SECONDS, listing
 __all__ = ["examine", "look_at_listeners", "look_at_plugins", "look_at_store"]
 
 #: Without files: limits are judged for one task of two processes and a small cluster.
-ONE_LINE, FEW_BROKERS = 2, 3
+ONE_LINE, FEW_BROKERS = (2, 0), 3
 #: What a file that is wrong keeps from being looked at.
 AFTERWARDS = "brokers, topics and rights can be looked at afterwards"
 #: Stands for connectors, where there are none, to ask brokers with the settings of the worker's clients.
@@ -106,17 +106,18 @@ def _with(places: Sequence[Path]) -> Iterator[Finding]:
     yield from _brokers(check)
     if not check.problems:
         yield from _rights(made.lines)
-    yield from _limits(made.lines, check.brokers)
+    yield from _limits([(line.processes, line.stage_processes) for line in made.lines], check.brokers)
     bound = memory.total_bytes(made.lines, has_metrics=made.worker.has_metrics)
     yield machine.memory(bound, machine.available_bytes(), machine.cgroup_number("memory.max"))
 
 
-def _limits(lines: Sequence[LineSpec], brokers: int) -> Iterator[Finding]:
+def _limits(lines: Sequence[tuple[int, int]], brokers: int) -> Iterator[Finding]:
+    """lines: of each, its processes but for stage processes, and those."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    files = descriptors.needed((line.processes + 2 * line.stage_processes for line in lines), brokers)
+    files = descriptors.needed((processes + 2 * stages for processes, stages in lines), brokers)
     yield machine.open_files(soft, hard, files)
     allowed = resource.getrlimit(resource.RLIMIT_NPROC)[0]
-    yield machine.processes(allowed, machine.cgroup_number("pids.max"), sum(line.processes + line.stage_processes for line in lines))
+    yield machine.processes(allowed, machine.cgroup_number("pids.max"), sum(map(sum, lines)))
 
 
 def look_at_plugins(elements: Sequence[str]) -> Iterator[Finding]:

@@ -199,7 +199,7 @@ class Word(IntEnum):
     ENDED_AS = 57  # why its last life ended badly (engine.mending.Kind)
     PAUSED = 51  # sinks: assigned partitions of which the connector wants nothing now
     # by the supervisor
-    STAGE_PROCESSES = 58  # how many the line has; 0: its stages run beside the connector
+    STAGE_PROCESSES = 59  # how many the line has; 0: its stages run beside the connector
 
 
 class StageWord(IntEnum):

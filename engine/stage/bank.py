@@ -3,8 +3,8 @@
     (task) ──► work ──► convert, transform ──► done ──► (task)
 
 Batches are dealt in turn, so the number of the next one is known: anything else is lost or exchanged, and nothing of
-it goes on. A batch that cannot be done whole here (a record is bad, or a converter must wait) goes back with nothing made
-of it: the task works on it itself, and decides. An error that is no record's ends the process.
+it goes on. A batch that cannot be done whole here (a record is bad, or a converter must wait) goes back with nothing
+made of it: the task works on it itself, and decides. An error that is no record's ends the process.
 
 Used by: engine.stage.main.
 Not here: what is done to a batch (engine.stages.work), whose turn it is (engine.task.crew).
@@ -27,8 +27,8 @@ IDLE_SECONDS = 0.5
 #: A full ring is looked at again after so long, should the bell be late.
 FULL_SECONDS = 0.01
 
-#: What is done to a batch: its message in; out come how many records it had, and the message of what became of it. None:
-#: it cannot be done whole here.
+#: What is done to a batch: its message in; out come how many records it had, and the message of what became of it.
+#: None: it cannot be done whole here.
 Worker = Callable[[memoryview, Callable[[Act], None]], tuple[int, bytes] | None]
 #: Goes back in the place of what was made.
 NOTHING_MADE = b""

@@ -4,8 +4,8 @@
     sink      the frame as it is ───────────► stage process ──► inbound_message ───► Inbound
 
 Values of Python cross between task and stage process, packed by columns (carrying.py); what Kafka stores crosses as the
-bytes that it is. Only whole batches cross back: no error does. Whatever has one is made anew beside the connector, which
-can wait and can say which record is bad (engine.task); so is what cannot be carried.
+bytes that it is. Only whole batches cross back: no error does. Whatever has one is made anew beside the connector,
+which can wait, and can say which record is bad (engine.task); so is what cannot be carried.
 
 Used by: engine.task.dealing, engine.task.incoming, engine.stage.main.
 Not here: which process, and when (engine.task.crew).
@@ -77,7 +77,7 @@ def read_columns(message: memoryview, unpacker: Unpacker) -> Columns:
 
 def outbound_message(done: Outbound, packer: Packer) -> bytes:
     """What a stage process has made of a source's batch, in which no record has failed."""
-    batches = [(*batch[:3], tuple(batch.columns[:3]), *batch[4:]) for batch in done.batches]
+    batches = [(*batch[:3], *batch.columns[:3], *batch[4:]) for batch in done.batches]
     return packer.seal((done.left, _plain(done.origins), done.gathered, batches))
 
 
@@ -85,8 +85,8 @@ def read_outbound(message: memoryview, unpacker: Unpacker) -> Outbound:
     """What `outbound_message` has packed."""
     left, origins, gathered, batches = unpacker.open(message)
     made = [
-        Converted(topic, first, expected, EncodedColumns(*encoded, None), partitions, timestamps)
-        for topic, first, expected, encoded, partitions, timestamps in batches
+        Converted(topic, first, expected, EncodedColumns(values, keys, headers, None), partitions, timestamps)
+        for topic, first, expected, values, keys, headers, partitions, timestamps in batches
     ]
     return Outbound(left, _indexes(origins), None, gathered, made)
 

@@ -73,7 +73,11 @@ IN_STAGES = (
         "let-go-and-complete",
         "a source that has thrown batches away says that it has no more",
         f"{LINES}::test_a_source_that_has_thrown_its_last_batches_away_does_not_say_that_it_has_no_more",
-        (Change(SOURCE, "        self._polled_again.clear()\n        self._has_ended = self.failure is not None\n", ""),),
+        (
+            Change(
+                SOURCE, "        self._polled_again.clear()\n        self._has_ended = self.failure is not None\n", ""
+            ),
+        ),
     ),
     Mistake(
         "past-a-bad-record",
