@@ -14,7 +14,7 @@ from enum import IntEnum
 
 from engine.shm.board import Row, StageWord, Word
 
-__all__ = ["Act", "act_of", "stage_name", "stage_number"]
+__all__ = ["Act", "act_of", "runs_plugins", "stage_name", "stage_number"]
 
 _STAGE = "stage "
 
@@ -52,6 +52,11 @@ def stage_name(number: int) -> str:
 def stage_number(name: str) -> int | None:
     """The number of a stage process by its name; None: it is another process."""
     return int(name.removeprefix(_STAGE)) if name.startswith(_STAGE) else None
+
+
+def runs_plugins(bank: str) -> bool:
+    """Whether this process of a line runs plugins, and nothing else."""
+    return bank == "task" or stage_number(bank) is not None
 
 
 def act_of(row: Row, bank: str) -> Act:

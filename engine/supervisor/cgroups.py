@@ -4,7 +4,7 @@
           ├── worker           all other processes          └── millrace-812-7
           └── millrace-812-7   of worker 812
 
-The process of a line's plugins enters its own (engine.limits); when that life is over the folder goes. Nobody else's
+The processes of a line's plugins enter its own (engine.limits); when that life is over the folder goes. Nobody else's
 process is moved or limited, and where nothing may be made RLIMIT_DATA limits what it can.
 
 v2 lets no process stand where a controller is handed on, so the worker must be alone there, and moves down. That cgroup
@@ -26,6 +26,7 @@ from itertools import count
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from engine.config.line import LineSpec
 from engine.supervisor.oom import count_in
@@ -40,7 +41,7 @@ MARKS = ("trusted.delegate", "user.delegate")
 UNITS = (".service", ".scope", ".slice")
 WORKER = "worker"
 NAME = re.compile(r"millrace-(\d+)-\d+")  # the worker's pid, and a number
-#: Of a channel, beside its ring of data; what a task writes into rings counts as its own here.
+#: Of a channel, beside its rings of data and batches; what a task writes into rings counts as its own here.
 CHANNEL_BYTES = 1024 * 1024
 #: A charge of several pages fails before the last page is taken.
 ROUNDING_BYTES = 1024 * 1024
@@ -82,6 +83,10 @@ class Cgroup:
         else:
             (folder / "memory.limit_in_bytes").write_text(str(limit_bytes))
             _write_if_there(folder / "memory.memsw.limit_in_bytes", str(limit_bytes))
+
+    def entered_by(self, spec: LineSpec) -> LineSpec:
+        """The line, to be forked with its plugins in here."""
+        return replace(spec, limits=replace(spec.limits, cgroup=str(self.folder)))
 
     @property
     def has_killed(self) -> bool:
@@ -127,7 +132,8 @@ class Cgroups:
         folder = None
         try:
             folder = self._make_folder(place)
-            cgroup = Cgroup(folder, place.version, size_bytes + spec.ring_bytes + CHANNEL_BYTES)
+            rings = (1 + spec.stage_processes) * spec.ring_bytes
+            cgroup = Cgroup(folder, place.version, size_bytes + rings + CHANNEL_BYTES)
         except OSError as error:
             if folder is not None:
                 _remove(folder)

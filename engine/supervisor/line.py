@@ -40,7 +40,7 @@ from engine.descriptors import what_to_do
 from engine.exits import ExitCode
 from engine.limits import MEMORY_KEY
 from engine.mending import Circuit, How, Kind, Mending, kind_of_code
-from engine.shm.acts import act_of, stage_name, stage_number
+from engine.shm.acts import act_of, runs_plugins, stage_name, stage_number
 from engine.shm.board import Measure, Phase, Row, Stage, StageWord, State, Target, Word
 from engine.shm.channel import Channel
 from engine.supervisor import endings
@@ -68,7 +68,6 @@ OVER = (State.DONE, State.FAILED, State.STOPPED)
 UNASKED = "ended without being asked to"
 #: What a line is that has started, by what it is asked to be.
 _GOING = {Target.RUN: State.RUNNING, Target.DRAIN: State.DRAINING, Target.PAUSE: State.PAUSED}
-
 
 #: Forks one bank ("task", "pump" or "both"), or stage process, of a line over its present channel.
 ForkBank = Callable[[LineSpec, int, Channel, str], Child]
@@ -272,7 +271,7 @@ class Line:
         if self._mending.circuit == Circuit.HALF_OPEN and self._children:
             self._judge_trial(now_ns)
         if killed := self._guard.tick(now_ns, self._children, self._held):
-            self._end = Ending(killed.cause, Kind.CRASH, is_killed=True, is_plugins=_is_plugins(killed.bank))
+            self._end = Ending(killed.cause, Kind.CRASH, is_killed=True, is_plugins=runs_plugins(killed.bank))
         if self._deadline_ns and now_ns >= self._deadline_ns:
             self._climb(now_ns)
 
@@ -286,8 +285,7 @@ class Line:
         stages = [stage_name(number) for number in range(self.spec.stage_processes)]
         self._channel = Channel.create(f"millrace:{self.spec.title}", self.spec.ring_bytes, len(stages))
         self._cgroup = self._cgroups.make(self.spec)
-        cgroup = "" if self._cgroup is None else str(self._cgroup.folder)
-        spec = replace(self.spec, limits=replace(self.spec.limits, cgroup=cgroup))
+        spec = self.spec if self._cgroup is None else self._cgroup.entered_by(self.spec)
         # The pump first: it takes longer to be ready, and a source's task may fill the ring meanwhile.
         for bank in ("pump", "task", *stages) if self.spec.processes == 2 else ("both",):
             self._children[bank] = self._fork_bank(spec, self._index, self._channel, bank)
@@ -348,18 +346,17 @@ class Line:
                 cause += f" after {self.spec.timing.stop_timeout:g} s of waiting for it to stop"
         else:
             cause = words or f"{bank} process ended with exit code {code}"
-        self._end = Ending(cause, kind_of_code(code), is_killed=code < 0, is_plugins=_is_plugins(bank))
+        self._end = Ending(cause, kind_of_code(code), is_killed=code < 0, is_plugins=runs_plugins(bank))
 
     def _signal(self, bank: str, number: int) -> str:
         """What has ended a bank's process, in words."""
         act = act_of(self.row, bank)
         if number != signal.SIGKILL or self._step:
             return endings.by_signal(number, act)
-        own = None if bank == "pump" else self._cgroup
-        if own is not None:
-            limit = f"{MEMORY_KEY}={self.spec.limits.memory_bytes}" if own.was_full else ""
-            return endings.by_signal(number, act, is_oom=own.has_killed, limit=limit)
-        return endings.by_signal(number, act, is_oom=self._oom_kills.take())
+        if bank == "pump" or self._cgroup is None:
+            return endings.by_signal(number, act, is_oom=self._oom_kills.take())
+        limit = f"{MEMORY_KEY}={self.spec.limits.memory_bytes}" if self._cgroup.was_full else ""
+        return endings.by_signal(number, act, is_oom=self._cgroup.has_killed, limit=limit)
 
     def _be_over(self) -> None:
         """All children are gone: restart, or be over."""
@@ -494,13 +491,10 @@ class Line:
     def _write_pids(self) -> None:
         both = self._children.get("both")
         for word, bank in ((Word.TASK_PID, "task"), (Word.PUMP_PID, "pump")):
-            child = both or self._children.get(bank)
-            self.row.set(word, child.pid if child else 0)
+            self.row.set(word, _pid(both or self._children.get(bank)))
         for number in range(self.spec.stage_processes):
-            child = self._children.get(stage_name(number))
-            self.row.stage_set(number, StageWord.PID, child.pid if child else 0)
+            self.row.stage_set(number, StageWord.PID, _pid(self._children.get(stage_name(number))))
 
 
-def _is_plugins(bank: str) -> bool:
-    """Whether this child runs plugins, and nothing else."""
-    return bank == "task" or stage_number(bank) is not None
+def _pid(child: Child | None) -> int:
+    return child.pid if child else 0
