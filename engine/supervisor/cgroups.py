@@ -114,7 +114,6 @@ class Cgroups:
         self._place = place
         self._numbers = count()
         self._is_told = False
-        self._is_usable = place is not None
         if place is None:
             return
         _sweep(place.folder)
@@ -122,12 +121,14 @@ class Cgroups:
             try:
                 _step_down(place.folder)
             except OSError as error:
-                self._give_up(place, error)
+                _tell_unusable(place, error)
+                self.close()
+                self._place = None
 
     def make(self, spec: LineSpec) -> Cgroup | None:
         """A cgroup with the line's limit of memory; None: it has no limit, or RLIMIT_DATA keeps it."""
         place, size_bytes = self._place, spec.limits.memory_bytes
-        if place is None or not self._is_usable or size_bytes is None:
+        if place is None or size_bytes is None:
             return None
         folder = None
         try:
@@ -137,7 +138,7 @@ class Cgroups:
         except OSError as error:
             if folder is not None:
                 _remove(folder)
-            self._give_up(place, error)
+            _tell_unusable(place, error)
             return None
         if not self._is_told:
             self._is_told = True
@@ -160,11 +161,11 @@ class Cgroups:
                 folder.mkdir()
                 return folder
 
-    def _give_up(self, place: Place, error: OSError) -> None:
-        logger.warning(
-            "cgroups in %s cannot be used (%s); task.memory.max is kept by RLIMIT_DATA", place.folder, error.strerror
-        )
-        self._is_usable = False
+
+def _tell_unusable(place: Place, error: OSError) -> None:
+    logger.warning(
+        "cgroups in %s cannot be used (%s); task.memory.max is kept by RLIMIT_DATA", place.folder, error.strerror
+    )
 
 
 def _is_handed_on(folder: Path, *, is_top: bool) -> bool:

@@ -11,6 +11,7 @@ Not here: how a new struct is made (building.py), how fields are named (paths.py
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import compress
 from typing import Any, TypeVar
 
 from engine.api.errors import DataError
@@ -183,15 +184,23 @@ def _nested(schema: Schema, plan: Plan) -> FieldPlan:
 
 
 def _editor(parent: Steps, plan: Plan) -> Callable[..., None]:
-    """What a plan does to a map within others, each copied on the way."""
+    """What a plan does to maps within others, each copied on the way."""
     (edit_inner,) = (edit.act for edit in plan.edits)  # what is planned for a map edits one
 
-    def edit(fresh: dict[Any, Any], *given: Any) -> None:
+    def copied(outer: dict[Any, Any]) -> dict[Any, Any] | None:
         for step in parent:
-            inner = fresh.get(step)
+            inner = outer.get(step)
             if inner is None:
-                return
-            fresh[step] = fresh = {**require_map(inner, _PURPOSE)}
-        edit_inner(fresh, *given)
+                return None
+            outer[step] = outer = {**require_map(inner, _PURPOSE)}
+        return outer
+
+    def edit(fresh: list[dict[Any, Any]], *given: Sequence[Any]) -> None:
+        slots = [*map(copied, fresh)]
+        found = [slot for slot in slots if slot is not None]
+        if len(found) < len(slots):
+            is_there = [slot is not None for slot in slots]
+            given = tuple([*compress(column, is_there)] for column in given)
+        edit_inner(found, *given)
 
     return edit

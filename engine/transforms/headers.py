@@ -214,9 +214,10 @@ def _mapped(column: Sequence[Headers], change: Callable[[Headers], Headers]) -> 
     return [*map(change, column)]
 
 
-def _take_out(names: Sequence[str], fresh: dict[Any, Any]) -> None:
+def _take_out(names: Sequence[str], fresh: list[dict[Any, Any]]) -> None:
     for name in names:
-        fresh.pop(name, None)
+        for value in fresh:
+            value.pop(name, None)
 
 
 def _same(value: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Annotated, Any, ClassVar, NamedTuple
 
@@ -141,18 +141,21 @@ def _inserted(insertions: Sequence[_Insertion]) -> list[Expression]:
     return found
 
 
-def _edit(insertions: Sequence[_Insertion], fresh: dict[str, Any], *given: Any) -> None:
-    place = 0
+def _edit(insertions: Sequence[_Insertion], fresh: list[dict[str, Any]], *given: Sequence[Any]) -> None:
+    columns = iter(given)
     for one in insertions:
+        name = one.name
         if one.column is None:
-            fresh[one.name] = one.constant
+            constant = one.constant
+            for value in fresh:
+                value[name] = constant
             continue
-        found = given[place]
-        place += 1
+        column: Iterable[Any] = next(columns)
         if one.column == "offsets":
-            found = required_offset(found)
-        if found is not None:
-            fresh[one.name] = found
+            column = map(required_offset, column)
+        for value, found in zip(fresh, column, strict=True):
+            if found is not None:
+                value[name] = found
 
 
 def required_offset(offset: int | None) -> int:

@@ -109,15 +109,16 @@ class _MaskField(Planned):
                 pass  # it is an error of each record whose field is not null
         return Apply(lambda value: None if value is None else self._masked(value, schema), expression)
 
-    def _edit(self, names: Sequence[str], fresh: dict[Any, Any]) -> None:
+    def _edit(self, names: Sequence[str], fresh: list[dict[Any, Any]]) -> None:
         masks = self._masks
         for name in names:
-            value = fresh.get(name)
-            if value is None:
-                fresh[name] = None
-                continue
-            kind = value.__class__
-            fresh[name] = masks[kind] if kind in masks else self._masked(value)
+            for whole in fresh:
+                value = whole.get(name)
+                if value is None:
+                    whole[name] = None
+                    continue
+                kind = value.__class__
+                whole[name] = masks[kind] if kind in masks else self._masked(value)
 
     def _masked(self, value: Any, schema: Schema | None = None) -> Any:
         """What stands in the place of a value. Raises DataError."""

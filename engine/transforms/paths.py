@@ -97,8 +97,8 @@ class FieldPath(Struct, frozen=True):
         return value.get(self.steps[-1])
 
 
-def map_editor(changes: Mapping[FieldPath, Callable[[Any], Any]]) -> Callable[[dict[Any, Any]], None]:
-    """Puts what each function makes of a field, null where there is none, into a map that is nobody else's.
+def map_editor(changes: Mapping[FieldPath, Callable[[Any], Any]]) -> Callable[[list[dict[Any, Any]]], None]:
+    """Puts what each function makes of a field, null where there is none, into maps that are nobody else's.
 
     Maps on the way to a field are copied; where one is not there, nothing is added. Raises DataError when what is on
     the way is no map.
@@ -106,16 +106,17 @@ def map_editor(changes: Mapping[FieldPath, Callable[[Any], Any]]) -> Callable[[d
     if all(len(path.steps) == 1 for path in changes):
         pairs = [(path.steps[0], change) for path, change in changes.items()]
 
-        def edit_flat(fresh: dict[Any, Any]) -> None:
-            get = fresh.get
+        def edit_flat(fresh: list[dict[Any, Any]]) -> None:
             for name, change in pairs:
-                fresh[name] = change(get(name))
+                for value in fresh:
+                    value[name] = change(value.get(name))
 
         return edit_flat
 
-    def edit_nested(fresh: dict[Any, Any]) -> None:
+    def edit_nested(fresh: list[dict[Any, Any]]) -> None:
         for path, change in changes.items():
-            _change(fresh, path.steps, change)
+            for value in fresh:
+                _change(value, path.steps, change)
 
     return edit_nested
 

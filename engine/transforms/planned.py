@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from itertools import accumulate
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from msgspec.structs import replace
@@ -49,6 +48,7 @@ class Plan(NamedTuple):
 
     schema: Schema | None
     change: Callable[..., Any]  # raises DataError; never changes what it is given
+    column: Callable[..., list[Any]] | None = None  # `change`, of a column; raises anything. None: slot by slot
     building: Building | None = None  # `change`, as a struct made of a struct
     edits: Sequence[Edit] = ()  # `change`, as edits of a copy of a map
     purpose: str = ""  # of these: what a map is needed for
@@ -60,19 +60,31 @@ class Plan(NamedTuple):
 
     @classmethod
     def of_map(cls, edit: Callable[..., None], purpose: str, given: int = 0) -> Plan:
-        """A map, which has no schema, is copied and the copy edited. purpose: what a map is needed for.
+        """Maps, which have no schema, are copied and the copies edited. purpose: what a map is needed for.
 
-        given: how many values of other columns `edit` takes after the map.
+        edit: gets a list of the copies, and after it `given` columns as long as that.
         """
         return cls._of_edits([Edit(edit, given)], purpose)
 
     @classmethod
     def _of_edits(cls, edits: Sequence[Edit], purpose: str) -> Plan:
-        return cls(None, _editor(edits, purpose), edits=edits, purpose=purpose)
+        def edited(fresh: list[dict[Any, Any]], given: Sequence[Sequence[Any]]) -> list[Any]:
+            at = 0
+            for edit in edits:
+                edit.act(fresh, *given[at : at + edit.given])
+                at += edit.given
+            return fresh
+
+        def change(value: Any, *given: Any) -> Any:
+            return edited([require_map(value, purpose).copy()], [[one] for one in given])[0]
+
+        def column(values: Sequence[Any], *given: Sequence[Any]) -> list[Any]:
+            return edited([*map(dict.copy, values)], given)  # which slot holds no map, `change` finds out
+
+        return cls(None, change, column, edits=edits, purpose=purpose)
 
     def then(self, following: Plan, given: int) -> Plan:
         """Both in one. given: how many of what is given beside a value are for this one; the rest is the other's."""
-        first, second = self.change, following.change
         if (
             self.building is not None
             and following.building is not None
@@ -81,38 +93,22 @@ class Plan(NamedTuple):
             return Plan.of_struct(following.building.after(self.building))
         if self.edits and following.edits:
             return Plan._of_edits([*self.edits, *following.edits], self.purpose)
-        return Plan(following.schema, lambda value, *all: second(first(value, *all[:given]), *all[given:]))
+        return Plan(
+            following.schema,
+            lambda value, *all: following.change(self.change(value, *all[:given]), *all[given:]),
+            lambda values, *all: following.of_column(self.of_column(values, *all[:given]), *all[given:]),
+        )
+
+    def of_column(self, values: Sequence[Any], *given: Sequence[Any]) -> list[Any]:
+        """What becomes of a column. Raises whatever one of its slots does, and then says not which."""
+        return [*map(self.change, values, *given)] if self.column is None else self.column(values, *given)
 
 
 class Edit(NamedTuple):
-    """Something done to a map that is nobody else's."""
+    """Something done to maps that are nobody else's: one loop over all of them, as calls cost more than what they do."""
 
     act: Callable[..., None]
-    given: int  # how many values of other columns it takes after the map
-
-
-def _editor(edits: Sequence[Edit], purpose: str) -> Callable[..., Any]:
-    """A map as it is after all edits; one loop, as nested calls cost more than the edits themselves."""
-    acts = [edit.act for edit in edits]
-    if not any(edit.given for edit in edits):
-
-        def change(value: Any) -> Any:
-            fresh = require_map(value, purpose).copy()
-            for act in acts:
-                act(fresh)
-            return fresh
-
-        return change
-    ends = [*accumulate(edit.given for edit in edits)]
-    parts = [(act, slice(end - edit.given, end)) for act, edit, end in zip(acts, edits, ends, strict=True)]
-
-    def change_beside(value: Any, *given: Any) -> Any:
-        fresh = require_map(value, purpose).copy()
-        for act, part in parts:
-            act(fresh, *given[part])
-        return fresh
-
-    return change_beside
+    given: int  # how many columns it takes after the maps
 
 
 class Mapped(NamedTuple):
@@ -162,7 +158,7 @@ class Plans:
                 if isinstance(values, Repeat) and len(values) and not given:
                     changed = Repeat(plan.change(values.value), len(values))
                 else:
-                    changed = [*map(plan.change, values, *given)]
+                    changed = plan.of_column(values, *given)
                 return Mapped(changed, Repeat(plan.schema, len(changed)), ())
             except MemoryError:
                 raise

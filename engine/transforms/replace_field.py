@@ -46,29 +46,33 @@ class _Group(NamedTuple):
         """Whether a field stays."""
         return name not in self.exclude and (not self.include or name in self.include)
 
-    def edit(self, fresh: dict[Any, Any]) -> None:
-        """Do it to a map."""
+    def edit(self, fresh: list[dict[Any, Any]]) -> None:
+        """Do it to maps."""
         for name in self.exclude:
-            fresh.pop(name, None)
+            for value in fresh:
+                value.pop(name, None)
         if self.include:
-            for name in fresh.keys() - self.include:
-                del fresh[name]
-        if self.renames:
-            self._rename(fresh)
+            for value in fresh:
+                for name in value.keys() - self.include:
+                    del value[name]
+        if len(self.renames) == 1:
+            # bench/micro/test_transforms.py: a set of the names takes longer than all the rest.
+            ((old, new),) = self.renames.items()
+            for value in fresh:
+                if old in value:
+                    if new in value:
+                        self._rename(value)
+                    else:
+                        value[new] = value.pop(old)
+        elif self.renames:
+            for value in fresh:
+                self._rename(value)
 
     def _rename(self, fresh: dict[Any, Any]) -> None:
         renames = self.renames
-        if len(renames) == 1:
-            # bench/micro/test_transforms.py: a set of the names takes longer than all the rest.
-            ((old, new),) = renames.items()
-            if old not in fresh:
-                return
-            if new not in fresh:
-                fresh[new] = fresh.pop(old)
-                return
-        elif fresh.keys().isdisjoint(renames):
+        if fresh.keys().isdisjoint(renames):
             return
-        elif fresh.keys().isdisjoint(renames.values()):
+        if fresh.keys().isdisjoint(renames.values()):
             for old, new in renames.items():
                 if old in fresh:
                     fresh[new] = fresh.pop(old)
