@@ -7,7 +7,6 @@ A time is of one process on one core, garbage collection as a task has it, memor
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import sys
 from collections.abc import Callable, Iterator
@@ -19,9 +18,8 @@ import pytest
 sys.path.append(str(Path(__file__).parents[2]))
 
 from bench.line.records import envelope, order_json
-from engine.supervisor import fork
+from bench.micro.cases import RECORDS, be_as_a_task
 
-RECORDS = 2_000  # a batch
 _times: list[tuple[str, float]] = []
 
 Measure = Callable[[Callable[[], Any]], None]
@@ -30,10 +28,7 @@ Measure = Callable[[Callable[[], Any]], None]
 @pytest.fixture(scope="session", autouse=True)
 def memory_as_a_task_has_it() -> None:
     """Results of a batch are large: malloc keeps their memory, and collections are rare."""
-    libc = ctypes.CDLL(None)
-    libc.mallopt(fork.M_TRIM_THRESHOLD, fork.KEPT_BYTES)
-    libc.mallopt(fork.M_MMAP_THRESHOLD, fork.MMAP_BYTES)
-    gc.set_threshold(*fork.GC_THRESHOLDS)
+    be_as_a_task()
 
 
 @pytest.fixture(scope="session")
