@@ -123,7 +123,7 @@ class _HeaderFrom(Transform):
         self._moves = config.operation == "move"
         self._purpose = f"header {config.operation}"
         self._replaces_null = config.replaces_null
-        self._left_of_map = self._leaving(None).change
+        self._left_of_maps = self._leaving(None)
 
     def apply(self, record: AnyRecord) -> AnyRecord:
         is_key = self.side == "key"
@@ -153,7 +153,7 @@ class _HeaderFrom(Transform):
     def _plan(self, schema: Schema | None) -> Plan:
         """What becomes of a value: itself as it goes on, and the headers to add."""
         if schema is None:
-            return Plan(None, self._of_map)
+            return Plan(None, self._of_map, self._of_maps)
         if schema.type != "STRUCT":
             return Plan(schema, struct_only(schema, self._purpose))
         leaving = self._leaving(schema)
@@ -193,7 +193,14 @@ class _HeaderFrom(Transform):
     def _of_map(self, value: Any) -> tuple[dict[str, Any], list[Header]]:
         whole = require_map(value, self._purpose)
         headers = [Header(header, path.value_of(whole)) for path, header in self._pairs]
-        return (self._left_of_map(whole) if self._moves else whole), headers
+        return (self._left_of_maps.change(whole) if self._moves else whole), headers
+
+    def _of_maps(self, values: Sequence[Any]) -> list[Any]:
+        for value in values:
+            require_map(value, self._purpose)
+        columns = [[Header(header, path.value_of(value)) for value in values] for path, header in self._pairs]
+        left = self._left_of_maps.of_column(values) if self._moves else values
+        return [*zip(left, zip(*columns, strict=True), strict=True)]
 
 
 class HeaderFromKey(_HeaderFrom):
