@@ -136,7 +136,7 @@ def _lines(kind: str) -> list[bytes]:
     batch = columns(kind)
     encoded = _json(has_schema=kind == "struct").from_connect("orders", batch.values, batch.value_schemas)
     assert not encoded.failures
-    return [bytes(value) for value in encoded.payloads]
+    return [value or b"" for value in encoded.payloads]
 
 
 def _json(*, has_schema: bool) -> JsonConverter:

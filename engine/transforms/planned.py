@@ -105,7 +105,7 @@ class Plan(NamedTuple):
 
 
 class Edit(NamedTuple):
-    """Something done to maps that are nobody else's: one loop over all of them, as calls cost more than what they do."""
+    """Something done to maps that are nobody else's: in one loop, as calls cost more than what they do."""
 
     act: Callable[..., None]
     given: int  # how many columns it takes after the maps
