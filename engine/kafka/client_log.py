@@ -39,6 +39,11 @@ _AWAY = {
 }
 #: A login that was cut short is told as a refused one.
 _CUT_SHORT = re.compile(r"transport failure|timed out|disconnected", re.IGNORECASE)
+#: A broker says so after the handshake (TLS 1.3), when the connection counts as made: RFC 8446, 6.2, and what OpenSSL
+#: calls those alerts that are about a certificate or about who shows it.
+_NOT_TAKEN = re.compile(
+    r"alert (bad certificate|certificate|unsupported certificate|unknown ca|access denied)", re.IGNORECASE
+)
 # A failed connection; of the gapless guarantee: that it is experimental, which we know, and prove (tests/kafka), and
 # that it was broken, which the pump mends and tells in its own words.
 _LEFT_OUT = re.compile(r"^(FAIL|ERROR) |gap-?less", re.IGNORECASE)
@@ -90,13 +95,14 @@ class ClientLog:
         if code == KafkaError._ALL_BROKERS_DOWN:
             self._troubles[Cause.BROKER] = self._last or error.str()
             return  # it is told with each of them, and why
-        if code in CREDENTIALS and not _CUT_SHORT.search(error.str()):
+        is_refused = (code in CREDENTIALS and not _CUT_SHORT.search(error.str())) or _NOT_TAKEN.search(error.str())
+        if is_refused:
             self._troubles[Cause.CREDENTIALS] = error.str()
         elif code in DENIED:
             self._troubles[Cause.DENIED] = error.str()
         self._last = error.str()
         if self._is_news(code):
-            waits = "; waiting for it to come back" if code in _AWAY else ""
+            waits = "; waiting for it to come back" if code in _AWAY and not is_refused else ""
             logger.warning("kafka: %s (%s)%s", error.str(), error.name(), waits)
 
     def throttled(self, event: ThrottleEvent) -> None:

@@ -14,6 +14,9 @@ from engine.shm.waits import Cause, Trouble
 
 __all__ = ["shortage_in", "unreachable"]
 
+#: What closes a connection for want of a broker behind it does so sooner.
+KEPT_SECONDS = 0.2
+
 
 def shortage_in(topic: str, metadata: Any, wanted: int, away: Mapping[int, str]) -> Trouble | None:
     """The first partition of the topic that has no leader here, or fewer replicas in sync than it needs.
@@ -39,7 +42,7 @@ def shortage_in(topic: str, metadata: Any, wanted: int, away: Mapping[int, str])
 
 
 def unreachable(metadata: Any, seconds: float) -> dict[int, str]:
-    """Brokers by id to which no connection can be made from here, each with its address and the reason.
+    """Brokers by id with which no connection can be held from here, each with its address and the reason.
 
     seconds: for all of them together.
     """
@@ -47,7 +50,22 @@ def unreachable(metadata: Any, seconds: float) -> dict[int, str]:
     each = seconds / max(1, len(metadata.brokers))
     for number, broker in metadata.brokers.items():
         try:
-            socket.create_connection((broker.host, broker.port), timeout=each).close()
+            with socket.create_connection((broker.host, broker.port), timeout=each) as connection:
+                _be_kept(connection)
         except OSError as error:
             away[number] = f"{broker.host}:{broker.port}, {error.strerror or error}"
     return away
+
+
+def _be_kept(connection: socket.socket) -> None:
+    """Raises OSError when the connection is closed at once, as by a proxy before a broker that is gone.
+
+    A broker is silent until it is asked.
+    """
+    connection.settimeout(KEPT_SECONDS)
+    try:
+        kept = bool(connection.recv(1))
+    except TimeoutError:
+        return
+    if not kept:
+        raise ConnectionError("it closes what is connected to it")

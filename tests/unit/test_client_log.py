@@ -8,6 +8,7 @@ import pytest
 from confluent_kafka import KafkaError
 
 from engine.kafka.client_log import REPEAT_SECONDS, ClientLog
+from engine.shm.waits import Cause, Trouble
 
 AWAY = KafkaError(KafkaError._TRANSPORT, "127.0.0.1:9092/1: Connection refused")
 
@@ -47,3 +48,16 @@ def test_log_lines_that_differ_in_numbers_alone_are_told_once(caplog: pytest.Log
 def test_failed_connections_are_left_to_the_errors(caplog: pytest.LogCaptureFixture) -> None:
     ClientLog(Clock().now).log(logging.ERROR, "%s [%s] %s", "FAIL", "producer-1", "Connection refused")
     assert caplog.messages == []
+
+
+@pytest.mark.parametrize(
+    "alert", ["tls alert certificate unknown", "sslv3 alert certificate expired", "tlsv1 alert unknown ca"]
+)
+def test_a_certificate_that_is_refused_after_the_handshake_is_no_broker_that_is_away(
+    alert: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    ear = ClientLog(Clock().now)
+    text = f"sasl_ssl://localhost:9093/1: Receive failed: error:0A000416:SSL routines::ssl/{alert}: SSL alert number 46"
+    ear.error(KafkaError(KafkaError._TRANSPORT, text))
+    assert ear.take_troubles() == [Trouble(Cause.CREDENTIALS, text)]
+    assert "come back" not in caplog.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from types import SimpleNamespace
 
 from engine.kafka.replicas import shortage_in, unreachable
@@ -39,11 +40,29 @@ def test_a_leader_that_cannot_be_reached_is_named() -> None:
     assert trouble.why == "topic t partition 0 is led by broker 2 (host:2, Connection refused), which cannot be reached"
 
 
+def brokers(*ports: int) -> SimpleNamespace:
+    listed = {number: SimpleNamespace(host="127.0.0.1", port=port) for number, port in enumerate(ports, 1)}
+    return SimpleNamespace(brokers=listed)
+
+
 def test_a_broker_is_away_when_nobody_listens_at_its_address() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening, socket.create_server(("127.0.0.1", 0)) as gone:
-        ports = {1: listening.getsockname()[1], 2: gone.getsockname()[1]}
+        ports = listening.getsockname()[1], gone.getsockname()[1]
         gone.close()
-        brokers = {number: SimpleNamespace(host="127.0.0.1", port=port) for number, port in ports.items()}
-        away = unreachable(SimpleNamespace(brokers=brokers), 5.0)
+        away = unreachable(brokers(*ports), 5.0)
     assert list(away) == [2]
-    assert away[2].startswith(f"127.0.0.1:{ports[2]}, ")
+    assert away[2].startswith(f"127.0.0.1:{ports[1]}, ")
+
+
+def test_a_broker_is_away_when_what_stands_before_it_closes_every_connection() -> None:
+    def close_one() -> None:
+        connection, _ = proxy.accept()
+        connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        port = proxy.getsockname()[1]
+        closing = threading.Thread(target=close_one)
+        closing.start()
+        away = unreachable(brokers(port), 5.0)
+        closing.join()
+    assert away == {1: f"127.0.0.1:{port}, it closes what is connected to it"}
