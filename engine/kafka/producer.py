@@ -98,9 +98,11 @@ class BatchProducer:
 
     def shortage(self, topics: Collection[str], seconds: float) -> Trouble | None:
         """Why Kafka cannot acknowledge what is sent to these topics, if it knows: librdkafka tells of neither."""
+        # A broker answers one request of a connection after the other, and ours waits behind what is not acknowledged.
+        asking = AdminClient({**client_settings(self._settings), **ClientLog().settings()})
         for topic in topics:
             try:
-                metadata = self._client.list_topics(topic, timeout=seconds)
+                metadata = asking.list_topics(topic, timeout=seconds)
             except KafkaException:
                 return None
             if topic not in self._in_sync_min:
