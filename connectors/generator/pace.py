@@ -1,6 +1,6 @@
 """How many records are due by now, at a given rate.
 
-    rate 1,000/s     at 0 ms: 1     at 5 ms: 5 more     at 10 ms: 5 more
+    rate 1,000/s     at 0 ms: 1     at 10 ms: 10 more     at 20 ms: 10 more
 
 Whoever was held up catches up on one second's worth at most; the rest is forgiven, so that a stall does not
 end in a flood.
@@ -17,7 +17,7 @@ __all__ = ["Pace"]
 
 CATCH_UP_SECONDS_MAX = 1.0
 #: Records of this span go together; a wake-up for each of them would cost more than they do.
-SLICE_SECONDS = 0.005
+SLICE_SECONDS = 0.01
 
 
 class Pace:
