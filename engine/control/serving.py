@@ -12,6 +12,7 @@ Not here: what is answered (app.py), HTTP (http.py).
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -119,6 +120,9 @@ async def _until_term(
         running.append(asyncio.create_task(worker.herding.until_closed(), name="link"))
     if snapshots is not None:
         running.append(asyncio.create_task(snapshots.keep(), name="snapshots"))
+    # All that is there now stays: a full collection of it would hold every answer up for a tenth of a second.
+    gc.collect()
+    gc.freeze()
     term = asyncio.create_task(asked.wait())
     # Neither of them ends by itself: one that does has failed, and takes the process with it, to be started again.
     await asyncio.wait([term, *running], return_when=asyncio.FIRST_COMPLETED)
