@@ -164,7 +164,8 @@ class PatientSinkPump:
         if cause is None:
             self._await_verdict()
         is_final = cause is not None and not self._may_come_back(cause)
-        is_last = is_final or self._is_told_to_stop() or self._stopper.is_orphan
+        is_followed = self._row.get(Word.IS_FOLLOWED) == 1
+        is_last = is_final or (self._is_told_to_stop() and not is_followed) or self._stopper.is_orphan
         self.bank.stop(leave=is_last)
 
     def _may_come_back(self, cause: Exception) -> bool:

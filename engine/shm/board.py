@@ -159,6 +159,7 @@ class Word(IntEnum):
     AGAIN_ADDED = 23
     FRUITLESS = 14  # restarts in a row without progress, before this life of the line
     NEXT_START_NS = 15  # monotonic; when the next life is due; 0: none is
+    IS_FOLLOWED = 29  # sinks: 1: whoever stops now keeps its place in the group for the line that comes next
     STALL = 52  # why the line does not go on, and since when (stalls.py); 0: it does
     STALLS = 53  # how often it did not
     # by the task process

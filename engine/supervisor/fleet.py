@@ -122,10 +122,11 @@ class Fleet:
         is_done = True
         for berth in self._of(name):
             spec = by_task.pop(berth.spec.task, None)
-            if spec is not None and _is_same(spec, berth.spec) and not berth.is_doomed:
+            is_same = spec is not None and _is_same(spec, berth.spec)
+            if is_same and not berth.is_doomed:
                 berth.line.hold(is_held=is_held)
             elif not berth.line.is_over:
-                berth.line.stop()
+                berth.line.stop(is_followed=is_same)
                 is_done = False
             else:
                 berth.line.close()

@@ -123,7 +123,7 @@ class Line:
         self._is_starting = True
         row.set(Word.RING_BYTES, spec.ring_bytes)
         row.set(Word.STAGE_PROCESSES, spec.stage_processes)
-        for word in (Word.FRUITLESS, Word.CIRCUIT, Word.ENDED_AS, Word.NEXT_START_NS):
+        for word in (Word.FRUITLESS, Word.CIRCUIT, Word.ENDED_AS, Word.NEXT_START_NS, Word.IS_FOLLOWED):
             row.set(word, 0)
         self._become(State.STARTING)
 
@@ -186,8 +186,12 @@ class Line:
             if self.state in (State.RUNNING, State.PAUSED):
                 self._become(_GOING[wanted])
 
-    def stop(self) -> None:
-        """Ask to keep what is done and leave the rest; by force when the time is over."""
+    def stop(self, *, is_followed: bool = False) -> None:
+        """Ask to keep what is done and leave the rest; by force when the time is over.
+
+        is_followed: the same line comes at once, as the same member of its group, which this one does not leave.
+        """
+        self.row.set(Word.IS_FOLLOWED, is_followed)
         self._is_last = False  # from now on it is asked to
         if self.is_over or self.row.get(Word.TARGET) == Target.STOP:
             return
@@ -491,10 +495,6 @@ class Line:
     def _write_pids(self) -> None:
         both = self._children.get("both")
         for word, bank in ((Word.TASK_PID, "task"), (Word.PUMP_PID, "pump")):
-            self.row.set(word, _pid(both or self._children.get(bank)))
+            self.row.set(word, getattr(both or self._children.get(bank), "pid", 0))
         for number in range(self.spec.stage_processes):
-            self.row.stage_set(number, StageWord.PID, _pid(self._children.get(stage_name(number))))
-
-
-def _pid(child: Child | None) -> int:
-    return child.pid if child else 0
+            self.row.stage_set(number, StageWord.PID, getattr(self._children.get(stage_name(number)), "pid", 0))

@@ -215,14 +215,18 @@ class Verdict(Stopper):
         return self._looks > 2
 
 
-@pytest.mark.parametrize(("target", "leaves"), [(Target.STOP, True), (Target.RUN, False)])
+@pytest.mark.parametrize(
+    ("target", "is_followed", "leaves"),
+    [(Target.STOP, False, True), (Target.RUN, False, False), (Target.STOP, True, False)],
+)
 def test_a_pump_whose_task_has_ended_hears_first_whether_its_line_comes_back(
-    target: Target, leaves: bool, stopper: Stopper
+    target: Target, is_followed: bool, leaves: bool, stopper: Stopper
 ) -> None:
     pair = SinkPair(FailingSink(), stopper)
     pair.banks.make()
     channel, row = pair.banks.memory.channel, pair.banks.row
     assert channel is not None
+    row.set(Word.IS_FOLLOWED, is_followed)
     pump = PatientSinkPump(
         pair.banks.pump, PumpSide(channel), row, pair.kafka.clock, Verdict(row, target), line_spec("sink")
     )

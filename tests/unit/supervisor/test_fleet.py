@@ -29,9 +29,10 @@ class ScriptedLine:
         self.done.append("start")
         self.row.set(Word.STATE, State.RUNNING)
 
-    def stop(self) -> None:
-        if "stop" not in self.done:
-            self.done.append("stop")
+    def stop(self, *, is_followed: bool = False) -> None:
+        step = "stop for a successor" if is_followed else "stop"
+        if step not in self.done:
+            self.done.append(step)
 
     def hold(self, *, is_held: bool) -> None:
         self.row.set(Word.TARGET, Target.PAUSE if is_held else Target.RUN)
@@ -154,7 +155,7 @@ def test_a_task_is_started_again_alone_whether_it_runs_or_is_over(port: Port) ->
     port.made[1].end()
     port.fleet.again(Again("orders", frozenset({0, 1})))
     port.fleet.tick()
-    assert port.made[0].done == ["start", "stop"]
+    assert port.made[0].done == ["start", "stop for a successor"]
     assert [line.spec.task for line in port.made] == [0, 1, 1]
     port.made[0].end()
     port.fleet.tick()
