@@ -16,16 +16,17 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench.line import busy, latency, start, throughput
+from bench.line import busy, latency, registry, start, throughput
 from bench.line.results import Result, write_csv
-from bench.line.sides import BareSide, ConnectSide, MillraceSide, Side
+from bench.line.sides import BARE, LOOP, ConnectSide, MillraceSide, ProgramSide, Side
 from bench.line.table import markdown, write_readme
 from bench.line.throughput import Place
 from tests.harness.kafka import KafkaServer
 
 README = Path(__file__).parent.parent / "README.md"
-Line = throughput.ThroughputLine | latency.LatencyLine | start.StartLine | busy.BusyLine
-ALL_LINES: tuple[Line, ...] = (*throughput.LINES, *latency.LINES, *start.LINES, *busy.LINES)
+Line = throughput.ThroughputLine | latency.LatencyLine | start.StartLine | busy.BusyLine | registry.RegistryLine
+#: Those with a registry come last: it stays until the end, and the others are measured without it.
+ALL_LINES: tuple[Line, ...] = (*throughput.LINES, *latency.LINES, *start.LINES, *busy.LINES, *registry.LINES)
 LINES = {line.name: line for line in ALL_LINES}
 WARM_ROUND = 0
 
@@ -34,8 +35,10 @@ def main() -> None:
     """Measure, then print the tables and write what was asked for."""
     options = _options()
     results: list[Result] = []
-    with tempfile.TemporaryDirectory(prefix="millrace-bench-") as name, _bootstrap(options, Path(name)) as bootstrap:
-        place = Place(bootstrap, Path(name), options.records)
+    with contextlib.ExitStack() as servers:
+        folder = Path(servers.enter_context(tempfile.TemporaryDirectory(prefix="millrace-bench-")))
+        bootstrap = servers.enter_context(_bootstrap(options, folder))
+        place = Place(bootstrap, folder, options.records, servers)
         for line in options.lines:
             for result in _measure(LINES[line], place, options):
                 results.append(result)
@@ -65,12 +68,14 @@ def _measure(line: Line, place: Place, options: argparse.Namespace) -> Iterator[
 
 
 def _sides(line: Line, place: Place, peer: str) -> Iterator[Side]:
-    if peer != "none":
+    if peer != "none" and not isinstance(line, registry.RegistryLine):
         yield ConnectSide(place.bootstrap, place.folder / f"connect-{line.name}")
     if peer != "only":
         yield MillraceSide(place.bootstrap, place.folder / f"millrace-{line.name}")
     if isinstance(line, latency.LatencyLine):
-        yield BareSide(place.bootstrap)
+        yield ProgramSide(BARE, place.bootstrap, "topics", "file")
+    if isinstance(line, registry.RegistryLine):
+        yield ProgramSide(LOOP, place.bootstrap, "topics", "file", registry.URL_KEY)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@
     envelope(0)      {"schema":{...},"payload":{"id":10000000,...}}           the same with Connect's schema
     order_map(0)     {customer=c-00000000, express=true, id=10000000, ...}    what a file sink prints of a map, sorted
     order_struct(0)  Struct{id=10000000,customer=c-00000000,...}              what it prints of a struct
+    chained_map(0), chained_struct(0)                                         both behind the three transforms
 
 Every field has the same width in every record, so a file's size says how many records are in it.
 Record number n lies in partition n % partitions.
@@ -15,7 +16,21 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-__all__ = ["ENVELOPE", "JSON", "MAP", "STRUCT", "TEXT", "Form", "full_key", "full_timestamp_ms"]
+__all__ = [
+    "CHAINED_MAP",
+    "CHAINED_STRUCT",
+    "ENVELOPE",
+    "FIRST_ID",
+    "JSON",
+    "MAP",
+    "STRUCT",
+    "TEXT",
+    "Form",
+    "full_key",
+    "full_timestamp_ms",
+    "order_json",
+    "sum_of_ids",
+]
 
 FIRST_ID = 10_000_000  # ids have 8 digits up to record number 90,000,000
 ID_DIGITS = 8
@@ -93,6 +108,27 @@ def order_struct(number: int) -> bytes:
     ).encode()
 
 
+def chained_map(number: int) -> bytes:
+    """A printed map without its note, the quantity called a count, the customer masked, and a shop put in."""
+    return (
+        f"{{count={number % 9 + 1}, customer=, express=true, id={FIRST_ID + number}, item=item-{number % 9_973:04d}, "
+        f"price={_price(number)}, shop=north}}"
+    ).encode()
+
+
+def chained_struct(number: int) -> bytes:
+    """A printed struct after the same."""
+    return (
+        f"Struct{{id={FIRST_ID + number},customer=,item=item-{number % 9_973:04d},count={number % 9 + 1},"
+        f"price={_price(number)},express=true,shop=north}}"
+    ).encode()
+
+
+def sum_of_ids(records: int) -> int:
+    """Of the first so many records."""
+    return records * FIRST_ID + records * (records - 1) // 2
+
+
 def sorted_fields(line: bytes) -> bytes:
     """`{b=2, a=1}` as `{a=1, b=2}`."""
     return b"{%s}" % b", ".join(sorted(line[1:-1].split(b", ")))
@@ -112,3 +148,5 @@ JSON = TEXT
 ENVELOPE = Form(envelope)
 MAP = Form(order_map, sorted_fields)
 STRUCT = Form(order_struct)
+CHAINED_MAP = Form(chained_map, sorted_fields)
+CHAINED_STRUCT = Form(chained_struct)

@@ -1,4 +1,4 @@
-"""The two sides that are measured, driven alike: begin a job, watch it, end it.
+"""The sides that are measured, driven alike: begin a job, watch it, end it.
 
 Millrace is driven as a user does it: a pipeline file and the command. Kafka Connect by its REST, in one JVM that has
 done the same job before (warm); for the measure of a start each gets a fresh process.
@@ -20,9 +20,9 @@ from msgspec import Struct
 from tests.harness.connect import ConnectWorker
 from tests.harness.engine import Millrace, pipeline_toml
 
-__all__ = ["BARE", "CONNECT", "MILLRACE", "BareSide", "ConnectSide", "Job", "MillraceSide", "Side"]
+__all__ = ["BARE", "CONNECT", "LOOP", "MILLRACE", "ConnectSide", "Job", "MillraceSide", "ProgramSide", "Side"]
 
-CONNECT, MILLRACE, BARE = "connect", "millrace", "bare"
+CONNECT, MILLRACE, BARE, LOOP = "connect", "millrace", "bare", "loop"
 END_S = 120.0
 SIGNALLED = (0, 128 + signal.SIGTERM)  # what a run that was asked to stop may answer
 TEXT_CONVERTER = "org.apache.kafka.connect.storage.StringConverter"
@@ -134,24 +134,30 @@ class MillraceSide:
         }
 
 
-class BareSide:
-    """A consumer alone (bare.py): what any sink's age is at least, on this machine and at this broker."""
+class ProgramSide:
+    """A program of this folder, as something to compare with; it is killed when the job ends.
 
-    name = BARE
+    bare    a consumer alone (bare.py): what any sink's age is at least, on this machine and at this broker
+    loop    a consumer and fastavro (loop.py): what a few lines do that read the same topic
+    """
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, name: str, bootstrap: str, *keys: str) -> None:
+        """keys: of a job's configuration; their values are the program's arguments, after the brokers."""
+        self.name = name
         self._bootstrap = bootstrap
+        self._keys = keys
         self._process: subprocess.Popen[bytes] | None = None
 
     def begin(self, job: Job) -> int:
-        command = [sys.executable, "-m", "bench.line.bare", self._bootstrap, job.config["topics"], job.config["file"]]
+        arguments = [job.config[key] for key in self._keys]
+        command = [sys.executable, "-m", f"bench.line.{self.name}", self._bootstrap, *arguments]
         self._process = subprocess.Popen(command)
         return self._process.pid
 
     def end(self) -> None:
         assert self._process is not None
         if self._process.poll() is not None:
-            raise RuntimeError(f"the bare consumer ended with {self._process.returncode}")
+            raise RuntimeError(f"bench.line.{self.name} ended with {self._process.returncode}")
         self.close()
 
     def log_tail(self) -> str:

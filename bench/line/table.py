@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from pathlib import Path
 
-from bench.line import busy, latency, start, throughput
+from bench.line import busy, latency, registry, start, throughput
 from bench.line.results import Column, Result, middle, of, spread
-from bench.line.sides import BARE, CONNECT, MILLRACE
+from bench.line.sides import BARE, CONNECT, LOOP, MILLRACE
 
 __all__ = ["markdown", "write_readme"]
 
@@ -30,14 +30,14 @@ _P99 = attrgetter("age_p99_ms")
 
 
 def markdown(results: Sequence[Result], records: int, rounds: int) -> str:
-    """Four small tables under a line that says when, where and how."""
+    """Small tables under a line that says when, where and how."""
     memory_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     head = (
         f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores of {_processor()}, {memory_gb:.0f} GiB, "
         f"Linux {platform.release()}, Python {platform.python_version()}; {records:,} records a run; "
         f"medians of {rounds} rounds, the sides in turn; broker and bench on the same cores."
     )
-    parts = [head, _throughput(results), _latency(results), _start(results), _busy(results)]
+    parts = [head, _throughput(results), _latency(results), _start(results), _busy(results), _registry(results)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -126,6 +126,27 @@ def _busy(results: Sequence[Result]) -> str:
     head = (
         "line", "Connect, records/s", "Millrace", "ratio", "Connect, CPU us a record", "Millrace",
         "Connect, peak PSS MB a task", "Millrace",
+    )  # fmt: skip
+    return _table(head, rows)
+
+
+def _registry(results: Sequence[Result]) -> str:
+    rows = []
+    for line in registry.LINES:
+        loop, ours = of(results, line.name, LOOP), of(results, line.name, MILLRACE)
+        loop_rate, our_rate = (middle(side, _RATE) for side in (loop, ours))
+        loop_cpu, our_cpu = (middle(side, _CPU) for side in (loop, ours))
+        spreads = [spread(side, _RATE) for side in (loop, ours)]
+        rows.append(
+            (
+                line.title, _count(loop_rate), _count(our_rate), _ratio(ours, loop, _RATE), line.rate_to_reach,
+                _number(loop_cpu, 2), _number(our_cpu, 2), _ratio(ours, loop, _CPU),
+                " / ".join(map(_percent, spreads)),
+            )
+        )  # fmt: skip
+    head = (
+        "line", "plain loop, records/s", "Millrace", "ratio", "to reach", "plain loop, CPU us a record", "Millrace",
+        "ratio", "spread of the rate",
     )  # fmt: skip
     return _table(head, rows)
 

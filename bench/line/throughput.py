@@ -7,6 +7,7 @@ same way for both sides.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ from msgspec import Struct
 
 from bench.line.check import check_file, check_topic
 from bench.line.fill import fill_file, fill_topic, fill_topic_full
-from bench.line.records import ENVELOPE, JSON, MAP, STRUCT, TEXT, Form
+from bench.line.records import CHAINED_MAP, CHAINED_STRUCT, ENVELOPE, JSON, MAP, STRUCT, TEXT, Form
 from bench.line.results import Result
 from bench.line.sides import TEXT_CONVERTER, Job, Side
 from bench.line.watch import Curve, watch
 from tests.harness import topics
+from tests.harness.registry import SchemaRegistry
 
 __all__ = ["LINES", "PARTITIONS", "Place", "ThroughputLine", "file_size", "sink_config"]
 
@@ -29,6 +31,20 @@ JSON_CONVERTER = "org.apache.kafka.connect.json.JsonConverter"
 ASK_S = 20.0
 READ_S = 30.0
 READ_AT_ONCE = 20_000
+SCHEMALESS = {"value.converter": JSON_CONVERTER, "value.converter.schemas.enable": "false"}
+WITH_ENVELOPE = {"value.converter": JSON_CONVERTER, "value.converter.schemas.enable": "true"}
+TRANSFORMS = "org.apache.kafka.connect.transforms"
+THREE_TRANSFORMS = {
+    "transforms": "insert,replace,mask",
+    "transforms.insert.type": f"{TRANSFORMS}.InsertField$Value",
+    "transforms.insert.static.field": "shop",
+    "transforms.insert.static.value": "north",
+    "transforms.replace.type": f"{TRANSFORMS}.ReplaceField$Value",
+    "transforms.replace.exclude": "note",
+    "transforms.replace.renames": "quantity:count",
+    "transforms.mask.type": f"{TRANSFORMS}.MaskField$Value",
+    "transforms.mask.fields": "customer",
+}
 TUNED_PRODUCER = {
     "producer.override.linger.ms": "5",
     "producer.override.batch.size": "1048576",
@@ -37,11 +53,19 @@ TUNED_PRODUCER = {
 
 
 class Place(Struct):
-    """Where a benchmark runs: a broker, a folder for files, and how many records."""
+    """Where a benchmark runs: a broker, a folder for files, how many records, and who ends what is started here."""
 
     bootstrap: str
     folder: Path
     records: int
+    servers: ExitStack
+    _registry: SchemaRegistry | None = None
+
+    def registry(self) -> SchemaRegistry:
+        """A schema registry, started when it is asked for first."""
+        if self._registry is None:
+            self._registry = self.servers.enter_context(SchemaRegistry(self.folder / "registry"))
+        return self._registry
 
 
 class ThroughputLine(Struct, frozen=True):
@@ -53,7 +77,7 @@ class ThroughputLine(Struct, frozen=True):
     sent: Form  # as the value lies in the topic or the file
     printed: Form  # as it must come out
     fill: Callable[[str, str, Form, int, int], None] | None  # None: this line is a source
-    converter: dict[str, str]
+    steps: dict[str, str]  # keys of its converter and transforms
     rate_to_reach: float  # times Connect's
     cpu_to_reach: float
 
@@ -83,7 +107,7 @@ class ThroughputLine(Struct, frozen=True):
 
     def _sink(self, side: Side, place: Place, name: str) -> Curve:
         file = place.folder / f"{name}.txt"
-        pid = side.begin(Job(name, sink_config(self.topic, file, self.converter), is_bounded=True))
+        pid = side.begin(Job(name, sink_config(self.topic, file, self.steps), is_bounded=True))
         total = place.records * (self.printed.bytes_each + 1)
         curve = watch(lambda: file_size(file), total, pid, side.log_tail)
         side.end()
@@ -101,14 +125,14 @@ class ThroughputLine(Struct, frozen=True):
         return curve
 
 
-def sink_config(topic: str, file: Path, converter: dict[str, str], tasks: int = 1) -> dict[str, str]:
-    """Kafka Connect's file sink."""
+def sink_config(topic: str, file: Path, steps: dict[str, str], tasks: int = 1) -> dict[str, str]:
+    """Kafka Connect's file sink. steps: the keys of its converter and transforms."""
     return {
         "connector.class": "org.apache.kafka.connect.file.FileStreamSinkConnector",
         "tasks.max": str(tasks),
         "topics": topic,
         "file": str(file),
-        **converter,
+        **steps,
     }
 
 
@@ -184,11 +208,19 @@ LINES = (
     ),
     ThroughputLine(
         "sink-json", "topic -> file, JSON schemaless", "orders", JSON, MAP, fill_topic,
-        {"value.converter": JSON_CONVERTER, "value.converter.schemas.enable": "false"}, 2.0, 0.8,
+        SCHEMALESS, 2.0, 0.8,
     ),
     ThroughputLine(
         "sink-envelope", "topic -> file, JSON with envelope", "orders-envelope", ENVELOPE, STRUCT, fill_topic,
-        {"value.converter": JSON_CONVERTER, "value.converter.schemas.enable": "true"}, 3.8, 0.5,
+        WITH_ENVELOPE, 3.8, 0.5,
+    ),
+    ThroughputLine(
+        "sink-json-chain", "topic -> file, JSON schemaless, InsertField + ReplaceField + MaskField", "orders", JSON,
+        CHAINED_MAP, fill_topic, SCHEMALESS | THREE_TRANSFORMS, 2.5, 0.7,
+    ),
+    ThroughputLine(
+        "sink-envelope-chain", "topic -> file, JSON with envelope, the same three", "orders-envelope", ENVELOPE,
+        CHAINED_STRUCT, fill_topic, WITH_ENVELOPE | THREE_TRANSFORMS, 4.0, 0.5,
     ),
     ThroughputLine(
         "source-string", "file -> topic, String", "", TEXT, TEXT, None,

@@ -2,16 +2,43 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
+import fastavro
+import msgspec
 import pytest
 
 from bench.line.check import check_file, check_topic
-from bench.line.records import ENVELOPE, MAP, STRUCT, TEXT, Form
+from bench.line.records import (
+    CHAINED_MAP,
+    CHAINED_STRUCT,
+    ENVELOPE,
+    FIRST_ID,
+    MAP,
+    STRUCT,
+    TEXT,
+    Form,
+    order_json,
+    sum_of_ids,
+)
+from bench.line.registry import SCHEMA, SINK, avro_order
+from bench.line.tally import Tally, read_tally
+from bench.line.throughput import THREE_TRANSFORMS
 from bench.line.watch import Curve
+from engine.api import java_text
+from engine.plugins.catalog import discover
+from engine.plugins.loading import load
+from tests.harness.contexts import FakeSinkContext, sink_batch
 
 RECORDS, PARTITIONS = 40, 4
+
+
+class Order(msgspec.Struct):
+    """What is counted has an id."""
+
+    id: int
 
 
 def lines_of(form: Form) -> list[bytes]:
@@ -23,7 +50,7 @@ def write(file: Path, lines: list[bytes]) -> Path:
     return file
 
 
-@pytest.mark.parametrize("form", [TEXT, MAP, STRUCT, ENVELOPE])
+@pytest.mark.parametrize("form", [TEXT, MAP, STRUCT, ENVELOPE, CHAINED_MAP, CHAINED_STRUCT])
 def test_every_record_of_a_form_has_the_same_size(form: Form) -> None:
     assert {len(form.write(number)) for number in (0, 1, 9_972, 1_999_999)} == {form.bytes_each}
 
@@ -57,6 +84,44 @@ def test_a_topic_is_whole_wherever_its_records_went_and_refused_when_one_is_late
     check_topic({0: lines[:30], 1: lines[30:], 2: []}, TEXT, RECORDS)
     with pytest.raises(AssertionError, match="partition 0 is not in order"):
         check_topic({0: [*lines[1:], lines[0]]}, TEXT, RECORDS)
+
+
+def test_the_three_transforms_leave_what_their_forms_say() -> None:
+    order = {"id": 10_000_003, "customer": "c-1", "item": "item-0003", "quantity": 4, "price": 13.75, "note": "n"}
+    steps = []
+    for name in THREE_TRANSFORMS["transforms"].split(","):
+        prefix = f"transforms.{name}."
+        keys = {key.removeprefix(prefix): value for key, value in THREE_TRANSFORMS.items() if key.startswith(prefix)}
+        made = discover().find("transform", keys.pop("type"))()
+        made.configure(made.config.parse(keys))
+        steps.append(made)
+    record = sink_batch([order | {"express": True}])[0]
+    for step in steps:
+        record = step.apply(record)
+    assert CHAINED_MAP.canonical is not None
+    assert CHAINED_MAP.canonical(java_text.text(record.value).encode()) == CHAINED_MAP.write(3)
+
+
+def test_a_tally_has_records_and_the_sum_of_their_ids(tmp_path: Path) -> None:
+    file = tmp_path / "tally"
+    assert read_tally(file) == (0, 0)
+    task = load(SINK).task()
+    task.initialize(FakeSinkContext())
+    task.start({"file": str(file)})
+    orders = [Order(FIRST_ID + number) for number in range(5)]
+    task.put(sink_batch(orders[:3]))
+    task.put(sink_batch(orders[3:]))
+    task.stop()
+    assert read_tally(file) == (5, sum_of_ids(5))
+    Tally(file).close()
+    assert read_tally(file) == (0, 0)
+
+
+def test_an_order_in_avro_is_what_a_plain_loop_reads() -> None:
+    written = avro_order(7)(5)
+    assert written[:5] == b"\0\0\0\0\7"
+    read = fastavro.schemaless_reader(io.BytesIO(written[5:]), fastavro.parse_schema(SCHEMA), None)
+    assert read == msgspec.json.decode(order_json(5))
 
 
 def test_a_slow_start_and_a_slow_end_are_outside_the_window() -> None:
