@@ -7,7 +7,7 @@ Nothing is asked twice: an id means one schema for ever, so answers are kept, th
 `schemas.cache.config`. What an error means for a record:
 
     no answer, 5xx, 429, 408     RetriableError    it may pass: the task waits and asks again
-    401, 403                     RefusedError      asked again slowly
+    401, 403, a certificate      RefusedError      asked again slowly
     404, 409, 422                DataError         the schema does not exist, or is refused; says which
 
 With several addresses the one that answered last is asked first, and the others in turn while it does not.
@@ -17,6 +17,7 @@ Used by: converter.py.
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
@@ -36,6 +37,8 @@ REFERENCES_MAX = 1_000
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
 _MEDIA = "application/vnd.schemaregistry.v1+json"
 _PASSING = frozenset({408, 425, 429})
+#: These are the connection that ends, and nobody who refuses.
+_BROKEN = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
 
 
 class Reference(Struct, frozen=True, gc=False):
@@ -64,11 +67,15 @@ class Registered(Struct, frozen=True):
 
 
 class Registry:
-    """One converter's; it connects when it is asked first."""
+    """One converter's; it connects when it is asked first, with the certificates that there were when it was made."""
 
     def __init__(self, config: RegistryConfig) -> None:
+        """Raises ConfigError, also for what is wrong with a store of certificates."""
         self._config = config
         self._urls, self._auth = _addresses(config)
+        self._token = _token(config)
+        is_https = any(urlsplit(url).scheme == "https" for url in self._urls)
+        self._context = client_context(config) if is_https else None
         self._shown = [_without_login(url) for url in config.url]
         self._first = 0  # of the addresses, the one that answered last
         self._client: Any = None
@@ -173,7 +180,7 @@ class Registry:
         import httpx  # noqa: PLC0415  only who asks pays for it
 
         if self._client is None:
-            self._client = _client(self._config, self._auth)
+            self._client = self._connect()
         content = None if body is None else msgspec.json.encode(body)
         place = "/".join(quote(part, safe="") for part in path) + query
         away = []
@@ -183,6 +190,7 @@ class Registry:
             try:
                 answer = self._client.request(method, f"{self._urls[at]}/{place}", content=content)
             except httpx.HTTPError as error:
+                _raise_if_refused(error, what, self._shown[at])
                 away.append(f"{self._shown[at]}: {type(error).__name__} {error}".rstrip())
                 continue
             if answer.status_code >= 500 or answer.status_code in _PASSING:
@@ -191,6 +199,22 @@ class Registry:
             self._first = at
             return self._understood(answer, what, self._shown[at])
         raise RetriableError(f"the schema registry does not tell {what}: {'; '.join(away)}")
+
+    def _connect(self) -> Any:
+        import httpx  # noqa: PLC0415  as above
+
+        config = self._config
+        headers = {"Accept": f"{_MEDIA}, application/json", "Content-Type": _MEDIA}
+        if self._token is not None:
+            headers["Authorization"] = f"Bearer {self._token}"
+        return httpx.Client(
+            auth=self._auth if self._token is None else None,
+            headers=headers,
+            verify=False if self._context is None else self._context,
+            timeout=httpx.Timeout(config.read_timeout_ms / 1000, connect=config.connect_timeout_ms / 1000),
+            proxy=f"http://{config.proxy_host}:{config.proxy_port}" if config.proxy_host else None,
+            trust_env=False,
+        )
 
     def _understood(self, answer: Any, what: str, address: str) -> Any:
         status = answer.status_code
@@ -211,23 +235,31 @@ class Registry:
             raise RetriableError(f"what answers at {address} is no schema registry: {told[:200]}") from error
 
 
-def _client(config: RegistryConfig, auth: tuple[str, str] | None) -> Any:
-    import httpx  # noqa: PLC0415  as above
+def _raise_if_refused(error: Exception, what: str, address: str) -> None:
+    """Raise RefusedError when one of the two sides does not take the other's certificate."""
+    found: BaseException | None = error
+    while found is not None and (not isinstance(found, ssl.SSLError) or isinstance(found, _BROKEN)):
+        found = found.__cause__ or found.__context__
+    if found is None:
+        return
+    if isinstance(found, ssl.SSLCertVerificationError):
+        told = f"its certificate is not trusted ({found.verify_message}); check schema.registry.ssl.truststore"
+    else:
+        told = f"{found.reason or found}; check schema.registry.ssl"
+    raise RefusedError(f"no TLS with the schema registry at {address} to ask for {what}: {told}") from error
 
-    headers = {"Accept": f"{_MEDIA}, application/json", "Content-Type": _MEDIA}
+
+def _token(config: RegistryConfig) -> str | None:
     token = config.registry_bearer_token or config.bearer_token
-    if token is not None:
-        headers["Authorization"] = f"Bearer {token.reveal()}"
-    proxy = None if not config.proxy_host else f"http://{config.proxy_host}:{config.proxy_port}"
-    is_https = any(urlsplit(url).scheme == "https" for url in config.url)
-    return httpx.Client(
-        auth=auth if token is None else None,
-        headers=headers,
-        verify=client_context(config) if is_https else False,
-        timeout=httpx.Timeout(config.read_timeout_ms / 1000, connect=config.connect_timeout_ms / 1000),
-        proxy=proxy,
-        trust_env=False,
-    )
+    if token is None:
+        return None
+    text = token.reveal()
+    # What is no header is refused here: the client's own error would show it.
+    if not (text.isascii() and text.isprintable()) or " " in text or not text:
+        key = "bearer.auth.token"
+        expected = "expected visible ASCII characters, without a blank or an end of line"
+        raise ConfigError([Problem(key, f"Invalid value for configuration {key}: {expected}")])
+    return text
 
 
 def _addresses(config: RegistryConfig) -> tuple[list[str], tuple[str, str] | None]:
