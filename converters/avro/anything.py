@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from converters.avro.nodes import zigzag
+from converters.registry import zigzag
 from engine.api.errors import DataError
 from engine.api.map_keys import as_key
 from engine.api.schema import Float32, schema_of
@@ -53,6 +53,7 @@ _FIELDS = 9
 _BOOLEAN, _BYTES, _DOUBLE, _FLOAT, _INT, _LONG, _STRING, _ARRAY, _MAP = range(_FIELDS)
 _FLOATS = struct.Struct("<f")
 _DOUBLES = struct.Struct("<d")
+_BITS = 64  # of lengths and counts; an int is told by its value
 
 
 def write(value: Any, depth: int = 0) -> bytes:
@@ -72,14 +73,14 @@ def _body(value: Any, depth: int) -> tuple[int, bytes]:
         for field, name in ((_INT, "INT32"), (_LONG, "INT64")):
             low, high = INT_RANGES[name]
             if low <= value <= high:
-                return field, zigzag(value)
+                return field, zigzag.written(value)
     elif isinstance(value, Float32):
         return _FLOAT, _FLOATS.pack(value)
     elif isinstance(value, float):
         return _DOUBLE, _DOUBLES.pack(value)
     elif isinstance(value, str | bytes | bytearray | memoryview):
         body = value.encode() if isinstance(value, str) else bytes(value)
-        return _STRING if isinstance(value, str) else _BYTES, zigzag(len(body)) + body
+        return _STRING if isinstance(value, str) else _BYTES, zigzag.written(len(body)) + body
     elif isinstance(value, list | tuple):
         return _ARRAY, _block([write(element, depth + 1) for element in value])
     elif isinstance(value, dict):
@@ -90,7 +91,7 @@ def _body(value: Any, depth: int) -> tuple[int, bytes]:
 
 
 def _block(elements: list[bytes]) -> bytes:
-    return b"".join((zigzag(len(elements)), *elements, b"\0")) if elements else b"\0"
+    return b"".join((zigzag.written(len(elements)), *elements, b"\0")) if elements else b"\0"
 
 
 def read(b: bytes, p: int, depth: int) -> tuple[Any, int]:
@@ -119,13 +120,13 @@ def _field(b: bytes, p: int, field: int, depth: int) -> tuple[Any, int]:
         (number,) = form.unpack_from(b, p)
         return Float32(number) if field == _FLOAT else number, p + form.size
     if field in (_INT, _LONG):
-        number, p = _number(b, p)
+        number, p = zigzag.read(b, p, _BITS)
         low, high = INT_RANGES["INT32" if field == _INT else "INT64"]
         if not low <= number <= high:
             raise DataError(f"{number} is no {'int' if field == _INT else 'long'}")
         return number, p
     if field in (_BYTES, _STRING):
-        size, p = _number(b, p)
+        size, p = zigzag.read(b, p, _BITS)
         end = p + size
         if size < 0 or end > len(b):
             raise DataError(f"{size} bytes, of which {len(b) - p} are there")
@@ -136,12 +137,12 @@ def _field(b: bytes, p: int, field: int, depth: int) -> tuple[Any, int]:
 def _elements(b: bytes, p: int, depth: int, *, is_map: bool) -> tuple[Any, int]:
     elements: list[Any] = []
     while True:
-        count, p = _number(b, p)
+        count, p = zigzag.read(b, p, _BITS)
         if not count:
             break
         if count < 0:
             count = -count
-            _, p = _number(b, p)
+            _, p = zigzag.read(b, p, _BITS)
         if count > len(b):
             raise DataError(f"{count} elements in {len(b)} bytes")
         for _ in range(count):
@@ -152,17 +153,3 @@ def _elements(b: bytes, p: int, depth: int, *, is_map: bool) -> tuple[Any, int]:
             else:
                 elements.append(element)
     return (dict(elements) if is_map else elements), p
-
-
-def _number(b: bytes, p: int) -> tuple[int, int]:
-    rest = shift = 0
-    while True:
-        if shift > 63:
-            raise DataError("a number of more than 64 bits")
-        byte = b[p]
-        p += 1
-        rest |= (byte & 127) << shift
-        if byte < 128:
-            break
-        shift += 7
-    return (rest >> 1) ^ -(rest & 1), p

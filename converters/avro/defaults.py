@@ -12,8 +12,9 @@ import math
 import struct
 from typing import Any
 
-from converters.avro.nodes import Node, zigzag
+from converters.avro.nodes import Node
 from converters.json import logical
+from converters.registry import zigzag
 from engine.api.errors import DataError
 from engine.api.java_scalars import round_to_float32
 from engine.api.map_keys import as_key
@@ -116,35 +117,35 @@ def default_bytes(node: Node, tree: Any) -> bytes:
         part = node.parts[0]
         if node.kind == "nullable":
             is_null = node.null_index == 0
-            return zigzag(0) if is_null else zigzag(node.value_index) + default_bytes(node.inner, tree)
-        return zigzag(0) + (b"" if part is None else default_bytes(part, tree))
+            return zigzag.written(0) if is_null else zigzag.written(node.value_index) + default_bytes(node.inner, tree)
+        return zigzag.written(0) + (b"" if part is None else default_bytes(part, tree))
     if node.kind == "record":
         parts = zip(node.names, node.parts, strict=True)
         return b"".join(default_bytes(part, tree[name]) for name, part in parts if part is not None)
     if node.kind == "array":
         items = [default_bytes(node.inner, one) for one in tree]
-        return (zigzag(len(items)) + b"".join(items) if items else b"") + b"\0"
+        return (zigzag.written(len(items)) + b"".join(items) if items else b"") + b"\0"
     if node.kind == "map":
         pairs = [_text(key) + default_bytes(node.inner, one) for key, one in tree.items()]
-        return (zigzag(len(pairs)) + b"".join(pairs) if pairs else b"") + b"\0"
+        return (zigzag.written(len(pairs)) + b"".join(pairs) if pairs else b"") + b"\0"
     return _scalar_bytes(node, tree)
 
 
 def _scalar_bytes(node: Node, tree: Any) -> bytes:
     if node.kind in ("int", "long"):
-        return zigzag(tree)
+        return zigzag.written(tree)
     if node.kind == "boolean":
         return b"\1" if tree else b"\0"
     if node.kind in ("float", "double"):
         number = _FLOATS[tree] if isinstance(tree, str) else float(tree)
         return struct.pack("<f" if node.kind == "float" else "<d", number)
     if node.kind == "enum":
-        return zigzag(node.symbols.index(tree))
+        return zigzag.written(node.symbols.index(tree))
     if node.kind == "fixed":
         return str(tree).encode("latin-1")
     if node.kind == "bytes":
         encoded = str(tree).encode("latin-1")
-        return zigzag(len(encoded)) + encoded
+        return zigzag.written(len(encoded)) + encoded
     if node.kind == "string":
         return _text(tree)
     raise DataError(f"no default of {node.kind} can be written")
@@ -152,4 +153,4 @@ def _scalar_bytes(node: Node, tree: Any) -> bytes:
 
 def _text(text: str) -> bytes:
     encoded = text.encode()
-    return zigzag(len(encoded)) + encoded
+    return zigzag.written(len(encoded)) + encoded

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from engine.api.schema import Schema
 
-__all__ = ["Kind", "Node", "zigzag"]
+__all__ = ["Kind", "Node"]
 
 Kind = Literal[
     "boolean",
@@ -65,14 +65,3 @@ class Node:
         if self.kind == "record":
             return sum(part.bytes_min() for part in self.parts if part is not None)
         return {"float": 4, "double": 8, "anything": 9, "constant": len(self.constant)}.get(self.kind, 1)
-
-
-def zigzag(number: int) -> bytes:
-    """An int or long as Avro writes it."""
-    rest = number << 1 if number >= 0 else (-number << 1) - 1
-    out = bytearray()
-    while rest > 127:
-        out.append(rest & 127 | 128)
-        rest >>= 7
-    out.append(rest)
-    return bytes(out)

@@ -2,8 +2,7 @@
 
     record(id long, name string)  ──►  n = b[p]; ...; x1 = ...; x2 = str(b[p:e], "utf-8"); ...; Order(id=x1, name=x2)
 
-The text of the function holds names of ours and numbers only: whatever stands in a schema (names of fields, symbols) is
-handed to it as objects. A payload that is refused is read once more by explain.py, which finds the place.
+What is in the text says source.py. A payload that is refused is read once more by explain.py, which finds the place.
 
 Lengths need no check of their own: a piece that is cut short leaves the position behind the end, where the next read
 fails, and a value that ends elsewhere than its payload is refused.
@@ -20,7 +19,9 @@ from typing import Any
 from converters.avro import anything
 from converters.avro.explain import explain_payload
 from converters.avro.nodes import Node
+from converters.avro.source import Source
 from converters.json import logical
+from converters.registry import zigzag
 from converters.registry.converter import Column
 from converters.registry.wire import HEADER_BYTES
 from engine.api.errors import DataError
@@ -37,7 +38,7 @@ FAULTS = (
     IndexError, ValueError, KeyError, TypeError, AttributeError, OverflowError, struct.error, DataError, RecursionError,
 )  # fmt: skip
 _INLINE_DEPTH_MAX = 5  # Python nests so many loops in one function, and no more than 20
-_INT_BITS, _LONG_BITS = 32, 64
+_more_int, _more_long = zigzag.rest_of(32), zigzag.rest_of(64)
 
 
 class AvroReader:
@@ -58,26 +59,7 @@ class AvroReader:
 
 class _Compiler:
     def __init__(self) -> None:
-        self._names: dict[str, Any] = {
-            "more_int": _more(_INT_BITS),
-            "more_long": _more(_LONG_BITS),
-            "length": _length,
-            "count": _count,
-            "wrong": _wrong,
-            "F": struct.Struct("<f").unpack_from,
-            "D": struct.Struct("<d").unpack_from,
-            "BOOLEANS": (False, True),
-            "FAULTS": FAULTS,
-            "EMPTY_MAX": EMPTY_ITEMS_MAX,
-            "anything": anything.read,
-            "as_key": as_key,
-            "date_of": logical.date_of,
-            "time_of": logical.time_of,
-            "timestamp_of": logical.timestamp_of,
-            "decimal_of": logical.decimal_of,
-        }
-        self._functions: list[str] = []
-        self._numbers = 0
+        self._source = Source(_NAMES)
 
     def compiled(self, node: Node) -> Callable[[Sequence[bytes], Any, Any], None]:
         body = self._lines(node, "v", 3)
@@ -95,22 +77,13 @@ class _Compiler:
                 "        put(v)",
             ]
         )
-        # Compiled from our own words: see the head of the module.
-        exec("\n\n".join([*self._functions, source]), self._names)  # noqa: S102
-        return self._names["read"]  # type: ignore[no-any-return]
-
-    def _new(self, prefix: str, value: Any = None) -> str:
-        self._numbers += 1
-        name = f"{prefix}{self._numbers}"
-        if value is not None:
-            self._names[name] = value
-        return name
+        return self._source.compiled("read", source)  # type: ignore[no-any-return]  # it is one
 
     def _lines(self, node: Node, target: str, depth: int) -> list[str]:
         """Statements that read a value from `b` at `p` into a variable."""
         if depth > _INLINE_DEPTH_MAX + 3 and node.kind in ("array", "map", "entries", "record", "union", "nullable"):
-            name = self._new("read_")
-            self._functions.append("\n".join([f"def {name}(b, p):", *self._lines(node, "v", 1), "    return v, p"]))
+            name = self._source.new("read_")
+            self._source.add("\n".join([f"def {name}(b, p):", *self._lines(node, "v", 1), "    return v, p"]))
             return ["    " * depth + f"{target}, p = {name}(b, p)"]
         lines: list[str] = getattr(self, f"_{node.kind}")(node, target)
         pad = "    " * depth
@@ -163,7 +136,7 @@ class _Compiler:
         return "b[p:e]"
 
     def _enum(self, node: Node, target: str) -> list[str]:
-        symbols = self._new("symbols_", node.symbols)
+        symbols = self._source.new("symbols_", node.symbols)
         return [
             "n = b[p]; p += 1",
             "if n > 127 or n & 1: n, p = length(b, p, n)",
@@ -182,10 +155,10 @@ class _Compiler:
 
     def _union(self, node: Node, target: str) -> list[str]:
         assert node.schema is not None
-        kind = self._new("kind_", node.schema.struct_type)
+        kind = self._source.new("kind_", node.schema.struct_type)
         lines = ["n = b[p]; p += 1", "if n > 127: n, p = more_int(b, p, n)", "if n < 0: wrong()"]
         for index, part in enumerate(node.parts):
-            name = self._new("x")
+            name = self._source.new("x")
             lines.append(f"elif n == {index << 1}:")
             if part is None:
                 lines.append(f"    {target} = None")
@@ -195,8 +168,8 @@ class _Compiler:
 
     def _record(self, node: Node, target: str) -> list[str]:
         assert node.schema is not None
-        kind = self._new("kind_", node.schema.struct_type)
-        names = [self._new("x") for _ in node.parts]
+        kind = self._source.new("kind_", node.schema.struct_type)
+        names = [self._source.new("x") for _ in node.parts]
         arguments = ", ".join(f"{attribute}={name}" for attribute, name in zip(node.attributes, names, strict=True))
         return [*(f"@0 {index} {name}" for index, name in enumerate(names)), f"{target} = {kind}({arguments})"]
 
@@ -223,7 +196,8 @@ class _Compiler:
         has_text_keys: bool = False,
     ) -> list[str]:
         """An array or map: blocks of elements, each with their number in front."""
-        names = {"key": self._new("k"), "item": self._new("x"), "t": self._new("t"), "count": self._new("c")}
+        new = self._source.new
+        names = {"key": new("k"), "item": new("x"), "t": new("t"), "count": new("c")}
         some = [node.parts[index] for index, _ in parts]
         is_empty = not has_text_keys and not sum(part.bytes_min() for part in some if part is not None)
         limit = f"len({names['t']}) + n > EMPTY_MAX" if is_empty else "n > len(b)"
@@ -250,34 +224,6 @@ class _Compiler:
 _LENGTH = ("n = b[p]; p += 1", "if n > 127 or n & 1: n, p = length(b, p, n)", "e = p + (n >> 1)")
 
 
-def _more(bits: int) -> Callable[[bytes, int, int], tuple[int, int]]:
-    """Reads the rest of a number of so many bits whose first byte said that there is one."""
-    shift_end = bits // 7 * 7 + 7
-
-    def more(b: bytes, p: int, n: int) -> tuple[int, int]:
-        n &= 127
-        shift = 7
-        while True:
-            if shift >= shift_end:
-                wrong = f"a number of more than {bits} bits"
-                raise ValueError(wrong)
-            byte = b[p]
-            p += 1
-            n |= (byte & 127) << shift
-            if byte < 128:
-                break
-            shift += 7
-        if n >> bits:
-            wrong = f"a number of more than {bits} bits"
-            raise ValueError(wrong)
-        return n, p
-
-    return more
-
-
-_more_long = _more(_LONG_BITS)
-
-
 def _length(b: bytes, p: int, n: int) -> tuple[int, int]:
     """A length, twice; never negative, as Avro writes negative numbers odd."""
     if n > 127:
@@ -302,3 +248,24 @@ def _count(b: bytes, p: int, n: int) -> tuple[int, int]:
 
 def _wrong() -> None:
     raise ValueError
+
+
+#: What the text of a reader may use.
+_NAMES: dict[str, Any] = {
+    "more_int": _more_int,
+    "more_long": _more_long,
+    "length": _length,
+    "count": _count,
+    "wrong": _wrong,
+    "F": struct.Struct("<f").unpack_from,
+    "D": struct.Struct("<d").unpack_from,
+    "BOOLEANS": (False, True),
+    "FAULTS": FAULTS,
+    "EMPTY_MAX": EMPTY_ITEMS_MAX,
+    "anything": anything.read,
+    "as_key": as_key,
+    "date_of": logical.date_of,
+    "time_of": logical.time_of,
+    "timestamp_of": logical.timestamp_of,
+    "decimal_of": logical.decimal_of,
+}

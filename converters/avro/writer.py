@@ -2,8 +2,8 @@
 
     record(id long, name string)  ──►  join((prefix, V[x1] if ... else long(x1), V[len(x2 := ...)], x2, ...))
 
-As for the reader, its text holds names of ours and numbers only. Every scalar's class is looked at where it is
-written, so nothing is cast without a word; a value that is refused is looked at once more by explain.py.
+What is in the text says source.py. Every scalar's class is looked at where it is written, so nothing is cast without a
+word; a value that is refused is looked at once more by explain.py.
 
 Used by: converter.py.
 """
@@ -18,9 +18,11 @@ from msgspec import Struct
 
 from converters.avro import anything
 from converters.avro.explain import explain_value
-from converters.avro.nodes import Node, zigzag
+from converters.avro.nodes import Node
 from converters.avro.reader import FAULTS
+from converters.avro.source import Source
 from converters.json import logical
+from converters.registry import zigzag
 from converters.registry.converter import Column
 from engine.api.schema import Schema, schema_of
 from engine.api.structs import INT_RANGES
@@ -29,7 +31,7 @@ __all__ = ["AvroWriter"]
 
 #: Numbers whose bytes are kept ready: from 0 on.
 _SMALL = 8_192
-_VARINTS = tuple(zigzag(number) for number in range(_SMALL))
+_VARINTS = tuple(zigzag.written(number) for number in range(_SMALL))
 
 
 class AvroWriter:
@@ -49,29 +51,7 @@ class AvroWriter:
 
 class _Compiler:
     def __init__(self) -> None:
-        self._names: dict[str, Any] = {
-            "V": _VARINTS,
-            "join": b"".join,
-            "length": zigzag,
-            "wrong": _wrong,
-            "F": struct.Struct("<f").pack,
-            "D": struct.Struct("<d").pack,
-            "floating": _floating,
-            "octets": _octets,
-            "listed": _listed,
-            "mapped": _mapped,
-            "check_struct": _check_struct,
-            "FAULTS": FAULTS,
-            "anything": anything.write,
-            "days_from": logical.days_from,
-            "milliseconds_from": logical.milliseconds_from,
-            "decimal_from": logical.decimal_from,
-            "sized": _sized,
-        }
-        for name, (low, high) in INT_RANGES.items():
-            self._names[name] = _whole(low, high)
-        self._functions: list[str] = []
-        self._numbers = 0
+        self._source = Source(_NAMES)
 
     def compiled(self, node: Node) -> Callable[[Sequence[Any], bytes, Any, Any], None]:
         if node.kind == "record":
@@ -91,21 +71,12 @@ class _Compiler:
                 "        put(found)",
             ]
         )
-        # Compiled from our own words: see the head of the module.
-        exec("\n\n".join([*self._functions, source]), self._names)  # noqa: S102
-        return self._names["write"]  # type: ignore[no-any-return]
-
-    def _new(self, prefix: str, value: Any = None) -> str:
-        self._numbers += 1
-        name = f"{prefix}{self._numbers}"
-        if value is not None:
-            self._names[name] = value
-        return name
+        return self._source.compiled("write", source)  # type: ignore[no-any-return]  # it is one
 
     def _function(self, statements: Sequence[str], result: str) -> str:
-        name = self._new("write_")
+        name = self._source.new("write_")
         lines = [f"def {name}(v):", *(f"    {line}" for line in statements), f"    return {result}"]
-        self._functions.append("\n".join(lines))
+        self._source.add("\n".join(lines))
         return name
 
     def _whole(self, node: Node, v: str) -> str:
@@ -127,7 +98,7 @@ class _Compiler:
         if schema.logical == "Date":
             return [f"INT32(days_from({v}))"]
         if schema.logical is not None:
-            kept = self._new("schema_", schema)
+            kept = self._source.new("schema_", schema)
             return [f"{schema.type}(milliseconds_from({kept}, {v}))"]
         small = min(_SMALL, INT_RANGES[schema.type][1] + 1)
         return [f"(V[{v}] if {v}.__class__ is int and 0 <= {v} < {small} else {schema.type}({v}))"]
@@ -141,11 +112,11 @@ class _Compiler:
     _double = _float
 
     def _string(self, node: Node, v: str) -> list[str]:
-        x = self._new("x")
+        x = self._source.new("x")
         return [f"(V[len({x})] if len({x} := {v}.encode()) < {_SMALL} else length(len({x})))", x]
 
     def _bytes(self, node: Node, v: str) -> list[str]:
-        x = self._new("x")
+        x = self._source.new("x")
         return [f"(V[len({x})] if len({x} := {self._octets(node, v)}) < {_SMALL} else length(len({x})))", x]
 
     def _fixed(self, node: Node, v: str) -> list[str]:
@@ -154,25 +125,25 @@ class _Compiler:
 
     def _octets(self, node: Node, v: str) -> str:
         if node.schema is not None and node.schema.logical == "Decimal":
-            return f"decimal_from({self._new('schema_', node.schema)}, {v})"
+            return f"decimal_from({self._source.new('schema_', node.schema)}, {v})"
         return f"({v} if {v}.__class__ is bytes else octets({v}))"
 
     def _enum(self, node: Node, v: str) -> list[str]:
-        symbols = self._new("symbols_", {symbol: zigzag(index) for index, symbol in enumerate(node.symbols)})
-        return [f"{symbols}[{v}]"]
+        written = {symbol: zigzag.written(index) for index, symbol in enumerate(node.symbols)}
+        return [f"{self._source.new('symbols_', written)}[{v}]"]
 
     def _constant(self, node: Node, v: str) -> list[str]:
-        return [self._new("constant_", node.constant)] if node.constant else []
+        return [self._source.new("constant_", node.constant)] if node.constant else []
 
     def _anything(self, node: Node, v: str) -> list[str]:
         return [f"anything({v})"]
 
     def _nullable(self, node: Node, v: str) -> list[str]:
-        pieces = [self._new("branch_", zigzag(node.value_index)), *self._pieces(node.inner, v)]
+        pieces = [self._source.new("branch_", zigzag.written(node.value_index)), *self._pieces(node.inner, v)]
         assert node.schema is not None
         if node.null_index is None or not node.schema.optional:
             return pieces
-        null = self._new("null_", zigzag(node.null_index))
+        null = self._source.new("null_", zigzag.written(node.null_index))
         value = " + ".join(pieces) if len(pieces) <= 2 else f"join(({', '.join(pieces)}))"
         return [f"({null} if {v} is None else {value})"]
 
@@ -180,11 +151,11 @@ class _Compiler:
         statements = [self._checked(node, "v")]
         null = "wrong()"
         for index, (attribute, part) in enumerate(zip(node.attributes, node.parts, strict=True)):
-            branch = self._new("branch_", zigzag(index))
+            branch = self._source.new("branch_", zigzag.written(index))
             if part is None:
                 null = f"{branch} if v is None else wrong()"
             elif attribute is not None:
-                x = self._new("x")
+                x = self._source.new("x")
                 statements += [f"{x} = v.{attribute}", f"if {x} is not None: return {branch} + {self._whole(part, x)}"]
         return [f"{self._function(statements, null)}({v})"]
 
@@ -199,17 +170,17 @@ class _Compiler:
         pieces = []
         for attribute, part in zip(node.attributes, node.parts, strict=True):
             assert part is not None
-            x = self._new("x")
+            x = self._source.new("x")
             if attribute is not None:
                 statements.append(f"{x} = {v}.{attribute}")
                 if part.default is not None:
-                    statements.append(f"if {x} is None: {x} = {self._new('default_', part.default)}")
+                    statements.append(f"if {x} is None: {x} = {self._source.new('default_', part.default)}")
             pieces += self._pieces(part, x)
         return statements, pieces
 
     def _checked(self, node: Node, v: str) -> str:
         assert node.schema is not None
-        kind, schema = self._new("kind_", node.schema.struct_type), self._new("schema_", node.schema)
+        kind, schema = self._source.new("kind_", node.schema.struct_type), self._source.new("schema_", node.schema)
         is_null = f"{v} is not None and " if node.schema.optional and node.kind == "union" else ""
         return f"if {is_null}{v}.__class__ is not {kind}: check_struct({v}, {schema})"
 
@@ -241,7 +212,7 @@ def _whole(low: int, high: int) -> Callable[[Any], bytes]:
     def write(value: Any) -> bytes:
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
             _wrong()
-        return zigzag(value)
+        return zigzag.written(value)
 
     return write
 
@@ -282,3 +253,26 @@ def _check_struct(value: Struct, schema: Schema) -> None:
 
 def _wrong() -> Any:
     raise ValueError
+
+
+#: What the text of a writer may use.
+_NAMES: dict[str, Any] = {
+    "V": _VARINTS,
+    "join": b"".join,
+    "length": zigzag.written,
+    "wrong": _wrong,
+    "F": struct.Struct("<f").pack,
+    "D": struct.Struct("<d").pack,
+    "floating": _floating,
+    "octets": _octets,
+    "listed": _listed,
+    "mapped": _mapped,
+    "check_struct": _check_struct,
+    "FAULTS": FAULTS,
+    "anything": anything.write,
+    "days_from": logical.days_from,
+    "milliseconds_from": logical.milliseconds_from,
+    "decimal_from": logical.decimal_from,
+    "sized": _sized,
+    **{name: _whole(low, high) for name, (low, high) in INT_RANGES.items()},
+}

@@ -8,12 +8,14 @@ Source: the wire format of Confluent's serializers.
 
 from __future__ import annotations
 
+from converters.registry import zigzag
 from engine.api.errors import DataError
 
 __all__ = ["read_indexes", "written_indexes"]
 
 #: Messages within each other.
 COUNT_MAX = 64
+_BITS = 32
 
 
 def read_indexes(payload: bytes, at: int) -> tuple[tuple[int, ...], int]:
@@ -34,27 +36,11 @@ def written_indexes(indexes: tuple[int, ...]) -> bytes:
     """The bytes of indexes."""
     if indexes == (0,):
         return b"\0"
-    return b"".join(map(_zigzag, (len(indexes), *indexes)))
+    return b"".join(map(zigzag.written, (len(indexes), *indexes)))
 
 
 def _number(payload: bytes, at: int) -> tuple[int, int]:
-    rest = shift = 0
-    while True:
-        if at >= len(payload) or shift > 28:
-            raise DataError("the message indexes behind the schema id are not whole")
-        byte = payload[at]
-        at += 1
-        rest |= (byte & 127) << shift
-        if byte < 128:
-            return (rest >> 1) ^ -(rest & 1), at
-        shift += 7
-
-
-def _zigzag(number: int) -> bytes:
-    rest = number << 1
-    out = bytearray()
-    while rest > 127:
-        out.append(rest & 127 | 128)
-        rest >>= 7
-    out.append(rest)
-    return bytes(out)
+    try:
+        return zigzag.read(payload, at, _BITS)
+    except (IndexError, ValueError):
+        raise DataError("the message indexes behind the schema id are not whole") from None
