@@ -7,7 +7,7 @@
 Its Quarkus application comes by Maven (109 MB, once). Unlike Confluent's, it takes any schema for compatible until it
 is told otherwise (`PUT /config`).
 
-Used by: the fixture `registry` (tests/conftest.py).
+Used by: the fixture `registry` (tests/conftest.py), bench.line.
 """
 
 from __future__ import annotations
@@ -16,15 +16,18 @@ import tarfile
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
+from converters.registry.converter import RegistryConverter
 from tests.harness.jars import cached, fetch_by_maven, java
 from tests.harness.server import Server, UnavailableError, answers, free_ports
 
-__all__ = ["REGISTRY_VERSION", "SchemaRegistry"]
+__all__ = ["REGISTRY_VERSION", "SchemaRegistry", "made_for"]
 
 REGISTRY_VERSION = "3.0.9"
 ASK_S = 5.0
 HEAP = "384m"
+Made = TypeVar("Made", bound=RegistryConverter)
 
 
 class SchemaRegistry(Server):
@@ -54,6 +57,15 @@ class SchemaRegistry(Server):
 
     def is_ready(self) -> bool:
         return answers(lambda: urllib.request.urlopen(f"{self.url}/subjects", timeout=ASK_S).close(), OSError)
+
+
+def made_for(kind: type[Made], url: str, *, is_key: bool = False, **keys: object) -> Made:
+    """A converter that asks the registry at an address. keys: with underscores for the dots."""
+    made = kind()
+    config: Any = kind.config
+    properties = {name.replace("_", "."): str(value) for name, value in keys.items()}
+    made.configure(config.parse({"schema.registry.url": url, **properties}), is_key=is_key)
+    return made
 
 
 def _runner() -> Path:

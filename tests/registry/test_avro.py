@@ -6,9 +6,9 @@ The registry and the peer (confluent_kafka.schema_registry) are real; only the c
 from __future__ import annotations
 
 import datetime
-import uuid
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import httpx
@@ -22,7 +22,7 @@ from converters.avro import AvroConfig, AvroConverter
 from engine.api.batch import Repeat
 from engine.api.errors import ConfigError, DataError, RetriableError
 from engine.api.schema import DATE, FLOAT64, INT8, INT32, INT64, OPTIONAL_STRING, STRING, TIMESTAMP, Schema
-from tests.harness.registry import SchemaRegistry
+from tests.harness.registry import SchemaRegistry, made_for
 from tests.harness.server import free_ports
 
 pytestmark = pytest.mark.slow
@@ -45,24 +45,8 @@ ORDER = Schema.struct(
 
 
 @pytest.fixture
-def topic() -> str:
-    return f"orders-{uuid.uuid4().hex[:8]}"
-
-
-@pytest.fixture
 def make(registry: SchemaRegistry) -> Make:
-    def configured(*, is_key: bool = False, **keys: Any) -> AvroConverter:
-        converter = AvroConverter()
-        properties = {name.replace("_", "."): str(value) for name, value in keys.items()}
-        converter.configure(AvroConfig.parse({"schema.registry.url": registry.url, **properties}), is_key=is_key)
-        return converter
-
-    return configured
-
-
-@pytest.fixture
-def peer(registry: SchemaRegistry) -> SchemaRegistryClient:
-    return SchemaRegistryClient({"url": registry.url})
+    return partial(made_for, AvroConverter, registry.url)
 
 
 def order(number: int) -> Any:
@@ -242,9 +226,7 @@ def test_bad_bytes_cost_themselves_and_say_what_is_wrong(make: Make, topic: str)
 
 def test_a_registry_that_is_away_is_no_fault_of_the_record(topic: str) -> None:
     (port,) = free_ports(1)
-    made = AvroConverter()
-    url = f"http://me:se%3Acret@127.0.0.1:{port}"
-    made.configure(AvroConfig.parse({"schema.registry.url": url}), is_key=False)
+    made = made_for(AvroConverter, f"http://me:se%3Acret@127.0.0.1:{port}")
     written = made.from_connect(topic, [1, 2], Repeat(INT32, 2))
     read = made.to_connect(topic, [b"\0\0\0\0\1\2"])
     for failure in (*written.failures, *read.failures):
@@ -256,9 +238,7 @@ def test_a_registry_that_is_away_is_no_fault_of_the_record(topic: str) -> None:
 
 def test_the_next_address_is_asked_when_one_is_away(registry: SchemaRegistry, topic: str) -> None:
     (port,) = free_ports(1)
-    made = AvroConverter()
-    urls = f"http://127.0.0.1:{port},{registry.url}"
-    made.configure(AvroConfig.parse({"schema.registry.url": urls}), is_key=False)
+    made = made_for(AvroConverter, f"http://127.0.0.1:{port},{registry.url}")
     assert not made.from_connect(topic, [1], [INT32]).failures
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 import pytest
@@ -11,11 +10,11 @@ from confluent_kafka.schema_registry import SchemaReference, SchemaRegistryClien
 from confluent_kafka.schema_registry.json_schema import JSONDeserializer, JSONSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
-from converters.json_schema import JsonSchemaConfig, JsonSchemaConverter
+from converters.json_schema import JsonSchemaConverter
 from engine.api.batch import Repeat
 from engine.api.errors import DataError
 from engine.api.schema import FLOAT64, INT32, INT64, OPTIONAL_STRING, STRING, Schema
-from tests.harness.registry import SchemaRegistry
+from tests.harness.registry import SchemaRegistry, made_for
 
 pytestmark = pytest.mark.slow
 
@@ -26,21 +25,8 @@ TEXT = """{"$schema": "http://json-schema.org/draft-07/schema#", "title": "Order
     "properties": {"id": {"type": "integer"}, "name": {"type": "string"}}, "required": ["id"]}"""
 
 
-@pytest.fixture
-def topic() -> str:
-    return f"orders-{uuid.uuid4().hex[:8]}"
-
-
-@pytest.fixture
-def peer(registry: SchemaRegistry) -> SchemaRegistryClient:
-    return SchemaRegistryClient({"url": registry.url})
-
-
 def converter(registry: SchemaRegistry, **keys: Any) -> JsonSchemaConverter:
-    made = JsonSchemaConverter()
-    properties = {name.replace("_", "."): str(value) for name, value in keys.items()}
-    made.configure(JsonSchemaConfig.parse({"schema.registry.url": registry.url, **properties}), is_key=False)
-    return made
+    return made_for(JsonSchemaConverter, registry.url, **keys)
 
 
 def value_of(topic: str) -> SerializationContext:

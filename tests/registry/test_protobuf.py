@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import uuid
 from decimal import Decimal
 from typing import Any
 
@@ -14,11 +13,11 @@ from confluent_kafka.schema_registry.protobuf import ProtobufDeserializer, Proto
 from confluent_kafka.serialization import MessageField, SerializationContext
 from google.protobuf import message_factory
 
-from converters.protobuf import ProtobufConfig, ProtobufConverter
+from converters.protobuf import ProtobufConverter
 from converters.protobuf.files import proto_file
 from engine.api.batch import Repeat
 from engine.api.schema import DATE, INT8, INT64, OPTIONAL_STRING, STRING, TIMESTAMP, Schema
-from tests.harness.registry import SchemaRegistry
+from tests.harness.registry import SchemaRegistry, made_for
 
 pytestmark = pytest.mark.slow
 
@@ -36,21 +35,8 @@ message Reading { string name = 1; repeated double values = 2; map<string, int32
   message Inner { bool is = 1; } }"""
 
 
-@pytest.fixture
-def topic() -> str:
-    return f"orders-{uuid.uuid4().hex[:8]}"
-
-
-@pytest.fixture
-def peer(registry: SchemaRegistry) -> SchemaRegistryClient:
-    return SchemaRegistryClient({"url": registry.url})
-
-
 def converter(registry: SchemaRegistry, **keys: Any) -> ProtobufConverter:
-    made = ProtobufConverter()
-    properties = {name.replace("_", "."): str(value) for name, value in keys.items()}
-    made.configure(ProtobufConfig.parse({"schema.registry.url": registry.url, **properties}), is_key=False)
-    return made
+    return made_for(ProtobufConverter, registry.url, **keys)
 
 
 def value_of(topic: str) -> SerializationContext:
