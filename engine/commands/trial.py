@@ -24,15 +24,15 @@ from engine.clock import SystemClock
 from engine.commands import trial_records, trial_report
 from engine.config import files
 from engine.config.files import ConnectorFile, Pipeline
-from engine.config.line import LineSpec, PluginSpec
+from engine.config.line import LineSpec
 from engine.exits import ExitCode
 from engine.kafka.sample import RawRecord, sample
 from engine.plan import PlanOptions, prepare
 from engine.plugins import environment
-from engine.plugins.loading import load
 from engine.stages import convert, outgoing
 from engine.stages.convert import Converters
 from engine.stages.transform import Step, transform
+from engine.stages.work import make_stages
 
 __all__ = ["Tried", "TriedStep", "Wanted", "try_files"]
 
@@ -75,7 +75,7 @@ def try_files(paths: Sequence[Path], wanted: Wanted, *, prints_json: bool = Fals
     pipeline = files.load(paths)
     line = _line(pipeline, _chosen(pipeline, wanted.connector))
     environment.enter(line.environments)
-    chain, converters = _plugins(line)
+    chain, converters = make_stages(line, fuses=False)
     names = [step.transform.name for step in line.transforms]
     if line.type == "sink":
         if records is None:
@@ -109,21 +109,6 @@ def _line(pipeline: Pipeline, connector: ConnectorFile) -> LineSpec:
     if not lines:
         raise ConfigError([Problem("", "it has no tasks: there is nothing to try", runs.name, runs.file)])
     return lines[0]
-
-
-def _plugins(line: LineSpec) -> tuple[list[Step], Converters]:
-    chain = [
-        Step(_made(step.transform), None if step.predicate is None else _made(step.predicate), step.negate)
-        for step in line.transforms
-    ]
-    key, value = _made(line.key_converter, is_key=True), _made(line.value_converter, is_key=False)
-    return chain, Converters(key, value, _made(line.header_converter))
-
-
-def _made(spec: PluginSpec, **options: bool) -> Any:
-    plugin = load(spec.path)()
-    plugin.configure(plugin.config.parse(spec.config), **options)
-    return plugin
 
 
 def _default_topic(line: LineSpec) -> str:

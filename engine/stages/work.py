@@ -7,7 +7,7 @@ Pure: a batch in, a batch out, with the first record that failed and where; who 
 does not add up at one border is not taken to the next: the counts say so. What a converter cannot do now is a
 RetriableError, and is called again later.
 
-Used by: engine.task, engine.stage, engine.stages.crossing.
+Used by: engine.task, engine.stage, engine.stages.crossing, engine.commands.trial.
 Not here: the chain (transform.py), converters (convert.py), how a batch gets to a stage process (crossing.py).
 """
 
@@ -87,15 +87,18 @@ class Outbound(NamedTuple):
         return self.not_transformed is None and all(batch.columns.failed is None for batch in self.batches)
 
 
-def make_stages(spec: LineSpec) -> Stages:
-    """A line's transforms and converters, loaded and configured. Raises ConnectError."""
-    chain = fused(_step(step) for step in spec.transforms)
+def make_stages(spec: LineSpec, *, fuses: bool = True) -> Stages:
+    """A line's transforms and converters, loaded and configured. Raises ConnectError.
+
+    fuses: whether neighbours become one step where they can; else there is a step for each transform.
+    """
+    chain = [_step(step) for step in spec.transforms]
     converters = Converters(
         _converter(spec.key_converter, is_key=True),
         _converter(spec.value_converter, is_key=False),
         _configured(spec.header_converter),
     )
-    return Stages(chain, converters)
+    return Stages(fused(chain) if fuses else chain, converters)
 
 
 def inbound(frame: ArrivedSinkFrame, stages: Stages, note: Note) -> Inbound:
