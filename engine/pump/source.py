@@ -128,7 +128,7 @@ class SourcePumpBank:
     def fail(self, error: Exception) -> None:
         """Store what was acknowledged, then end with this reason."""
         self.failure = error
-        self._doubt(self._delivery.take_doubtful())
+        self._doubt()
         self._patience.note_error(error)
         if not self._keep():
             logger.warning("the offsets of what Kafka has are not stored; it will be sent again")
@@ -144,8 +144,7 @@ class SourcePumpBank:
         now_ns = self._clock.monotonic_ns()
         self._row.set(Word.PUMP_BEAT_NS, now_ns)
         self._row.set(Word.PUMP_ACT, Act.PRODUCE)
-        self._delivery.poll()
-        self._doubt(self._delivery.take_doubtful())
+        self._hear()
         self._acknowledge()
         if self.used is not None:
             self.used.tell()
@@ -220,7 +219,7 @@ class SourcePumpBank:
             self._delivery.send(self._next)
             self._next = None
             has_sent = True
-            self._delivery.poll()
+            self._hear()
             if self._delivery.error is not None or self._delivery.refusal is not None:
                 break
         return has_sent
@@ -265,8 +264,13 @@ class SourcePumpBank:
             self._ring.release(released)
             self._side.task_bell.ring()
 
-    def _doubt(self, records: int) -> None:
-        if records:
+    def _hear(self) -> None:
+        """Hear what Kafka answered. Whoever dies right after it has told what Kafka may have twice."""
+        self._delivery.poll()
+        self._doubt()
+
+    def _doubt(self) -> None:
+        if records := self._delivery.take_doubtful():
             self._row.set(Word.DOUBTFUL, self._row.get(Word.DOUBTFUL) + records)
             logger.warning(
                 "kafka: the producer numbers its records anew after an error; of the %d on their way some may be there "
@@ -297,6 +301,7 @@ class SourcePumpBank:
         if self._account is not None:
             self._account.rewound()
         self._delivery.mend()
+        self._doubt()
 
     def _refuse(self, refusal: ConnectError, now_ns: int) -> None:
         """Wait and send it again, where that may help; else store what was acknowledged before, and end with it."""

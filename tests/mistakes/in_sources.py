@@ -27,6 +27,12 @@ IN_SOURCES = (
         (Change(DELIVERY, "times = self.producer.take_new_numbers()", "times = 0"),),
     ),
     Mistake(
+        "new-numbers-told-later",
+        "what Kafka may have twice is told in the pump's next step, and not at all if it is killed before",
+        SOURCE_SEEDS,
+        (Change(PUMP, "            self._hear()\n", "            self._delivery.poll()\n"),),
+    ),
+    Mistake(
         "store-before-acknowledge",
         "offsets are due to be stored when their records are sent, not when Kafka has them",
         SOURCE_SEEDS,

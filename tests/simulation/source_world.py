@@ -264,6 +264,9 @@ class SourceLine:
         claim(
             produced <= row.measured(Stage.CONVERT, Measure.RECORDS) + row.may_be_repeated(), "produced out of nothing"
         )
+        if "pump" not in self.lives.dead:
+            untold = self.banks.pump._delivery._doubtful
+            claim(not untold, f"{untold} records may be there twice, and a pump that dies now has not told it")
 
     def check_end(self) -> None:
         """What holds once it is over."""
