@@ -22,6 +22,7 @@ from engine.api.errors import ConnectError, DataError
 from engine.descriptors import what_to_do
 from engine.exits import ExitCode
 from engine.limits import memory_limit
+from engine.malloc import Trim
 from engine.mending import Kind, code_of, kind_of
 from engine.shm.acts import act_of
 from engine.shm.board import Row
@@ -168,9 +169,11 @@ def noting_acts(row: Row) -> Iterator[None]:
 
 def _step_to_end(bank: Bank, bell: Bell, stopper: Stopper, fence: Callable[[], None], follower: Follower) -> None:
     is_asked = False
+    trim = Trim()
     while not bank.is_over:
         fence()
         follower.look()
+        trim.look()
         if stopper.look() and not is_asked:
             is_asked = True
             bank.ask_to_stop()

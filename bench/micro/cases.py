@@ -5,10 +5,10 @@ Used by: bench.micro, bench/micro/test_transforms.py.
 
 from __future__ import annotations
 
-import ctypes
 import gc
 from typing import Any
 
+from engine import malloc
 from engine.api.batch import Columns, Repeat
 from engine.api.record import Header
 from engine.api.schema import BOOLEAN, FLOAT64, INT32, INT64, OPTIONAL_STRING, STRING, Schema
@@ -72,9 +72,7 @@ CHAIN = (INSERT, REPLACE, MASK)
 
 def be_as_a_task() -> None:
     """Results of a batch are large: malloc keeps their memory, and collections are rare."""
-    libc = ctypes.CDLL(None)
-    libc.mallopt(fork.M_TRIM_THRESHOLD, fork.KEPT_BYTES)
-    libc.mallopt(fork.M_MMAP_THRESHOLD, fork.MMAP_BYTES)
+    malloc.keep()
     gc.set_threshold(*fork.GC_THRESHOLDS)
 
 

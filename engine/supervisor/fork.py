@@ -31,17 +31,12 @@ from collections.abc import Callable, Collection
 import setproctitle
 from msgspec import Struct, field
 
+from engine import malloc
 from engine.exits import ExitCode
 
 __all__ = ["Child", "fork"]
 
 PR_SET_PDEATHSIG = 1
-M_TRIM_THRESHOLD = -1
-M_MMAP_THRESHOLD = -3
-#: Memory that malloc keeps: batches come and go all the time, and giving it back each time costs more than half
-#: of the rate (bench/line, JSON to file).
-KEPT_BYTES = 64 * 1024 * 1024
-MMAP_BYTES = 32 * 1024 * 1024
 #: Written by a child in one piece, at most what a pipe takes so.
 LAST_WORDS_BYTES = 4096
 #: What a pipe holds: one read takes all there is.
@@ -166,8 +161,7 @@ def _take_own_rules(parent: int, mask: set[int | signal.Signals], death_signal: 
 def _become_child(title: str, keep: set[int]) -> None:
     _close_all_but({0, 1, 2, *keep})
     setproctitle.setproctitle(f"millrace: {title}")
-    _LIBC.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
-    _LIBC.mallopt(M_MMAP_THRESHOLD, MMAP_BYTES)
+    malloc.keep()
     gc.set_threshold(*GC_THRESHOLDS)
 
 
