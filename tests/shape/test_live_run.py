@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from engine.task.crew import DEALT_PER_STAGE
 from tests.harness import wait
 from tests.harness.engine import Millrace, pipeline_toml
 from tests.harness.kafka import KafkaServer, UserKafka
@@ -173,7 +174,8 @@ def test_every_stage_process_has_its_turn_and_is_counted_for_itself(run: Run) ->
     assert set(batches()) == set(STAGES)
     found = batches()
     in_turn = found["numbers/0 stage 0"] - found["numbers/0 stage 1"]
-    assert -2 <= in_turn <= 3, found
+    # Each may have so many that are dealt and not counted, and the two are not read at the same moment.
+    assert abs(in_turn) <= 2 * DEALT_PER_STAGE, found
     busy = run.of_stage_processes("millrace_stage_process_busy_seconds_total")
     assert all(busy[stage] > 0 for stage in STAGES[:2])
     memory = run.of_stage_processes("millrace_process_resident_memory_bytes")

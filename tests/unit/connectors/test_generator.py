@@ -141,7 +141,7 @@ def test_a_bound_ends_the_task_also_when_it_is_not_a_bulk_run() -> None:
     assert task.context.has_ended  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize(("rate", "tasks", "largest"), [(10, 1, 1), (1000, 1, 6), (1000, 4, 3), (100_000, 2, 260)])
+@pytest.mark.parametrize(("rate", "tasks", "largest"), [(10, 1, 1), (1000, 1, 11), (1000, 4, 4), (100_000, 2, 510)])
 def test_a_rate_is_kept_in_small_even_batches(rate: int, tasks: int, largest: int) -> None:
     made = 0
     for config in connector(rate=str(rate), format="sequence").task_configs(tasks):
