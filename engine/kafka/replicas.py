@@ -42,30 +42,28 @@ def shortage_in(topic: str, metadata: Any, wanted: int, away: Mapping[int, str])
 
 
 def unreachable(metadata: Any, seconds: float) -> dict[int, str]:
-    """Brokers by id with which no connection can be held from here, each with its address and the reason.
+    """Brokers by id that refuse a connection or end it at once, each with its address and the reason.
 
-    seconds: for all of them together.
+    seconds: for all of them together. Of one that does not answer in its part of them nothing is said: it may be slow.
     """
     away = {}
-    each = seconds / max(1, len(metadata.brokers))
+    each = seconds / 2 / max(1, len(metadata.brokers))  # to connect, and to be kept
     for number, broker in metadata.brokers.items():
         try:
             with socket.create_connection((broker.host, broker.port), timeout=each) as connection:
-                _be_kept(connection)
+                _be_kept(connection, min(KEPT_SECONDS, each))
+        except TimeoutError:
+            continue
         except OSError as error:
             away[number] = f"{broker.host}:{broker.port}, {error.strerror or error}"
     return away
 
 
-def _be_kept(connection: socket.socket) -> None:
+def _be_kept(connection: socket.socket, seconds: float) -> None:
     """Raises OSError when the connection is closed at once, as by a proxy before a broker that is gone.
 
-    A broker is silent until it is asked.
+    A broker is silent until it is asked: then TimeoutError.
     """
-    connection.settimeout(KEPT_SECONDS)
-    try:
-        kept = bool(connection.recv(1))
-    except TimeoutError:
-        return
-    if not kept:
+    connection.settimeout(seconds)
+    if not connection.recv(1):
         raise ConnectionError("it closes what is connected to it")
