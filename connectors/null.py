@@ -18,7 +18,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
-from engine.api.batch import SinkBatch, Utf8Column
+from engine.api.batch import SinkBatch
+from engine.api.column import Utf8Column
 from engine.api.config import Config
 from engine.api.connector import SinkConnector
 from engine.api.errors import ConnectError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from engine.api.batch import Repeat, Utf8Column
+from engine.api.column import Repeat, Utf8Column
 from engine.api.converter import Converter, Decoded, Encoded, Failure, HeaderConverter
 from engine.api.errors import DataError
 from engine.api.record import Header

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from engine.api.batch import Repeat
+from engine.api.column import Repeat
 from engine.api.converter import Converter, Decoded, Encoded, Failure
 from engine.api.errors import DataError
 from engine.api.schema import Schema

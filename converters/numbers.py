@@ -14,7 +14,7 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-from engine.api.batch import Repeat
+from engine.api.column import Repeat
 from engine.api.converter import Converter, Decoded, Encoded, Failure, HeaderConverter
 from engine.api.errors import DataError
 from engine.api.record import Header

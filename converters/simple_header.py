@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from engine.api.batch import decode_utf8
+from engine.api.column import decode_utf8
 from engine.api.converter import HeaderConverter
 from engine.api.java_text import encode
 from engine.api.record import Header

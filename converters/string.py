@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from msgspec import Meta, field
 
 from engine.api import java_text
-from engine.api.batch import Repeat, Utf8Column
+from engine.api.column import Repeat, Utf8Column
 from engine.api.config import Config
 from engine.api.converter import Converter, Decoded, Encoded, Failure, HeaderConverter
 from engine.api.errors import ConfigError, DataError, Problem

@@ -9,7 +9,8 @@ import gc
 from typing import Any
 
 from engine import malloc
-from engine.api.batch import Columns, Repeat
+from engine.api.batch import Columns
+from engine.api.column import Repeat
 from engine.api.record import Header
 from engine.api.schema import BOOLEAN, FLOAT64, INT32, INT64, OPTIONAL_STRING, STRING, Schema
 from engine.supervisor import fork

@@ -10,7 +10,7 @@ from converters.byte_array import ByteArrayConverter
 from converters.json import JsonConfig, JsonConverter
 from converters.simple_header import SimpleHeaderConverter
 from converters.string import StringConverter
-from engine.api.batch import Repeat
+from engine.api.column import Repeat
 from engine.api.declared import with_schemas
 from engine.api.record import Header
 from engine.api.schema import INT32

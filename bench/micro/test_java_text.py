@@ -8,7 +8,7 @@ from connectors.file.sink import block_of
 from converters.json import JsonConfig, JsonConverter
 from converters.string import StringConverter
 from engine.api import java_text
-from engine.api.batch import Repeat
+from engine.api.column import Repeat
 
 
 def schemaless() -> JsonConverter:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from converters.numbers import BooleanConverter, DoubleConverter, IntegerConverter
-from engine.api.batch import Repeat
+from engine.api.column import Repeat
 
 COLUMNS: list[tuple[Any, list[Any]]] = [
     (IntegerConverter, [number * 7919 % 2**31 for number in range(2000)]),

@@ -18,7 +18,7 @@ from converters.protobuf import ProtobufConfig, ProtobufConverter
 from converters.registry.client import Registered, Registry, Text
 from converters.registry.config import RegistryConfig
 from converters.registry.converter import RegistryConverter
-from engine.api.batch import Repeat
+from engine.api.column import Repeat
 from engine.api.schema import BOOLEAN, FLOAT64, INT32, INT64, OPTIONAL_STRING, STRING, Schema
 
 ORDER = Schema.struct(

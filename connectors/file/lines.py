@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple, overload
 
-from engine.api.batch import decode_utf8
+from engine.api.column import decode_utf8
 from engine.api.errors import ConnectError
 
 __all__ = ["LINE_BYTES_MAX", "LineSplitter", "Lines", "Positions", "valid_utf8"]

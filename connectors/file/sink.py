@@ -17,7 +17,8 @@ from msgspec import Meta, field
 
 from connectors.file.appender import Appender
 from connectors.file.lines import valid_utf8
-from engine.api.batch import SinkBatch, Utf8Column
+from engine.api.batch import SinkBatch
+from engine.api.column import Utf8Column
 from engine.api.config import Config
 from engine.api.connector import SinkConnector
 from engine.api.record import TopicPartition

@@ -21,7 +21,8 @@ import msgspec
 from msgspec import Meta, field
 
 from connectors.file.lines import LineSplitter
-from engine.api.batch import Repeat, SourceBatch, Utf8Column
+from engine.api.batch import SourceBatch
+from engine.api.column import Repeat, Utf8Column
 from engine.api.config import Config
 from engine.api.connector import SourceConnector
 from engine.api.errors import ConnectError

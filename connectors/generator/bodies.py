@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 from connectors.generator.orders import Orders
-from engine.api.batch import Utf8Column
+from engine.api.column import Utf8Column
 from engine.api.schema import Schema
 
 __all__ = ["NUMBER_DIGITS", "STAMP_DIGITS", "Bodies", "Numbers", "Opaque", "Orders", "Text"]

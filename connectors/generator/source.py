@@ -17,7 +17,8 @@ from msgspec import Meta, field
 
 from connectors.generator import bodies
 from connectors.generator.pace import Pace
-from engine.api.batch import Repeat, SourceBatch, Utf8Column
+from engine.api.batch import SourceBatch
+from engine.api.column import Repeat, Utf8Column
 from engine.api.config import Config
 from engine.api.connector import SourceConnector
 from engine.api.errors import ConfigError, ConnectError, Problem

@@ -23,10 +23,11 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from converters.json import finish
+from converters.json.alike import Alike
 from converters.json.lenient import to_value
 from converters.json.reading import STRING_CHARS_MAX, parse
 from converters.json.schemas import schema_from_tree
-from engine.api.batch import Repeat
+from engine.api.column import Repeat
 from engine.api.converter import Decoded, Failure
 from engine.api.errors import DataError
 from engine.api.schema import Schema
@@ -39,6 +40,7 @@ NEEDS_ENVELOPE = (
     "If you are trying to deserialize plain JSON data, set schemas.enable=false in your converter configuration."
 )
 NO_JSON = "Converting byte[] to Kafka Connect data failed due to serialization error: "
+ALIKE_MIN = 16  # payloads; fewer are not worth a look at what they have in common
 NESTING_MAX = 7  # deeper values without a schema are decoded one by one
 
 # Numbers that Java reads as 0.0, where a strict decoder keeps the sign: with and without digits after the point.
@@ -158,11 +160,27 @@ class SchemalessDecoder(_BatchDecoder):
     """Plain JSON: dicts, lists, texts and numbers."""
 
     def __init__(self) -> None:
-        self._plan = Plan(b"", None, msgspec.json.Decoder(_one(_any_value())), None, _ZERO_FLOATS)
+        any_value = _any_value()
+        self._plan = Plan(b"", None, msgspec.json.Decoder(_one(any_value)), None, _ZERO_FLOATS)
+        self._alike = Alike(any_value)
 
     def _strictly(self, payloads: Sequence[bytes]) -> tuple[Sequence[Any], Schema | None] | None:
+        if len(payloads) < ALIKE_MIN:
+            values = _decoded(self._plan, payloads)
+            return None if values is None else (values, None)
+        alike = self._alike
+        if alike.reader is not None:
+            decoder, columns_of = alike.reader
+            values = _decoded(self._plan._replace(decoder=decoder, finish=columns_of), payloads)
+            if values is not None:
+                alike.matched()
+                return values, None
+            alike.missed()
         values = _decoded(self._plan, payloads)
-        return None if values is None else (values, None)
+        if values is None:
+            return None
+        alike.learn(values)
+        return values, None
 
     def _leniently(self, payload: bytes) -> Value:
         return to_value(None, _tree(payload), replace_null=True), None

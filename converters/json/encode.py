@@ -18,7 +18,7 @@ from converters.json.escapes import mended
 from converters.json.locating import located
 from converters.json.schemas import tree_of
 from converters.json.wire import Wire
-from engine.api.batch import Repeat
+from engine.api.column import Repeat
 from engine.api.converter import Encoded, Failure
 from engine.api.errors import DataError
 from engine.api.schema import Schema

@@ -19,7 +19,7 @@ from converters.registry.client import Registered, Text
 from converters.registry.config import RegistryConfig
 from converters.registry.converter import Column, Reader, RegistryConverter, Target, Writer
 from converters.registry.wire import HEADER_BYTES
-from engine.api.batch import Repeat
+from engine.api.column import Repeat
 from engine.api.config import Config
 from engine.api.errors import DataError
 from engine.api.schema import Schema

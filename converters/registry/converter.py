@@ -18,7 +18,7 @@ from msgspec import Struct
 from converters.registry import wire
 from converters.registry.client import Registered, Registry, Text
 from converters.registry.config import RegistryConfig
-from engine.api.batch import Repeat
+from engine.api.column import Repeat
 from engine.api.converter import Converter, Decoded, Encoded, Failure
 from engine.api.errors import ConfigError, ConnectError, DataError, Problem
 from engine.api.schema import Schema

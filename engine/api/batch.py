@@ -2,7 +2,7 @@
 
 A column is a sequence with one slot a record. One that is the same all along is a
 `Repeat`, stored once; offsets that follow each other are a `range`. So a batch of
-2,000 records of one topic holds two or three real lists.
+2,000 records of one topic holds two or three real lists. Those and others: column.py.
 
     keys      Repeat(None, 3)
     values    ["a", "b", "c"]
@@ -22,139 +22,17 @@ from typing import Any, overload
 
 from msgspec import Struct
 
+from engine.api.column import Column, Repeat, pick, uniform
 from engine.api.record import Header, SinkRecord, SourceRecord
 from engine.api.schema import Schema
 
 __all__ = [
     "COLUMN_NAMES",
     "Columns",
-    "Repeat",
     "Run",
     "SinkBatch",
     "SourceBatch",
-    "Utf8Column",
-    "decode_utf8",
-    "pick",
-    "uniform",
 ]
-
-Column = Sequence[Any]
-
-
-class Repeat(Sequence[Any]):
-    """A column with the same value in each of its slots."""
-
-    __slots__ = ("_length", "value")
-
-    def __init__(self, value: Any, length: int) -> None:
-        self.value = value
-        self._length = length
-
-    def __len__(self) -> int:
-        return self._length
-
-    @overload
-    def __getitem__(self, index: int) -> Any: ...
-    @overload
-    def __getitem__(self, index: slice) -> Repeat: ...
-    def __getitem__(self, index: int | slice) -> Any:
-        if isinstance(index, slice):
-            return Repeat(self.value, len(range(*index.indices(self._length))))
-        if not -self._length <= index < self._length:
-            raise IndexError(index)
-        return self.value
-
-    def __iter__(self) -> Iterator[Any]:
-        value = self.value
-        return iter([value] * self._length)
-
-    def picked(self, indexes: Sequence[int]) -> Repeat:
-        """The slots at these indexes."""
-        return Repeat(self.value, len(indexes))
-
-    def __repr__(self) -> str:
-        return f"Repeat({self.value!r}, {self._length})"
-
-
-class Utf8Column(Sequence[Any]):
-    """A column of text that is still the UTF-8 bytes it came as; a slot is decoded when it is looked at.
-
-    A connector that moves text and never looks into it (a file, a socket) takes `encoded` as it is: nothing
-    is decoded and encoded again. Bytes that are no UTF-8 read as U+FFFD, as Java's decoder writes it.
-    """
-
-    __slots__ = ("encoded",)
-
-    def __init__(self, encoded: Sequence[bytes | None]) -> None:
-        self.encoded = encoded
-
-    def __len__(self) -> int:
-        return len(self.encoded)
-
-    @overload
-    def __getitem__(self, index: int) -> str | None: ...
-    @overload
-    def __getitem__(self, index: slice) -> Utf8Column: ...
-    def __getitem__(self, index: int | slice) -> Any:
-        if isinstance(index, slice):
-            return Utf8Column(self.encoded[index])
-        return decode_utf8(self.encoded[index])
-
-    def __iter__(self) -> Iterator[str | None]:
-        return map(decode_utf8, self.encoded)
-
-    def picked(self, indexes: Sequence[int]) -> Utf8Column:
-        """The slots at these indexes, still encoded."""
-        encoded = self.encoded
-        return Utf8Column([encoded[index] for index in indexes])
-
-    def __repr__(self) -> str:
-        return f"Utf8Column(<{len(self.encoded)}>)"
-
-
-def decode_utf8(encoded: bytes | None) -> str | None:
-    """Text of UTF-8 bytes; what is no UTF-8 becomes U+FFFD as often as Java's decoder writes it."""
-    if encoded is None:
-        return None
-    try:
-        return encoded.decode()
-    except UnicodeDecodeError:
-        return _decode_like_java(encoded)
-
-
-def _decode_like_java(encoded: bytes) -> str:
-    # Java takes a surrogate's three bytes (ED A0..BF xx) for one malformed unit, Python for three.
-    pieces = []
-    at = 0
-    while at < len(encoded):
-        try:
-            pieces.append(encoded[at:].decode())
-            break
-        except UnicodeDecodeError as error:
-            bad = at + error.start
-            pieces.append(encoded[at:bad].decode())
-            pieces.append("\ufffd")
-            unit = encoded[bad : bad + 3]
-            is_surrogate = len(unit) == 3 and unit[0] == 0xED and 0xA0 <= unit[1] <= 0xBF and 0x80 <= unit[2] <= 0xBF
-            at = bad + 3 if is_surrogate else at + error.end
-    return "".join(pieces)
-
-
-def pick(column: Sequence[Any], indexes: Sequence[int]) -> Sequence[Any]:
-    """The slots of a column at these indexes; one that stores less than its slots, or decodes them late, still does."""
-    picked = getattr(column, "picked", None)
-    if picked is not None:
-        found: Sequence[Any] = picked(indexes)
-        return found
-    return [column[index] for index in indexes]
-
-
-def uniform(column: Sequence[Any]) -> Sequence[Any]:
-    """The same column, as a `Repeat` if all its slots hold one and the same object: a schema, None, a topic."""
-    if isinstance(column, Repeat) or not column:
-        return column
-    first = column[0]
-    return Repeat(first, len(column)) if all(slot is first for slot in column) else column
 
 
 class Columns(Struct, kw_only=True):

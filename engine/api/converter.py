@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from msgspec import Struct
 
-from engine.api.batch import Repeat
+from engine.api.column import Repeat
 from engine.api.config import Config
 from engine.api.record import Header
 from engine.api.schema import Schema

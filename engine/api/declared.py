@@ -38,7 +38,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 import msgspec
 from msgspec import NODEFAULT, Meta, Struct
 
-from engine.api.batch import Repeat, Utf8Column
+from engine.api.column import Repeat, Utf8Column
 from engine.api.errors import SchemaBuilderError
 from engine.api.schema import (
     BOOLEAN,

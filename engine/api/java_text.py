@@ -17,7 +17,8 @@ Not here: numbers and dates (java_scalars.py).
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain, repeat
 from typing import Any, NamedTuple
 
@@ -25,7 +26,7 @@ import msgspec
 import orjson
 from msgspec import Struct
 
-from engine.api.batch import Repeat, Utf8Column
+from engine.api.column import MapColumn, Repeat, Utf8Column, mapped
 from engine.api.errors import DataError
 from engine.api.java_scalars import PLAIN_BELOW, PLAIN_FROM, date_text, double_text, epoch_ms, float_text
 from engine.api.schema import Float32, Schema, schema_of
@@ -111,6 +112,11 @@ def _one_schema(schemas: Sequence[Schema | None]) -> Any:
 
 def _column(values: Column, schema: Schema | None, kinds: set[type] | None = None) -> Column:
     """The text of each value. kinds: the classes of the values, where they are known."""
+    if isinstance(values, Repeat):
+        return mapped(partial(text, schema=schema), values)
+    if isinstance(values, MapColumn):
+        table = _table(values, schema)
+        return [*map(text, values, repeat(schema))] if table is None else _rows(table)
     if not isinstance(values, list | tuple):
         values = [*values]
     kinds = kinds or set(map(type, values))
@@ -160,6 +166,8 @@ def _ints(values: Column) -> Column:
 
 def _table(values: Column, schema: Schema | None) -> _Table | None:
     """Dicts with the same keys, or structs of one class, as columns; None of anything else."""
+    if isinstance(values, MapColumn):
+        return _table_of_columns(values.columns, schema)
     first: Any = values[0] if len(values) else None
     if type(first) is dict:
         return _table_of_maps(values, first, schema) if set(map(type, values)) == {dict} else None
@@ -187,11 +195,18 @@ def _whole(table: _Table) -> str:
 def _table_of_maps(values: Sequence[dict[Any, Any]], first: dict[Any, Any], schema: Schema | None) -> _Table | None:
     keys = [*first]
     # No map has more keys than the first if all of them are among the first's: then none has fewer, or it shows here.
-    if not keys or [*chain.from_iterable(values)] != keys * len(values) or set(map(type, keys)) != {str}:
+    if [*chain.from_iterable(values)] != keys * len(values) or set(map(type, keys)) != {str}:
+        return None
+    return _table_of_columns(dict(zip(keys, zip(*map(dict.values, values), strict=True), strict=True)), schema)
+
+
+def _table_of_columns(columns: Mapping[str, Column], schema: Schema | None) -> _Table | None:
+    if not columns:
         return None
     element = None if schema is None else schema.value_schema
-    columns = [_column(column, element) for column in zip(*map(dict.values, values), strict=True)]
-    return _Table([f"{{{keys[0]}=", *(f", {key}=" for key in keys[1:])], columns, "}")
+    labels = [f", {key}=" for key in columns]
+    labels[0] = "{" + labels[0].removeprefix(", ")
+    return _Table(labels, [_column(column, element) for column in columns.values()], "}")
 
 
 def _table_of_structs(values: Sequence[Struct], schema: Schema | None) -> _Table | None:

@@ -30,7 +30,7 @@ from typing import Any, ClassVar
 import msgspec
 from msgspec import Struct
 
-from engine.api.batch import Repeat, Utf8Column, uniform
+from engine.api.column import MapColumn, Repeat, Utf8Column, rows_of, uniform
 from engine.api.schema import Float32, Schema
 
 __all__ = ["NotCarriedError", "Packer", "Tree", "Unpacker"]
@@ -38,9 +38,24 @@ __all__ = ["NotCarriedError", "Packer", "Tree", "Unpacker"]
 #: What a packed column is: a code, and what belongs to it; plain data all the way down.
 Tree = tuple[Any, ...]
 
-PLAIN, REPEAT, RANGE, UTF8, STRUCTS, RECORDS, DICTS, LISTS, TUPLES, FLOATS, DATES, TIMES, DATETIMES, DECIMALS, MIXED = (
-    range(15)
-)
+(
+    PLAIN,
+    REPEAT,
+    RANGE,
+    UTF8,
+    MAPS,
+    STRUCTS,
+    RECORDS,
+    DICTS,
+    LISTS,
+    TUPLES,
+    FLOATS,
+    DATES,
+    TIMES,
+    DATETIMES,
+    DECIMALS,
+    MIXED,
+) = range(16)
 PLAIN_TYPES = frozenset({NoneType, bool, int, float, str, bytes})
 #: Lists in lists and maps in maps, at most; marshal and Python's own stack have limits as well.
 DEPTH_MAX = 150
@@ -82,6 +97,9 @@ class Packer:
             return RANGE, column.start, column.stop, column.step
         if isinstance(column, Utf8Column):
             return UTF8, self.column(column.encoded, depth)
+        if isinstance(column, MapColumn):
+            names = tuple(column.columns)
+            return MAPS, names, len(column), [self.column(field, depth + 1) for field in column.columns.values()]
         if type(column) is not list:
             column = [*column]  # once: slots may be made when they are looked at
         kinds = set(map(type, column))
@@ -191,7 +209,7 @@ class Unpacker:
         return body
 
     def column(self, tree: Tree) -> Sequence[Any]:
-        """The column; as it was: a `Repeat`, a `range`, a `Utf8Column` or a list."""
+        """The column; as it was: a `Repeat`, a `range`, a `Utf8Column`, a `MapColumn` or a list."""
         code, *parts = tree
         if code == PLAIN:
             plain: list[Any] = parts[0]
@@ -234,6 +252,9 @@ class Unpacker:
     def _utf8(self, tree: Tree) -> Sequence[Any]:
         return Utf8Column(self.column(tree))
 
+    def _maps(self, names: tuple[str, ...], count: int, fields: list[Tree]) -> Sequence[Any]:
+        return MapColumn(dict(zip(names, map(self.column, fields), strict=True)), count)
+
     def _structs(self, number: int, count: int, fields: list[Tree]) -> Sequence[Any]:
         kind = self._of_field(number).struct_type
         if not fields:
@@ -241,9 +262,7 @@ class Unpacker:
         return _structs_of(kind)(map(self.column, fields))
 
     def _records(self, names: tuple[str, ...], count: int, fields: list[Tree]) -> Sequence[Any]:
-        if not fields:
-            return [{} for _ in range(count)]
-        return _dicts_of(names)(map(self.column, fields))
+        return [*self._maps(names, count, fields)]
 
     def _dicts(self, lengths: list[int], keys: Tree, values: Tree) -> Sequence[Any]:
         pairs = zip(self.column(keys), self.column(values), strict=True)
@@ -264,6 +283,7 @@ class Unpacker:
         REPEAT: _repeat,
         RANGE: lambda _, *parts: range(*parts),
         UTF8: _utf8,
+        MAPS: _maps,
         STRUCTS: _structs,
         RECORDS: _records,
         DICTS: _dicts,
@@ -283,24 +303,7 @@ def _structs_of(kind: type[Struct]) -> Callable[[Iterable[Sequence[Any]]], list[
     """Makes structs of columns. Their constructor takes names only; to call it with a dict costs four times this."""
     names = kind.__struct_fields__
     given = ", ".join(f"{name}=v{at}" for at, name in enumerate(names))
-    return _rows(f"make({given})", len(names), {"make": kind})
-
-
-@lru_cache(maxsize=256)
-def _dicts_of(names: tuple[str, ...]) -> Callable[[Iterable[Sequence[Any]]], list[Any]]:
-    """Makes dicts of columns."""
-    keys = {f"k{at}": name for at, name in enumerate(names)}
-    return _rows("{" + ", ".join(f"k{at}: v{at}" for at in range(len(names))) + "}", len(names), keys)
-
-
-def _rows(row: str, count: int, names: dict[str, Any]) -> Callable[[Iterable[Sequence[Any]]], list[Any]]:
-    """A function that makes a row of each slot of its columns. row: an expression of v0, v1, ..."""
-    slots = "".join(f"v{at}, " for at in range(count))
-    # Of our own text: attribute names of struct classes are identifiers, keys of dicts are no part of it.
-    made: Callable[[Iterable[Sequence[Any]]], list[Any]] = eval(  # noqa: S307
-        f"lambda columns: [{row} for {slots} in zip(*columns, strict=True)]", {**names, "zip": zip}
-    )
-    return made
+    return rows_of(f"make({given})", len(names), {"make": kind})
 
 
 def _named(kind: type[Any]) -> str:

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple, cast, overload
 
 import msgspec
 
-from engine.api.batch import Columns, Repeat, Run, SinkBatch
+from engine.api.batch import Columns, Run, SinkBatch
+from engine.api.column import Repeat
 from engine.api.converter import Converter, Failure, HeaderConverter
 from engine.api.errors import DataError, RetriableError
 from engine.api.record import Header, SinkRecord

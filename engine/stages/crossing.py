@@ -19,7 +19,8 @@ from collections.abc import Sequence
 from itertools import chain, islice
 from typing import Any
 
-from engine.api.batch import COLUMN_NAMES, Columns, Repeat, Run, SinkBatch
+from engine.api.batch import COLUMN_NAMES, Columns, Run, SinkBatch
+from engine.api.column import Repeat
 from engine.api.converter import HeaderConverter
 from engine.api.record import Header
 from engine.stages import convert

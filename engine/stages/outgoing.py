@@ -15,7 +15,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from engine.api.batch import Columns, Repeat, SourceBatch, uniform
+from engine.api.batch import Columns, SourceBatch
+from engine.api.column import Repeat, uniform
 from engine.api.declared import with_schemas
 from engine.api.record import Header, SourceRecord
 from engine.api.schema import Schema

@@ -21,7 +21,8 @@ from typing import Any, NamedTuple, overload
 
 from msgspec import Struct
 
-from engine.api.batch import COLUMN_NAMES, Columns, Repeat
+from engine.api.batch import COLUMN_NAMES, Columns
+from engine.api.column import Repeat
 from engine.api.converter import Failure
 from engine.api.errors import ConnectError
 from engine.api.transform import Predicate, Transform

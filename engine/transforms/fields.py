@@ -18,7 +18,7 @@ from engine.api.errors import DataError
 from engine.api.schema import Field, Schema
 from engine.transforms.building import Apply, Building, Expression, Inside, Otherwise, renewed, taken
 from engine.transforms.paths import FieldPath
-from engine.transforms.planned import Plan
+from engine.transforms.planned import Edit, Plan
 from engine.transforms.requirements import require_map
 
 __all__ = [
@@ -75,7 +75,7 @@ def plan_side_by_side(
             step = make(here, groups[parent])
         elif here is None:
             inner = make(None, groups[parent])
-            step = Plan.of_map(_editor(parent, inner), purpose, inner.edits[0].given)
+            step = Plan.of_map(Edit(_editor(parent, inner), inner.edits[0].given), purpose)
         else:
             count = given(groups[parent])
 

@@ -8,7 +8,8 @@ from typing import Annotated
 from msgspec import Meta
 
 from engine.api import java_regex
-from engine.api.batch import Columns, Repeat
+from engine.api.batch import Columns
+from engine.api.column import Repeat
 from engine.api.config import Config
 from engine.api.converter import Failure
 from engine.api.errors import ConfigError, Problem

@@ -10,7 +10,8 @@ from msgspec import Meta, field
 from msgspec.structs import replace
 
 from engine.api import values
-from engine.api.batch import Columns, Repeat
+from engine.api.batch import Columns
+from engine.api.column import Column, mapped
 from engine.api.config import Config
 from engine.api.converter import Failure
 from engine.api.errors import ConfigError, DataError
@@ -20,7 +21,7 @@ from engine.api.transform import AnyRecord, Transform
 from engine.transforms.building import Building, renewed, struct_only, taken
 from engine.transforms.fields import by_parent, plan_side_by_side, reader
 from engine.transforms.paths import FieldPath, FieldSyntax
-from engine.transforms.planned import Plan, Plans
+from engine.transforms.planned import Edit, Plan, Plans
 from engine.transforms.requirements import require_map, require_struct
 
 __all__ = [
@@ -54,7 +55,7 @@ class DropHeaders(Transform):
         return replace(record, headers=self._kept(record.headers))
 
     def apply_batch(self, columns: Columns) -> Sequence[Failure]:
-        columns.headers = _mapped(columns.headers, self._kept)
+        columns.headers = mapped(self._kept, columns.headers)
         return ()
 
     def _kept(self, headers: Headers) -> Headers:
@@ -86,7 +87,7 @@ class InsertHeader(Transform):
         return replace(record, headers=self._with(record.headers))
 
     def apply_batch(self, columns: Columns) -> Sequence[Failure]:
-        columns.headers = _mapped(columns.headers, self._with)
+        columns.headers = mapped(self._with, columns.headers)
         return ()
 
     def _with(self, headers: Headers) -> Headers:
@@ -172,7 +173,7 @@ class _HeaderFrom(Transform):
 
     def _without(self, schema: Schema | None, names: Sequence[str]) -> Plan:
         if schema is None:
-            return Plan.of_map(partial(_take_out, names), self._purpose)
+            return Plan.of_map(Edit(partial(_take_out, names)), self._purpose)
         kept = [one for one in schema.fields if one.name not in names]
         left = renewed(schema, [(one.name, one.schema) for one in kept])
         expressions = [taken(schema, one.index, replaces_null=self._replaces_null) for one in kept]
@@ -195,11 +196,12 @@ class _HeaderFrom(Transform):
         headers = [Header(header, path.value_of(whole)) for path, header in self._pairs]
         return (self._left_of_maps.change(whole) if self._moves else whole), headers
 
-    def _of_maps(self, values: Sequence[Any]) -> list[Any]:
-        for value in values:
+    def _of_maps(self, values: Column) -> list[Any]:
+        maps = [*values]
+        for value in maps:
             require_map(value, self._purpose)
-        columns = [[Header(header, path.value_of(value)) for value in values] for path, header in self._pairs]
-        left = self._left_of_maps.of_column(values) if self._moves else values
+        columns = [[Header(header, path.value_of(value)) for value in maps] for path, header in self._pairs]
+        left = self._left_of_maps.of_column(maps) if self._moves else maps
         return [*zip(left, zip(*columns, strict=True), strict=True)]
 
 
@@ -213,12 +215,6 @@ class HeaderFromValue(_HeaderFrom):
     """Moves or copies fields of the value into headers."""
 
     side = "value"
-
-
-def _mapped(column: Sequence[Headers], change: Callable[[Headers], Headers]) -> Sequence[Headers]:
-    if isinstance(column, Repeat):
-        return Repeat(change(column.value), len(column))
-    return [*map(change, column)]
 
 
 def _take_out(names: Sequence[str], fresh: list[dict[Any, Any]]) -> None:

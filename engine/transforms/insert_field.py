@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 
 from msgspec import Meta, field
 
+from engine.api.column import Column, Repeat, has_null, mapped
 from engine.api.errors import ConfigError, DataError, Problem
 from engine.api.java_scalars import datetime_of_ms
 from engine.api.schema import INT32, INT64, STRING, TIMESTAMP, Schema
@@ -25,7 +26,7 @@ from engine.transforms.building import (
 )
 from engine.transforms.fields import Steps, inmost_first, plan_side_by_side
 from engine.transforms.paths import FieldPath, FieldSyntax
-from engine.transforms.planned import Plan, Planned
+from engine.transforms.planned import Edit, Fields, Plan, Planned
 
 __all__ = ["InsertFieldConfig", "InsertFieldKey", "InsertFieldValue"]
 
@@ -100,7 +101,7 @@ class _InsertField(Planned):
 
     def _plan(self, schema: Schema | None, insertions: Sequence[_Insertion]) -> Plan:
         if schema is None:
-            return Plan.of_map(partial(_edit, insertions), _PURPOSE, _given(insertions))
+            return Plan.of_map(_edit_of(insertions), _PURPOSE)
         if schema.type != "STRUCT":
             return Plan(schema, struct_only(schema, _PURPOSE))
         fields = [(one.name, one.schema) for one in schema.fields]
@@ -141,6 +142,10 @@ def _inserted(insertions: Sequence[_Insertion]) -> list[Expression]:
     return found
 
 
+def _edit_of(insertions: Sequence[_Insertion]) -> Edit:
+    return Edit(partial(_edit, insertions), _given(insertions), partial(_edit_columns, insertions))
+
+
 def _edit(insertions: Sequence[_Insertion], fresh: list[dict[str, Any]], *given: Sequence[Any]) -> None:
     columns = iter(given)
     for one in insertions:
@@ -156,6 +161,21 @@ def _edit(insertions: Sequence[_Insertion], fresh: list[dict[str, Any]], *given:
         for value, found in zip(fresh, column, strict=True):
             if found is not None:
                 value[name] = found
+
+
+def _edit_columns(insertions: Sequence[_Insertion], fresh: Fields, *given: Column) -> None:
+    columns = iter(given)
+    for one in insertions:
+        if one.column is None:
+            fresh[one.name] = Repeat(one.constant, fresh.count)
+            continue
+        column = next(columns)
+        if one.column == "offsets":
+            column = mapped(required_offset, column)
+        if not has_null(column):
+            fresh[one.name] = column
+        elif set(column) != {None}:
+            raise ValueError("Some maps get a field and others do not: each for itself, then")
 
 
 def required_offset(offset: int | None) -> int:

@@ -11,13 +11,14 @@ from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta, field
 
+from engine.api.column import Repeat
 from engine.api.errors import DataError
 from engine.api.java_scalars import round_to_float32
 from engine.api.schema import Float32, Schema
 from engine.transforms.building import Apply, Building, Expression, IfPresent, struct_only, taken
 from engine.transforms.fields import by_parent, plan_side_by_side
 from engine.transforms.paths import FieldPath, FieldSyntax
-from engine.transforms.planned import Plan, Planned
+from engine.transforms.planned import Edit, Fields, Plan, Planned
 from engine.transforms.requirements import class_of
 
 __all__ = ["MaskFieldConfig", "MaskFieldKey", "MaskFieldValue"]
@@ -88,7 +89,7 @@ class _MaskField(Planned):
 
     def _plan(self, schema: Schema | None, names: Sequence[str]) -> Plan:
         if schema is None:
-            return Plan.of_map(partial(self._edit, names), _PURPOSE)
+            return Plan.of_map(Edit(partial(self._edit, names), columns=partial(self._edit_columns, names)), _PURPOSE)
         if schema.type != "STRUCT":
             return Plan(schema, struct_only(schema, _PURPOSE))
         expressions: list[Expression] = []
@@ -119,6 +120,16 @@ class _MaskField(Planned):
                     continue
                 kind = value.__class__
                 whole[name] = masks[kind] if kind in masks else self._masked(value)
+
+    def _edit_columns(self, names: Sequence[str], fresh: Fields) -> None:
+        masks = self._masks
+        for name in names:
+            column = fresh.column(name)
+            kinds = set(map(type, column))
+            if len(kinds) == 1 and (kind := kinds.pop()) in masks:
+                fresh[name] = Repeat(masks[kind], fresh.count)
+            else:  # a list or a map is emptied by one of its own
+                fresh[name] = [None if value is None else self._masked(value) for value in column]
 
     def _masked(self, value: Any, schema: Schema | None = None) -> Any:
         """What stands in the place of a value. Raises DataError."""

@@ -19,9 +19,11 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from msgspec import Meta, Struct, field
 
+from engine.api.column import mapped
 from engine.api.config import Config
 from engine.api.errors import ConfigError, DataError, Problem
 from engine.api.schema import Field, Schema
+from engine.transforms.planned import Edit, Fields
 from engine.transforms.requirements import require_map
 
 __all__ = ["SYNTAX", "FieldPath", "FieldSyntax", "map_editor"]
@@ -97,28 +99,33 @@ class FieldPath(Struct, frozen=True):
         return value.get(self.steps[-1])
 
 
-def map_editor(changes: Mapping[FieldPath, Callable[[Any], Any]]) -> Callable[[list[dict[Any, Any]]], None]:
-    """Puts what each function makes of a field, null where there is none, into maps that are nobody else's.
+def map_editor(changes: Mapping[FieldPath, Callable[[Any], Any]]) -> Edit:
+    """Puts what each function makes of a field, null where there is none, into maps.
 
     Maps on the way to a field are copied; where one is not there, nothing is added. Raises DataError when what is on
     the way is no map.
     """
-    if all(len(path.steps) == 1 for path in changes):
-        pairs = [(path.steps[0], change) for path, change in changes.items()]
+    if not all(len(path.steps) == 1 for path in changes):
 
-        def edit_flat(fresh: list[dict[Any, Any]]) -> None:
-            for name, change in pairs:
+        def edit_nested(fresh: list[dict[Any, Any]]) -> None:
+            for path, change in changes.items():
                 for value in fresh:
-                    value[name] = change(value.get(name))
+                    _change(value, path.steps, change)
 
-        return edit_flat
+        return Edit(edit_nested)
 
-    def edit_nested(fresh: list[dict[Any, Any]]) -> None:
-        for path, change in changes.items():
+    pairs = [(path.steps[0], change) for path, change in changes.items()]
+
+    def edit(fresh: list[dict[Any, Any]]) -> None:
+        for name, change in pairs:
             for value in fresh:
-                _change(value, path.steps, change)
+                value[name] = change(value.get(name))
 
-    return edit_nested
+    def edit_columns(fresh: Fields) -> None:
+        for name, change in pairs:
+            fresh[name] = mapped(change, fresh.column(name))
+
+    return Edit(edit, columns=edit_columns)
 
 
 def _change(fresh: dict[Any, Any], steps: tuple[str, ...], change: Callable[[Any], Any]) -> None:

@@ -19,19 +19,20 @@ Not here: columns, and which slots of them are looked at (engine.api.batch, engi
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from msgspec.structs import replace
 
-from engine.api.batch import Columns, Repeat, uniform
+from engine.api.batch import Columns
+from engine.api.column import Column, MapColumn, Repeat, has_null, uniform
 from engine.api.converter import Failure
 from engine.api.schema import Schema
 from engine.api.transform import AnyRecord, Transform
 from engine.transforms.building import Building
 from engine.transforms.requirements import require_map
 
-__all__ = ["Mapped", "Passed", "Plan", "Planned", "Plans"]
+__all__ = ["Edit", "Fields", "Mapped", "Passed", "Plan", "Planned", "Plans"]
 
 #: Plans that a transform keeps; Kafka Connect keeps 16.
 PLANS_MAX = 64
@@ -48,7 +49,7 @@ class Plan(NamedTuple):
 
     schema: Schema | None
     change: Callable[..., Any]  # raises DataError; never changes what it is given
-    column: Callable[..., list[Any]] | None = None  # `change`, of a column; raises anything. None: slot by slot
+    column: Callable[..., Column] | None = None  # `change`, of a column; raises anything. None: slot by slot
     building: Building | None = None  # `change`, as a struct made of a struct
     edits: Sequence[Edit] = ()  # `change`, as edits of a copy of a map
     purpose: str = ""  # of these: what a map is needed for
@@ -59,27 +60,33 @@ class Plan(NamedTuple):
         return cls(building.schema, building.compiled(), building=building)
 
     @classmethod
-    def of_map(cls, edit: Callable[..., None], purpose: str, given: int = 0) -> Plan:
-        """Maps, which have no schema, are copied and the copies edited. purpose: what a map is needed for.
-
-        edit: gets a list of the copies, and after it `given` columns as long as that.
-        """
-        return cls._of_edits([Edit(edit, given)], purpose)
+    def of_map(cls, edit: Edit, purpose: str) -> Plan:
+        """Maps, which have no schema, are copied and the copies edited. purpose: what a map is needed for."""
+        return cls._of_edits([edit], purpose)
 
     @classmethod
     def _of_edits(cls, edits: Sequence[Edit], purpose: str) -> Plan:
-        def edited(fresh: list[dict[Any, Any]], given: Sequence[Sequence[Any]]) -> list[Any]:
+        together = [edit.columns for edit in edits if edit.columns is not None]
+
+        def edited(acts: Sequence[Callable[..., None]], fresh: Any, given: Sequence[Column]) -> Any:
             at = 0
-            for edit in edits:
-                edit.act(fresh, *given[at : at + edit.given])
+            for edit, act in zip(edits, acts, strict=True):
+                act(fresh, *given[at : at + edit.given])
                 at += edit.given
             return fresh
 
-        def change(value: Any, *given: Any) -> Any:
-            return edited([require_map(value, purpose).copy()], [[one] for one in given])[0]
+        acts = [edit.act for edit in edits]
 
-        def column(values: Sequence[Any], *given: Sequence[Any]) -> list[Any]:
-            return edited([*map(dict.copy, values)], given)  # which slot holds no map, `change` finds out
+        def change(value: Any, *given: Any) -> Any:
+            return edited(acts, [require_map(value, purpose).copy()], [[one] for one in given])[0]
+
+        def column(values: Column, *given: Column) -> Column:
+            if not isinstance(values, MapColumn):
+                return edited(acts, [*map(dict.copy, values)], given)  # which slot holds no map, `change` finds out
+            if len(together) < len(edits):
+                return edited(acts, [*values], given)  # made for this, so nobody else's
+            fresh = Fields(values.columns, len(values))
+            return MapColumn(edited(together, fresh, given), len(values))
 
         return cls(None, change, column, edits=edits, purpose=purpose)
 
@@ -99,7 +106,7 @@ class Plan(NamedTuple):
             lambda values, *all: following.of_column(self.of_column(values, *all[:given]), *all[given:]),
         )
 
-    def of_column(self, values: Sequence[Any], *given: Sequence[Any]) -> list[Any]:
+    def of_column(self, values: Column, *given: Column) -> Column:
         """What becomes of a column. Raises whatever one of its slots does, and then says not which."""
         return [*map(self.change, values, *given)] if self.column is None else self.column(values, *given)
 
@@ -107,8 +114,21 @@ class Plan(NamedTuple):
 class Edit(NamedTuple):
     """Something done to maps that are nobody else's: in one loop, as calls cost more than what they do."""
 
-    act: Callable[..., None]
-    given: int  # how many columns it takes after the maps
+    act: Callable[..., None]  # takes a list of them, and after it `given` columns as long as that
+    given: int = 0
+    columns: Callable[..., None] | None = None  # the same, done to `Fields`; None: only map by map
+
+
+class Fields(dict[str, Column]):
+    """The columns of maps that have the same keys, by key: what is done to the keys of a map is done to it as well."""
+
+    def __init__(self, columns: Mapping[str, Column], count: int) -> None:
+        super().__init__(columns)
+        self.count = count  # slots of each
+
+    def column(self, name: str) -> Column:
+        """The field of each map; nulls, if they have none of this name."""
+        return self[name] if name in self else Repeat(None, self.count)
 
 
 class Mapped(NamedTuple):
@@ -151,7 +171,7 @@ class Plans:
     def map(self, schemas: Sequence[Schema | None], values: Sequence[Any], *given: Sequence[Any]) -> Mapped:
         """A column as it becomes, and its schemas; only the slots that are bad fail."""
         schemas = uniform(schemas)
-        if isinstance(schemas, Repeat) and not (self._null is not None and _has_null(values)):
+        if isinstance(schemas, Repeat) and not (self._null is not None and has_null(values)):
             try:
                 plan = self.of(schemas.value)
                 changed: Sequence[Any]
@@ -293,9 +313,3 @@ def _applied_batch(plans: Plans, side: Side, reads: Sequence[str], columns: Colu
         mapped = plans.map(columns.value_schemas, columns.values, *given)
         columns.values, columns.value_schemas = mapped.values, mapped.schemas
     return mapped.failures
-
-
-def _has_null(values: Sequence[Any]) -> bool:
-    if isinstance(values, Repeat):
-        return values.value is None
-    return bool([None for value in values if value is None])

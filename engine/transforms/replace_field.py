@@ -11,7 +11,7 @@ from engine.api.schema import Schema
 from engine.transforms.building import Building, renewed, struct_only, taken
 from engine.transforms.fields import Steps, plan_side_by_side
 from engine.transforms.paths import FieldPath, FieldSyntax
-from engine.transforms.planned import Plan, Planned
+from engine.transforms.planned import Edit, Fields, Plan, Planned
 
 __all__ = ["ReplaceFieldConfig", "ReplaceFieldKey", "ReplaceFieldValue"]
 
@@ -68,6 +68,10 @@ class _Group(NamedTuple):
             for value in fresh:
                 self._rename(value)
 
+    def edit_columns(self, fresh: Fields) -> None:
+        """Do it to the keys of all maps at once."""
+        self.edit([fresh])
+
     def _rename(self, fresh: dict[Any, Any]) -> None:
         renames = self.renames
         if fresh.keys().isdisjoint(renames):
@@ -112,7 +116,7 @@ class _ReplaceField(Planned):
 
     def _plan(self, schema: Schema | None, group: _Group) -> Plan:
         if schema is None:
-            return Plan.of_map(group.edit, _PURPOSE)
+            return Plan.of_map(Edit(group.edit, columns=group.edit_columns), _PURPOSE)
         if schema.type != "STRUCT":
             return Plan(schema, struct_only(schema, _PURPOSE))
         kept = [one for one in schema.fields if group.keeps(one.name)]

@@ -12,7 +12,8 @@ from typing import Annotated, Any, TypeVar
 from msgspec import Meta, field
 from msgspec.structs import replace
 
-from engine.api.batch import Columns, Repeat, uniform
+from engine.api.batch import Columns
+from engine.api.column import Repeat, uniform
 from engine.api.config import Config
 from engine.api.converter import Failure
 from engine.api.errors import ConfigError, DataError, Problem

@@ -20,7 +20,7 @@ from millrace_folders.sink import FolderSinkConnector
 
 from connectors.file.sink import FileStreamSinkConnector
 from connectors.null import NullSinkConnector
-from engine.api.batch import Utf8Column
+from engine.api.column import Utf8Column
 from engine.api.config import keys_of
 from engine.api.connector import SinkConnector
 from engine.api.errors import ConfigError

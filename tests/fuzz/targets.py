@@ -26,7 +26,7 @@ from converters.registry.config import RegistryConfig
 from converters.registry.converter import RegistryConverter
 from converters.simple_header import SimpleHeaderConverter
 from converters.string import StringConfig, StringConverter
-from engine.api.batch import Repeat
+from engine.api.column import Repeat
 from engine.api.converter import Decoded, Encoded, Failure
 from engine.api.errors import DataError
 from engine.api.record import Header

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from engine.api.batch import Repeat, Run, SinkBatch, SourceBatch
+from engine.api.batch import Run, SinkBatch, SourceBatch
+from engine.api.column import Repeat
 from engine.api.record import SourceRecord, TopicPartition
 from engine.api.task import SourceTask
 

@@ -19,7 +19,7 @@ from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerialize
 from confluent_kafka.serialization import MessageField, SerializationContext
 
 from converters.avro import AvroConfig, AvroConverter
-from engine.api.batch import Repeat
+from engine.api.column import Repeat
 from engine.api.errors import ConfigError, DataError, RetriableError
 from engine.api.schema import DATE, FLOAT64, INT8, INT32, INT64, OPTIONAL_STRING, STRING, TIMESTAMP, Schema
 from tests.harness.registry import SchemaRegistry, made_for

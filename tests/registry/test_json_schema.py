@@ -11,7 +11,7 @@ from confluent_kafka.schema_registry.json_schema import JSONDeserializer, JSONSe
 from confluent_kafka.serialization import MessageField, SerializationContext
 
 from converters.json_schema import JsonSchemaConverter
-from engine.api.batch import Repeat
+from engine.api.column import Repeat
 from engine.api.errors import DataError
 from engine.api.schema import FLOAT64, INT32, INT64, OPTIONAL_STRING, STRING, Schema
 from tests.harness.registry import SchemaRegistry, made_for

@@ -15,7 +15,7 @@ from google.protobuf import message_factory
 
 from converters.protobuf import ProtobufConverter
 from converters.protobuf.files import proto_file
-from engine.api.batch import Repeat
+from engine.api.column import Repeat
 from engine.api.schema import DATE, INT8, INT64, OPTIONAL_STRING, STRING, TIMESTAMP, Schema
 from tests.harness.registry import SchemaRegistry, made_for
 

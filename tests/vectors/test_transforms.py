@@ -1,6 +1,7 @@
 """What Kafka Connect's transforms and predicates were seen to do, ours do: record by record, as a batch, and fused.
 
-A case is a chain and a record. In a batch the record stands three times, between others that must not disturb it.
+A case is a chain and a record. In a batch the record stands three times, between others that must not disturb it; maps
+as dicts and, where "columns" is said, as a column for each of their keys.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from engine.api.batch import Run, SinkBatch
+from engine.api.column import MapColumn
 from engine.api.errors import ConfigError, ConnectError
 from engine.api.record import Header, SinkRecord, SourceRecord
 from engine.plugins.catalog import Catalog, discover
@@ -36,7 +38,7 @@ NOT_APPLICABLE: dict[str, str] = {
     ("5b0a7bed4502", "6f964db24fe1", "2e2a0c6a7b2a", "7aa5445a220e"),
     "TimestampConverter refuses an Integer without a schema: an int has no width in Python, and is taken for a long",
 )
-WAYS = ("record", "batch", "fused")
+WAYS = ("record", "batch", "fused", "columns")
 
 
 class ConfigureError(Exception):
@@ -107,9 +109,8 @@ def by_record(chain: list[Step], record: Record) -> Record | None:
     return changed
 
 
-def by_batch(chain: list[Step], record: Record) -> Record | None:
+def by_batch(chain: list[Step], columns: Any, record: Record) -> Record | None:
     """What a batch of three of them leaves of the last. Raises what the first fails with."""
-    columns = columns_of([record] * 3)
     done = transform(chain, columns)
     if done.failed is not None:
         assert done.failed.index == 0
@@ -145,6 +146,16 @@ def columns_of(records: list[Any]) -> Any:
     return convert.columns_of(batch)
 
 
+def with_map_columns(columns: Any) -> Any:
+    """The same columns, with maps whose keys are all texts stored by key."""
+    for side in ("keys", "values"):
+        maps = [*getattr(columns, side)]
+        if isinstance(maps[0], dict) and set(map(type, maps[0])) <= {str}:
+            fields = {name: [whole[name] for whole in maps] for name in maps[0]}
+            setattr(columns, side, MapColumn(fields, len(maps)))
+    return columns
+
+
 def outcome(catalog: Catalog, case: dict[str, Any], way: str) -> Any:
     """The record, None where it was dropped, or the error."""
     try:
@@ -156,7 +167,10 @@ def outcome(catalog: Catalog, case: dict[str, Any], way: str) -> Any:
     try:
         if way == "record":
             return by_record(chain, record)
-        return by_batch(fused(chain) if way == "fused" else chain, record)
+        columns = columns_of([record] * 3)
+        if way == "columns":
+            columns = with_map_columns(columns)
+        return by_batch(chain if way == "batch" else fused(chain), columns, record)
     except Exception as error:  # it is what is compared
         return error
     finally:

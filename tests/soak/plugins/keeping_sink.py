@@ -13,7 +13,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from connectors.generator.bodies import NUMBER_DIGITS
-from engine.api.batch import SinkBatch, Utf8Column
+from engine.api.batch import SinkBatch
+from engine.api.column import Utf8Column
 from engine.api.config import Config
 from engine.api.connector import SinkConnector
 from engine.api.errors import ConnectError

@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from converters.json import JsonConfig, JsonConverter
 from engine.api import java_text
-from engine.api.batch import Repeat, Utf8Column
+from engine.api.column import Repeat, Utf8Column
 from engine.api.declared import as_struct, schema_for, with_schemas
 from engine.api.errors import DataError, SchemaBuilderError
 from engine.api.schema import (

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from connectors.file.sink import FileStreamSinkConnector, FileStreamSinkTask, block_of
-from engine.api.batch import Repeat, Utf8Column
+from engine.api.column import Repeat, Utf8Column
 from engine.api.errors import ConnectError
 from tests.harness.contexts import FakeSinkContext, sink_batch
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from connectors.file.source import FileStreamSourceConnector, FileStreamSourceTask
-from engine.api.batch import Utf8Column
+from engine.api.column import Utf8Column
 from engine.api.errors import ConfigError, ConnectError
 from tests.harness.contexts import FakeSourceContext, poll_all, records_of
 

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from connectors.null import NullSinkConnector, NullSinkTask
-from engine.api.batch import Utf8Column
+from engine.api.column import Utf8Column
 from engine.api.errors import ConnectError
 from engine.api.record import TopicPartition
 from tests.harness.contexts import FakeSinkContext, sink_batch

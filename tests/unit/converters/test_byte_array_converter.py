@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from converters.byte_array import ByteArrayConverter
-from engine.api.batch import Repeat, Utf8Column
+from engine.api.column import Repeat, Utf8Column
 from engine.api.errors import DataError
 from engine.api.record import Header
 from engine.api.schema import BYTES, INT32, OPTIONAL_BYTES, STRING, Schema

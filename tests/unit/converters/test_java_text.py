@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.api import java_text
-from engine.api.batch import Repeat, Utf8Column
+from engine.api.column import MapColumn, Repeat, Utf8Column
 from engine.api.errors import DataError
 from engine.api.map_keys import as_key
 from engine.api.schema import DATE, FLOAT32, INT64, OPTIONAL_STRING, Float32, Schema
@@ -77,6 +77,13 @@ def test_half_a_surrogate_pair_becomes_a_question_mark() -> None:
 
 def test_text_that_came_as_bytes_is_printed_like_any_other() -> None:
     assert java_text.block(Utf8Column([b"a", None]), Repeat(None, 2)) == b"a\nnull\n"
+
+
+def test_maps_stored_by_key_are_printed_like_any_other() -> None:
+    values = MapColumn({"a": (1, None), "b": Repeat("x", 2), "c": ({"d": 1.5}, [True])}, 2)
+    assert java_text.block(values, Repeat(None, 2)) == b"{a=1, b=x, c={d=1.5}}\n{a=null, b=x, c=[true]}\n"
+    assert list(java_text.texts(values, [None, None])) == ["{a=1, b=x, c={d=1.5}}", "{a=null, b=x, c=[true]}"]
+    assert java_text.block(MapColumn({}, 2), Repeat(None, 2)) == b"{}\n{}\n"
 
 
 def test_maps_whose_keys_only_look_alike_together_keep_their_own() -> None:

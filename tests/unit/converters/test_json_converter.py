@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from converters.json import JsonConfig, JsonConverter
-from engine.api.batch import Repeat
+from engine.api.column import Repeat
 from engine.api.errors import ConfigError, DataError
 from engine.api.map_keys import as_key
 from engine.api.record import Header

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from converters.json import JsonConfig, JsonConverter
-from engine.api.batch import Repeat
+from converters.json.decode import ALIKE_MIN
+from engine.api.column import Repeat
 from engine.api.errors import DataError
 from engine.api.schema import Schema
 from tests.unit.converters.strategies import PLAIN, schemas, values_of
@@ -64,6 +65,16 @@ ENVELOPES = [
     b'{"schema":{"type":"map","keys":{"type":"int8"},"values":{"type":"int8"}},"payload":[[1,2]]}',
 ]
 
+OBJECTS = st.sampled_from(
+    [
+        b'{"a":1,"b":2.5}',
+        b'{"b":null,"a":{"c":[1]}}',
+        b'{"a":1,"b":2,"a":3}',
+        b'{"a":-0.0,"b":9223372036854775808}',
+        b'{"a":"\\u00e4\xc3\xa4","b":" "}',
+    ]
+) | st.sampled_from([b'{"a":1}', b'{"a":1,"b":2,"c":3}', b"[1]", b'{"a":1,"b":"\xff"}', b"null", b'{"a":1,"b":'])
+
 
 def converter(**keys: str) -> JsonConverter:
     made = JsonConverter()
@@ -100,6 +111,14 @@ def alike(ours: Any, theirs: Any) -> bool:
 def test_a_batch_without_schemas_comes_out_like_its_records(payloads: list[bytes | None]) -> None:
     made = converter(schemas_enable="false")
     together, alone = decoded(made, payloads), [decoded(made, [payload])[0] for payload in payloads]
+    assert all(map(alike, together, alone))
+
+
+@given(st.lists(st.none() | OBJECTS | BYTES, max_size=4), st.lists(OBJECTS, min_size=ALIKE_MIN, max_size=ALIKE_MIN + 2))
+def test_objects_after_some_that_were_alike_come_out_like_any_other(few: list[bytes | None], many: list[bytes]) -> None:
+    made = converter(schemas_enable="false")
+    decoded(made, [b'{"a":1,"b":[]}'] * ALIKE_MIN)
+    together, alone = decoded(made, [*many, *few]), [decoded(made, [payload])[0] for payload in [*many, *few]]
     assert all(map(alike, together, alone))
 
 

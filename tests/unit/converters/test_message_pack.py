@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 
 from converters.message_pack import DEPTH_MAX, MessagePackConverter
-from engine.api.batch import Repeat
+from engine.api.column import Repeat
 from engine.api.errors import DataError
 from engine.api.schema import DATE, INT32, STRING, Schema
 from tests.unit.converters.strategies import PLAIN

@@ -18,7 +18,7 @@ from converters.numbers import (
     LongConverter,
     ShortConverter,
 )
-from engine.api.batch import Repeat
+from engine.api.column import Repeat
 from engine.api.errors import DataError
 from engine.api.record import Header
 from engine.api.schema import BOOLEAN, FLOAT64, INT16, INT64, OPTIONAL_INT16, STRING, Float32, Schema

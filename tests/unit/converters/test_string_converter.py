@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from converters.string import StringConfig, StringConverter
-from engine.api.batch import Repeat, Utf8Column
+from engine.api.column import Repeat, Utf8Column
 from engine.api.errors import ConfigError, DataError
 from engine.api.record import Header
 from engine.api.schema import INT32, OPTIONAL_STRING

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.api.batch import Repeat, Utf8Column
+from engine.api.column import MapColumn, Repeat, Utf8Column
 from engine.api.schema import (
     BOOLEAN,
     BYTES,
@@ -150,6 +150,10 @@ def test_columns_that_store_less_than_their_slots_still_do() -> None:
     text = crossed(Utf8Column([b"\xff", None, b"a"]))
     assert isinstance(text, Utf8Column)
     assert text.encoded == [b"\xff", None, b"a"]
+    maps = crossed(MapColumn({"a-b": (1, [2]), "c": Repeat("x", 2)}, 2))
+    assert isinstance(maps, MapColumn)
+    assert isinstance(maps.columns["c"], Repeat)
+    assert [*maps] == [{"a-b": 1, "c": "x"}, {"a-b": [2], "c": "x"}]
 
 
 class Colour(Enum):

@@ -6,7 +6,8 @@ import dataclasses
 
 import msgspec
 
-from engine.api.batch import Repeat, SourceBatch
+from engine.api.batch import SourceBatch
+from engine.api.column import Repeat
 from engine.api.declared import schema_for
 from engine.api.record import SourceRecord
 from engine.api.schema import STRING, schema_of

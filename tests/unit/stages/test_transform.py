@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from engine.api.batch import Columns, Repeat
+from engine.api.batch import Columns
+from engine.api.column import Repeat
 from engine.api.converter import Failure
 from engine.api.errors import DataError
 from engine.api.record import Header, SinkRecord, SourceRecord

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.api.batch import Columns, Repeat
+from engine.api.batch import Columns
+from engine.api.column import MapColumn, Repeat
 from engine.api.errors import DataError
 from engine.api.record import SourceRecord
 from engine.api.schema import BYTES, INT64, OPTIONAL_INT64, OPTIONAL_STRING, Schema
@@ -86,6 +87,51 @@ def test_fused_steps_do_the_same(chain: list[Transform], values: list[Any], sour
     assert failed_together == failed_apart
     assert [*together.value_schemas] == [*apart.value_schemas]
     assert same([*together.values], [*apart.values])
+
+
+@given(
+    chain=st.lists(transforms(), min_size=1, max_size=4),
+    names=st.lists(NAMES, unique=True, max_size=4),
+    data=st.data(),
+    source=st.tuples(st.none() | st.integers(0, 3), st.none() | st.integers(0, 9)),
+)
+def test_maps_stored_by_key_become_what_they_become_one_by_one(
+    chain: list[Transform], names: list[str], data: st.DataObject, source: tuple[Any, Any]
+) -> None:
+    slots = st.none() | st.integers(-9, 9) | st.text("xy", max_size=2) | st.just(["x"])
+    rows = data.draw(st.lists(st.tuples(*[slots for _ in names]), min_size=1, max_size=4))
+    maps = [dict(zip(names, row, strict=True)) for row in rows]
+    given_records = [SourceRecord(topic="t", partition=source[0], timestamp=source[1], value=value) for value in maps]
+    by_map, by_key = columns_of(given_records), columns_of(given_records)
+    by_key.values = MapColumn({name: [whole[name] for whole in maps] for name in names}, len(maps))
+    plain = [Step(step) for step in chain]
+    apart, failed_apart = outcome(plain, by_map)
+    together, failed_together = outcome(fused(plain), by_key)
+    assert failed_together == failed_apart
+    assert same([*together.values], [*apart.values])
+    assert [[*value] for value in together.values] == [[*value] for value in apart.values]
+
+
+def test_fields_of_maps_stored_by_key_are_changed_without_a_map() -> None:
+    chain = [
+        configured(InsertFieldValue, **{"static.field": "shop", "static.value": "north", "timestamp.field": "at"}),
+        configured(ReplaceFieldValue, exclude="b", renames="a:c"),
+        configured(MaskFieldValue, fields="c"),
+    ]
+    columns = columns_of([SourceRecord(topic="t", timestamp=7)] * 2)
+    columns.values = MapColumn({"a": (1, 2), "b": (3, 4)}, 2)
+    done = transform(fused([Step(step) for step in chain]), columns)
+    values = done.columns.values
+    assert isinstance(values, MapColumn)
+    assert [*values] == [{"shop": "north", "at": 7, "c": 0}] * 2
+
+
+def test_a_field_that_only_some_maps_get_costs_the_column_and_no_record() -> None:
+    insert = configured(InsertFieldValue, **{"timestamp.field": "at"})
+    columns = columns_of([SourceRecord(topic="t", timestamp=at) for at in (7, None)])
+    columns.values = MapColumn({"a": (1, 2)}, 2)
+    assert not insert.apply_batch(columns)
+    assert [*columns.values] == [{"a": 1, "at": 7}, {"a": 2}]
 
 
 def test_a_chain_of_planned_steps_is_one() -> None:

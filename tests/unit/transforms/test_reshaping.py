@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.api.batch import Columns, Repeat
+from engine.api.batch import Columns
+from engine.api.column import Repeat
 from engine.api.errors import DataError
 from engine.api.record import SourceRecord
 from engine.api.schema import INT32, INT64, OPTIONAL_STRING, STRING, Schema

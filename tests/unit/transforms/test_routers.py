@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from engine.api.batch import Columns, Repeat
+from engine.api.batch import Columns
+from engine.api.column import Repeat
 from engine.api.errors import ConfigError, DataError
 from engine.api.record import Header, SinkRecord, SourceRecord
 from engine.api.schema import INT32, Schema
