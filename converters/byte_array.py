@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from engine.api.column import Repeat, Utf8Column
 from engine.api.converter import Converter, Decoded, Encoded, Failure, HeaderConverter
@@ -17,6 +17,8 @@ __all__ = ["ByteArrayConverter"]
 
 class ByteArrayConverter(Converter, HeaderConverter):
     """Passes bytes through; refuses what is none."""
+
+    can_fail: ClassVar[bool] = False
 
     def configure(self, config: Any, *, is_key: bool = False) -> None:
         """There is nothing to configure."""

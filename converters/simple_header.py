@@ -11,7 +11,7 @@ Not here: what a text stands for (engine.api.values), and the text of a value (e
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, ClassVar
 
 from engine.api.column import decode_utf8
 from engine.api.converter import HeaderConverter
@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 class SimpleHeaderConverter(HeaderConverter):
     """Values to text, and text to what it looks like."""
+
+    can_fail: ClassVar[bool] = False
 
     def configure(self, config: Any) -> None:
         """There is nothing to configure."""

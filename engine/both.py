@@ -20,6 +20,7 @@ from engine.shm.board import Board
 from engine.shm.channel import Channel, PumpSide, TaskSide
 from engine.shm.lease import Lease
 from engine.task.main import make_bank
+from engine.task.sink import SinkTaskBank
 
 __all__ = ["run"]
 
@@ -40,7 +41,10 @@ def run(
         pump_side = PumpSide(channel)
         if spec.type == "source":
             return Pair(task, make_source_bank(spec, pump_side, board, index, clock))
-        return Pair(task, make_sink_bank(spec, pump_side, board, index, clock, stopper, lambda _: step(task)))
+        pump = make_sink_bank(spec, pump_side, board, index, clock, stopper, lambda _: step(task))
+        assert isinstance(task, SinkTaskBank), "a sink's"
+        task.reporter.sleep = pump.bank.hear
+        return Pair(task, pump)
 
     fence = Lease(board.row(index), spec.timing.lease, clock).check
     return serve(make_pair, side.bell, stopper, say, fence, board.levels)

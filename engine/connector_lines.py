@@ -26,7 +26,7 @@ from engine.config.clients import ClientSettings, consumer_settings, producer_se
 from engine.config.connector import ConnectorConfig, SinkKeys, connector_warnings, read_connector
 from engine.config.cpus import read_cpus
 from engine.config.files import ConnectorFile
-from engine.config.line import Limits, LineSpec, PluginSpec, Restarts, Stalls, StepSpec, Timing
+from engine.config.line import DeadLetterSpec, Errors, Limits, LineSpec, PluginSpec, Restarts, Stalls, StepSpec, Timing
 from engine.config.masking import masked
 from engine.config.worker import WorkerConfig, ring_bytes
 from engine.herder.watching import PortSpec, WatchSpec
@@ -44,6 +44,7 @@ REVOCATION_PART = 0.5
 
 _CONVERTERS = ("key.converter", "value.converter", "header.converter")
 _RECORD_BYTES = 1_048_576
+_LETTERS_ID = "connector-dlq-producer-"
 #: A record that cannot be taken on is tried once more: when it fails again, it would do so for ever.
 RECORD_RESTARTS = 1
 
@@ -118,6 +119,8 @@ class ConnectorLines:
         asked.keys(found, properties)
         keys = self._read_keys(found)
         client = self._client(0, is_sink=issubclass(found, SinkConnector))
+        if isinstance(keys, SinkKeys) and keys.dead_letter_topic.strip():
+            self._dead_letter_client(0)  # what is wrong with its settings is told now
         plugins = [spec for spec in converters if spec is not None]
         chain = [step for step in steps if step is not None]
         if asked.problems or task is None or keys is None or client is None:
@@ -302,6 +305,7 @@ class ConnectorLines:
         """The line of task 0, without its task's configuration."""
         shared = self._shared
         is_sink = isinstance(keys, SinkKeys)
+        errors = self._errors(keys)
         record_bytes = _fetch_bytes(client) if is_sink else client.record_bytes_max
         return LineSpec(
             connector=self._connector.name,
@@ -316,7 +320,7 @@ class ConnectorLines:
             header_converter=converters[2],
             transforms=tuple(chain),
             wants_commit_record=issubclass(task, SourceTask) and task.commit_record is not SourceTask.commit_record,
-            wants_timestamps=bool(chain) or not issubclass(task, SinkTask) or task.reads_timestamps,
+            wants_timestamps=bool(chain) or errors.are_told or not issubclass(task, SinkTask) or task.reads_timestamps,
             kafka=client.settings,
             subscription=keys.subscription,
             start_at=client.start_at,
@@ -334,6 +338,7 @@ class ConnectorLines:
             restarts=restarts_of(keys, is_bulk=shared.options.is_bulk),
             limits=_limits(keys),
             stalls=_stalls(keys),
+            errors=errors,
             passes_lost_ranges=isinstance(keys, SinkKeys) and keys.lost_range_policy == "continue",
         )
 
@@ -355,9 +360,35 @@ class ConnectorLines:
         client = self._client(number, is_sink=first.type == "sink")
         assert client is not None, "the settings of task 0 were good"
         given = {"task.class": first.task_path}
+        errors = first.errors
         if first.type == "sink":
             given |= {key: self._properties[key] for key in ("topics", "topics.regex") if key in self._properties}
-        return replace(first, task=number, task_config={**config, **given}, kafka=client.settings)
+        if errors.dead_letters is not None:
+            errors = replace(errors, dead_letters=replace(errors.dead_letters, kafka=self._dead_letter_client(number)))
+        return replace(first, task=number, task_config={**config, **given}, kafka=client.settings, errors=errors)
+
+    def _errors(self, keys: ConnectorConfig) -> Errors:
+        topic = keys.dead_letter_topic.strip() if isinstance(keys, SinkKeys) else ""
+        dead_letters = None
+        if topic:
+            assert isinstance(keys, SinkKeys), "only sinks have the key"
+            dead_letters = DeadLetterSpec(topic, keys.dead_letter_replication, keys.dead_letter_headers, {})
+        return Errors(
+            is_tolerant=keys.errors_tolerance == "all",
+            retry_ms=keys.errors_retry_timeout,
+            retry_pause_ms_max=keys.errors_retry_delay_max_ms,
+            are_logged=keys.errors_log_enable,
+            logs_records=keys.errors_log_include_messages,
+            dead_letters=dead_letters,
+        )
+
+    def _dead_letter_client(self, task: int) -> Mapping[str, Any]:
+        """The settings of a producer of dead letters: those of a source's, but for its name."""
+        client = self._client(task, is_sink=False)
+        if client is None:
+            return {}  # what is wrong is told
+        name = {} if "client.id" in client.given else {"client.id": f"{_LETTERS_ID}{self._connector.name}-{task}"}
+        return {**client.settings, **name}
 
 
 def ring_bytes_for(wanted: int, record_bytes: int) -> int:

@@ -63,6 +63,9 @@ OBJECT_BYTES = 600
 FETCH_RECORDS = 10_000
 QUEUE_RECORDS_MAX = 90_000
 QUEUE_PART = 0.9
+#: Of dead letters in their producer's queue (engine.pump.letters).
+LETTER_RECORDS = 10_000
+LETTER_BYTES = 4 * MIB
 
 #: A frame of a source never has more records (engine.task.framing).
 FRAME_RECORDS = 12_000
@@ -97,6 +100,10 @@ class LineBound(Struct, frozen=True):
 def line_bound(spec: LineSpec) -> LineBound:
     """What this line can come to hold with the settings that it has."""
     client, batches = _of_sink(spec) if spec.type == "sink" else _of_source(spec)
+    if spec.errors.dead_letters is not None:
+        # On their way, and those that wait: no more than the ring and a batch hold.
+        client += 2 * LETTER_BYTES + LETTER_RECORDS * SENT_RECORD_BYTES
+        batches += spec.ring_bytes
     if spec.transforms or spec.wants_commit_record:
         batches += FETCH_RECORDS * OBJECT_BYTES
     stages = spec.stage_processes

@@ -101,9 +101,9 @@ class Patience:
         self.note_error(error)
         self.later()
 
-    def later(self) -> None:
-        """It was tried in vain; the next try is due after a longer pause."""
-        pause = pause_seconds(self.cause, self._tries, self._random.random())
+    def later(self, seconds: float | None = None) -> None:
+        """It was tried in vain; the next try is due after a longer pause, or after so many seconds."""
+        pause = pause_seconds(self.cause, self._tries, self._random.random()) if seconds is None else seconds
         self._tries += 1
         self._due_ns = self._clock.monotonic_ns() + int(pause * SECOND_NS)
 

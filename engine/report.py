@@ -197,6 +197,7 @@ def _ledger_text(figures: Reckoning) -> str:
         "in": figures.records_in,
         "out": figures.records_out,
         "dropped": figures.dropped,
+        "skipped": figures.skipped,
         "added": figures.added,
         "repeated": figures.repeated,
         "lost": figures.lost,

@@ -113,6 +113,9 @@ class HeaderConverter(ABC):
     """Converts single headers; they are few, and no two need be alike."""
 
     config: ClassVar[type[Config]] = Config
+    #: Whether there are bytes that `to_connect_header` refuses. Headers of one that takes all are converted when
+    #: somebody looks at them, whatever becomes of records that fail.
+    can_fail: ClassVar[bool] = True
 
     def configure(self, config: Any) -> None:  # noqa: B027  most have nothing to configure
         """Take the parsed configuration, once."""

@@ -14,9 +14,19 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 from engine.api.batch import SinkBatch, SourceBatch
-from engine.api.record import SourceRecord, TopicPartition
+from engine.api.record import SinkRecord, SourceRecord, TopicPartition
 
-__all__ = ["UNKNOWN_OFFSET", "Polled", "RecordMetadata", "SinkContext", "SinkTask", "SourceContext", "SourceTask"]
+__all__ = [
+    "UNKNOWN_OFFSET",
+    "ErrantRecordReporter",
+    "Polled",
+    "RecordMetadata",
+    "Reported",
+    "SinkContext",
+    "SinkTask",
+    "SourceContext",
+    "SourceTask",
+]
 
 #: What `RecordMetadata.offset` is when Kafka did not say, as in Java's client.
 UNKNOWN_OFFSET = -1
@@ -85,6 +95,29 @@ class RecordMetadata(Protocol):
         """`UNKNOWN_OFFSET` when Kafka did not say: it had the record already, from a request whose answer was lost."""
 
 
+class Reported(Protocol):
+    """What becomes of a report. Nobody needs to wait: no offset past its record is committed before it is done."""
+
+    def done(self) -> bool:
+        """Whether Kafka has the dead letter; at once where there is no topic for them."""
+
+    def result(self, timeout: float | None = None) -> None:
+        """Return when it is done. timeout: in seconds.
+
+        Raises TimeoutError, and RetriableError when there is nobody any more to do it.
+        """
+
+
+class ErrantRecordReporter(Protocol):
+    """Whom a sink task tells of a record that its system does not take."""
+
+    def report(self, record: SinkRecord, error: Exception) -> Reported:
+        """Log it and write it to the dead letter topic, as the connector's `errors.*` say; then go on without it.
+
+        record: one that was put, as it came. Raises ConnectError where `errors.tolerance` is `none`: let it pass.
+        """
+
+
 class SinkContext(Protocol):
     """What a sink task may ask of the engine."""
 
@@ -109,6 +142,12 @@ class SinkContext(Protocol):
 
     def retry_after(self, milliseconds: int) -> None:
         """How long to wait before the next `put` when this one raises RetriableError."""
+
+    def errant_record_reporter(self) -> ErrantRecordReporter | None:
+        """Whom to tell of records that cannot be written; None: nobody is there to hear of them.
+
+        There is one where `errors.deadletterqueue.topic.name` or `errors.log.enable` is set. Ask once, in `start`.
+        """
 
 
 class SinkTask(ABC):

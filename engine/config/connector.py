@@ -32,18 +32,10 @@ __all__ = ["ConnectorConfig", "SinkKeys", "SourceKeys", "connector_warnings", "r
 
 #: Keys whose default is the only value that is built, with what it would take.
 _DEFAULT_ONLY: Mapping[str, str] = {
-    "errors.tolerance": "errors are not tolerated yet: the first bad record stops its task",
-    "errors.retry.timeout": "failed records are not tried again yet",
-    "errors.retry.delay.max.ms": "failed records are not tried again yet",
-    "errors.deadletterqueue.topic.name": "dead letters are not written yet",
-    "errors.deadletterqueue.topic.replication.factor": "dead letters are not written yet",
-    "errors.deadletterqueue.context.headers.enable": "dead letters are not written yet",
     "exactly.once.support": "exactly-once is not built yet: sources deliver at least once",
 }
 _NO_TRANSACTIONS = "there are no transactions yet"
 _WITHOUT_EFFECT: Mapping[str, str] = {
-    "errors.log.enable": "the record that stops a task is always logged",
-    "errors.log.include.messages": "topic, partition and offset are logged, never a record's content",
     "transaction.boundary": _NO_TRANSACTIONS,
     "transaction.boundary.interval.ms": _NO_TRANSACTIONS,
     "offsets.storage.topic": "offsets are kept in the worker's store",
@@ -92,6 +84,8 @@ def read_connector(
         problems += _contradictions(config)
     if is_sink:
         problems += _subscription_problems(properties)
+    if isinstance(config, SinkKeys) and not problems and (problem := _dead_letter_problem(config)):
+        problems.append(problem)
     name = properties.get("name", "").strip()
     raise_all(place(masked(problems, secrets), connector=name, file=file))
     assert config is not None, "without a problem there is a configuration"
@@ -220,6 +214,18 @@ def _subscription_problems(properties: Mapping[str, str]) -> Iterator[Problem]:
             translated(pattern)
         except ValueError as error:
             yield Problem("topics.regex", f"Invalid value {pattern} for configuration topics.regex: {error}")
+
+
+def _dead_letter_problem(config: SinkKeys) -> Problem | None:
+    """A sink that read its own dead letters would go round in a circle."""
+    topic = config.dead_letter_topic.strip()
+    if topic and topic in config.topics:
+        listed = f"may not be included in the list of topics ('topics=[{', '.join(config.topics)}]')"
+        return Problem("topics", f"The DLQ topic '{topic}' {listed} consumed by the connector")
+    if topic and config.topics_regex and config.subscription.includes(topic):
+        matched = f"may not be matched by the regex for the topics ('topics.regex={config.topics_regex}')"
+        return Problem("topics.regex", f"The DLQ topic '{topic}' {matched} consumed by the connector")
+    return None
 
 
 def _text(default: Any) -> str:

@@ -77,18 +77,33 @@ class ConnectorConfig(Config, frozen=True, kw_only=True):
             "changed, it is read anew, and the tasks that it concerns start again; `none`: it is read at the start."
         ),
     ] = field(name="config.action.reload", default="restart")
-    errors_retry_timeout: Annotated[int, Meta(description=_NOT_BUILT)] = field(name="errors.retry.timeout", default=0)
-    errors_retry_delay_max_ms: Annotated[int, Meta(description=_NOT_BUILT)] = field(
-        name="errors.retry.delay.max.ms", default=60_000
-    )
+    errors_retry_timeout: Annotated[
+        int,
+        Meta(
+            description="How long (ms) it is tried again to convert or transform records while the error says that it "
+            "may pass (RetriableError); -1: without end; 0: not at all, but for a converter with "
+            "`errors.tolerance=none`, which is waited for."
+        ),
+    ] = field(name="errors.retry.timeout", default=0)
+    errors_retry_delay_max_ms: Annotated[
+        int, Meta(description="The longest pause (ms) between two of these tries; the first is 300 ms, and it doubles.")
+    ] = field(name="errors.retry.delay.max.ms", default=60_000)
     errors_tolerance: Annotated[
-        Literal["none", "all"], Meta(description=f"'none': the first bad record stops its task. {_NOT_BUILT}")
+        Literal["none", "all"],
+        Meta(
+            description="`none`: the first record that cannot be converted or transformed stops its task; `all`: such "
+            "records are skipped, and counted."
+        ),
     ] = field(name="errors.tolerance", default="none")
-    errors_log_enable: Annotated[
-        bool, Meta(description="Without effect: the record that stops a task is always logged.")
-    ] = field(name="errors.log.enable", default=False)
+    errors_log_enable: Annotated[bool, Meta(description="Whether each such record is logged.")] = field(
+        name="errors.log.enable", default=False
+    )
     errors_log_include_messages: Annotated[
-        bool, Meta(description="Without effect: topic, partition and offset are logged, never a record's content.")
+        bool,
+        Meta(
+            description="Whether the log says which record it was: a sink's topic, partition, offset and timestamp; a "
+            "source's record as it is, with its values."
+        ),
     ] = field(name="errors.log.include.messages", default=False)
 
     task_processes: Annotated[Processes | None, Meta(description="Ours. 1 or 2, as the worker's.")] = field(
@@ -161,15 +176,19 @@ class SinkKeys(ConnectorConfig, frozen=True, kw_only=True):
     topics_regex: Annotated[str, Meta(description="Java's pattern of topics to read, matched against whole names.")] = (
         field(name="topics.regex", default="")
     )
-    dead_letter_topic: Annotated[str, Meta(description=_NOT_BUILT)] = field(
-        name="errors.deadletterqueue.topic.name", default=""
-    )
-    dead_letter_replication: Annotated[int, Meta(le=2**15 - 1, description=_NOT_BUILT)] = field(
-        name="errors.deadletterqueue.topic.replication.factor", default=3
-    )
-    dead_letter_headers: Annotated[bool, Meta(description=_NOT_BUILT)] = field(
-        name="errors.deadletterqueue.context.headers.enable", default=False
-    )
+    dead_letter_topic: Annotated[
+        str,
+        Meta(
+            description="A topic for records that fail, as they were read; nothing is committed past one that is not "
+            "there. It is made if it is missing. Empty: there is none."
+        ),
+    ] = field(name="errors.deadletterqueue.topic.name", default="")
+    dead_letter_replication: Annotated[
+        int, Meta(le=2**15 - 1, description="Replicas of that topic where it is made, with one partition.")
+    ] = field(name="errors.deadletterqueue.topic.replication.factor", default=3)
+    dead_letter_headers: Annotated[
+        bool, Meta(description="Whether headers (`__connect.errors.*`) tell what happened to the record.")
+    ] = field(name="errors.deadletterqueue.context.headers.enable", default=False)
 
     is_tasks_max_by_partitions: Annotated[
         bool,

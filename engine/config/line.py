@@ -14,7 +14,19 @@ from typing import Any
 
 from msgspec import Struct
 
-__all__ = ["INTERNAL", "Limits", "LineSpec", "PluginSpec", "Restarts", "Stalls", "StepSpec", "Subscription", "Timing"]
+__all__ = [
+    "INTERNAL",
+    "DeadLetterSpec",
+    "Errors",
+    "Limits",
+    "LineSpec",
+    "PluginSpec",
+    "Restarts",
+    "Stalls",
+    "StepSpec",
+    "Subscription",
+    "Timing",
+]
 
 
 #: Topics of Kafka's own: a consumer of Java leaves them out of a pattern, too.
@@ -100,6 +112,36 @@ class Stalls(Struct, frozen=True):
     reports_failed: bool = False  # clients read FAILED meanwhile (task.stall.reports.failed)
 
 
+class DeadLetterSpec(Struct, frozen=True):
+    """Where a sink's records go that fail (errors.deadletterqueue.*)."""
+
+    topic: str
+    replication: int  # of the topic, where it is made
+    has_context: bool  # whether headers tell what happened
+    kafka: Mapping[str, str | int | float | bool]  # settings of its producer, in librdkafka's names
+
+
+class Errors(Struct, frozen=True):
+    """What becomes of records that fail in transforms and converters (errors.*)."""
+
+    is_tolerant: bool = False  # they are skipped; else the first one ends the task
+    retry_ms: int = 0  # time for what may pass; -1: no end; 0: none
+    retry_pause_ms_max: int = 60_000
+    are_logged: bool = False
+    logs_records: bool = False  # which record it was
+    dead_letters: DeadLetterSpec | None = None
+
+    @property
+    def are_told(self) -> bool:
+        """Whether somebody hears of each record: then a sink has a reporter of its own, too."""
+        return self.are_logged or self.dead_letters is not None
+
+    @property
+    def looks_at_all(self) -> bool:
+        """Whether every part of a record must have been converted before it is put."""
+        return self.is_tolerant or self.are_told or self.retry_ms != 0
+
+
 class LineSpec(Struct, frozen=True, kw_only=True):
     """One task, ready to be forked."""
 
@@ -134,6 +176,7 @@ class LineSpec(Struct, frozen=True, kw_only=True):
     restarts: Restarts = Restarts()
     limits: Limits = Limits()
     stalls: Stalls = Stalls()
+    errors: Errors = Errors()
     passes_lost_ranges: bool = False  # sinks: go on behind records that are gone (lost.range.policy=continue)
     tracks_topics: bool = False  # note which topics are used (topic.tracking.enable)
     secrets: tuple[str, ...] = ()  # values that no log may show

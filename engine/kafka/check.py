@@ -61,6 +61,9 @@ class KafkaCheck(Struct, frozen=True):
     cluster_id: str = ""  # of the last cluster that answered: the worker's own, if it was asked
 
 
+NONE = Subscription()
+
+
 class _Connector(Struct, frozen=True):
     """What of a connector's lines matters here; they differ in client ids only."""
 
@@ -87,7 +90,7 @@ def check_kafka(
     """
     connectors = list(_connectors(lines).values())
     if own:
-        connectors.append(_Connector("", is_sink=False, topics=(), settings=own, subscription=Subscription(), tasks=0))
+        connectors.append(_Connector("", is_sink=False, topics=(), settings=own, subscription=NONE, tasks=0))
     problems = [problem for connector in connectors for problem in _settings_problems(connector)]
     if problems:
         return KafkaCheck(tuple(problems))
@@ -134,6 +137,12 @@ def _connectors(lines: Sequence[LineSpec]) -> dict[str, _Connector]:
         found.setdefault(
             line.connector, _Connector(line.connector, is_sink, topics, line.kafka, line.subscription, count)
         )
+        dead = line.errors.dead_letters
+        if dead is not None:  # which are written with settings of their own
+            writer = _Connector(
+                line.connector, is_sink=False, topics=(), settings=dead.kafka, subscription=NONE, tasks=0
+            )
+            found.setdefault(f"{line.connector}, dead letters", writer)
     return found
 
 

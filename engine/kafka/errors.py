@@ -11,7 +11,7 @@ from engine.api.errors import ConnectError, DeliveryTimeoutError, RecordTooLarge
 from engine.shm.lease import RivalError
 from engine.shm.waits import Cause, OutsideError
 
-__all__ = ["CREDENTIALS", "DENIED", "as_ours"]
+__all__ = ["CREDENTIALS", "DENIED", "as_ours", "is_queue_full"]
 
 #: A person mends these, at the brokers or in files: worth waiting for once a line has begun.
 CREDENTIALS = {
@@ -62,6 +62,11 @@ _WHAT_TO_DO = {
     KafkaError.SASL_AUTHENTICATION_FAILED: "check user name and password",
     KafkaError.FENCED_INSTANCE_ID: "another process has joined with the same group.instance.id",
 }
+
+
+def is_queue_full(error: KafkaError | None) -> bool:
+    """Whether a client has refused a record only because it has too many now. None: it did not say why."""
+    return error is None or error.code() == KafkaError._QUEUE_FULL
 
 
 def as_ours(error: KafkaError, doing: str) -> ConnectError:

@@ -1,6 +1,7 @@
-"""Making and deleting a topic of the demo's on brokers of the user's; ids and partition counts of topics.
+"""Making and deleting topics; ids and partition counts of topics.
 
-Used by: engine.demo, in a child that ends with its client; engine.kafka.consumer (ids), engine.inquiry (counts).
+Used by: engine.demo, in a child that ends with its client; engine.pump.main (dead letters), engine.kafka.consumer
+(ids), engine.inquiry (counts).
 Not here: topics of connectors, which the brokers create when they are asked for.
 """
 
@@ -19,7 +20,7 @@ from engine.kafka.access import client_settings
 from engine.kafka.answers import answer_of
 from engine.kafka.errors import as_ours
 
-__all__ = ["create_topic", "delete_topic", "partition_counts", "topic_ids"]
+__all__ = ["create_topic", "delete_topic", "partition_counts", "provide_topic", "topic_ids"]
 
 BROKERS_CHOICE = -1  # of the number of replicas
 #: So long a deleted topic must stay away.
@@ -39,6 +40,19 @@ def create_topic(bootstrap: str, topic: str, partitions: int, timeout_seconds: f
         answer_of(admin.create_topics([wanted], request_timeout=timeout_seconds)[topic])
     except KafkaException as error:
         raise as_ours(error.args[0], f"create topic {topic} on {bootstrap}") from error
+
+
+def provide_topic(settings: Mapping[str, Any], topic: str, replication: int, timeout_seconds: float) -> None:
+    """The topic is there; where it was not, it has one partition and so many replicas. Raises ConnectError."""
+    try:
+        admin = AdminClient({**client_settings(settings), "log_level": _LOG_LEVEL})
+        # All topics are listed: asking for one that is not there would make it, with the brokers' defaults.
+        if topic in admin.list_topics(timeout=timeout_seconds).topics:
+            return
+        answer_of(admin.create_topics([NewTopic(topic, 1, replication)], request_timeout=timeout_seconds)[topic])
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another task was faster
+            raise as_ours(error.args[0], f"create the dead letter topic {topic}") from error
 
 
 def delete_topic(bootstrap: str, topic: str, group: str, timeout_seconds: float) -> None:

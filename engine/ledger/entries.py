@@ -34,11 +34,11 @@ ENTRY_BYTES = 512
 ENTRIES_MAX = 1024  # of a page; the last takes all partitions for which there is no room
 PAGE_BYTES = ENTRIES_MAX * ENTRY_BYTES
 NAME_BYTES = 256
-TALLY_WORDS = 5
+TALLY_WORDS = 6
 #: Sums are kept as the shared words are.
 MASK = (1 << 64) - 1
 
-PARTITION, PUMP, TASK, FLUSHED, COMMITTED, ELSEWHERE, HELD = 32, 33, 44, 55, 56, 57, 58
+PARTITION, PUMP, TASK, FLUSHED, COMMITTED, ELSEWHERE, HELD = 32, 33, 46, 59, 60, 61, 62
 #: What the last entry of a full page is called.
 REST: Place = ("(other partitions)", 0)
 
@@ -61,9 +61,18 @@ class Tally(Struct):
     again: int = 0  # met before
     dropped: int = 0  # of `records`, what transforms let go
     high: int = 0  # the offset after the highest that was met
+    skipped: int = 0  # of `records`, what failed and was left out
 
-    def take(self, first: int, last: int, count: int, offsets: Sequence[int] | None, dropped: int = 0) -> None:
-        """Count a run. offsets: of the `count` records, growing; None: they follow each other."""
+    def take(
+        self,
+        first: int,
+        last: int,
+        count: int,
+        offsets: Sequence[int] | None,
+        dropped: int = 0,
+        skipped: Sequence[int] = (),
+    ) -> None:
+        """Count a run. offsets: of the `count` records, growing; None: they follow each other. skipped: among them."""
         known = 0
         if first < self.high:
             known = count if last < self.high else self._known(first, offsets)
@@ -72,7 +81,9 @@ class Tally(Struct):
             self.records += count - known
             fresh = offsets and offsets[known:]
             self.total = self.total + sum_of(first + known, last, count - known, fresh) & MASK
-            self.dropped += min(dropped, count - known)
+            fresh_skipped = sum(offset >= self.high for offset in skipped)
+            self.skipped += fresh_skipped
+            self.dropped += min(dropped, count - known - fresh_skipped)
             self.high = last + 1
 
     def _known(self, first: int, offsets: Sequence[int] | None) -> int:
@@ -122,6 +133,7 @@ class Entry:
         words[at + 2] = tally.again
         words[at + 3] = tally.dropped
         words[at + 4] = tally.high
+        words[at + 5] = tally.skipped
         words[side] = turn
 
     def get(self, word: int) -> int:

@@ -3,7 +3,8 @@
     board, pages ──► Reckoning of each task ──► of each connector: what must be equal when it is done
 
 A task that is done has taken all in, so that what came in for the first time, and what a source's transforms have made
-of it beside, is what went out and what was dropped, in number and, of a sink's partitions, in the sum of their offsets.
+of it beside, is what went out, what was dropped and what was skipped, in number and, of a sink's partitions, in the sum
+of their offsets.
 A task that was stopped or has failed may have left some for the next run.
 
 Used by: engine.report.
@@ -15,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
+from msgspec.structs import astuple
 
 from engine.ledger.entries import COMMITTED, ELSEWHERE, FLUSHED, MASK, PUMP, TASK, Ledger, Tally
 from engine.shm.board import Board, Measure, Row, Stage, State, Word
@@ -35,6 +37,7 @@ class PartitionReckoning(Struct, frozen=True):
     repeated: int
     flushed: int
     committed: int
+    skipped: int = 0
 
 
 class Reckoning(Struct, frozen=True):
@@ -48,14 +51,12 @@ class Reckoning(Struct, frozen=True):
     doubled: int = 0
     left: int = 0
     added: int = 0  # sources
+    skipped: int = 0
 
 
 def add(reckonings: Iterable[Reckoning]) -> Reckoning:
     """The sum."""
-    rows = [
-        (one.records_in, one.records_out, one.dropped, one.repeated, one.lost, one.doubled, one.left, one.added)
-        for one in reckonings
-    ]
+    rows = [astuple(one) for one in reckonings]
     return Reckoning(*map(sum, zip(*rows, strict=True))) if rows else Reckoning()
 
 
@@ -88,9 +89,11 @@ def _of_task(row: Row, ledger: Ledger, index: int) -> tuple[Reckoning, list[Part
     added = 0
     if row.identity.type == "source":
         came, dropped, added, out, repeated = _source_figures(row)
+        skipped = row.get(Word.SKIPPED) - row.get(Word.AGAIN_SKIPPED) + row.get(Word.REFUSED)
     else:
         came = sum(one.records_in for one in partitions)
         dropped = sum(one.dropped for one in partitions)
+        skipped = sum(one.skipped for one in partitions)
         out = sum(one.records_out for one in partitions)
         repeated = sum(one.repeated for one in partitions)
     whole = Reckoning(
@@ -100,8 +103,9 @@ def _of_task(row: Row, ledger: Ledger, index: int) -> tuple[Reckoning, list[Part
         repeated,
         lost=row.get(Word.TASK_MISSING) + row.get(Word.PUMP_MISSING),
         doubled=row.get(Word.TASK_DOUBLED) + row.get(Word.PUMP_DOUBLED),
-        left=max(0, came + added - dropped - out),
+        left=max(0, came + added - dropped - skipped - out),
         added=added,
+        skipped=skipped,
     )
     return whole, partitions
 
@@ -109,8 +113,8 @@ def _of_task(row: Row, ledger: Ledger, index: int) -> tuple[Reckoning, list[Part
 def _of_partition(row: Row, place: Place, pump: Tally, task: Tally, flushed: int, committed: int) -> PartitionReckoning:
     if row.identity.type == "source":
         return PartitionReckoning(*place, 0, pump.records, 0, 0, 0, 0)
-    put = task.records - task.dropped
-    return PartitionReckoning(*place, pump.records, put, task.dropped, task.again, flushed, committed)
+    put = task.records - task.dropped - task.skipped
+    return PartitionReckoning(*place, pump.records, put, task.dropped, task.again, flushed, committed, task.skipped)
 
 
 def _source_figures(row: Row) -> tuple[int, int, int, int, int]:
@@ -118,12 +122,13 @@ def _source_figures(row: Row) -> tuple[int, int, int, int, int]:
     came = row.measured(Stage.POLL, Measure.RECORDS) - row.get(Word.AGAIN_POLLED)
     dropped = row.get(Word.DROPPED) - row.get(Word.AGAIN_DROPPED)
     added = row.get(Word.ADDED) - row.get(Word.AGAIN_ADDED)
-    return came, dropped, added, row.measured(Stage.STORE, Measure.RECORDS), row.was_repeated()
+    return came, dropped, added, row.measured(Stage.STORE, Measure.RECORDS) - row.get(Word.REFUSED), row.was_repeated()
 
 
 def _source_finding(row: Row, connector: str) -> str:
     came, dropped, added, out, _ = _source_figures(row)
-    missing = came + added - dropped - out
+    skipped = row.get(Word.SKIPPED) - row.get(Word.AGAIN_SKIPPED) + row.get(Word.REFUSED)
+    missing = came + added - dropped - skipped - out
     if not missing:
         return ""
     return f"{connector}/{row.identity.task}: {_counted(missing)} of {came} polled"

@@ -4,7 +4,7 @@
                           │                            partition and epoch went before it, and the sum of their offsets
     task                  ▼
            arrived ──► converted ──► transformed ──► put     the task's own count must be what the next frame says
-                                         └► dropped
+                            └► skipped   └► dropped, skipped
 
 What differs is an error before it is put, so that nothing of it is flushed or committed.
 
@@ -102,13 +102,13 @@ class _Account:
         self._kept[place] = kept
         return kept
 
-    def _tally(self, run: Run, dropped: int = 0) -> int:
+    def _tally(self, run: Run, dropped: int = 0, skipped: Sequence[int] = ()) -> int:
         """Count a run; returns how many of its records were met before."""
         kept = self._kept.get((run.topic, run.partition))
         if kept is None:
             return 0
         again = kept.tally.again
-        kept.tally.take(run.first_offset, run.last_offset, run.count, run.offsets, dropped)
+        kept.tally.take(run.first_offset, run.last_offset, run.count, run.offsets, dropped, skipped)
         if kept.is_rest:
             kept.tally.high = 0
         kept.entry.write(self.side, kept.tally)
@@ -251,7 +251,7 @@ class TaskAccount(_Account):
             self._course((run.topic, run.partition), run.epoch).move(run)
 
     def converted(self, runs: Sequence[Run], values: int) -> None:
-        """The converter has given so many values for these runs."""
+        """The converter has given so many values for these runs, those that it could not give included."""
         self._same("between consumed and converted", runs, sum(run.count for run in runs), values)
 
     def transformed(self, runs: Sequence[Run], origins: Sequence[int], records: int) -> None:
@@ -260,20 +260,29 @@ class TaskAccount(_Account):
         if not isinstance(origins, range) and any(map(int.__gt__, origins, origins[1:])):
             raise self._complaint.differs("between converted and transformed", ranges(runs), records, records)
 
-    def putting(self, runs: Sequence[Run], origins: Sequence[int] | None, records: int) -> None:
-        """So many records are handed to the connector. origins: as for `transformed`; None: there is no chain."""
+    def putting(
+        self, runs: Sequence[Run], origins: Sequence[int] | None, records: int, skipped: Sequence[int] = ()
+    ) -> None:
+        """So many records are handed to the connector. origins: as for `transformed`; None: all there are.
+
+        skipped: those that were left out because they failed, by their places in the batch, which grow.
+        """
         count = sum(run.count for run in runs) if origins is None else len(origins)
         self._same("between transformed and put", runs, count, records)
         at = again = dropped_all = 0
         for run in runs:
             dropped = 0
+            left_out: list[int] = []
             if origins is not None:
                 begin, end = bisect_left(origins, at), bisect_left(origins, at + run.count)
                 # Of one record there may be several; it is put when all of them are.
                 dropped = run.count - (end - begin if isinstance(origins, range) else len(set(origins[begin:end])))
+                here = skipped[bisect_left(skipped, at) : bisect_left(skipped, at + run.count)] if skipped else ()
+                left_out = [run.offset_column()[index - at] for index in here]
+                dropped -= len(left_out)
             at += run.count
             dropped_all += dropped
-            again += self._tally(run, dropped)
+            again += self._tally(run, dropped, left_out)
         if again:
             self._row.set(Word.REPEATED, self._row.get(Word.REPEATED) + again)
         if dropped_all:

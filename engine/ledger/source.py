@@ -1,7 +1,7 @@
 """The accounts of a source's two banks.
 
     task   polled ──► transformed ──► converted ──► in frames        every record in a frame has a number, without gaps
-                 └► dropped, added                     │
+                 └► dropped, added       └► skipped    │
     pump                                               ▼
                                arrived ──► produced ──► acknowledged ──► stored
 
@@ -46,8 +46,11 @@ class TaskAccount:
         """The account of the line that has this row; None: the ledger is switched off."""
         return None if spec.ledger < 0 else cls(row)
 
-    def transformed(self, polled: Polled, origins: Sequence[int], records: int, end: int) -> None:
-        """The chain has left so many of the first `end` records, which had these places among what was polled."""
+    def transformed(self, polled: Polled, origins: Sequence[int], records: int, end: int, skipped: int = 0) -> None:
+        """The chain has left so many of the first `end` records, which had these places among what was polled.
+
+        skipped: how many of those that are not left have failed.
+        """
         border = "between polled and transformed"
         self._same(border, polled, 0, len(origins), records)
         if isinstance(origins, range):
@@ -56,7 +59,7 @@ class TaskAccount:
             kept = len(set(origins))
             if any(map(int.__gt__, origins, origins[1:])):
                 raise self._complaint.differs(border, _range(polled, 0, len(polled) - 1), records, records)
-        self._row.set(Word.DROPPED, self._row.get(Word.DROPPED) + end - kept)
+        self._row.set(Word.DROPPED, self._row.get(Word.DROPPED) + end - kept - skipped)
         self._row.set(Word.ADDED, self._row.get(Word.ADDED) + records - kept)
 
     def gathered(self, polled: Polled, records: int, columns: int) -> None:
@@ -80,6 +83,11 @@ class TaskAccount:
     def added(self) -> int:
         """Records that were made of others, beyond the first of each, so far, over all lives."""
         return self._row.get(Word.ADDED)
+
+    @property
+    def skipped(self) -> int:
+        """Records that failed and were left out so far, over all lives."""
+        return self._row.get(Word.SKIPPED)
 
     def _same(self, border: str, polled: Polled, first: int, expected: int, found: int) -> None:
         if expected != found:
@@ -164,8 +172,8 @@ class PumpAccount:
             raise self._complaint.differs("between produced and acknowledged", where, count, grown)
         tally.high = last + 1
 
-    def acknowledged(self, frame: SourceFrame, *, is_placed: bool) -> None:
-        """Kafka has all of a frame. is_placed: `placed` has told of its records."""
+    def acknowledged(self, frame: SourceFrame, *, is_placed: bool, skipped: int = 0) -> None:
+        """Kafka has all of a frame. is_placed: `placed` has told of its records. skipped: but for so many of them."""
         if frame.sequence != self._acknowledging:
             raise self._complaint.differs(
                 "between produced and acknowledged", _before(frame), frame.sequence, self._acknowledging
@@ -173,12 +181,15 @@ class PumpAccount:
         self._acknowledging += frame.count
         if frame.count and not is_placed:
             entry, tally = self._keep((frame.topic, PICKED))
-            tally.records += frame.count
+            tally.records += frame.count - skipped
             entry.write(PUMP, tally)
 
-    def stored(self, polled: int, dropped: int, added: int, records: int) -> None:
-        """The stored offsets cover so many records polled, of these dropped, made of them, in Kafka, over all lives."""
-        self._row.cover(polled, dropped, added, records)
+    def stored(self, polled: int, dropped: int, added: int, skipped: int, records: int) -> None:
+        """The stored offsets cover so many records polled, of these dropped, made of them, skipped, and in Kafka.
+
+        All over all lives.
+        """
+        self._row.cover(polled, dropped, added, records, skipped)
 
     def _keep(self, place: tuple[str, int]) -> tuple[Entry, Tally]:
         kept = self._kept.get(place)

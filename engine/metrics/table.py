@@ -106,6 +106,16 @@ def _stalled(task: TaskView) -> Samples:
     return [((act.label,), float(stall is not None and stall.act == act)) for act in Act if act != Act.NOTHING]
 
 
+def _both(word: Word, pumps: Word) -> Callable[[TaskView], Samples]:
+    """What the task and its pump count apart, as each word has one writer."""
+    return lambda task: _plain(task.get(word) + task.get(pumps))
+
+
+def _last_error(task: TaskView) -> Samples:
+    at_ns = max(task.get(Word.LAST_ERROR_NS), task.get(Word.REFUSED_NS))
+    return _plain(task.now_seconds - (task.now_ns - at_ns) / 1e9 if at_ns else 0.0)
+
+
 def _beats(task: TaskView) -> Samples:
     return [((bank,), age) for bank, age in task.beat_ages().items()]
 
@@ -248,6 +258,60 @@ TASK_METRICS = (
         "counter",
         "Records that transforms let go. What is done again after a restart counts again.",
         _word(Word.DROPPED),
+    ),
+    Metric(
+        "millrace_task_skipped_records_total",
+        "counter",
+        "Records that could not be converted or transformed, or that Kafka has refused, and were left out "
+        "(`errors.tolerance=all`); Kafka Connect's "
+        "`total-records-skipped`. What is done again after a restart counts again.",
+        _both(Word.SKIPPED, Word.REFUSALS),
+    ),
+    Metric(
+        "millrace_task_record_failures_total",
+        "counter",
+        "Attempts to convert or transform a record that failed, and records that a sink has reported; Kafka Connect's "
+        "`total-record-failures`.",
+        _both(Word.FAILURES, Word.REFUSALS),
+    ),
+    Metric(
+        "millrace_task_record_errors_total",
+        "counter",
+        "Records that could not be converted or transformed for good; Kafka Connect's `total-record-errors`.",
+        _both(Word.FAILED, Word.REFUSALS),
+    ),
+    Metric(
+        "millrace_task_record_retries_total",
+        "counter",
+        "Further attempts, within `errors.retry.timeout`; Kafka Connect's `total-retries`.",
+        _word(Word.RETRIES),
+    ),
+    Metric(
+        "millrace_task_errors_logged_total",
+        "counter",
+        "Records that failed and were logged (`errors.log.enable`); Kafka Connect's `total-errors-logged`.",
+        _both(Word.ERRORS_LOGGED, Word.REFUSALS_LOGGED),
+    ),
+    Metric(
+        "millrace_task_last_error_timestamp_seconds",
+        "gauge",
+        "When a record failed last, in seconds since 1970; 0: none has. Kafka Connect's `last-error-timestamp`, which "
+        "counts milliseconds.",
+        _last_error,
+    ),
+    Metric(
+        "millrace_task_deadletterqueue_produce_requests_total",
+        "counter",
+        "Dead letters that were handed to the producer; Kafka Connect's `deadletterqueue-produce-requests`. "
+        "Sinks only.",
+        _of_sink(Word.LETTERS),
+    ),
+    Metric(
+        "millrace_task_deadletterqueue_produce_failures_total",
+        "counter",
+        "Dead letters that Kafka refused; the task has failed there. Kafka Connect's "
+        "`deadletterqueue-produce-failures`. Sinks only.",
+        _of_sink(Word.LETTERS_FAILED),
     ),
     Metric(
         "millrace_task_added_records_total",

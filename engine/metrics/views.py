@@ -52,7 +52,7 @@ class RunView(Struct, frozen=True):
     def tasks(self) -> Iterator[TaskView]:
         """Every task, in the board's order."""
         for row in self.board.rows():
-            yield TaskView(row, row.identity, self.now_ns)
+            yield TaskView(row, row.identity, self.now_ns, self.now_seconds)
 
 
 class TaskView(Struct, frozen=True):
@@ -61,6 +61,7 @@ class TaskView(Struct, frozen=True):
     row: Row
     identity: Identity
     now_ns: int  # monotonic
+    now_seconds: float = 0.0  # since 1970
 
     @property
     def is_source(self) -> bool:

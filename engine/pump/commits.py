@@ -75,8 +75,15 @@ class Commits:
         patience: Patience,
         account: PumpAccount | None,
         fence: Callable[[], None],
+        first_letter: Callable[[Place], int],
     ) -> None:
-        """fence: called before each commit; may raise Fenced."""
+        """fence: called before each commit; may raise Fenced.
+
+        first_letter: the lowest offset of a partition whose dead letter is not in Kafka; -1: there is none. Nothing
+        past it is committed.
+        """
+        self._first_letter = first_letter
+        self._is_held = False  # a dead letter has kept something from being due
         self._port = port
         self._patience = patience
         self._account = account
@@ -136,14 +143,14 @@ class Commits:
         offsets = self._due()
         if offsets:
             self._fence()
-            self._going = Going(offsets, self._parts.epochs(offsets), self._put, now_ns + self._timeout_ns)
+            self._going = Going(offsets, self._parts.epochs(offsets), self._covered(), now_ns + self._timeout_ns)
             self._port.commit(offsets)
         else:
             if self._strays:
                 self._patience.note(Trouble(Cause.ACKNOWLEDGEMENTS, "of a commit that was given up and may be done"))
             else:
                 self._patience.end(Cause.ACKNOWLEDGEMENTS)
-            self._count(self._put)
+            self._count(self._covered())
 
     def answered(self, offsets: Mapping[Place, int], error: ConnectError | None, now_ns: int) -> None:
         """The answer to a commit is here."""
@@ -174,7 +181,7 @@ class Commits:
                 return
             self._done(offsets, self._parts.epochs(offsets))
         if self._going is None:  # else it may be done after this one
-            self._count(self._put)
+            self._count(self._covered())
 
     def give_up(self, places: Iterable[Place], *, is_flushed: bool) -> None:
         """Forget partitions, and count what may have been put of them without being committed.
@@ -189,14 +196,33 @@ class Commits:
             self._given_up += lost
             self._row.set(Word.GIVEN_UP, self._row.get(Word.GIVEN_UP) + lost)
 
+    def _covered(self) -> int:
+        """Records put that are committed with what is due; -1: that is not known."""
+        return -1 if self._is_held else self._put
+
     def _due(self) -> dict[Place, int]:
-        offsets = self._parts.due()
+        offsets = self._before_letters(self._parts.due())
         if self._account is not None:
             for place, offset in offsets.items():
                 part = self._parts.get(place)
                 assert part is not None, f"{place} is due and not assigned"
                 self._account.committing(place, offset, part.flushed)
         return offsets
+
+    def _before_letters(self, offsets: Mapping[Place, int]) -> dict[Place, int]:
+        due = {}
+        self._is_held = False
+        for place, offset in offsets.items():
+            letter = self._first_letter(place)
+            part = self._parts.get(place)
+            assert part is not None, f"{place} is due and not assigned"
+            if 0 <= letter < offset:
+                self._is_held = True
+                if letter > max(part.committed, part.start):
+                    due[place] = letter
+            else:
+                due[place] = offset
+        return due
 
     def _done(self, offsets: Mapping[Place, int], epochs: Mapping[Place, int]) -> None:
         self._parts.commit(offsets, epochs)

@@ -12,7 +12,8 @@ Three ways to send a frame; the first that is safe for it is taken:
              With the gapless guarantee nothing behind that record gets into its partition.
 
 Invariant: a frame counts as acknowledged when it and all before it are. After an error no
-callback of the old producer is believed; everything unacknowledged is sent again.
+callback of the old producer is believed; everything unacknowledged is sent again. Where records that Kafka
+refuses are to be skipped, the one that the slow way has found is left out then; what it has brought there before, too.
 
 Used by: engine.pump.source.
 Not here: the ring, offsets. Why the ways are what they are: docs/decisions/delivery.md.
@@ -30,7 +31,7 @@ from confluent_kafka import KafkaError, Message
 
 from engine.api.errors import ConnectError, RetriableError, UnreachableError
 from engine.api.task import UNKNOWN_OFFSET
-from engine.kafka.errors import as_ours
+from engine.kafka.errors import as_ours, is_queue_full
 from engine.kafka.producer import Refused
 from engine.ledger.source import PumpAccount
 from engine.pump.outside import ClientPort
@@ -51,6 +52,9 @@ PARTITIONS_FRESH_NS = 300 * 10**9
 
 #: So few bytes on their way make no batch that a topic refuses.
 SMALL_BYTES = 1024
+
+#: In the place of partition and offset of a record that Kafka has refused.
+NOWHERE = (-1, UNKNOWN_OFFSET)
 
 SLOW_SETTINGS: Mapping[str, Any] = {"max.in.flight.requests.per.connection": 1, "batch.num.messages": 1}
 #: What a client says of records that only stood behind the one to blame.
@@ -75,7 +79,7 @@ class ProducerPort(ClientPort, Protocol):
 class Sent:
     """A frame on its way, until Kafka has all of it."""
 
-    __slots__ = ("_delivery", "answered", "frame", "is_placed", "pending", "places")
+    __slots__ = ("_delivery", "answered", "frame", "is_placed", "pending", "places", "skipped")
 
     def __init__(self, frame: SourceFrame, delivery: Delivery) -> None:
         self.frame = frame
@@ -83,6 +87,7 @@ class Sent:
         self.places: list[tuple[int, int, int]] = []  # (sequence, partition, offset), where they are wanted
         self.answered = -1  # sum of the indexes of single records that were answered; -1: they have no answers each
         self.is_placed = False  # the ledger knows the offsets
+        self.skipped = 0  # records that Kafka has refused
         self._delivery = delivery
 
     def group_arrived(self, count: int, error: KafkaError | None, message: Message) -> None:
@@ -107,13 +112,24 @@ class Sent:
         if error is not None:
             self._delivery.fail(self, index, error)
             return
+        if not self._delivery.wants_places:
+            self.pending -= 1
+            self.answered += index
+            return
+        partition, offset = message.partition(), message.offset()
+        assert partition is not None
+        # Kafka acknowledges a batch that it had already without saying where it lies.
+        place = partition, UNKNOWN_OFFSET if offset is None else offset
+        self.settle(index, place)
+        self._delivery.settle(self.frame.sequence + index, place)
+
+    def settle(self, index: int, place: tuple[int, int] | None) -> None:
+        """Kafka has one record, at this partition and offset; None: it has refused it, and that is that."""
         self.pending -= 1
         self.answered += index
+        self.skipped += place is None
         if self._delivery.wants_each:
-            partition, offset = message.partition(), message.offset()
-            assert partition is not None
-            # Kafka acknowledges a batch that it had already without saying where it lies.
-            self.places.append((self.frame.sequence + index, partition, UNKNOWN_OFFSET if offset is None else offset))
+            self.places.append((self.frame.sequence + index, *(place or NOWHERE)))
 
 
 class Delivery:
@@ -128,14 +144,21 @@ class Delivery:
         timeout_seconds: float,
         now_ns: Callable[[], int],
         account: PumpAccount | None = None,
+        on_skip: Callable[[ConnectError], None] | None = None,
     ) -> None:
-        """account: the ledger's; None: it is switched off."""
+        """account: the ledger's; None: it is switched off.
+
+        on_skip: told of a record that Kafka has refused, which is left out then; None: it ends the task.
+        """
+        self._on_skip = on_skip
+        # By their numbers, records of frames that are sent again, and are not: where Kafka has them; None: nowhere.
+        self._settled: dict[int, tuple[int, int] | None] = {}
         self._make_producer = make_producer
         self._settings = dict(settings)
         self._is_idempotent = str(settings.get("enable.idempotence", "true")).lower() == "true"
         if self._is_idempotent:
             self._settings["enable.gapless.guarantee"] = True
-        self.wants_each = wants_each
+        self.wants_each = self.wants_places = wants_each
         self.account = account
         self._timeout_seconds = timeout_seconds
         self._now_ns = now_ns
@@ -202,7 +225,7 @@ class Delivery:
         if not frame.count:
             return
         try:
-            if self._slow_left >= 0:
+            if self._slow_left >= 0 or self._is_settled_in_part(frame):
                 self._send_slow(sent, partitions)
             elif frame.headers is not None or frame.timestamps is not None:
                 self._send_singly(sent, partitions, with_callback_each=not self._is_fast(frame))
@@ -222,7 +245,7 @@ class Delivery:
         self._doubt()
         if not self._in_flight:
             self._silent_since_ns = self._now_ns()
-        if self._fatal is not None and self.refusal is None and not len(self.producer):
+        if self._fatal is not None and self.refusal is None and self.error is None and not len(self.producer):
             text = f"the producer stopped without a word on any record: {self._fatal.str()}"
             self.refusal = OutsideError(text, Cause.ACKNOWLEDGEMENTS)
 
@@ -245,6 +268,8 @@ class Delivery:
         if self.account is not None:
             self.account.answered(sent.frame, sent.pending, sent.answered)
         self._silent_since_ns = self._now_ns()
+        for number in range(sent.frame.sequence, sent.frame.sequence + sent.frame.count) if self._settled else ():
+            self._settled.pop(number, None)
         self._queue_bytes -= sent.frame.size_bytes
         if self._slow_left > 0:
             self._slow_left -= 1
@@ -252,6 +277,7 @@ class Delivery:
             logger.info("all that failed together was delivered one by one; going on at full speed")
             self._renew(self._settings)
             self._slow_left = -1
+            self.wants_places = self.wants_each
         return sent
 
     def fail(self, sent: Sent | None, index: int | None, error: KafkaError | None) -> None:
@@ -266,7 +292,23 @@ class Delivery:
         elif sent is None or error.code() in _BYSTANDERS:
             self._fatal = self._fatal or error
         else:
-            self.refusal = as_ours(error, f"produce {_described(sent.frame, index)}")
+            refusal = as_ours(error, f"produce {_described(sent.frame, index)}")
+            if self._is_skipped(sent, index, refusal):
+                self.error = error  # this producer goes no further
+            else:
+                self.refusal = refusal
+
+    def _is_skipped(self, sent: Sent, index: int | None, refusal: ConnectError) -> bool:
+        if self._on_skip is None or index is None or isinstance(refusal, RetriableError | UnreachableError):
+            return False
+        self._on_skip(refusal)
+        self._settled[sent.frame.sequence + index] = None
+        return True
+
+    def settle(self, number: int, place: tuple[int, int]) -> None:
+        """Kafka has this record, should its frame be sent again without another one."""
+        if self._on_skip is not None and self._slow_left >= 0:
+            self._settled[number] = place
 
     def mend(self) -> int:
         """After an error or a refusal: make a new producer; all frames in flight are to be sent again.
@@ -286,8 +328,10 @@ class Delivery:
             self._renew(self._settings)
         else:
             assert self.error is not None
-            logger.warning("kafka: %s; sending the last %d batches again, record by record", self.error.str(), count)
+            level = logging.DEBUG if self._settled else logging.WARNING  # a record that is skipped is told of elsewhere
+            logger.log(level, "kafka: %s; sending the last %d batches again, one by one", self.error.str(), count)
             self._slow_left = count
+            self.wants_places = self.wants_each or self._on_skip is not None
             self._renew({**self._settings, **SLOW_SETTINGS})
         self.error = self.refusal = self._fatal = None
         return count
@@ -303,6 +347,9 @@ class Delivery:
     def _renew(self, settings: Mapping[str, Any]) -> None:
         self.producer.close()
         self.producer = self._make_producer(settings)
+
+    def _is_settled_in_part(self, frame: SourceFrame) -> bool:
+        return any(frame.sequence <= number < frame.sequence + frame.count for number in self._settled)
 
     def _is_fast(self, frame: SourceFrame) -> bool:
         if not self._is_idempotent or self.wants_each:
@@ -403,6 +450,9 @@ class Delivery:
         sent.answered = 0 if with_callback_each else -1
         self._count(sent, len(frame.values))
         for index in range(count):
+            if self._settled and frame.sequence + index in self._settled:
+                sent.settle(index, self._settled[frame.sequence + index])
+                continue
             partition = targets[index]
             if with_callback_each:
                 on_delivery: Any = partial(sent.record_arrived, index)
@@ -420,8 +470,16 @@ class Delivery:
                     on_delivery,
                 )
             except Refused as refused:
-                self.fail(sent, index, refused.error)
-                return
+                if not self._is_left_out(sent, index, refused.error):
+                    self.fail(sent, index, refused.error)
+                    return
+                sent.settle(index, None)
+
+    def _is_left_out(self, sent: Sent, index: int, error: KafkaError | None) -> bool:
+        """Whether the client itself does not take a record that is to be skipped: then it has left no gap."""
+        if error is None or is_queue_full(error) or self._slow_left < 0 or error.code() in _BYSTANDERS:
+            return False
+        return self._is_skipped(sent, index, as_ours(error, f"produce {_described(sent.frame, index)}"))
 
 
 def _messages(values: list[bytes | None], keys: list[bytes | None] | None) -> list[dict[str, Any]]:

@@ -19,10 +19,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from engine.api.errors import RetriableError, UnreachableError
+from engine.config.line import LineSpec
+from engine.patience import Patience
 from engine.pump.partitions import Partitions
+from engine.pump.subscription import Subscriber
 from engine.shm.waits import Cause, FinalError, OutsideError
 
-__all__ = ["Drain", "OffsetsPort"]
+__all__ = ["Drain", "DrainStart", "OffsetsPort"]
 
 logger = logging.getLogger("millrace.pump")
 
@@ -36,6 +39,9 @@ FLUSH_NS = 1_000_000_000
 STILL_NS = 3_000_000_000
 #: So many partitions are named in the log.
 NAMED_MAX = 5
+#: A topic that is not there is looked for again, so often, so long: the news of it may be on its way.
+ABSENT_NS = 500_000_000
+ABSENT_NS_MAX = 3_000_000_000
 
 
 class OffsetsPort(Protocol):
@@ -181,3 +187,48 @@ class Drain:
         except (RetriableError, UnreachableError) as error:
             self._note(error)
             return {}
+
+
+class DrainStart:
+    """Finds out where the end is, which may take several looks."""
+
+    def __init__(
+        self, spec: LineSpec, offsets: OffsetsPort, parts: Partitions, subscriber: Subscriber, patience: Patience
+    ) -> None:
+        self._spec = spec
+        self._offsets = offsets
+        self._parts = parts
+        self._subscriber = subscriber
+        self._patience = patience
+        self._look_at_ns = 0
+        self._absent_until_ns = 0  # so long topics that are not there are looked for; 0: not yet
+
+    def look(self, now_ns: int) -> Drain | None:
+        """The way to the end; None: topics or ends are not known now, and are asked for again later."""
+        if now_ns < self._look_at_ns:
+            return None
+        self._look_at_ns = now_ns + int(self._spec.timing.retry_backoff * 1e9)
+        if not self._subscriber.look(now_ns):
+            return None
+        topics = self._subscriber.topics
+        try:
+            timeout_seconds = self._spec.timing.broker_timeout
+            drain = Drain(
+                self._offsets,
+                self._parts,
+                topics,
+                timeout_seconds,
+                self._patience.note_error,
+                waits=self._spec.passes_lost_ranges,
+            )
+        except (RetriableError, UnreachableError) as error:
+            self._patience.note_error(error)  # asked again later
+            return None
+        if drain.missing or not topics:
+            self._absent_until_ns = self._absent_until_ns or now_ns + ABSENT_NS_MAX
+            if now_ns < self._absent_until_ns:
+                self._look_at_ns = now_ns + ABSENT_NS
+                return None
+            absent = ", ".join(drain.missing) or f"that matches {self._spec.subscription.pattern}"
+            logger.warning("there is no topic %s: nothing is read of it", absent)
+        return drain

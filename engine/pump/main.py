@@ -12,17 +12,20 @@ from collections.abc import Callable
 from engine import limits, logs
 from engine.bank import Bank, Say, Stopper, serve
 from engine.clock import Clock, SystemClock
-from engine.config.line import LineSpec
+from engine.config.line import DeadLetterSpec, LineSpec
 from engine.exits import ExitCode
 from engine.kafka.consumer import GroupConsumer
 from engine.kafka.embedded import EmbeddedProducer
 from engine.kafka.producer import BatchProducer
+from engine.kafka.topics import provide_topic
 from engine.ledger import sink, source
 from engine.mending import comes_back, kind_of
 from engine.offsets.store import OffsetStore
 from engine.patience import Patience
 from engine.pump.delivery import Delivery
 from engine.pump.hold import BoardHold
+from engine.pump.letters import DeadLetters, LetterPort
+from engine.pump.refusals import Refusals
 from engine.pump.sink import SinkPumpBank
 from engine.pump.source import SourcePumpBank
 from engine.pump.used import UsedTopics
@@ -73,6 +76,7 @@ def make_source_bank(spec: LineSpec, side: PumpSide, board: Board, index: int, c
         timeout_seconds=spec.timing.broker_timeout,
         now_ns=clock.monotonic_ns,
         account=account,
+        on_skip=Refusals(spec, row, clock).note if spec.errors.is_tolerant else None,
     )
     hold = BoardHold(board, clock) if spec.is_embedded else None
     bank = SourcePumpBank(spec, delivery, store, side, row, clock, hold, account)
@@ -94,6 +98,7 @@ def make_sink_bank(
     row = board.row(index)
     row.set(Word.PUMP_ACT, Act.START)
     store = OffsetStore(spec.store) if spec.store and not spec.is_embedded else None
+    dead = spec.errors.dead_letters
     bank = SinkPumpBank(
         spec,
         lambda member: GroupConsumer(
@@ -111,9 +116,19 @@ def make_sink_bank(
         sink.PumpAccount.of(spec, board, index),
         store,
     )
+    if dead is not None:
+        bank.letters = DeadLetters(dead.topic, lambda: _letter_producer(spec, dead), row)
     if spec.tracks_topics and store is not None:
         bank.used = UsedTopics(spec.connector, store, row, clock)
     return PatientSinkPump(bank, side, row, clock, stopper, spec)
+
+
+def _letter_producer(spec: LineSpec, dead: DeadLetterSpec) -> LetterPort:
+    """A producer for dead letters, their topic made if there is none. Raises ConnectError."""
+    if spec.is_embedded:
+        return EmbeddedProducer(dead.kafka)  # which makes each topic that it is asked for
+    provide_topic(dead.kafka, dead.topic, dead.replication, spec.timing.broker_timeout)
+    return BatchProducer(dead.kafka)
 
 
 class PatientSinkPump:

@@ -20,7 +20,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
-from engine.api.errors import ConnectError, RetriableError, UnreachableError
+from engine.api.errors import ConnectError
 from engine.clock import Clock
 from engine.config.line import LineSpec
 from engine.kafka.consumer import Found, Member, Start
@@ -30,7 +30,8 @@ from engine.patience import Patience
 from engine.pump import framing
 from engine.pump.commits import Commits
 from engine.pump.consumer_port import ConsumerPort
-from engine.pump.drain import Drain
+from engine.pump.drain import Drain, DrainStart
+from engine.pump.letters import DeadLetters
 from engine.pump.lost import LostRanges, Notes
 from engine.pump.outside import MOVING, Outside
 from engine.pump.partitions import Partitions
@@ -40,7 +41,7 @@ from engine.shm import frame
 from engine.shm.acts import Act
 from engine.shm.board import Phase, Row, Stage, Target, Word
 from engine.shm.channel import PumpSide
-from engine.shm.frame import Assigned, CommitNow, Flushed, Pause, Resume, Revoke, Revoked, Seek, Tail
+from engine.shm.frame import Assigned, CommitNow, Flushed, LetterPiece, Pause, Resume, Revoke, Revoked, Seek, Tail
 from engine.shm.lease import Lease
 from engine.shm.waits import Cause
 
@@ -66,9 +67,6 @@ REMADE_NS = 10_000_000_000
 READING = tuple(cause for cause in MOVING if cause != Cause.ACKNOWLEDGEMENTS)
 #: Partitions in one message of a small ring, which takes 64 KiB with topic names of up to 249 bytes.
 PLACES_MAX = 200
-#: At the drain, a topic that is not there is looked for again, so often, so long: the news of it may be on its way.
-ABSENT_NS = 500_000_000
-ABSENT_NS_MAX = 3_000_000_000
 
 
 class SinkPumpBank:
@@ -97,15 +95,16 @@ class SinkPumpBank:
         self._wait = wait or side.bell.wait
         self._parts = Partitions()
         self._consumer = make_consumer(self)
-        group = str(spec.kafka.get("group.id", ""))
-        self._lost = LostRanges(group, row, notes, passes=spec.passes_lost_ranges)
+        self._lost = LostRanges(str(spec.kafka.get("group.id", "")), row, notes, passes=spec.passes_lost_ranges)
         self._look_at_ns = clock.monotonic_ns() + REMADE_NS
         self._patience = Patience(row, Word.PUMP_WAIT, clock)
         self._outside = Outside(self._patience)
         self._subscriber = Subscriber(spec, self._consumer, self._patience.note_error)
         self._account = account
-        fence = Lease(row, spec.timing.lease, clock).check
-        self._commits = Commits(self._consumer, self._parts, row, spec.timing, self._patience, account, fence)
+        self._fence = Lease(row, spec.timing.lease, clock).check
+        self.letters = DeadLetters("", None, row)  # to be set, where somebody wants them
+        fence, held = self._fence, self._first_letter
+        self._commits = Commits(self._consumer, self._parts, row, spec.timing, self._patience, account, fence, held)
         self._held: deque[bytes] = deque()  # frames that wait for room, in order
         self._held_since_ns = 0
         self._notices: deque[bytes] = deque()
@@ -115,8 +114,7 @@ class SinkPumpBank:
         self._revocation = 0  # number of the last one
         self._revocation_done = 0  # answered
         self._drain: Drain | None = None
-        self._drain_at_ns = 0
-        self._absent_until_ns = 0  # so long topics that are not there are looked for; 0: not yet
+        self._drain_start = DrainStart(spec, self._consumer, self._parts, self._subscriber, self._patience)
         self._lag_at_ns = 0
         self._task_is_over = False
         self._is_ending = False
@@ -131,6 +129,7 @@ class SinkPumpBank:
         """Join the group. Raises ConnectError."""
         self._row.set(Word.PUMP_ACT, Act.START)
         with self._patience.leaving():
+            self.letters.start()
             self._subscriber.start(self._clock.monotonic_ns())
         self._row.set(Word.PUMP_PHASE, Phase.READY)
 
@@ -160,6 +159,7 @@ class SinkPumpBank:
             self._consumer.leave(self._spec.timing.broker_timeout)
         else:
             self._consumer.close()
+        self.letters.close()
 
     def step(self, patience: float) -> float:
         """Do a piece of work; returns how long (seconds) nothing but the bell can give it more.
@@ -172,6 +172,8 @@ class SinkPumpBank:
         self._notify()
         if self.is_over:
             return 0.0
+        if self.letters.refusal is not None and self.failure is None:
+            raise self.letters.refusal
         if self._is_ending or self._task_is_over or self._row.get(Word.TARGET) == Target.STOP:
             return self._finish(now_ns)
         self._seek()
@@ -241,6 +243,9 @@ class SinkPumpBank:
             self._notify()
             self._give_up(places, is_flushed=False)
 
+    def _first_letter(self, place: Place) -> int:
+        return self.letters.first(place)
+
     def committed(self, offsets: Mapping[Place, int], error: ConnectError | None) -> None:
         self._commits.answered(offsets, error, self._clock.monotonic_ns())
 
@@ -249,7 +254,7 @@ class SinkPumpBank:
     def _turn(self, now_ns: int, patience: float) -> float:
         """Write what waits, then fetch; returns how long only the bell can help."""
         self._write()
-        is_full = bool(self._held)
+        is_full = bool(self._held) or self.letters.is_full
         if is_full and not self._held_since_ns:
             self._held_since_ns = now_ns
         elif not is_full:
@@ -338,6 +343,10 @@ class SinkPumpBank:
 
     # What the task says
 
+    def hear(self, _seconds: float = 0.0) -> None:
+        """Hear it, and see to dead letters: nothing that a put in the same process may wait for needs more."""
+        self._hear()
+
     def _hear(self) -> None:
         while (notice := self._side.up.read()) is not None:
             message = frame.decode_up(notice)
@@ -349,8 +358,13 @@ class SinkPumpBank:
                 self._revocation_done = max(self._revocation_done, message.number)
             elif isinstance(message, Seek):
                 self._parts.seek(message)
+            elif isinstance(message, LetterPiece):
+                self.letters.hear(message)
             else:
                 self._mark_paused(message)
+        self.letters.poll(self._fence)
+        if self.letters.are_out():
+            self._outside.hear(self.letters.client, self._clock.monotonic_ns())
 
     def _mark_paused(self, message: Pause | Resume) -> None:
         for topic, partition, epoch in message.partitions:
@@ -361,13 +375,17 @@ class SinkPumpBank:
     # Giving up partitions
 
     def _ask_back(self, epochs: list[tuple[str, int, int]]) -> bool:
-        """Ask the task to let go of partitions; returns whether it has, within the time for that."""
+        """Ask the task to let go of partitions; returns whether it has, within the time for that.
+
+        Their dead letters are waited for as well.
+        """
+        places = [(topic, partition) for topic, partition, _ in epochs]
         deadline_ns = self._clock.monotonic_ns() + int(self._spec.timing.revocation_timeout * 1e9)
         self._revoke(epochs, is_lost=False)
-        while not self._has_let_go():
+        while not self._has_let_go() or self.letters.are_awaited(places):
             now_ns = self._clock.monotonic_ns()
-            if now_ns >= deadline_ns or not self._row.get(Word.TASK_PID):
-                return False
+            if now_ns >= deadline_ns or not (self._has_let_go() or self._row.get(Word.TASK_PID)):
+                return self._has_let_go()
             self._row.set(Word.PUMP_BEAT_NS, now_ns)
             self._notify()
             self._write()
@@ -393,10 +411,10 @@ class SinkPumpBank:
     # Ends
 
     def _drain_step(self, now_ns: int) -> None:
-        if self._row.get(Word.TARGET) != Target.DRAIN or now_ns < self._drain_at_ns:
+        if self._row.get(Word.TARGET) != Target.DRAIN:
             return
         if self._drain is None:
-            self._drain = self._begin_drain(now_ns)
+            self._drain = self._drain_start.look(now_ns)
         if self._drain is None:
             return
         if self._drain.is_at_end() and not self._held and self._drain.wants_flush(now_ns):
@@ -410,35 +428,6 @@ class SinkPumpBank:
         else:
             self._drain.look(now_ns)
 
-    def _begin_drain(self, now_ns: int) -> Drain | None:
-        """The way to the end; None: topics or ends are not known now, and are asked for again later."""
-        self._drain_at_ns = now_ns + int(self._spec.timing.retry_backoff * 1e9)
-        if not self._subscriber.look(now_ns):
-            return None
-        topics = self._subscriber.topics
-        try:
-            timeout_seconds = self._spec.timing.broker_timeout
-            drain = Drain(
-                self._consumer,
-                self._parts,
-                topics,
-                timeout_seconds,
-                self._patience.note_error,
-                waits=self._spec.passes_lost_ranges,
-            )
-        except (RetriableError, UnreachableError) as error:
-            self._patience.note_error(error)  # asked again later
-            return None
-        if drain.missing or not topics:
-            self._absent_until_ns = self._absent_until_ns or now_ns + ABSENT_NS_MAX
-            if now_ns < self._absent_until_ns:
-                self._drain_at_ns = now_ns + ABSENT_NS
-                return None
-            absent = ", ".join(drain.missing) or f"that matches {self._spec.subscription.pattern}"
-            logger.warning("there is no topic %s: nothing is read of it", absent)
-        self._drain_at_ns = 0
-        return drain
-
     def _begin_end(self, seconds: float) -> None:
         if not self._is_ending:
             self._is_ending = True
@@ -451,6 +440,8 @@ class SinkPumpBank:
         if not is_told and not is_late and self._row.get(Word.TASK_PID):
             return BELL_SECONDS
         self._hear()  # what a task said before it was gone
+        if not is_late and self.letters.are_awaited():
+            return BELL_SECONDS
         if not is_late and self._commits.hear(self._consumer.fetch, now_ns):
             return 0.0
         self._commits.commit_now()

@@ -40,6 +40,10 @@ __all__ = ["SourcePumpBank", "StorePort"]
 
 logger = logging.getLogger("millrace.pump")
 
+#: Records polled; of these, and of what was made of them: dropped, added, skipped.
+Counts = tuple[int, int, int, int]
+NOTHING: Counts = (0, 0, 0, 0)
+
 #: While answers are awaited librdkafka must be asked for them; no bell rings for one.
 IN_FLIGHT_SECONDS = 0.002
 #: With nothing on its way: until what is acknowledged is to be stored, or librdkafka has said something of a broker.
@@ -95,14 +99,15 @@ class SourcePumpBank:
         self._fence = Lease(row, spec.timing.lease, clock).check
         self._next: SourceFrame | End | None = None
         self._offsets: dict[bytes, bytes] = {}  # acknowledged, not stored
-        self._polled = self._dropped = self._added = 0  # as of the last frame that was acknowledged
-        self._polled_covered = self._dropped_covered = self._added_covered = (
-            0  # as of the last poll whose frames all were
-        )
+        self._polled: Counts = NOTHING  # as of the last frame that was acknowledged
+        self._polled_covered: Counts = NOTHING  # as of the last poll whose frames all were
         self._polled_stored = -1
         self._base = row.measured(Stage.PRODUCE, Measure.RECORDS)  # by earlier lives of this line
         self._acknowledged = 0  # by this one
         self._covered = 0  # of these, what the offsets to be stored cover: whole polls
+        self._refused_before = row.get(Word.REFUSED)
+        self._refused = 0  # by Kafka, of those; they count as acknowledged, as nothing more is to be done for them
+        self._refused_covered = 0
         self._has_offsets = False  # the connector gives any
         self._unsent: deque[bytes] = deque()
         self._store_at_ns = clock.monotonic_ns() + self._interval_ns()
@@ -170,7 +175,7 @@ class SourcePumpBank:
             return HELD_SECONDS
         if not self._delivery.is_idle or self._next is not None:
             return IN_FLIGHT_SECONDS
-        to_store = self._offsets or self._polled_stored != self._polled_covered
+        to_store = self._offsets or self._polled_stored != self._polled_covered[0]
         return min(IDLE_SECONDS, max(0.0, (self._store_at_ns - now_ns) / 1e9)) if to_store else IDLE_SECONDS
 
     def _look_outside(self, now_ns: int) -> None:
@@ -250,7 +255,8 @@ class SourcePumpBank:
             released += 1
             done = sent.frame
             if self._account is not None:
-                self._account.acknowledged(done, is_placed=sent.is_placed)
+                self._account.acknowledged(done, is_placed=sent.is_placed, skipped=sent.skipped)
+            self._refused += sent.skipped
             self._row.count(Stage.ACKNOWLEDGE, done.count, done.size_bytes)
             self._cover(done)
             if self.used is not None and done.count:
@@ -280,9 +286,9 @@ class SourcePumpBank:
 
     def _cover(self, done: SourceFrame) -> None:
         """Note what storing offsets now would make safe; those of a poll come with the last of its frames."""
-        if done.polled != self._polled and not self._has_offsets:
+        if done.polled != self._polled[0] and not self._has_offsets:
             self._cover_all()
-        self._polled, self._dropped, self._added = done.polled, done.dropped, done.added
+        self._polled = _counts(done)
         self._acknowledged += done.count
         if done.offsets:
             self._has_offsets = True
@@ -291,8 +297,8 @@ class SourcePumpBank:
             self._cover_all()
 
     def _cover_all(self) -> None:
-        self._covered = self._acknowledged
-        self._polled_covered, self._dropped_covered, self._added_covered = self._polled, self._dropped, self._added
+        self._covered, self._refused_covered = self._acknowledged, self._refused
+        self._polled_covered = self._polled
 
     def _mend(self) -> None:
         self._next = None
@@ -323,9 +329,10 @@ class SourcePumpBank:
         end, self._end = self._end, None
         if end is not None:
             if not end.is_failed:
-                self._polled_covered, self._dropped_covered, self._added_covered = end.polled, end.dropped, end.added
-            if not self._has_offsets and (not end.is_failed or end.polled != self._polled):
-                self._covered = self._acknowledged  # else the last poll is there in part, and is done again
+                self._polled_covered = _counts(end)
+            if not self._has_offsets and (not end.is_failed or end.polled != self._polled[0]):
+                # Else the last poll is there in part, and is done again.
+                self._covered, self._refused_covered = self._acknowledged, self._refused
             self._ring.release()
             self._has_ended = True
             self._is_complete = end.is_complete
@@ -349,12 +356,14 @@ class SourcePumpBank:
                 return False
             self._offsets = {}
         self._patience.end(Cause.STORE)
-        if self._polled_stored == self._polled_covered and not is_end:
+        if self._polled_stored == self._polled_covered[0] and not is_end:
             return True
-        self._polled_stored = self._polled_covered
+        self._polled_stored = self._polled_covered[0]
         total = self._stored_total()
         if self._account is not None:
-            self._account.stored(self._polled_covered, self._dropped_covered, self._added_covered, total)
+            self._account.stored(*self._polled_covered, total)
+        if self._refused_covered:
+            self._row.set(Word.REFUSED, self._refused_before + self._refused_covered)
         self._row.count(Stage.STORE, total - self._row.measured(Stage.STORE, Measure.RECORDS))
         self._unsent.append(frame.encode(frame.Stored(self._polled_stored, is_end)))
         return True
@@ -373,3 +382,7 @@ class SourcePumpBank:
 
     def _interval_ns(self) -> int:
         return int(self._spec.timing.commit_interval * 1e9)
+
+
+def _counts(message: SourceFrame | End) -> Counts:
+    return message.polled, message.dropped, message.added, message.skipped

@@ -195,12 +195,37 @@ class Word(IntEnum):
     STORED_ADDED_FIRST = 54  # to each of the pair: records added
     STORED_ADDED_SECOND = 55
     DOUBTFUL = 58  # sources: were on their way when the client began to number anew; Kafka may have them twice
+    PAUSED = 51  # sinks: assigned partitions of which the connector wants nothing now
     # by the supervisor
     CIRCUIT = 56  # whether it is tried though it failed too often (engine.mending.Circuit)
     ENDED_AS = 57  # why its last life ended badly (engine.mending.Kind)
-    PAUSED = 51  # sinks: assigned partitions of which the connector wants nothing now
-    # by the supervisor
+    ENDED_SKIPPED = 115  # as ENDED_DROPPED
+    AGAIN_SKIPPED = 116
     STAGE_PROCESSES = 59  # how many the line has; 0: its stages run beside the connector
+    # Records that fail, behind the stages' counters; by the task process
+    SKIPPED = 104  # left out for it, over all lives
+    FAILURES = 105  # attempts that failed
+    FAILED = 106  # records with which something was wrong for good
+    RETRIES = 107  # of records that may pass
+    ERRORS_LOGGED = 108
+    LAST_ERROR_NS = 109  # monotonic; 0: there was none
+    # by the pump
+    LETTERS = 110  # dead letters that were handed to the producer
+    LETTERS_FAILED = 111  # and refused
+    LETTERS_ACKNOWLEDGED = 112  # of this life: the number of the last one up to which Kafka has all
+    STORED_SKIPPED_FIRST = 113  # sources: to each of the pair of STORED: records skipped
+    STORED_SKIPPED_SECOND = 114
+    REFUSED = 117  # sources: of the records that count as stored, those that Kafka has refused and that were left out
+    REFUSALS = 118  # how often it has refused one, over all lives
+    REFUSALS_LOGGED = 119
+    REFUSED_NS = 120  # monotonic; the last time
+
+
+#: What belongs to each of the pair of STORED: records dropped, stored, added, skipped.
+_COVERED = (
+    (Word.STORED_FIRST, Word.STORED_FIRST + 1, Word.STORED_ADDED_FIRST, Word.STORED_SKIPPED_FIRST),
+    (Word.STORED_SECOND, Word.STORED_SECOND + 1, Word.STORED_ADDED_SECOND, Word.STORED_SKIPPED_SECOND),
+)
 
 
 class StageWord(IntEnum):
@@ -305,20 +330,20 @@ class Row:
     @property
     def reason(self) -> str:
         """Why the line failed or was restarted last; empty: it was not."""
-        return _text(self._reason)
+        return segment.text(self._reason)
 
     @reason.setter
     def reason(self, text: str) -> None:
-        _write(self._reason, text)
+        segment.write_text(self._reason, text)
 
     @property
     def stack(self) -> str:
         """The Python stacks of the process that is stuck, or was when it was ended for it; empty: none is known."""
-        return _text(self._stack)
+        return segment.text(self._stack)
 
     @stack.setter
     def stack(self, text: str) -> None:
-        _write(self._stack, text)
+        segment.write_text(self._stack, text)
 
     @property
     def lost_ranges(self) -> list[LostRange]:
@@ -370,21 +395,19 @@ class Row:
         """Set a stage's record count, where it follows another's count (the stage's one writer)."""
         self.words[STAGE_WORDS_AT + 4 * stage] = records
 
-    def cover(self, polled: int, dropped: int, added: int, stored: int) -> None:
+    def cover(self, polled: int, dropped: int, added: int, stored: int, skipped: int = 0) -> None:
         """Say what the stored offsets cover; a kill in the middle leaves what was said before (pump)."""
         is_second = 1 - (self.get(Word.STORED) & 1)
-        at = Word.STORED_SECOND if is_second else Word.STORED_FIRST
-        self.words[at] = dropped
-        self.words[at + 1] = stored
-        self.set(Word.STORED_ADDED_SECOND if is_second else Word.STORED_ADDED_FIRST, added)
+        for word, value in zip(_COVERED[is_second], (dropped, stored, added, skipped), strict=True):
+            if value or word != _COVERED[is_second][-1]:  # few lines ever skip
+                self.words[word] = value
         self.set(Word.STORED, polled << 1 | is_second)
 
-    def covered(self) -> tuple[int, int, int, int]:
-        """What `cover` has said last: records polled, dropped, added, stored."""
+    def covered(self) -> tuple[int, int, int, int, int]:
+        """What `cover` has said last: records polled, dropped, added, stored, skipped."""
         word = self.get(Word.STORED)
-        at = Word.STORED_SECOND if word & 1 else Word.STORED_FIRST
-        added = self.get(Word.STORED_ADDED_SECOND if word & 1 else Word.STORED_ADDED_FIRST)
-        return word >> 1, self.words[at], added, self.words[at + 1]
+        dropped, stored, added, skipped = (self.words[at] for at in _COVERED[word & 1])
+        return word >> 1, dropped, added, stored, skipped
 
     def was_repeated(self) -> int:
         """Records that were done twice for sure: acknowledged before a restart and sent again, or put again."""
@@ -399,13 +422,15 @@ class Row:
 
     def write_off(self) -> None:
         """The line died: what it did and did not make safe is done again (supervisor, when both banks are gone)."""
-        polled, dropped, added, stored = self.covered()
+        polled, dropped, added, stored, skipped = self.covered()
         if stored > self.measured(Stage.STORE, Measure.RECORDS):
             self.reach(Stage.STORE, stored)  # its pump was killed before it could count this
         self.set(Word.WRITTEN_OFF, self._lost_track())
         self._begin_again(self.measured(Stage.POLL, Measure.RECORDS), polled, Word.ENDED_POLLED, Word.AGAIN_POLLED)
         self._begin_again(self.get(Word.DROPPED), dropped, Word.ENDED_DROPPED, Word.AGAIN_DROPPED)
         self._begin_again(self.get(Word.ADDED), added, Word.ENDED_ADDED, Word.AGAIN_ADDED)
+        if self.identity.type == "source":
+            self._begin_again(self.get(Word.SKIPPED), skipped, Word.ENDED_SKIPPED, Word.AGAIN_SKIPPED)
 
     def _begin_again(self, count: int, stored: int, ended: Word, again: Word) -> None:
         """Count as to be polled again what came after the stored offsets, in this life."""
@@ -418,19 +443,6 @@ class Row:
         # The safe count first: it can only grow, so that the bound errs upwards.
         kept_records = self.measured(kept, Measure.RECORDS)
         return max(0, self.measured(done, Measure.RECORDS) - kept_records)
-
-
-def _text(memory: memoryview) -> str:
-    size = int.from_bytes(memory[:2], "little")
-    return bytes(memory[2 : 2 + size]).decode(errors="replace")
-
-
-def _write(memory: memoryview, text: str) -> None:
-    """Leave as much of a text as there is room for."""
-    encoded = text.encode()[: len(memory) - 2]
-    memory[:2] = b"\0\0"
-    memory[2 : 2 + len(encoded)] = encoded
-    memory[:2] = len(encoded).to_bytes(2, "little")
 
 
 class Board:

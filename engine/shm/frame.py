@@ -24,6 +24,8 @@ __all__ = [
     "CommitNow",
     "End",
     "Flushed",
+    "Letter",
+    "LetterPiece",
     "PassingSinkFrame",
     "Pause",
     "Position",
@@ -38,6 +40,7 @@ __all__ = [
     "Tail",
     "decode_down",
     "decode_headers",
+    "decode_letter",
     "decode_passing",
     "decode_sink",
     "decode_source",
@@ -75,6 +78,7 @@ class SourceFrame(Struct, array_like=True, tag=1):
     is_last: bool = True  # of the frames with offsets of one poll, which may need several
     dropped: int = 0  # of `polled`, what transforms let go
     added: int = 0  # what they made of `polled`, beyond one of each
+    skipped: int = 0  # of `polled`, and of what was made of it: what failed and was left out
 
 
 class End(Struct, array_like=True, tag=2):
@@ -85,6 +89,7 @@ class End(Struct, array_like=True, tag=2):
     is_failed: bool = False  # perhaps in the middle of a poll
     dropped: int = 0  # of `polled`
     added: int = 0
+    skipped: int = 0
 
 
 class SinkFrame(Struct, array_like=True, tag=3):
@@ -187,6 +192,26 @@ class Resume(Struct, array_like=True, tag=14):
     partitions: list[tuple[str, int, int]]
 
 
+class Letter(Struct, array_like=True):
+    """A record that goes to the dead letter topic: as it was read, with what is to be told of it among its headers."""
+
+    number: int  # of all that this life of the task has written, from 1
+    topic: str  # where it was read
+    partition: int
+    offset: int
+    value: bytes | None
+    key: bytes | None
+    timestamp: int | None
+    headers: Headers
+
+
+class LetterPiece(Struct, array_like=True, tag=15):
+    """Up: a part of an encoded `Letter`, which may be larger than the small ring; parts come in order."""
+
+    part: bytes
+    is_last: bool
+
+
 class Revoke(Struct, array_like=True, tag=20):
     """Down: flush and let go of these (topic, partition, epoch); answer with `Revoked` of the same number."""
 
@@ -221,5 +246,6 @@ decode_source = msgspec.msgpack.Decoder(SourceFrame | End).decode
 decode_sink = msgspec.msgpack.Decoder(ArrivedSinkFrame | Assigned | Tail).decode
 decode_passing = msgspec.msgpack.Decoder(PassingSinkFrame | Assigned | Tail).decode
 decode_headers = msgspec.msgpack.Decoder(list[Headers]).decode
-decode_up = msgspec.msgpack.Decoder(Flushed | Revoked | Seek | Pause | Resume).decode
+decode_letter = msgspec.msgpack.Decoder(Letter).decode
+decode_up = msgspec.msgpack.Decoder(Flushed | Revoked | Seek | Pause | Resume | LetterPiece).decode
 decode_down = msgspec.msgpack.Decoder(Revoke | Stored | Acknowledged | CommitNow).decode

@@ -16,7 +16,17 @@ import platform
 import sys
 from pathlib import Path
 
-__all__ = ["Words", "create", "create_file", "map_shared", "require_supported_platform", "reserve", "words"]
+__all__ = [
+    "Words",
+    "create",
+    "create_file",
+    "map_shared",
+    "require_supported_platform",
+    "reserve",
+    "text",
+    "words",
+    "write_text",
+]
 
 #: Processors on which an aligned 64-bit store becomes visible after the stores before it.
 ORDERED_MACHINES = ("x86_64", "AMD64")
@@ -92,3 +102,17 @@ def words(buffer: memoryview) -> Words:
     `struct.pack_into` must not be used instead: it clears its target first, and another process reads that zero.
     """
     return buffer.cast("Q")
+
+
+def text(memory: memoryview) -> str:
+    """A text that `write_text` has left."""
+    size = int.from_bytes(memory[:2], "little")
+    return bytes(memory[2 : 2 + size]).decode(errors="replace")
+
+
+def write_text(memory: memoryview, text: str) -> None:
+    """Leave as much of a text as there is room for, its length last."""
+    encoded = text.encode()[: len(memory) - 2]
+    memory[:2] = b"\0\0"
+    memory[2 : 2 + len(encoded)] = encoded
+    memory[:2] = len(encoded).to_bytes(2, "little")

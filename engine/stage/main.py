@@ -25,6 +25,7 @@ from engine.shm.lease import Lease
 from engine.stage.bank import StageBank, Worker
 from engine.stages import crossing
 from engine.stages.carrying import NotCarriedError, Packer, Unpacker
+from engine.stages.tolerate import STRICT, Manner, reads_headers
 from engine.stages.work import Note, Stages, inbound, make_stages, outbound, transformed
 
 __all__ = ["make_bank", "run", "sink_worker", "source_worker"]
@@ -61,7 +62,8 @@ def run(
 
 def make_bank(spec: LineSpec, stages: Stages, side: StageSide, row: Row, clock: Clock, number: int) -> StageBank:
     """The bank of a stage process."""
-    worker = source_worker(stages) if spec.type == "source" else sink_worker(stages)
+    manner = STRICT._replace(reads_headers=reads_headers(spec.errors, stages.converters.header))
+    worker = source_worker(stages) if spec.type == "source" else sink_worker(stages, manner)
     return StageBank(worker, stages.close, side, row, clock, number, spec.stage_processes)
 
 
@@ -80,7 +82,7 @@ def source_worker(stages: Stages) -> Worker:
     return work
 
 
-def sink_worker(stages: Stages) -> Worker:
+def sink_worker(stages: Stages, manner: Manner = STRICT) -> Worker:
     """Converts and transforms a sink's frames."""
     packer = Packer()
     notice = crossing.Notice()
@@ -89,7 +91,7 @@ def sink_worker(stages: Stages) -> Worker:
         arrived = frame.decode_sink(message)
         assert isinstance(arrived, ArrivedSinkFrame), "only frames of records are dealt"
         try:
-            done = inbound(arrived, stages, note)
+            done = inbound(arrived, stages, note, manner)
             return (done.came, crossing.inbound_message(done, packer)) if done.is_whole else None
         except NotCarriedError as error:
             notice.tell(error)

@@ -1,1 +1,1 @@
-"""What happens to a batch on its way: transform, convert. Pure functions of batches; they don't know where they run."""
+"""What happens to a batch: transform, convert, tolerate. Pure functions of batches; they don't know where they run."""

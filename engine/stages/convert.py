@@ -3,8 +3,8 @@
     Outgoing ──► Encoded columns ──► frames            frame ──► SinkBatch ──► Columns, for a chain ──► SinkBatch
 
 A slot that cannot be converted ends the batch before it: what stands before goes on, the
-rest is the caller's to refuse. Where it cannot be converted now (a schema registry is away), nothing of the batch goes
-on: the call raises RetriableError, and is made again later.
+rest is the caller's to refuse; or it is skipped, where the caller says so (tolerate.py). Where it cannot be converted
+now (a schema registry is away), nothing of the batch goes on: the call raises AgainError, and is made again later.
 
 Used by: engine.stages.work, engine.task.
 Not here: the formats (the package `converters`).
@@ -12,22 +12,35 @@ Not here: the formats (the package `converters`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, cast, overload
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar, cast, overload
 
 import msgspec
 
 from engine.api.batch import Columns, Run, SinkBatch
-from engine.api.column import Repeat
-from engine.api.converter import Converter, Failure, HeaderConverter
-from engine.api.errors import DataError, RetriableError
+from engine.api.column import Repeat, pick
+from engine.api.converter import Converter, Decoded, Encoded, Failure, HeaderConverter
+from engine.api.errors import DataError
 from engine.api.record import Header, SinkRecord
-from engine.mending import Kind, kind_of
 from engine.shm.frame import ArrivedSinkFrame, Headers, Payloads, decode_headers
 from engine.stages.outgoing import Outgoing
+from engine.stages.tolerate import STRICT, Manner, kept_of, leave_if_it_passes, may_pass
 from engine.stages.transform import RecordError, Slots
 
-__all__ = ["Converters", "EncodedColumns", "TransformedBatch", "columns_of", "cut_runs", "decode", "encode"]
+__all__ = [
+    "Converters",
+    "DecodedBatch",
+    "EncodedColumns",
+    "TransformedBatch",
+    "columns_of",
+    "decode",
+    "encode",
+    "kept_runs",
+]
+
+Slot = TypeVar("Slot")
+Made = TypeVar("Made", Decoded, Encoded)
 
 TIMESTAMP_TYPES = ("NoTimestampType", "CreateTime", "LogAppendTime")
 
@@ -47,75 +60,95 @@ class EncodedColumns(NamedTuple):
     keys: Payloads | None
     headers: list[Headers] | None
     failed: RecordError | None  # columns end before this record
+    skipped: Sequence[RecordError] = ()  # columns are without these, in order
 
 
-def encode(batch: Outgoing, converters: Converters) -> EncodedColumns:
-    """Convert a batch up to the first record that fails. Raises RetriableError when that may pass."""
+class DecodedBatch(NamedTuple):
+    """A frame as the connector, or a chain, gets it."""
+
+    batch: SinkBatch
+    failed: RecordError | None  # it ends before this record
+    skipped: Sequence[RecordError] = ()  # it is without these, in order
+
+
+def encode(batch: Outgoing, converters: Converters, manner: Manner = STRICT) -> EncodedColumns:
+    """Convert a batch up to the first record that fails, or all but those. Raises AgainError when that may pass."""
     count = len(batch.values)
-    value = converters.value.from_connect(batch.topic, batch.values, batch.value_schemas)
-    failures = [*value.failures]
-    keys: Payloads | None = None
-    if batch.keys is not None and batch.key_schemas is not None:
-        key = converters.key.from_connect(batch.topic, batch.keys, batch.key_schemas)
-        failures += key.failures
-        keys = _plain(key.payloads)
-    failed = _first(failures)
+    found: list[RecordError] = []  # of one record's, the first counts: in Kafka Connect's order
     headers: list[Headers] | None = None
     if batch.headers is not None:
-        headers, header_failed = _encode_headers(batch, converters.header)
-        failed = min((bad for bad in (failed, header_failed) if bad), default=None, key=lambda bad: bad.index)
-    _leave_if_it_passes(failed)
+        headers, failures = _encode_headers(batch, converters.header, skips=manner.skips)
+        found += _told(failures, "HEADER_CONVERTER", converters.header)
+    keys: Payloads | None = None
+    if batch.keys is not None and batch.key_schemas is not None:
+        key = _encoded(converters.key, batch.topic, batch.keys, batch.key_schemas, manner)
+        found += _told(key.failures, "KEY_CONVERTER", converters.key)
+        keys = _plain(key.payloads)
+    value = _encoded(converters.value, batch.topic, batch.values, batch.value_schemas, manner)
+    found += _told(value.failures, "VALUE_CONVERTER", converters.value)
     values = _plain(value.payloads)
-    if failed is not None:
-        count = failed.index
-        values = values[:count]
-        keys = keys and keys[:count]
-        headers = headers and headers[:count]
-    return EncodedColumns(values, keys, headers, failed)
+    if not found:
+        return EncodedColumns(values, keys, headers, None)
+    failed, skipped = _settled(found, manner)
+    kept = kept_of(count, skipped) if failed is None else range(failed.index)
+    values = _picked(values, kept)
+    keys = keys and _picked(keys, kept)
+    headers = headers and _picked(headers, kept)
+    return EncodedColumns(values, keys, headers, failed, skipped)
 
 
-def decode(frame: ArrivedSinkFrame, converters: Converters) -> tuple[SinkBatch, RecordError | None]:
-    """The batch of a frame, up to the first record that cannot be converted. Raises RetriableError as `encode`."""
+def decode(frame: ArrivedSinkFrame, converters: Converters, manner: Manner = STRICT) -> DecodedBatch:
+    """The batch of a frame, up to the first record that cannot be converted, or without those. Raises as `encode`."""
     count = len(frame.values)
     runs = frame.runs
     topic = runs[0].topic
     if any(run.topic != topic for run in runs):
         raise AssertionError("a frame of several topics")
-    value = converters.value.to_connect(topic, frame.values)
-    key = converters.key.to_connect(topic, Repeat(None, count) if frame.keys is None else frame.keys)
-    failed = _first([*value.failures, *key.failures])
-    _leave_if_it_passes(failed)
+    keys = Repeat(None, count) if frame.keys is None else frame.keys
+    key = _decoded(converters.key, topic, keys, manner)
+    found = _told(key.failures, "KEY_CONVERTER", converters.key)
+    value = _decoded(converters.value, topic, frame.values, manner)
+    found += _told(value.failures, "VALUE_CONVERTER", converters.value)
     headers: Sequence[Sequence[Header]] = ()
     if frame.has_headers():
         headers = LazyHeaders(runs, frame.headers.copy(), converters.header)
-    end = count if failed is None else failed.index
-    whole = failed is None
+        if manner.reads_headers:
+            headers, failures = headers.read()
+            found += _told(failures, "HEADER_CONVERTER", converters.header)
+    failed, skipped = _settled(found, manner) if found else (None, ())
+    kept = kept_of(count, skipped) if failed is None else range(failed.index)
+    is_whole = len(kept) == count
+    of = _same if is_whole else _left
     batch = SinkBatch(
-        runs if whole else cut_runs(runs, end),
-        value.values if whole else value.values[:end],
-        value_schemas=value.schemas if whole else value.schemas[:end],
-        keys=key.values if whole else key.values[:end],
-        key_schemas=key.schemas if whole else key.schemas[:end],
-        timestamps=Repeat(None, end) if frame.timestamps is None else frame.timestamps[:end],
+        runs if is_whole else kept_runs(runs, kept),
+        of(value.values, kept),
+        value_schemas=of(value.schemas, kept),
+        keys=of(key.values, kept),
+        key_schemas=of(key.schemas, kept),
+        timestamps=Repeat(None, len(kept)) if frame.timestamps is None else of(frame.timestamps, kept),
         timestamp_type=TIMESTAMP_TYPES[frame.timestamp_type],
-        headers=headers if whole else headers[:end],
+        headers=headers and of(headers, kept),
     )
-    return batch, failed
+    return DecodedBatch(batch, failed, skipped)
 
 
-def cut_runs(runs: Sequence[Run], count: int) -> list[Run]:
-    """The first `count` records of runs."""
-    kept = []
+def kept_runs(runs: Sequence[Run], kept: Sequence[int]) -> list[Run]:
+    """Runs without the records whose indexes are not in `kept`, which grows."""
+    left = []
+    at = begin = 0
     for run in runs:
-        if count <= 0:
+        end = bisect_left(kept, at + run.count, begin)
+        if begin == len(kept):
             break
-        if run.count > count:
-            offsets = run.offset_column()[:count]
-            columns = run.offsets and run.offsets[:count]
-            run = Run(run.topic, run.partition, run.epoch, count, run.first_offset, offsets[-1], columns)
-        kept.append(run)
-        count -= run.count
-    return kept
+        if end - begin == run.count:
+            left.append(run)
+        elif end > begin:
+            offsets = [run.offset_column()[index - at] for index in kept[begin:end]]
+            column = offsets if offsets[-1] - offsets[0] >= len(offsets) else None
+            left.append(Run(run.topic, run.partition, run.epoch, len(offsets), offsets[0], offsets[-1], column))
+        at += run.count
+        begin = end
+    return left
 
 
 class LazyHeaders(Sequence[Sequence[Header]]):
@@ -165,6 +198,22 @@ class LazyHeaders(Sequence[Sequence[Header]]):
     def picked(self, indexes: Sequence[int]) -> Slots:
         """The slots at these indexes, which are still read when they are looked at."""
         return Slots([(self, index) for index in indexes])
+
+    def read(self) -> tuple[list[Sequence[Header]], list[Failure]]:
+        """All of them converted now, and which could not be: their slots are empty."""
+        column: list[Sequence[Header]] = []
+        failures = []
+        topic = self._runs[0].topic
+        convert = self._converter.to_connect_header
+        for index, headers in enumerate(decode_headers(self._raw)[: self._end]):
+            try:
+                column.append([convert(topic, key, payload) for key, payload in headers])
+            except MemoryError:
+                raise
+            except Exception as error:  # noqa: BLE001  whatever a plugin raises for a record costs that record
+                column.append(())
+                failures.append(Failure(index, error))
+        return column, failures
 
     def _converted(self, at: int, topic: str, key: str, payload: bytes | None) -> Header:
         try:
@@ -246,26 +295,109 @@ def _plain(column: Sequence[bytes | None]) -> list[bytes | None]:
     return column if isinstance(column, list) else list(column)
 
 
-def _first(failures: Sequence[Failure]) -> RecordError | None:
-    if not failures:
-        return None
-    first = min(failures, key=lambda failure: failure.index)
-    return RecordError(first.index, first.error)
+def _same(column: Sequence[Any], _: Sequence[int]) -> Sequence[Any]:
+    return column
 
 
-def _leave_if_it_passes(failed: RecordError | None) -> None:
-    if failed is not None and kind_of(failed.error) == Kind.OUTSIDE:
-        raise RetriableError(str(failed.error)) from failed.error
+def _left(column: Sequence[Any], kept: Sequence[int]) -> Sequence[Any]:
+    return column[: len(kept)] if isinstance(kept, range) else pick(column, kept)
 
 
-def _encode_headers(batch: Outgoing, converter: HeaderConverter) -> tuple[list[Headers], RecordError | None]:
+def _picked(column: list[Slot], kept: Sequence[int]) -> list[Slot]:
+    return column[: len(kept)] if isinstance(kept, range) else [column[index] for index in kept]
+
+
+def _told(failures: Sequence[Failure], stage: str, converter: Converter | HeaderConverter) -> list[RecordError]:
+    return [RecordError(failure.index, failure.error, stage=stage, plugin=type(converter)) for failure in failures]
+
+
+def _settled(found: Sequence[RecordError], manner: Manner) -> tuple[RecordError | None, Sequence[RecordError]]:
+    """The record that ends the batch, or those that are skipped. Raises AgainError for what is waited for."""
+    firsts: dict[int, RecordError] = {}
+    for one in found:
+        firsts.setdefault(one.index, one)
+    failures = [firsts[index] for index in sorted(firsts)]
+    if not manner.skips:
+        del failures[1:]
+    if manner.converters_wait:
+        leave_if_it_passes(failures)
+    return (None, failures) if manner.skips else (failures[0], ())
+
+
+def _decoded(converter: Converter, topic: str, payloads: Sequence[bytes | None], manner: Manner) -> Decoded:
+    try:
+        return converter.to_connect(topic, payloads)
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever a plugin raises costs those records for which it does
+        if not manner.skips and not may_pass(error):
+            raise
+        one_by_one, failures = _one_by_one(
+            error, len(payloads), manner, lambda index: converter.to_connect(topic, [payloads[index]])
+        )
+    values = [None if one is None else one.values[0] for one in one_by_one]
+    return Decoded(values, [None if one is None else one.schemas[0] for one in one_by_one], failures)
+
+
+def _encoded(
+    converter: Converter, topic: str, values: Sequence[Any], schemas: Sequence[Any], manner: Manner
+) -> Encoded:
+    try:
+        return converter.from_connect(topic, values, schemas)
+    except MemoryError:
+        raise
+    except Exception as error:  # as above
+        if not manner.skips and not may_pass(error):
+            raise
+        one_by_one, failures = _one_by_one(
+            error,
+            len(values),
+            manner,
+            lambda index: converter.from_connect(topic, [values[index]], [schemas[index]]),
+        )
+    return Encoded([None if one is None else one.payloads[0] for one in one_by_one], failures)
+
+
+def _one_by_one(
+    error: Exception, count: int, manner: Manner, convert: Callable[[int], Made]
+) -> tuple[list[Made | None], list[Failure]]:
+    """What a converter makes of each slot alone, where it raised `error` for all of them.
+
+    What may pass is not asked for again here, once for each: each call may wait until its time is over.
+    """
+    if may_pass(error):
+        if manner.converters_wait:
+            leave_if_it_passes([RecordError(0, error)])
+        return [None] * count, [Failure(index, error) for index in range(count)]
+    made: list[Made | None] = []
+    failures = []
+    for index in range(count):
+        try:
+            one = convert(index)
+        except MemoryError:
+            raise
+        except Exception as alone:  # noqa: BLE001  as above
+            made.append(None)
+            failures.append(Failure(index, alone))
+            continue
+        made.append(one)
+        failures += [Failure(index, failure.error) for failure in one.failures]
+    return made, failures
+
+
+def _encode_headers(batch: Outgoing, converter: HeaderConverter, *, skips: bool) -> tuple[list[Headers], list[Failure]]:
+    """skips: a slot that fails is empty; else the column ends with it."""
     assert batch.headers is not None
     column: list[Headers] = []
+    failures = []
     for index, headers in enumerate(batch.headers):
         try:
             column.append([(header.key, converter.from_connect_header(batch.topic, header)) for header in headers])
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001  as for values: it costs the record
-            return column, RecordError(index, error)
-    return column, None
+            failures.append(Failure(index, error))
+            column.append([])
+            if not skips:
+                break
+    return column, failures

@@ -4,7 +4,7 @@
 
 A step is a transform and, where it has one, the predicate that says to which records it applies; the others stay in
 their places between what becomes of those. A record that fails takes with it all that was made of it. Nothing goes on
-past it, so nothing that came after it is looked at any more.
+past it, so nothing that came after it is looked at any more; but for who skips such records, where all others go on.
 
 Used by: engine.stages.work, engine.task.
 Not here: the transforms themselves (engine.transforms); how a batch becomes columns, and bytes (outgoing.py,
@@ -31,11 +31,13 @@ __all__ = ["RecordError", "Slots", "Step", "Transformed", "close_all", "fused", 
 
 
 class RecordError(Struct, frozen=True):
-    """The first record that failed, and why; nothing after it goes on."""
+    """A record that failed, where, and why."""
 
     index: int
     error: Exception
     step: int = -1  # which of the chain's it was; -1: none of them
+    stage: str = ""  # as Kafka Connect names it: "TRANSFORMATION", "VALUE_CONVERTER" ...
+    plugin: type[Any] | None = None  # the class that was at work
 
 
 class Step(NamedTuple):
@@ -44,6 +46,7 @@ class Step(NamedTuple):
     transform: Transform
     predicate: Predicate | None = None
     negate: bool = False
+    parts: tuple[Transform, ...] = ()  # what it was fused of, in order
 
 
 class Transformed(NamedTuple):
@@ -51,24 +54,39 @@ class Transformed(NamedTuple):
 
     columns: Columns  # their `origins` are indexes in what the chain was given
     failed: RecordError | None
+    skipped: Sequence[RecordError] = ()  # in the batch's order
 
 
-def transform(chain: Sequence[Step], columns: Columns) -> Transformed:
-    """Take columns through every step of the chain, up to the first record that fails. Those given stay as they are."""
+def transform(chain: Sequence[Step], columns: Columns, *, skips: bool = False) -> Transformed:
+    """Take columns through every step of the chain, up to the first record that fails. Those given stay as they are.
+
+    skips: those that fail are left out instead, with all that was made of them, and the others go on.
+    """
     columns = copy.copy(columns)
     origins: Sequence[int] = range(len(columns))
     failed: RecordError | None = None
+    skipped: dict[int, RecordError] = {}
     for number, step in enumerate(chain):
         count = len(columns)
         if not count:
             break
         columns.origins = came = range(count)
-        columns, failures = _applied(step, columns)
+        before = copy.copy(columns) if step.parts else columns
+        columns, failures = _applied(step, columns, skips=skips)
         if failures:
-            first = min(failures, key=lambda failure: failure.index)
-            failed = RecordError(origins[first.index], first.error, number)
+            failures = sorted(failures, key=lambda failure: failure.index)[: None if skips else 1]
+            found = [_blamed(failure, step, number, before, origins) for failure in failures]
+            if not skips:
+                failed = found[0]
+            for one in found if skips else ():
+                skipped.setdefault(one.index, one)
         if columns.origins is not came:
             origins = [origins[index] for index in columns.origins]
+        if failures and skips:
+            kept_indexes = [index for index, origin in enumerate(origins) if origin not in skipped]
+            if len(kept_indexes) < len(origins):
+                origins = [origins[index] for index in kept_indexes]
+                columns.pick(kept_indexes)
         if failed is not None:
             # Each record left came before any that failed earlier: the last that fails here is the first of all.
             kept = bisect_left(origins, failed.index)
@@ -76,7 +94,7 @@ def transform(chain: Sequence[Step], columns: Columns) -> Transformed:
                 origins = origins[:kept]
                 columns.pick(range(kept))
     columns.origins = origins
-    return Transformed(columns, failed)
+    return Transformed(columns, failed, [skipped[index] for index in sorted(skipped)])
 
 
 def fused(chain: Iterable[Step]) -> list[Step]:
@@ -86,7 +104,7 @@ def fused(chain: Iterable[Step]) -> list[Step]:
         if steps and steps[-1].predicate is None and step.predicate is None:
             both = steps[-1].transform.fused(step.transform)
             if both is not None:
-                steps[-1] = Step(both)
+                steps[-1] = Step(both, parts=(*(steps[-1].parts or (steps[-1].transform,)), step.transform))
                 continue
         steps.append(step)
     return steps
@@ -130,7 +148,26 @@ class Slots(Sequence[Any]):
         return Slots([self._places[index] for index in indexes])
 
 
-def _applied(step: Step, columns: Columns) -> tuple[Columns, Sequence[Failure]]:
+def _blamed(failure: Failure, step: Step, number: int, before: Columns, origins: Sequence[int]) -> RecordError:
+    """A failure of a step, with the transform to blame: of those that were fused, the first that fails for it alone."""
+    plugin = type(step.transform)
+    if step.parts:
+        one = before.picked([failure.index])
+        for part in step.parts:
+            one.origins = range(len(one))
+            try:
+                is_to_blame = bool(part.apply_batch(one))
+            except MemoryError:
+                raise
+            except Exception:  # noqa: BLE001  whatever it raises, it is the one
+                is_to_blame = True
+            if is_to_blame:
+                plugin = type(part)
+                break
+    return RecordError(origins[failure.index], failure.error, number, "TRANSFORMATION", plugin)
+
+
+def _applied(step: Step, columns: Columns, *, skips: bool) -> tuple[Columns, Sequence[Failure]]:
     """The columns as a step leaves them, and which of the records failed, by their indexes before it."""
     came = copy.copy(columns)
     try:
@@ -138,7 +175,7 @@ def _applied(step: Step, columns: Columns) -> tuple[Columns, Sequence[Failure]]:
     except (MemoryError, ShapeError):
         raise
     except Exception:  # noqa: BLE001  whose fault it is, is found out record by record
-        return _applied_one_by_one(step, came)
+        return _applied_one_by_one(step, came, skips=skips)
 
 
 def _applied_at_once(step: Step, columns: Columns) -> tuple[Columns, Sequence[Failure]]:
@@ -164,9 +201,13 @@ def _applied_at_once(step: Step, columns: Columns) -> tuple[Columns, Sequence[Fa
     return both, failures
 
 
-def _applied_one_by_one(step: Step, columns: Columns) -> tuple[Columns, Sequence[Failure]]:
-    """The same where a plugin raised for all of them: the first that it raises for alone is the one to blame."""
+def _applied_one_by_one(step: Step, columns: Columns, *, skips: bool) -> tuple[Columns, Sequence[Failure]]:
+    """The same where a plugin raised for all of them: the first that it raises for alone is the one to blame.
+
+    skips: all of those.
+    """
     parts = [columns.picked([])]
+    found: list[Failure] = []
     for index in range(len(columns)):
         try:
             one = columns.picked([index])
@@ -177,10 +218,13 @@ def _applied_one_by_one(step: Step, columns: Columns) -> tuple[Columns, Sequence
         except Exception as error:  # noqa: BLE001  whatever a plugin raises for a record costs that record
             failures = [Failure(index, error)]
         if failures:
-            return _joined(parts), [Failure(index, failures[0].error)]
+            found.append(Failure(index, failures[0].error))
+            if not skips:
+                break
+            continue
         one.origins = [index] * len(one)
         parts.append(one)
-    return _joined(parts), ()
+    return _joined(parts), found
 
 
 class ShapeError(ConnectError):

@@ -3,9 +3,9 @@
     sink      frame ──► convert ──► transform ──► Inbound, to be put
     source    Columns ──► transform ──► convert ──► Outbound, to be framed
 
-Pure: a batch in, a batch out, with the first record that failed and where; who counts and who refuses is the task. What
-does not add up at one border is not taken to the next: the counts say so. What a converter cannot do now is a
-RetriableError, and is called again later.
+Pure: a batch in, a batch out, with the records that failed and where: the first, which ended it, or all that were
+skipped; who counts, refuses and reports is the task. What does not add up at one border is not taken to the next: the
+counts say so. What cannot be done now is an AgainError (tolerate.py), and is done again later.
 
 Used by: engine.task, engine.stage, engine.stages.crossing, engine.commands.trial.
 Not here: the chain (transform.py), converters (convert.py), how a batch gets to a stage process (crossing.py).
@@ -16,7 +16,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from engine.api.batch import Columns, SinkBatch
+from msgspec.structs import replace
+
+from engine.api.batch import Columns, SinkBatch, pick
 from engine.api.converter import Converter
 from engine.api.transform import Transform
 from engine.config.line import LineSpec, PluginSpec, StepSpec
@@ -25,6 +27,7 @@ from engine.shm.acts import Act
 from engine.shm.frame import ArrivedSinkFrame
 from engine.stages import convert, outgoing
 from engine.stages.convert import Converters, EncodedColumns, TransformedBatch
+from engine.stages.tolerate import STRICT, Manner, kept_of, leave_if_it_passes
 from engine.stages.transform import RecordError, Step, Transformed, close_all, fused, transform
 
 __all__ = ["Converted", "Inbound", "Note", "Outbound", "Stages", "inbound", "make_stages", "outbound", "transformed"]
@@ -49,16 +52,22 @@ class Inbound(NamedTuple):
 
     batch: SinkBatch
     came: int  # records in the frame
-    converted: int  # before the first that could not be
+    converted: int  # of those before the first that ended it
     not_converted: RecordError | None = None
-    origins: Sequence[int] | None = None  # which of the frame's records transforms have left; None: there is no chain
+    origins: Sequence[int] | None = None  # which of the frame's records are left; None: there is no chain, nor a gap
     not_transformed: RecordError | None = None
-    transformed: int = 0  # records that they have left
+    transformed: int = 0  # records that transforms have left
+    skipped: Sequence[RecordError] = ()  # in the frame's order
 
     @property
     def is_whole(self) -> bool:
         """Whether no record has failed."""
-        return self.not_converted is None and self.not_transformed is None
+        return self.not_converted is None and self.not_transformed is None and not self.skipped
+
+    @property
+    def not_converted_count(self) -> int:
+        """How many were skipped before the chain."""
+        return sum(one.step < 0 for one in self.skipped)
 
 
 class Converted(NamedTuple):
@@ -80,11 +89,25 @@ class Outbound(NamedTuple):
     not_transformed: RecordError | None
     gathered: int  # records that there were to convert, in all
     batches: Sequence[Converted]  # the last one ends where a record could not be converted
+    skipped: Sequence[RecordError] = ()  # by transforms; those of converters are with their columns
 
     @property
     def is_whole(self) -> bool:
         """Whether no record has failed."""
-        return self.not_transformed is None and all(batch.columns.failed is None for batch in self.batches)
+        has_failed = self.not_transformed is not None or bool(self.skipped)
+        return not has_failed and all(one.columns.failed is None and not one.columns.skipped for one in self.batches)
+
+    def all_skipped(self) -> list[RecordError]:
+        """All records that were skipped, by their indexes in the batch."""
+        found = [*self.skipped]
+        for batch in self.batches:
+            found += [replace(one, index=self.origins[batch.first + one.index]) for one in batch.columns.skipped]
+        return found
+
+    def going(self) -> Sequence[int]:
+        """`origins` without what converters have skipped."""
+        gone = {batch.first + one.index for batch in self.batches for one in batch.columns.skipped}
+        return [origin for at, origin in enumerate(self.origins) if at not in gone] if gone else self.origins
 
 
 def make_stages(spec: LineSpec, *, fuses: bool = True) -> Stages:
@@ -101,52 +124,70 @@ def make_stages(spec: LineSpec, *, fuses: bool = True) -> Stages:
     return Stages(fused(chain) if fuses else chain, converters)
 
 
-def inbound(frame: ArrivedSinkFrame, stages: Stages, note: Note) -> Inbound:
-    """What the connector gets of a frame. Raises RetriableError."""
+def inbound(frame: ArrivedSinkFrame, stages: Stages, note: Note, manner: Manner = STRICT) -> Inbound:
+    """What the connector gets of a frame. Raises AgainError."""
     note(Act.CONVERT)
-    batch, failed = convert.decode(frame, stages.converters)
+    batch, failed, skipped = convert.decode(frame, stages.converters, manner)
     came, converted = len(frame.values), len(batch)
-    is_short = converted != (came if failed is None else failed.index)
+    kept = kept_of(came, skipped)
+    is_short = converted != (len(kept) if failed is None else failed.index)
     if is_short or not stages.chain:
-        return Inbound(batch, came, converted, failed)
+        return Inbound(batch, came, converted, failed, kept if skipped else None, skipped=skipped)
     note(Act.TRANSFORM)
-    columns, bad = transform(stages.chain, convert.columns_of(batch))
+    columns, bad, more = transform(stages.chain, convert.columns_of(batch), skips=manner.skips)
+    if manner.transforms_wait:
+        leave_if_it_passes([*more, *([] if bad is None else [bad])])
+    origins = columns.origins
+    if skipped:
+        origins = [kept[index] for index in origins]
+        more = [replace(one, index=kept[one.index]) for one in more]
+    both = sorted([*skipped, *more], key=lambda one: one.index) if more else skipped
     left = len(columns.values)
-    return Inbound(TransformedBatch(columns), came, converted, failed, columns.origins, bad, left)
+    return Inbound(TransformedBatch(columns), came, converted, failed, origins, bad, left, both)
 
 
-def transformed(columns: Columns, stages: Stages, note: Note) -> Transformed:
-    """What transforms have left of what was polled: once, however often it is tried to convert it."""
+def transformed(columns: Columns, stages: Stages, note: Note, manner: Manner = STRICT) -> Transformed:
+    """What transforms have left of what was polled: once, however often it is converted. Raises AgainError."""
     if not stages.chain:
         return Transformed(columns, None)
     note(Act.TRANSFORM)
-    return transform(stages.chain, columns)
+    done = transform(stages.chain, columns, skips=manner.skips)
+    if manner.transforms_wait:
+        leave_if_it_passes([*done.skipped, *([] if done.failed is None else [done.failed])])
+    return done
 
 
-def outbound(going: Transformed, stages: Stages, note: Note) -> Outbound:
-    """What Kafka gets of it. Raises RetriableError."""
-    columns, bad = going
+def outbound(going: Transformed, stages: Stages, note: Note, manner: Manner = STRICT) -> Outbound:
+    """What Kafka gets of it. Raises AgainError."""
+    columns, bad, skipped = going
     note(Act.CONVERT)
     batches: list[Converted] = []
     left = len(columns.values)
     gathered = outgoing.gather(columns) if left == len(columns.origins) else []
     slots = sum(len(batch.values) for batch in gathered)
     for batch in gathered if slots == left else ():
-        encoded = convert.encode(batch, stages.converters)
-        count = len(encoded.values)
+        encoded = convert.encode(batch, stages.converters, manner)
+        count = len(batch.values)
+        kept = kept_of(count, encoded.skipped) if encoded.skipped else range(len(encoded.values))
         batches.append(
             Converted(
                 batch.topic,
                 batch.first,
-                len(batch.values),
+                count,
                 encoded,
-                None if batch.partitions is None else list(batch.partitions[:count]),
-                None if batch.timestamps is None else list(batch.timestamps[:count]),
+                _kept(batch.partitions, kept),
+                _kept(batch.timestamps, kept),
             )
         )
         if encoded.failed is not None:
             break
-    return Outbound(left, columns.origins, bad, slots, batches)
+    return Outbound(left, columns.origins, bad, slots, batches, skipped)
+
+
+def _kept(column: Sequence[int | None] | None, kept: Sequence[int]) -> list[int | None] | None:
+    if column is None:
+        return None
+    return list(column[: len(kept)] if isinstance(kept, range) else pick(column, kept))
 
 
 def _converter(spec: PluginSpec, *, is_key: bool) -> Converter:

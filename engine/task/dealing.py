@@ -13,7 +13,7 @@ Not here: frames (source.py), whose turn it is (crew.py).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -23,6 +23,7 @@ from engine.api.errors import ConnectError
 from engine.api.record import SourceRecord
 from engine.stages import crossing, outgoing, work
 from engine.stages.carrying import NotCarriedError
+from engine.stages.tolerate import Manner
 from engine.stages.transform import Transformed
 from engine.stages.work import Note, Outbound, Stages
 from engine.task.crew import Crew
@@ -50,8 +51,9 @@ class Made(NamedTuple):
 class Dealing:
     """The batches of a source that are under way."""
 
-    def __init__(self, stages: Stages, crew: Crew | None, note: Note) -> None:
-        """crew: None: all is done here. note: is told what is about to be done here."""
+    def __init__(self, stages: Stages, crew: Crew | None, note: Note, manner: Callable[[], Manner]) -> None:
+        """crew: None: all is done here. note: is told what is about to be done here. manner: of each attempt here."""
+        self._manner = manner
         self._stages = stages
         self._crew = crew
         self._note = note
@@ -114,6 +116,7 @@ class Dealing:
         return True
 
     def _done_here(self, head: _Dealt) -> Outbound:
+        manner = self._manner()
         if head.transformed is None:
-            head.transformed = work.transformed(outgoing.columns_of(head.polled), self._stages, self._note)
-        return work.outbound(head.transformed, self._stages, self._note)
+            head.transformed = work.transformed(outgoing.columns_of(head.polled), self._stages, self._note, manner)
+        return work.outbound(head.transformed, self._stages, self._note, manner)

@@ -66,10 +66,10 @@ class Framing:
 
     def end(self, *, is_complete: bool, is_failed: bool) -> None:
         """Queue the last message."""
-        self.waiting.append(frame.encode(End(self.polled, is_complete, is_failed, *self._dropped_and_added())))
+        self.waiting.append(frame.encode(End(self.polled, is_complete, is_failed, *self._counts())))
 
     def _slice(self, offsets: list[SourceOffset], *, is_last: bool) -> None:
-        dropped, added = self._dropped_and_added()
+        dropped, added, skipped = self._counts()
         going = SourceFrame(
             "",
             0,
@@ -81,11 +81,14 @@ class Framing:
             is_last=is_last,
             dropped=dropped,
             added=added,
+            skipped=skipped,
         )
         self.waiting.append(frame.encode(going))
 
-    def _dropped_and_added(self) -> tuple[int, int]:
-        return (0, 0) if self._account is None else (self._account.dropped, self._account.added)
+    def _counts(self) -> tuple[int, int, int]:
+        """What transforms have dropped and added so far, and what was skipped."""
+        account = self._account
+        return (0, 0, 0) if account is None else (account.dropped, account.added, account.skipped)
 
     def _split(self, columns: tuple[Any, ...], size: int, headers_size: int, offsets: list[SourceOffset]) -> int:
         """As `records`; headers_size: what the headers take in a frame."""
@@ -127,7 +130,7 @@ class Framing:
     ) -> SourceFrame:
         sequence = self.sequence
         self.sequence += len(values)
-        dropped, added = self._dropped_and_added()
+        dropped, added, skipped = self._counts()
         return SourceFrame(
             topic,
             len(values),
@@ -142,6 +145,7 @@ class Framing:
             sequence,
             dropped=dropped,
             added=added,
+            skipped=skipped,
         )
 
 

@@ -13,8 +13,9 @@ Not here: what is wanted, and what is put (sink.py); whose turn it is (crew.py).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import msgspec
 from msgspec import Struct
 
 from engine.api.batch import Run, SinkBatch
@@ -27,7 +28,7 @@ from engine.stages.transform import RecordError
 from engine.stages.work import Inbound
 from engine.task.crew import Crew
 
-__all__ = ["Coming", "Incoming", "Putting"]
+__all__ = ["Coming", "Incoming", "Putting", "without_foreign"]
 
 
 class Coming(Struct):
@@ -49,16 +50,22 @@ class Putting(Struct):
     """A batch on its way into the connector; it is kept while its put asks to be called again."""
 
     coming: Coming
+    message: ArrivedSinkFrame | PassingSinkFrame  # of the frame, what is wanted
     batch: SinkBatch
-    runs: Sequence[Run]  # of the whole frame
     bad: RecordError | None = None  # the record that ended the batch
     act: str = ""  # what could not be done to it
+    skipped: Sequence[RecordError] = ()
     origins: Sequence[int] | None = None  # which of the frame's records transforms have left; None: there is no chain
     at_ns: int = 0  # not before
 
     def done(self) -> Sequence[Run]:
-        """What is done once it is put, with all that transforms dropped."""
-        return self.runs if self.bad is None else convert.cut_runs(self.runs, self.bad.index)
+        """What is done once it is put, with all that transforms dropped and all that was skipped."""
+        runs = self.message.runs
+        return runs if self.bad is None else convert.kept_runs(runs, range(self.bad.index))
+
+    def failures(self) -> list[RecordError]:
+        """All that is to be told of, in the frame's order."""
+        return [*self.skipped, *([] if self.bad is None else [self.bad])]
 
 
 class Incoming:
@@ -114,3 +121,33 @@ class Incoming:
                 coming.is_away = True
                 crew.deal(sum(run.count for run in coming.message.runs), raw)
             self._queue.append(coming)
+
+
+def without_foreign(message: ArrivedSinkFrame, is_wanted: Callable[[Run], bool]) -> ArrivedSinkFrame:
+    """A frame without the records of runs that nobody wants any more."""
+    if all(is_wanted(run) for run in message.runs):
+        return message
+    keep: list[int] = []
+    runs = []
+    before = []
+    at = 0
+    for index, run in enumerate(message.runs):
+        if is_wanted(run):
+            keep.extend(range(at, at + run.count))
+            runs.append(run)
+            if message.before is not None:
+                before.append(message.before[index])
+        at += run.count
+    kept = ArrivedSinkFrame(
+        runs,
+        message.size_bytes,
+        [message.values[index] for index in keep],
+        message.keys and [message.keys[index] for index in keep],
+        message.timestamps and [message.timestamps[index] for index in keep],
+        message.timestamp_type,
+        before=before,
+    )
+    if message.has_headers():
+        headers = frame.decode_headers(message.headers)
+        kept.headers = msgspec.Raw(frame.encode([headers[index] for index in keep]))
+    return kept

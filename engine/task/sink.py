@@ -15,16 +15,15 @@ Not here: consuming, committing (engine.pump.sink).
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 
-import msgspec
 from msgspec import Struct
 
 from engine.api.batch import Run
 from engine.api.errors import DataError, RetriableError
 from engine.api.record import TopicPartition
-from engine.api.task import SinkTask
+from engine.api.task import ErrantRecordReporter, SinkTask
 from engine.bank import describe, note_act, noting_acts
 from engine.clock import Clock
 from engine.config.line import LineSpec
@@ -50,10 +49,15 @@ from engine.shm.frame import (
 )
 from engine.shm.lease import Lease
 from engine.shm.waits import Cause, Trouble
+from engine.stages.tolerate import may_pass
 from engine.stages.transform import RecordError
 from engine.stages.work import Inbound, Stages, inbound
 from engine.task.crew import Crew
-from engine.task.incoming import Coming, Incoming, Putting
+from engine.task.errant import Reporter
+from engine.task.incoming import Coming, Incoming, Putting, without_foreign
+from engine.task.letters import Letters, consumed, originals
+from engine.task.outbox import Outbox
+from engine.task.tolerance import Tolerance
 
 __all__ = ["SinkTaskBank"]
 
@@ -101,7 +105,19 @@ class SinkTaskBank:
         self._clock = clock
         self._parts: dict[TopicPartition, Part] = {}
         self._gone: dict[TopicPartition, int] = {}  # epochs up to which a partition was revoked
-        self._unsent: deque[bytes] = deque()
+        self._outbox = Outbox(side.up, side.pump_bell)
+        self._tolerance = Tolerance(spec, stages, row, clock)
+        self._letters = None if spec.errors.dead_letters is None else Letters(spec, row, self._outbox)
+        self.reporter = Reporter(
+            task,
+            stages.converters,
+            self._tolerance,
+            self._letters,
+            self._outbox,
+            row,
+            clock,
+            side.bell.wait,
+        )
         self._retry: Putting | None = None
         self._retry_backoff = spec.timing.retry_backoff
         self._flush_at_ns = clock.monotonic_ns() + int(spec.timing.commit_interval * 1e9)
@@ -124,7 +140,7 @@ class SinkTaskBank:
     def seek(self, offsets: Mapping[TopicPartition, int]) -> None:
         for place, offset in offsets.items():
             part = self._part(place)
-            self._say(frame.Seek(place.topic, place.partition, part.epoch, offset))
+            self._outbox.say(frame.Seek(place.topic, place.partition, part.epoch, offset))
             part.epoch += 1  # of the deliveries to come; what is in the ring has the old one
             part.next_offset = part.flushed = offset
             part.skipped_from = -1  # what was skipped before is not what comes next
@@ -147,6 +163,12 @@ class SinkTaskBank:
 
     def retry_after(self, milliseconds: int) -> None:
         self._retry_backoff = milliseconds / 1000
+
+    def errant_record_reporter(self) -> ErrantRecordReporter | None:
+        if not self._spec.errors.are_told:
+            return None
+        self.reporter.is_wanted = True
+        return self.reporter
 
     def ask_to_stop(self) -> None:
         """End as soon as possible, whatever the target word says (TERM)."""
@@ -182,7 +204,7 @@ class SinkTaskBank:
         self._row.set(Word.TASK_BEAT_NS, now_ns)
         self._patience.tick(now_ns)
         self._hear()
-        if not self._send():
+        if not self._outbox.send():
             # Where the pump is gone there will never be room.
             self.is_over = self.is_over or (self._is_stopping and not self._row.get(Word.PUMP_PID))
             return 0.01
@@ -252,19 +274,20 @@ class SinkTaskBank:
 
     def _deliver_here(self, coming: Coming) -> None:
         """Work on a frame beside the connector, but for what is not wanted any more, and put it."""
-        message = self._without_foreign(coming.whole())
+        message = without_foreign(coming.whole(), self._is_wanted)
         if not message.values:
             self._patience.end(Cause.CONVERT)
             self._release()
             return
         try:
-            done = inbound(message, self._stages, self._note)
+            done = inbound(message, self._stages, self._note, self._tolerance.manner())
         except RetriableError as error:
             self._row.count(Stage.CONVERT, 0, batches=0, errors=1)
             self._patience.note(Trouble(Cause.CONVERT, describe(error)))
-            self._patience.later()
+            self._patience.later(self._tolerance.pause(error))
             self._incoming.put_back(coming)  # it is worked on anew, without what was given up meanwhile
             return
+        self._tolerance.passed()
         self._deliver(coming, message, done)
 
     def _deliver(self, coming: Coming, message: ArrivedSinkFrame | PassingSinkFrame, done: Inbound) -> None:
@@ -272,32 +295,40 @@ class SinkTaskBank:
         self._patience.end(Cause.CONVERT)
         if self._account is not None:
             self._account.arrived(message.runs, message.before or (), done.came)
-        self._row.count(Stage.CONVERT, done.converted, message.size_bytes, errors=int(done.not_converted is not None))
-        going = Putting(coming, done.batch, message.runs, done.not_converted, "converted")
+        not_converted = done.not_converted_count
+        errors = not_converted + (done.not_converted is not None)
+        self._row.count(Stage.CONVERT, done.converted, message.size_bytes, errors=errors)
+        going = Putting(coming, message, done.batch, done.not_converted, "converted", done.skipped, done.origins)
         if self._account is not None:
-            self._account.converted(going.done(), done.converted)
-        assert done.origins is not None or not self._stages.chain, "a converter has given other numbers of values"
-        if done.origins is not None:
-            going.origins = done.origins
-            self._row.count(Stage.TRANSFORM, done.transformed, errors=int(done.not_transformed is not None))
-            if done.not_transformed is not None:
-                going.bad, going.act = done.not_transformed, "transformed"
-            if self._account is not None:
-                self._account.transformed(going.done(), done.origins, done.transformed)
+            self._account.converted(going.done(), done.converted + not_converted)
+        if self._stages.chain:
+            self._count_transformed(going, done)
         if not self._row.measured(Stage.PUT, Measure.RECORDS):
             self._row.set(Word.FIRST_RECORD_NS, self._clock.monotonic_ns())
         self._fence()
         # Records, not what is left of them after transforms: these are the ones that could be repeated.
         self._row.count(Stage.PUT, sum(run.count for run in going.done()))
         if self._account is not None:
-            self._account.putting(going.done(), going.origins, len(going.batch))
+            skipped = [one.index for one in going.skipped]
+            self._account.putting(going.done(), going.origins, len(going.batch), skipped)
         self._put(going)
+
+    def _count_transformed(self, going: Putting, done: Inbound) -> None:
+        assert done.origins is not None, "a converter has given other numbers of values"
+        errors = len(done.skipped) - done.not_converted_count + (done.not_transformed is not None)
+        self._row.count(Stage.TRANSFORM, done.transformed, errors=errors)
+        if done.not_transformed is not None:
+            going.bad, going.act = done.not_transformed, "transformed"
+        if self._account is not None:
+            self._account.transformed(going.done(), done.origins, done.transformed)
 
     def _put(self, going: Putting) -> None:
         self._row.set(Word.TASK_ACT, Act.PUT)
         try:
             if len(going.batch):
+                self.reporter.begins(going.coming)
                 self._task.put(going.batch)
+                self.reporter.ends()
         except RetriableError as error:
             self._row.count(Stage.PUT, 0, batches=0, errors=1)
             self._patience.note(Trouble(Cause.PUT, describe(error)))
@@ -317,44 +348,27 @@ class SinkTaskBank:
             part = self._parts.get(TopicPartition(run.topic, run.partition))
             if part is not None and part.epoch == run.epoch:
                 part.next_offset = run.last_offset + 1
-        if going.bad is not None:
-            self._refuse(going.runs, going.bad, going.act)
+        if failures := going.failures():
+            self._tell_of(failures, going)
         self._release()
 
-    def _refuse(self, runs: Sequence[Run], bad: RecordError, act: str) -> None:
-        places = [(run.topic, run.partition, offset) for run in runs for offset in run.offset_column()]
-        topic, partition, offset = places[bad.index]
-        text = f"the record at topic {topic}, partition {partition}, offset {offset} could not be {act}"
-        self.failure = failure_of_record(f"{text}: {describe(bad.error)}", bad.error)
-
-    def _without_foreign(self, message: ArrivedSinkFrame) -> ArrivedSinkFrame:
-        """The frame without records of partitions that are paused, given up or sought since it was written."""
-        if all(self._is_wanted(run) for run in message.runs):
-            return message
-        keep: list[int] = []
-        runs = []
-        before = []
-        at = 0
-        for index, run in enumerate(message.runs):
-            if self._is_wanted(run):
-                keep.extend(range(at, at + run.count))
-                runs.append(run)
-                if message.before is not None:
-                    before.append(message.before[index])
-            at += run.count
-        kept = ArrivedSinkFrame(
-            runs,
-            message.size_bytes,
-            [message.values[index] for index in keep],
-            message.keys and [message.keys[index] for index in keep],
-            message.timestamps and [message.timestamps[index] for index in keep],
-            message.timestamp_type,
-            before=before,
-        )
-        if message.has_headers():
-            headers = frame.decode_headers(message.headers)
-            kept.headers = msgspec.Raw(frame.encode([headers[index] for index in keep]))
-        return kept
+    def _tell_of(self, failures: Sequence[RecordError], going: Putting) -> None:
+        """Report what has failed in a frame, before anything is said of the frame; one that ends the batch ends all."""
+        assert isinstance(going.message, ArrivedSinkFrame), "a stage process makes whole frames only"
+        found = originals(going.message, [one.index for one in failures])
+        told = [
+            (failure, one)
+            for failure, one in zip(failures, found, strict=True)
+            if failure is not going.bad or not may_pass(failure.error)  # which comes again
+        ]
+        for failure, one in told:
+            self._tolerance.report(failure, partial(consumed, one))
+        if self._letters is not None and told:
+            self._letters.write(told)
+        if going.bad is not None:
+            bad, one = going.bad, found[-1]
+            text = f"the record at topic {one.topic}, partition {one.partition}, offset {one.offset} could not be"
+            self.failure = failure_of_record(f"{text} {going.act}: {describe(bad.error)}", bad.error)
 
     def _is_wanted(self, run: Run) -> bool:
         part = self._parts.get(TopicPartition(run.topic, run.partition))
@@ -388,7 +402,7 @@ class SinkTaskBank:
             if (part := self._parts.get(place)) and part.epoch <= epoch:
                 gone.append(place)
         if gone and (self.failure is not None or self._is_closed):
-            self._say(Flushed([], -1))  # not flushed for this
+            self._outbox.say(Flushed([], -1))  # not flushed for this
         elif gone:
             if not message.is_lost:
                 self._flush()
@@ -398,8 +412,8 @@ class SinkTaskBank:
                 del self._parts[place]
             if self._retry is not None:
                 self._forget_retry()
-        self._say(Revoked(message.number))
-        self._send()
+        self._outbox.say(Revoked(message.number))
+        self._outbox.send()
 
     def _forget_retry(self) -> None:
         """What waits to be put again may be of partitions that went; the frame is worked on anew, without them."""
@@ -417,7 +431,7 @@ class SinkTaskBank:
         if not offsets:
             self._row.reach(Stage.FLUSH, put)
             self._patience.end(Cause.FLUSH)
-            self._say(Flushed([], put))  # the pump may wait for an answer
+            self._outbox.say(Flushed([], put))  # the pump may wait for an answer
             return
         self._fence()
         self._row.set(Word.TASK_ACT, Act.FLUSH)
@@ -427,7 +441,7 @@ class SinkTaskBank:
             self._row.count(Stage.FLUSH, 0, errors=1)
             self._patience.note(Trouble(Cause.FLUSH, describe(error)))
             self._flush_at_ns = self._clock.monotonic_ns() + int(self._spec.timing.retry_backoff * 1e9)
-            self._say(Flushed([], -1))
+            self._outbox.say(Flushed([], -1))
             return
         self._patience.end(Cause.FLUSH)
         positions = []
@@ -439,21 +453,22 @@ class SinkTaskBank:
         # A task may leave out what has not changed since the last flush.
         is_all = all(safe.get(place, self._parts[place].flushed) == offset for place, offset in offsets.items())
         if is_all:
+            self.reporter.flushed()
             self._row.reach(Stage.FLUSH, put)
         for begin in range(0, len(positions), POSITIONS_MAX):
             end = begin + POSITIONS_MAX
             is_last = end >= len(positions)
-            self._say(Flushed(positions[begin:end], put if is_all else -1, is_last))
+            self._outbox.say(Flushed(positions[begin:end], put if is_all else -1, is_last))
         if not positions:
-            self._say(Flushed([], put if is_all else -1))
+            self._outbox.say(Flushed([], put if is_all else -1))
 
     def _finish(self) -> None:
         """Flush what was put, close, and end; the rest of the ring is read again next time."""
         self._flush()
         self._close()
-        self._say(Revoked(-1))
+        self._outbox.say(Revoked(-1))
         self._row.set(Word.TASK_PHASE, Phase.ENDED)
-        self.is_over = self._send()
+        self.is_over = self._outbox.send()
 
     def _close(self) -> None:
         self._is_closed = True
@@ -464,25 +479,13 @@ class SinkTaskBank:
     def _say_of(self, kind: type[Pause | Resume], partitions: Collection[TopicPartition]) -> None:
         told = [(place.topic, place.partition, self._part(place).epoch) for place in partitions]
         for begin in range(0, len(told), POSITIONS_MAX):
-            self._say(kind(told[begin : begin + POSITIONS_MAX]))
+            self._outbox.say(kind(told[begin : begin + POSITIONS_MAX]))
 
     def _part(self, place: TopicPartition) -> Part:
         part = self._parts.get(TopicPartition(*place))
         if part is None:
             raise DataError(f"partition {place[1]} of topic {place[0]} is not assigned to {self._spec.title}")
         return part
-
-    def _say(self, message: object) -> None:
-        self._unsent.append(frame.encode(message))
-
-    def _send(self) -> bool:
-        wrote = False
-        while self._unsent and self._side.up.write(self._unsent[0]):
-            self._unsent.popleft()
-            wrote = True
-        if wrote:
-            self._side.pump_bell.ring()
-        return not self._unsent
 
 
 def _described(runs: Sequence[Run]) -> str:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import islice, pairwise
 from typing import Any
 
@@ -41,12 +42,14 @@ from engine.shm.channel import TaskSide
 from engine.shm.frame import SourceOffset
 from engine.shm.waits import Cause, Trouble
 from engine.stages import outgoing
+from engine.stages.tolerate import kept_of, may_pass
 from engine.stages.transform import RecordError
 from engine.stages.work import Converted, Stages
 from engine.task import framing
 from engine.task.crew import Crew
 from engine.task.dealing import Dealing, Made, Polled
 from engine.task.framing import Framing
+from engine.task.tolerance import Tolerance
 
 __all__ = ["SourceTaskBank"]
 
@@ -78,7 +81,8 @@ class SourceTaskBank:
         self._account = account
         self._task = task
         self._stages = stages
-        self._dealing = Dealing(stages, crew, self._note)
+        self._tolerance = Tolerance(spec, stages, row, clock)
+        self._dealing = Dealing(stages, crew, self._note, self._tolerance.manner)
         self._is_waiting = False  # the connector has nothing just now
         self._side = side
         self._ring = side.data_writer(is_checked=account is not None)
@@ -267,11 +271,12 @@ class SourceTaskBank:
             if made is None:
                 return False
             self._patience.end(Cause.CONVERT)
+            self._tolerance.passed()
             self._frame_all(made)
         except RetriableError as error:
             self._row.count(Stage.CONVERT, 0, batches=0, errors=1)
             self._patience.note(Trouble(Cause.CONVERT, describe(error)))
-            self._patience.later()
+            self._patience.later(self._tolerance.pause(error))
             return False
         except Exception:
             self._dealing.forget()  # nothing goes on past what does not add up
@@ -283,27 +288,30 @@ class SourceTaskBank:
         polled, self._framing.polled, done = made
         offsets = outgoing.last_offsets(polled)
         failed = done.not_transformed
+        self._report(done.all_skipped(), polled)  # which counts them, before any frame says how many they are
         if self._stages.chain:
-            self._row.count(Stage.TRANSFORM, done.left, errors=int(failed is not None))
+            self._row.count(Stage.TRANSFORM, done.left, errors=len(done.skipped) + (failed is not None))
             if self._account is not None:
                 end = len(polled) if failed is None else failed.index
-                self._account.transformed(polled, done.origins, done.left, end)
+                self._account.transformed(polled, done.origins, done.left, end, len(done.skipped))
         if failed is not None:
             self._fail(failed, "transformed", polled, failed.index)
             offsets = _offsets_before(polled, failed.index)
         if self._spec.wants_commit_record:
-            self._await(polled, done.origins)
+            self._await(polled, done.going())
         if self._account is not None:
             self._account.gathered(polled, done.left, done.gathered)
         assert done.gathered == done.left == len(done.origins), "transforms have left columns of other lengths"
         along = offsets if framing.is_along(offsets) else []
+        is_told = False  # of the offsets
         for index, batch in enumerate(done.batches):
-            is_last = index == len(done.batches) - 1
-            written = self._write(batch, along if is_last else [], polled, done.origins)
-            if written < batch.expected:
-                self._framing.offsets(_offsets_before(polled, done.origins[batch.first + written]))
+            is_told = bool(along) and index == len(done.batches) - 1 and bool(batch.columns.values)
+            written = self._write(batch, along if is_told else [], polled, done.origins)
+            if written < batch.expected - len(batch.columns.skipped):
+                at = kept_of(batch.expected, batch.columns.skipped)[written]
+                self._framing.offsets(_offsets_before(polled, done.origins[batch.first + at]))
                 return
-        if not done.batches or not along:
+        if not is_told:
             # Everything was dropped, and the position moves all the same; or there are too many.
             self._framing.offsets(offsets)
 
@@ -314,11 +322,12 @@ class SourceTaskBank:
         """
         columns = batch.columns
         count = len(columns.values)
+        skipped = len(columns.skipped)
         if self._account is not None:
-            expected = batch.expected if columns.failed is None else columns.failed.index
+            expected = batch.expected - skipped if columns.failed is None else columns.failed.index
             self._account.converted(polled, origins[batch.first], expected, count)
         size = framing.payload_bytes(columns.values, columns.keys)
-        self._row.count(Stage.CONVERT, count, size, errors=int(columns.failed is not None))
+        self._row.count(Stage.CONVERT, count, size, errors=skipped + (columns.failed is not None))
         if columns.failed is not None:
             self._fail(columns.failed, "converted", polled, origins[batch.first + columns.failed.index])
             offsets = []
@@ -364,7 +373,7 @@ class SourceTaskBank:
             number, record = self._awaiting.popleft()
             assert number == sequence, f"record {sequence} acknowledged, {number} expected"
             if record is not None:
-                delivered = Delivered(message.topic, partition, offset)
+                delivered = None if partition < 0 else Delivered(message.topic, partition, offset)  # None: refused
                 self._tell("commit_record", self._task.commit_record, record, delivered)
 
     def _tell(self, act: str, call: Callable[..., None], *about: Any) -> None:
@@ -377,8 +386,18 @@ class SourceTaskBank:
                 self._complained.add(act)
                 logger.warning("%s: %s failed, going on: %s", self._spec.title, act, describe(error), exc_info=error)
 
+    def _report(self, failures: Sequence[RecordError], polled: Polled) -> None:
+        """Tell of records that have failed; their indexes are those of the poll."""
+        if not failures:
+            return
+        records = list(outgoing.records_of(polled))
+        for failure in failures:
+            self._tolerance.report(failure, partial(_described, records[failure.index]))
+
     def _fail(self, failed: RecordError, act: str, polled: Polled, index: int) -> None:
         record = next(islice(outgoing.records_of(polled), index, None))
+        if not may_pass(failed.error):  # else it comes again
+            self._tolerance.report(failed, partial(_described, record))
         place = f"the record for topic {record.topic} at {record.source_partition} {record.source_offset}"
         self._give_up(failure_of_record(f"{place} could not be {act}: {describe(failed.error)}", failed.error))
 
@@ -399,6 +418,11 @@ def _offsets_before(polled: Polled, index: int) -> list[SourceOffset]:
     if polled.source_partition is None or not polled.source_offsets:
         return []
     return [SourceOffset(encode_part(polled.source_partition), encode_part(polled.source_offsets[index - 1]))]
+
+
+def _described(record: SourceRecord) -> str:
+    """Which record it is, with its values, as Kafka Connect's log has it."""
+    return f", where source record is = {record}"
 
 
 class Delivered:

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from converters.byte_array import ByteArrayConverter
 from engine.api.batch import SinkBatch
 from engine.api.converter import Decoded, Encoded, Failure
-from engine.api.errors import RetriableError
+from engine.api.errors import DataError, RetriableError
 from engine.api.record import TopicPartition
 from engine.api.schema import Schema
 from engine.api.task import SinkTask, SourceTask
@@ -32,6 +32,7 @@ from engine.ledger import sink, source
 from engine.ledger.entries import ledger_bytes
 from engine.pump.consumer_port import ConsumerPort
 from engine.pump.delivery import Delivery
+from engine.pump.letters import DeadLetters
 from engine.pump.lost import Notes
 from engine.pump.sink import SinkPumpBank
 from engine.pump.source import SourcePumpBank, StorePort
@@ -117,6 +118,7 @@ class LineMemory:
         self.channel: Channel | None = None
         self._ledger_writers: dict[int, str] = {}
         self.is_away: Callable[[], bool] = lambda: False  # what the converters need, asked for each column
+        self.bad: Collection[bytes] = ()  # what they never convert
 
     def begin(self) -> tuple[TaskSide, PumpSide]:
         """A fresh channel's two sides, for a new life."""
@@ -147,7 +149,7 @@ class LineMemory:
 
     def stages(self, chain: Sequence[Step]) -> Stages:
         """What a task or one of its stage processes works with."""
-        return Stages(chain, plain_converters(self.is_away))
+        return Stages(chain, plain_converters(self.is_away, self.bad))
 
     def crew(self, spec: LineSpec, side: TaskSide) -> Crew | None:
         """The stage processes as the task has them; None: there are none."""
@@ -183,30 +185,35 @@ class LineMemory:
         self.row.set(Word.TARGET, target)
 
 
-def plain_converters(is_away: Callable[[], bool] = lambda: False) -> Converters:
-    """Bytes as they are. is_away: whether a column's middle cannot be converted now."""
-    converters = Needy(is_away), Needy(is_away), ByteArrayConverter()
+def plain_converters(is_away: Callable[[], bool] = lambda: False, bad: Collection[bytes] = ()) -> Converters:
+    """Bytes as they are. is_away: whether a column's middle cannot be converted now. bad: what never can."""
+    converters = Needy(is_away), Needy(is_away, bad), ByteArrayConverter()
     for converter in converters:
         converter.configure(converter.config.parse({}), is_key=False)
     return Converters(*converters)
 
 
 class Needy(ByteArrayConverter):
-    """Needs something outside that may be away, as a schema registry is."""
+    """Needs something outside that may be away, as a schema registry is, and is fed what it cannot take."""
 
-    def __init__(self, is_away: Callable[[], bool]) -> None:
+    def __init__(self, is_away: Callable[[], bool], bad: Collection[bytes] = ()) -> None:
         self._is_away = is_away
+        self._bad = bad
 
     def from_connect(self, topic: str, values: Sequence[Any], schemas: Sequence[Schema | None]) -> Encoded:
         found = super().from_connect(topic, values, schemas)
-        return Encoded(found.payloads, [*found.failures, *self._failures(len(values))])
+        return Encoded(found.payloads, [*found.failures, *self._failures(values)])
 
     def to_connect(self, topic: str, payloads: Sequence[bytes | None]) -> Decoded:
         found = super().to_connect(topic, payloads)
-        return Decoded(found.values, found.schemas, [*found.failures, *self._failures(len(payloads))])
+        return Decoded(found.values, found.schemas, [*found.failures, *self._failures(payloads)])
 
-    def _failures(self, count: int) -> list[Failure]:
-        return [Failure(count // 2, RetriableError("it is away"))] if count and self._is_away() else []
+    def _failures(self, values: Sequence[Any]) -> list[Failure]:
+        count = len(values)
+        away = [Failure(count // 2, RetriableError("it is away"))] if count and self._is_away() else []
+        if not self._bad:
+            return away
+        return away + [Failure(at, DataError("a bad one")) for at, value in enumerate(values) if value in self._bad]
 
 
 class SinkBanks:
@@ -235,6 +242,7 @@ class SinkBanks:
         self.pump: SinkPumpBank
         self.stages: list[StageBank] = []
         self.memory = memory or LineMemory(spec)
+        self.make_letters: Callable[[Row], DeadLetters] | None = None  # of each life; None: nobody wants dead letters
         self._spec = self.memory.with_ledger(spec)
         self.row = self.memory.row
 
@@ -269,6 +277,9 @@ class SinkBanks:
             self.memory.watched(sink.PumpAccount.of(self._spec, board, 0)),
             self._notes,
         )
+        if self.make_letters is not None:
+            self.pump.letters = self.make_letters(self.row)
+        self.task.reporter.sleep = self.pump.hear
 
     def step(self, patience: float = 0.0) -> None:
         """Let each bank do a piece of work."""

@@ -80,6 +80,9 @@ class FakeSinkContext:
     def request_commit(self) -> None:
         self.commits_requested += 1
 
+    def errant_record_reporter(self) -> None:
+        return None
+
     def retry_after(self, milliseconds: int) -> None:
         self.retry_ms = milliseconds
 

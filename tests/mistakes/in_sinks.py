@@ -84,13 +84,13 @@ IN_SINKS = (
         (
             Change(
                 TASK,
-                "        self._put(going)\n\n    def _put(",
-                "        self._release()\n        self._put(going)\n\n    def _put(",
+                "        self._put(going)\n\n    def _count_transformed(",
+                "        self._release()\n        self._put(going)\n\n    def _count_transformed(",
             ),
             Change(
                 TASK,
-                "            self._refuse(going.runs, going.bad, going.act)\n        self._release()\n",
-                "            self._refuse(going.runs, going.bad, going.act)\n",
+                "            self._tell_of(failures, going)\n        self._release()\n",
+                "            self._tell_of(failures, going)\n",
             ),
         ),
     ),
@@ -251,8 +251,8 @@ IN_SINKS = (
         (
             Change(
                 PUMP,
-                "if now_ns >= deadline_ns or not self._row.get(Word.TASK_PID):",
-                "if not self._row.get(Word.TASK_PID):",
+                "if now_ns >= deadline_ns or not (self._has_let_go() or self._row.get(Word.TASK_PID)):",
+                "if not (self._has_let_go() or self._row.get(Word.TASK_PID)):",
             ),
         ),
     ),

@@ -138,7 +138,7 @@ IN_SOURCES = (
         "offsets-with-the-first-frame",
         "a poll's offset goes with the first of its frames, not the last",
         SOURCE_SEEDS,
-        (Change(TASK, "along if is_last else []", "along if index == 0 else []"),),
+        (Change(TASK, "bool(along) and index == len(done.batches) - 1", "bool(along) and index == 0"),),
     ),
     Mistake(
         "part-of-a-poll-stored",

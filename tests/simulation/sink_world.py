@@ -1,6 +1,7 @@
 """A sink line with everything around it, run on one seed: what is there to read, what is put, what must be true.
 
-Another member of the group takes partitions over at any time, works, and gives them back.
+Another member of the group takes partitions over at any time, works, and gives them back. Where some records are bad,
+each of them goes to a topic of dead letters.
 
 Used by: tests.simulation.
 """
@@ -16,13 +17,15 @@ from engine.api.batch import SinkBatch
 from engine.api.errors import RetriableError, UnreachableError
 from engine.api.record import TopicPartition
 from engine.api.task import SinkTask
-from engine.config.line import Subscription, Timing
+from engine.config.line import DeadLetterSpec, Errors, Subscription, Timing
 from engine.kafka.consumer import Member
+from engine.pump.letters import DeadLetters
 from engine.shm.board import Measure, Phase, Stage, Target, Word
 from tests.harness.banks import LineMemory, SinkBanks, VirtualClock, line_spec
 from tests.harness.claims import Wrong, claim
 from tests.harness.fake_consumer import FakeConsumer
 from tests.harness.fake_kafka import FakeKafka, Unkindness
+from tests.harness.fake_producer import FakeProducer
 from tests.harness.lives import BOTH, Lives
 from tests.harness.steps import Steps
 from tests.simulation.accounts import reported
@@ -36,6 +39,15 @@ REVOCATION_S = 0.5
 #: Within a revocation the pump looks at its clock so often, and the last commit may wait for a broker.
 REVOCATION_SLACK_S = 0.02
 TIMING = Timing(commit_interval=0.05, retry_backoff=0.02, commit_timeout=0.2, revocation_timeout=REVOCATION_S)
+
+DEAD = "dead"
+#: What may pass is waited for without end, so that nothing good is taken for bad.
+TOLERANT = Errors(
+    is_tolerant=True,
+    retry_ms=-1,
+    retry_pause_ms_max=50,
+    dead_letters=DeadLetterSpec(DEAD, 1, has_context=True, kafka={}),
+)
 
 Place = tuple[str, int]
 Where = tuple[str, int, int]  # topic, partition, offset
@@ -80,7 +92,7 @@ class Sink(SinkTask):
             batch.topics, batch.partitions, batch.offsets, batch.values, strict=True
         ):
             where = topic, partition, offset
-            if value != self._line.value_at(*where):
+            if value != self._line.value_at(*where) or value in self._line.bad:
                 raise Wrong(f"{value!r} is put as {where}")
             if (topic, partition) not in self._open or (topic, partition) in self._paused:
                 raise Wrong(f"put of {where}, whose partition is not open, or paused")
@@ -141,13 +153,17 @@ class Sink(SinkTask):
 class SinkLine:
     """A sink line with everything around it."""
 
-    def __init__(self, seed: int, *, records: int = 100, stages: int = 0) -> None:
-        """records: in a partition to begin with, at most. stages: stage processes."""
+    def __init__(self, seed: int, *, records: int = 100, stages: int = 0, bad: float = 0.0) -> None:
+        """records: in a partition to begin with, at most. stages: stage processes. bad: how many are, of all."""
         self.rng = rng = random.Random(seed)
         self.clock = VirtualClock()
         self.steps = Steps(rng)
         self.kafka = FakeKafka(rng, self.clock, partitions=PARTITIONS, steps=self.steps)
         self.outside = Outside()
+        self.bad: set[bytes] = set()
+        self._badness = bad
+        self._is_bad = random.Random(f"bad {seed}")
+        self.others_dead: set[bytes] = set()  # bad ones that the other member has seen to
         self.places = [(topic, partition) for topic in TOPICS for partition in range(PARTITIONS)]
         for place in self.places:
             self.fill(place, rng.choice((0, 0, 1, records)))
@@ -170,16 +186,20 @@ class SinkLine:
             is_bulk=True,
             ring_bytes=rng.choice((8, 64)) * 1024,
             stage_processes=stages,
-            timing=Timing(
-                commit_interval=0.05, retry_backoff=0.02, commit_timeout=0.2, revocation_timeout=REVOCATION_S
-            ),
+            timing=TIMING,
+            errors=TOLERANT if bad else Errors(),
         )
         memory = LineMemory(spec, self.steps, is_in_ledger=rng.random() < 0.8)
         self.is_calm = False
         chance = random.Random(f"converters {seed}")
         memory.is_away = lambda: not self.is_calm and chance.random() < 0.03
+        memory.bad = self.bad
         self.banks = SinkBanks(spec, self._join, lambda: Sink(self), self.clock, self._wait, memory=memory)
+        self.producers: list[FakeProducer] = []
+        if bad:
+            self.banks.make_letters = lambda row: DeadLetters(DEAD, self._producer, row)
         self.lives = Lives(self.banks, self.steps, rng, self.clock)
+        self.lives.on_death = self._bury_producers
         self.lives.may_be_late = lambda: self.kafka.unkind.outage > 0
 
     def value_at(self, topic: str, partition: int, offset: int) -> bytes:
@@ -221,15 +241,36 @@ class SinkLine:
         for _ in range(count):
             while self.rng.random() < 0.1:
                 self.kafka.skip(place)
-            self.kafka.store(place, self.value_at(*place, self.kafka.ends.get(place, 0)))
+            value = self.value_at(*place, self.kafka.ends.get(place, 0))
+            if self._badness and self._is_bad.random() < self._badness:
+                self.bad.add(value)
+            self.kafka.store(place, value)
         if self.rng.random() < 0.3:
             self.kafka.skip(place)
 
     def _look_at_commit(self, place: Place, begin: int, end: int) -> None:
         log = self.kafka.logs.get(place, [])
-        for offset, _ in log[bisect_left(log, (begin, b"")) : bisect_left(log, (end, b""))]:
-            if (*place, offset) not in self.outside.safe:
+        dead = self._dead() if self.bad else ()
+        for offset, value in log[bisect_left(log, (begin, b"")) : bisect_left(log, (end, b""))]:
+            if (*place, offset) not in self.outside.safe and value not in dead:
                 raise Wrong(f"{place} committed to {end}, {offset} is not safe")
+
+    def _dead(self) -> set[bytes]:
+        """Bad records whose dead letters are in Kafka."""
+        return self.others_dead.union(self._letters())
+
+    def _letters(self) -> list[bytes]:
+        return [value for place, log in self.kafka.logs.items() if place[0] == DEAD for _, value in log]
+
+    def _producer(self) -> FakeProducer:
+        self.producers.append(FakeProducer(self.kafka, {"enable.idempotence": True}))
+        return self.producers[-1]
+
+    def _bury_producers(self, name: str) -> None:
+        if name == "pump":
+            for producer in self.producers:
+                producer.die()
+            self.producers.clear()
 
     def _join(self, member: Member) -> FakeConsumer:
         self.consumer = FakeConsumer(
@@ -256,8 +297,10 @@ class SinkLine:
         begin = self.kafka.group.get(place, 0)
         offsets = [offset for offset, _ in self.kafka.logs.get(place, ()) if offset >= begin][: self.rng.randint(1, 30)]
         self.others += len(offsets)
-        self.outside.put += [(*place, offset) for offset in offsets]
-        self.outside.safe.update((*place, offset) for offset in offsets)
+        good = [offset for offset in offsets if self.value_at(*place, offset) not in self.bad]
+        self.others_dead.update(self.value_at(*place, offset) for offset in set(offsets).difference(good))
+        self.outside.put += [(*place, offset) for offset in good]
+        self.outside.safe.update((*place, offset) for offset in good)
         is_end = not offsets or offsets[-1] == self.kafka.logs[place][-1][0]
         end = self.kafka.ends.get(place, 0) if is_end else offsets[-1] + 1
         if end > begin:
@@ -276,7 +319,8 @@ class SinkLine:
 
     def _start_again(self) -> None:
         failure, self.lives.failure = self.lives.failure, None
-        claim(failure is None or isinstance(failure, RetriableError | UnreachableError), failure)
+        is_letter = "the dead letter" in str(failure)
+        claim(failure is None or is_letter or isinstance(failure, RetriableError | UnreachableError), failure)
         self.lives.start()
 
     def _wait(self, seconds: float) -> None:
@@ -304,9 +348,16 @@ class SinkLine:
 
     def check_end(self) -> None:
         """What holds once it is complete."""
-        wanted = {(*place, offset) for place in self.places for offset, _ in self.kafka.logs.get(place, ())}
+        wanted = {
+            (*place, offset)
+            for place in self.places
+            for offset, value in self.kafka.logs.get(place, ())
+            if value not in self.bad
+        }
+        claim(self._dead() == self.bad, f"no dead letter: {sorted(self.bad - self._dead())[:10]}")
         claim(self.outside.safe == wanted, f"not safe: {sorted(wanted - self.outside.safe)[:10]}")
-        for place, end in self.kafka.ends.items():
+        for place in self.places:
+            end = self.kafka.ends.get(place, 0)
             committed = self.kafka.group.get(place, 0)
             claim(committed == end, f"{place} is committed to {committed}, it ends at {end}")
         repeats = sum(count - 1 for count in Counter(self.outside.put).values())
@@ -325,5 +376,8 @@ class SinkLine:
         claim((told.lost, told.doubled) == (0, 0), told)
         claim(told.records_out + told.dropped + told.repeated >= len(self.outside.put) - self.others, told)
         if not self.others and not self.has_sought:
-            claim(told.records_in == told.records_out + told.dropped, told)
+            claim(told.records_in == told.records_out + told.dropped + told.skipped, told)
+            claim(told.skipped <= len(self.bad), told)
+            if not self.lives.deaths:
+                claim(told.skipped == len(self.bad), told)
             claim(repeats <= told.repeated <= bound, f"{repeats} repeats, at most {bound} were told: {told}")

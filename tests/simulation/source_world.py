@@ -8,16 +8,15 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterable
-from functools import partial
 
 from msgspec.structs import replace
 
 from engine.api.batch import SourceBatch
-from engine.api.errors import RetriableError, UnreachableError
+from engine.api.errors import ConnectError, DataError, RetriableError, UnreachableError
 from engine.api.record import SourceRecord
 from engine.api.task import UNKNOWN_OFFSET, Polled, RecordMetadata, SourceTask
 from engine.api.transform import AnyRecord, FlatMap, Transform
-from engine.config.line import Timing
+from engine.config.line import Errors, Timing
 from engine.offsets.store import encode_part
 from engine.pump.delivery import Delivery
 from engine.shm.board import Measure, Stage
@@ -113,7 +112,7 @@ class Numbers(SourceTask):
         number = int(record.value)
         self.answered.append(number)
         if metadata is None:
-            claim(number in self._line.dropped, f"{number} is said to be dropped")
+            claim(number in self._line.dropped | self._line.bad | self._line.refused, f"{number} is said to be dropped")
             return
         log = self._line.kafka.logs[metadata.topic, metadata.partition]
         last = record.value + b" " * PIECES if number in self._line.multiplied else record.value
@@ -152,6 +151,18 @@ class DropSome(Transform):
         return None if int(record.value) in self._dropped else record
 
 
+class Refuse(Transform):
+    """Cannot take the numbers it is told."""
+
+    def __init__(self, bad: set[int]) -> None:
+        self._bad = bad
+
+    def apply(self, record: AnyRecord) -> AnyRecord | None:
+        if int(record.value) in self._bad:
+            raise DataError("a bad one")
+        return record
+
+
 class MakeThree(FlatMap):
     """Makes of each number that it is told three of a kind: itself with one, two and three spaces behind it."""
 
@@ -168,9 +179,20 @@ class SourceLine:
     """A source line with everything around it."""
 
     def __init__(
-        self, seed: int, *, total: int = 400, kind: str = "", wants_each: bool | None = None, stages: int = 0
+        self,
+        seed: int,
+        *,
+        total: int = 400,
+        kind: str = "",
+        wants_each: bool | None = None,
+        stages: int = 0,
+        bad: float = 0.0,
+        refused: float = 0.0,
     ) -> None:
-        """total: records of the source, at most. kind, wants_each: else the seed decides. stages: stage processes."""
+        """total: records of the source, at most. kind, wants_each: else the seed decides. stages: stage processes.
+
+        bad: how many of them a transform, or a converter, cannot take. refused: and how many Kafka does not.
+        """
         self.rng = rng = random.Random(seed)
         self.clock = VirtualClock()
         self.steps = Steps(rng)
@@ -180,11 +202,13 @@ class SourceLine:
         self.dropped = {n for n in range(self.total) if rng.random() < 0.2} if rng.random() < 0.3 else set()
         more = random.Random(seed + 1)  # of its own, so that a seed's schedule is what it was before there was this
         self.multiplied = {n for n in range(self.total) if more.random() < 0.2} if more.random() < 0.3 else set()
-        self.store = Store(self.kafka, self.dropped, self.multiplied)
+        self._spoil(seed, bad, refused)
+        self.store = Store(self.kafka, self.dropped | self.bad | self.refused, self.multiplied)
         self.wants_each = rng.random() < 0.3 if wants_each is None else wants_each
         self.is_idempotent = rng.random() < 0.8  # else the user has switched it off
         self.ends = 0.002  # how often something ends the line
         self.producers: list[FakeProducer] = []
+        self.skipped: list[ConnectError] = []  # told of by the pump
         spec = line_spec(
             "source",
             wants_commit_record=self.wants_each,
@@ -192,25 +216,43 @@ class SourceLine:
             ring_bytes=rng.choice((32, 64, 256)) * 1024,
             stage_processes=stages,
             timing=Timing(commit_interval=0.05, retry_backoff=0.02),
+            errors=Errors(is_tolerant=True, retry_ms=-1, retry_pause_ms_max=50) if bad or refused else Errors(),
         )
-        delivery = partial(
-            Delivery,
+        memory = LineMemory(spec, self.steps, is_in_ledger=rng.random() < 0.8)
+        chance = random.Random(f"converters {seed}")
+        memory.is_away = lambda: self.ends > 0 and chance.random() < 0.03
+        in_transforms = {number for number in self.bad if number % 2 and seed % 2}
+        memory.bad = {b"%d" % number for number in self.bad - in_transforms}
+        chain = self._chain(in_transforms)
+        self.banks = SourceBanks(spec, self._delivery, self.store, lambda: Numbers(self), self.clock, chain, memory)
+        self.lives = Lives(self.banks, self.steps, rng, self.clock)
+        self.lives.may_be_late = lambda: self.kafka.unkind.outage > 0
+        self.lives.on_death = self._bury_producers
+
+    def _spoil(self, seed: int, bad: float, refused: float) -> None:
+        chosen = random.Random(f"bad {seed}")
+        self.bad = {n for n in range(self.total) if chosen.random() < bad} - self.dropped
+        self.refused = {n for n in range(self.total) if chosen.random() < refused} - self.dropped - self.bad
+        self.kafka.poison = {b"%d" % number for number in self.refused}
+        self.multiplied -= self.bad | self.refused
+
+    def _chain(self, bad: set[int]) -> list[Transform]:
+        chain: list[Transform] = [DropSome(self.dropped)] if self.dropped else []
+        if bad:
+            chain.append(Refuse(bad))
+        if self.multiplied:
+            chain.append(MakeThree(self.multiplied))
+        return chain
+
+    def _delivery(self) -> Delivery:
+        return Delivery(
             self._producer,
             {"enable.idempotence": self.is_idempotent},
             wants_each=self.wants_each,
             timeout_seconds=1.0,
             now_ns=self.clock.monotonic_ns,
+            on_skip=self.skipped.append if self.refused else None,
         )
-        chain: list[Transform] = [DropSome(self.dropped)] if self.dropped else []
-        if self.multiplied:
-            chain.append(MakeThree(self.multiplied))
-        memory = LineMemory(spec, self.steps, is_in_ledger=rng.random() < 0.8)
-        chance = random.Random(f"converters {seed}")
-        memory.is_away = lambda: self.ends > 0 and chance.random() < 0.03
-        self.banks = SourceBanks(spec, delivery, self.store, lambda: Numbers(self), self.clock, chain, memory)
-        self.lives = Lives(self.banks, self.steps, rng, self.clock)
-        self.lives.may_be_late = lambda: self.kafka.unkind.outage > 0
-        self.lives.on_death = self._bury_producers
 
     @property
     def failure(self) -> Exception | None:
@@ -271,14 +313,18 @@ class SourceLine:
     def check_end(self) -> None:
         """What holds once it is over."""
         values = self.kafka.values()
-        wanted = {value for number in set(range(self.total)) - self.dropped for value in self._made_of(number)}
+        wanted = {
+            value
+            for number in set(range(self.total)) - self.dropped - self.bad - self.refused
+            for value in self._made_of(number)
+        }
         claim(set(values) == wanted, f"missing: {sorted(wanted - set(values))[:10]}")
         claim(self.store.next == self.total, f"{self.store.next} of {self.total} is stored")
         if self.is_idempotent or not self.kafka.unkind.lose:
             bound = self.banks.row.may_be_repeated() + self.kafka.untold
             claim(len(values) - len(wanted) <= bound, f"{len(values) - len(wanted)} repeats, at most {bound} were told")
         if not self.lives.deaths and len(values) == len(wanted):
-            stored = self.banks.row.measured(Stage.STORE, Measure.RECORDS)
+            stored = self.banks.row.measured(Stage.STORE, Measure.RECORDS) - len(self.refused)
             claim(stored == len(wanted), f"{stored} of {len(wanted)} records count as stored")
         if "keys" in self.kind:
             for (_, partition), log in self.kafka.logs.items():
@@ -302,10 +348,12 @@ class SourceLine:
         told = reported(self.banks.memory).ledger
         if told is None:
             return
-        claim(told.records_in + told.added == told.records_out + told.dropped, told)
+        claim(told.records_in + told.added == told.records_out + told.dropped + told.skipped, told)
         claim((told.lost, told.doubled, told.left) == (0, 0, 0), told)
         # A kill after offsets were stored and before that is counted makes `repeated` of what was `in`.
         claim(told.records_in <= self.total, told)
         if not self.lives.deaths:
             claim((told.records_in, told.dropped) == (self.total, len(self.dropped)), told)
+            claim(told.skipped == len(self.bad) + len(self.refused), told)
+            claim(len(self.skipped) == len(self.refused), f"{len(self.skipped)} of {len(self.refused)} are told")
             claim(told.added == (PIECES - 1) * len(self.multiplied - self.dropped), told)

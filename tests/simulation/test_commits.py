@@ -34,7 +34,7 @@ class Port:
 
 def commits_of(port: Port, parts: Partitions, memory: LineMemory, timing: Timing) -> Commits:
     patience = Patience(memory.row, Word.PUMP_WAIT, VirtualClock())
-    return Commits(port, parts, memory.row, timing, patience, None, lambda: None)
+    return Commits(port, parts, memory.row, timing, patience, None, lambda: None, lambda _: -1)
 
 
 def flushed(parts: Partitions, offset: int) -> Flushed:

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from engine.api.errors import ConfigError
-from engine.config.connector import ConnectorConfig, connector_warnings, read_connector
+from engine.config.connector import ConnectorConfig, SinkKeys, connector_warnings, read_connector
 from engine.config.line import Subscription
 from engine.config.worker import WorkerConfig
 from engine.shm.board import STAGE_PROCESSES_MAX
 
 LEAST = {"name": "orders", "connector.class": "FileStreamSink"}
 SINK = {**LEAST, "topics": "a"}
+DEAD = "errors.deadletterqueue.topic.name"
 
 
 def worker(**keys: Any) -> WorkerConfig:
@@ -101,32 +102,26 @@ def test_a_sink_has_exactly_one_of_topics_and_pattern(topics: dict[str, str], re
     assert all(reason in problem for reason, problem in zip(reasons, problems, strict=True))
 
 
+def test_what_becomes_of_records_that_fail_is_read() -> None:
+    keys = read({**SINK, "errors.tolerance": "all", "errors.retry.timeout": "-1", DEAD: "dead"})
+    assert isinstance(keys, SinkKeys)
+    assert (keys.errors_tolerance, keys.errors_retry_timeout, keys.dead_letter_topic) == ("all", -1, "dead")
+    assert (keys.dead_letter_replication, keys.dead_letter_headers) == (3, False)
+
+
 @pytest.mark.parametrize(
-    "key",
+    ("topics", "problem"),
     [
-        {"errors.tolerance": "all"},
-        {"errors.retry.timeout": "-1"},
-        {"errors.deadletterqueue.topic.name": "dead"},
-        {"errors.deadletterqueue.context.headers.enable": "true"},
+        ({"topics": "a,dead"}, "may not be included in the list of topics ('topics=[a, dead]')"),
+        ({"topics.regex": "de.*"}, "may not be matched by the regex for the topics ('topics.regex=de.*')"),
     ],
-    ids=str,
 )
-def test_what_is_not_built_yet_is_refused_rather_than_left_out(key: dict[str, str]) -> None:
-    for is_strict in (True, False):
-        (problem,) = problems_of({**SINK, **key}, is_strict=is_strict)
-        assert problem.startswith("c.toml: connector orders: ")
-        assert "cannot be kept" in problem
+def test_a_sink_may_not_read_its_own_dead_letters(topics: dict[str, str], problem: str) -> None:
+    (told,) = problems_of({**LEAST, **topics, DEAD: "dead"})
+    assert problem in told
 
 
 def test_the_defaults_of_what_is_not_built_are_accepted() -> None:
-    defaults = {
-        "errors.tolerance": "none",
-        "errors.retry.timeout": "0",
-        "errors.deadletterqueue.topic.name": "",
-        "errors.deadletterqueue.topic.replication.factor": "3",
-        "predicates": "",
-    }
-    assert read({**SINK, **defaults}).predicates == []
     assert read({**LEAST, "exactly.once.support": "REQUESTED"}, is_sink=False).name == "orders"
 
 
@@ -152,7 +147,7 @@ def test_every_problem_of_a_connector_is_told_together() -> None:
             "topics": "a",
             "tasks.max": "0",
             "fil": "/tmp/x",
-            "errors.tolerance": "all",
+            "errors.tolerance": "some",
         },
         known=["file"],
     )
@@ -161,7 +156,7 @@ def test_every_problem_of_a_connector_is_told_together() -> None:
         'Missing required configuration "connector.class"',
         "Invalid value 0 for configuration tasks.max",
         'unknown key "fil"; did you mean "file"?',
-        "errors are not tolerated yet",
+        "Invalid value some for configuration errors.tolerance",
     ):
         assert part in texts
     assert len(problems) == 4
@@ -207,14 +202,12 @@ def test_in_files_of_kafka_connect_unknown_keys_are_warned_about() -> None:
 def test_what_has_no_effect_is_warned_about() -> None:
     properties = {
         **SINK,
-        "errors.log.enable": "true",
         "config.action.reload": "restart",
         "key.converter.schemas.enable": "false",
         "value.converter.plugin.version": "1.0",
     }
     warnings = warnings_of(properties, is_strict=True)
     assert [warning.split(" ")[0].rstrip(":") for warning in warnings] == [
-        "errors.log.enable",
         "key.converter.schemas.enable",
         "value.converter.plugin.version",
     ]

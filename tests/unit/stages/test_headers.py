@@ -42,7 +42,7 @@ def converters(header: HeaderConverter) -> Converters:
 
 
 def test_each_record_has_its_own_headers_in_their_order() -> None:
-    batch, failed = decode(arrived(HEADERS), converters(StringConverter()))
+    batch, failed, _ = decode(arrived(HEADERS), converters(StringConverter()))
     assert failed is None
     assert [[(header.key, header.value) for header in record.headers] for record in batch] == [
         [("a", "1"), ("a", "2")],
@@ -52,7 +52,7 @@ def test_each_record_has_its_own_headers_in_their_order() -> None:
 
 
 def test_a_batch_without_headers_has_none() -> None:
-    batch, _ = decode(arrived(None), converters(StringConverter()))
+    batch, *_ = decode(arrived(None), converters(StringConverter()))
     assert [list(record.headers) for record in batch] == [[], [], []]
 
 
@@ -61,20 +61,20 @@ def test_headers_outlive_the_frame_they_came_in() -> None:
     memory = bytearray(frame.encode(sent))
     read = frame.decode_sink(memory)
     assert isinstance(read, frame.ArrivedSinkFrame)
-    batch, _ = decode(read, converters(StringConverter()))
+    batch, *_ = decode(read, converters(StringConverter()))
     memory[:] = bytes(len(memory))
     assert [header.value for header in batch[0].headers] == ["1", "2"]
 
 
 def test_a_header_that_cannot_be_converted_names_its_record() -> None:
-    batch, _ = decode(arrived(HEADERS), converters(RefusesTwo()))
+    batch, *_ = decode(arrived(HEADERS), converters(RefusesTwo()))
     with pytest.raises(DataError, match=r'header "a" of the record at topic orders, partition 0, offset 10 .* no two'):
         _ = batch[0].headers
     assert batch[2].headers == [Header("b", None)]
 
 
 def test_a_slice_of_headers_is_still_lazy_and_right() -> None:
-    batch, _ = decode(arrived(HEADERS), converters(StringConverter()))
+    batch, *_ = decode(arrived(HEADERS), converters(StringConverter()))
     assert [[header.key for header in headers] for headers in batch.headers[1:]] == [[], ["b"]]
     assert len(batch.headers[:2]) == 2
 

@@ -1,0 +1,170 @@
+"""The errant record reporter: how a connector says of a record that its own system does not take it.
+
+    report(record, error) ──► log line, dead letter ──► Reported, which may be waited for inside `put`
+
+A record of the frame that is being put, or that was put since the last flush, goes as it was read; any other is made
+bytes again by the task's converters, as in Kafka Connect. Frames are kept for that only once somebody has asked for the
+reporter.
+
+What is waited for is a word of the board, never a message: those are heard between two puts.
+
+Used by: engine.task.sink.
+Not here: the letters (letters.py), what is tolerated (tolerance.py).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+
+from engine.api.errors import RetriableError
+from engine.api.record import SinkRecord
+from engine.api.task import SinkTask
+from engine.clock import Clock
+from engine.shm import frame
+from engine.shm.board import Row, Word
+from engine.shm.frame import ArrivedSinkFrame
+from engine.stages.convert import Converters
+from engine.stages.transform import RecordError
+from engine.task.incoming import Coming
+from engine.task.letters import Letters, Original, consumed, originals
+from engine.task.outbox import Outbox
+from engine.task.tolerance import Tolerance
+
+__all__ = ["Reporter"]
+
+#: Frames that were put since the last flush are kept up to so many bytes.
+KEPT_BYTES_MAX = 8 * 1024 * 1024
+WAIT_SECONDS = 0.01
+
+
+class Answer:
+    """A `Reported`."""
+
+    def __init__(self, number: int, reporter: Reporter) -> None:
+        """number: of the letter; 0: there is none."""
+        self._number = number
+        self._reporter = reporter
+
+    def done(self) -> bool:
+        return self._reporter.has_acknowledged(self._number)
+
+    def result(self, timeout: float | None = None) -> None:
+        self._reporter.wait(self._number, timeout)
+
+
+class Reporter:
+    """One task's; an `ErrantRecordReporter`."""
+
+    def __init__(
+        self,
+        task: SinkTask,
+        converters: Converters,
+        tolerance: Tolerance,
+        letters: Letters | None,
+        outbox: Outbox,
+        row: Row,
+        clock: Clock,
+        sleep: Callable[[float], object],
+    ) -> None:
+        """sleep: so long, or lets the pump go on where it is in the same process."""
+        self._task = task
+        self._converters = converters
+        self._tolerance = tolerance
+        self._letters = letters
+        self._outbox = outbox
+        self._row = row
+        self._clock = clock
+        self.sleep = sleep
+        self.is_wanted = False  # the connector has asked for it
+        self._coming: Coming | None = None  # that is being put
+        self._kept: deque[bytes] = deque()
+        self._kept_bytes = 0
+        self._read: tuple[int, ArrivedSinkFrame] | None = None  # the frame that was looked into last
+
+    def begins(self, coming: Coming) -> None:
+        """A frame is about to be put."""
+        self._coming, self._read = coming, None
+
+    def ends(self) -> None:
+        """It is put; its memory goes back."""
+        if self._coming is not None and self.is_wanted:
+            self._kept.append(bytes(self._coming.raw))
+            self._kept_bytes += len(self._kept[-1])
+            while self._kept_bytes > KEPT_BYTES_MAX:
+                self._kept_bytes -= len(self._kept.popleft())
+        self._coming = self._read = None
+
+    def flushed(self) -> None:
+        """All that was put is safe."""
+        self._kept.clear()
+        self._kept_bytes = 0
+        self._read = None
+
+    def report(self, record: SinkRecord, error: Exception) -> Answer:
+        failure = RecordError(-1, error, stage="TASK_PUT", plugin=type(self._task))
+        one = self._original(record)
+        number = 0 if self._letters is None else self._letters.write([(failure, one)])
+        self._outbox.send()
+        self._tolerance.reported(failure, partial(consumed, one))
+        return Answer(number, self)
+
+    def has_acknowledged(self, number: int) -> bool:
+        """Whether Kafka has this letter, and all before."""
+        self._outbox.send()
+        return self._row.get(Word.LETTERS_ACKNOWLEDGED) >= number
+
+    def wait(self, number: int, seconds: float | None) -> None:
+        """Return once Kafka has this letter, and all before. Raises TimeoutError, RetriableError."""
+        began_ns = self._clock.monotonic_ns()
+        while not self.has_acknowledged(number):
+            now_ns = self._clock.monotonic_ns()
+            self._row.set(Word.TASK_BEAT_NS, now_ns)
+            if seconds is not None and now_ns - began_ns >= seconds * 1e9:
+                raise TimeoutError(f"no answer to a dead letter for {seconds:g} s")
+            if not self._row.get(Word.PUMP_PID):
+                raise RetriableError("the pump, which writes dead letters, is gone")
+            self.sleep(WAIT_SECONDS)
+
+    def _original(self, record: SinkRecord) -> Original:
+        frames: list[bytes | memoryview] = [*reversed(self._kept)]
+        if self._coming is not None:
+            frames.insert(0, self._coming.raw)
+        for raw in frames:
+            found = self._found_in(raw, record)
+            if found is not None:
+                return found
+        converters = self._converters
+        topic = record.topic
+        values = converters.value.from_connect(topic, [record.value], [record.value_schema])
+        keys = converters.key.from_connect(topic, [record.key], [record.key_schema])
+        for failure in (*keys.failures, *values.failures):
+            raise failure.error
+        return Original(
+            record.original_topic or topic,
+            record.partition if record.original_partition < 0 else record.original_partition,
+            record.offset if record.original_offset < 0 else record.original_offset,
+            values.payloads[0],
+            keys.payloads[0],
+            record.timestamp,
+            record.timestamp_type,
+            [(header.key, converters.header.from_connect_header(topic, header)) for header in record.headers],
+        )
+
+    def _found_in(self, raw: bytes | memoryview, record: SinkRecord) -> Original | None:
+        if self._read is None or self._read[0] != id(raw):
+            message = frame.decode_sink(raw)
+            assert isinstance(message, ArrivedSinkFrame), "a frame of records"
+            self._read = id(raw), message
+        message = self._read[1]
+        at = 0
+        for run in message.runs:
+            if (run.topic, run.partition) == (record.original_topic, record.original_partition):
+                offsets = run.offset_column()
+                index = bisect_left(offsets, record.original_offset)
+                if index < run.count and offsets[index] == record.original_offset:
+                    return originals(message, [at + index])[0]
+            at += run.count
+        return None

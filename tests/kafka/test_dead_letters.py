@@ -1,0 +1,220 @@
+"""Dead letters on a real broker: their topic is made, they are complete, and whoever is killed, none is lost.
+
+What is read after everything has been killed at once is exact: there is nobody left who writes a letter after its
+offset was committed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from tests.harness import topics, wait
+from tests.harness.engine import Millrace, pipeline_toml
+from tests.harness.kafka import KafkaServer, UserKafka
+from tests.shape.tree import ROOT
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+Kafka = KafkaServer | UserKafka
+TEXT = "org.apache.kafka.connect.storage.StringConverter"
+JSON = "org.apache.kafka.connect.json.JsonConverter"
+PLUGINS = {"PYTHONPATH": str(Path(__file__).parents[1] / "faults" / "plugins")}
+PARTITIONS = 4
+RECORDS = 12_000
+BAD_EVERY = 15
+AT_ONCE = 150
+ROUNDS = 3
+#: New dead letters that are seen before somebody is killed.
+LETTERS_SEEN = 40
+WAIT_S = 60.0
+
+
+@pytest.fixture
+def dead(kafka: Kafka) -> Iterator[str]:
+    """A topic's name that no other test has; whoever needs it makes it."""
+    name = f"dead-{uuid.uuid4().hex[:8]}"
+    yield name
+    if name in AdminClient({"bootstrap.servers": kafka.bootstrap}).list_topics(timeout=10).topics:
+        topics.delete_topic(kafka.bootstrap, name)
+
+
+def pipeline(folder: Path, kafka: Kafka, sink: dict[str, object], **worker: object) -> None:
+    given = {"bootstrap.servers": kafka.bootstrap, "key.converter": TEXT, "value.converter": JSON, **worker}
+    schemaless = {"value.converter": JSON, "value.converter.schemas.enable": "false"}
+    (folder / "pipeline.toml").write_text(pipeline_toml(given, {"copy": {**schemaless, **sink}}))
+
+
+def sink_of(topic: str, dead: str, folder: Path, **more: object) -> dict[str, object]:
+    return {
+        "connector.class": "FileStreamSink",
+        "topics": topic,
+        "file": folder / "out.txt",
+        "consumer.override.group.id": f"connect-{topic}",
+        "errors.tolerance": "all",
+        "errors.deadletterqueue.topic.name": dead,
+        "errors.deadletterqueue.topic.replication.factor": 1,
+        **more,
+    }
+
+
+def letters(kafka: Kafka, dead: str) -> list[topics.Stored]:
+    return [one for stored in topics.consume_all(kafka.bootstrap, dead).values() for one in stored]
+
+
+def is_bad(number: int) -> bool:
+    return number % BAD_EVERY == 3
+
+
+def value(number: int) -> bytes:
+    return b"{bad %d" % number if is_bad(number) else b"%d" % number
+
+
+def test_bad_records_are_dead_letters_and_the_others_arrive(
+    kafka: Kafka, topic: str, dead: str, tmp_path: Path
+) -> None:
+    stamps = [1_700_000_000_000 + number for number in range(100)]
+    topics.produce(
+        kafka.bootstrap,
+        topic,
+        [value(number) for number in range(100)],
+        keys=[b"k%d" % number for number in range(100)],
+        headers=[[("trace", b"%d" % number)] for number in range(100)],
+        partitions=[number % PARTITIONS for number in range(100)],
+        timestamps_ms=stamps,
+    )
+    told = {"errors.deadletterqueue.context.headers.enable": "true", "errors.log.enable": "true"}
+    pipeline(tmp_path, kafka, sink_of(topic, dead, tmp_path, **told))
+    with Millrace("run", "pipeline.toml", "--json", folder=tmp_path) as run:
+        assert run.wait() == 0, run.stderr
+        report = run.report()
+    good = [number for number in range(100) if not is_bad(number)]
+    assert sorted(map(int, (tmp_path / "out.txt").read_text().splitlines())) == good
+    found = {one.value: one for one in letters(kafka, dead)}
+    assert set(found) == {value(number) for number in range(100) if is_bad(number)}
+    for number in filter(is_bad, range(100)):
+        one = found[value(number)]
+        assert (one.key, one.timestamp_ms) == (b"k%d" % number, stamps[number])
+        headers = dict(one.headers)
+        assert headers["trace"] == b"%d" % number
+        assert headers["__connect.errors.topic"] == topic.encode()
+        assert headers["__connect.errors.partition"] == b"%d" % (number % PARTITIONS)
+        assert headers["__connect.errors.offset"] == b"%d" % (number // PARTITIONS)
+        assert headers["__connect.errors.stage"] == b"VALUE_CONVERTER"
+        assert (headers["__connect.errors.exception.message"] or b"").startswith(b"Converting byte[]")
+    assert topics.group_offsets(kafka.bootstrap, f"connect-{topic}") == {(topic, at): 25 for at in range(PARTITIONS)}
+    ledger = report["totals"]["sinks"]
+    bad = 100 - len(good)
+    assert (ledger["records_in"], ledger["records_out"], ledger["skipped"]) == (100, len(good), bad)
+    assert run.stderr.count("Error encountered in task copy-0. Executing stage 'VALUE_CONVERTER'") == bad
+    described = AdminClient({"bootstrap.servers": kafka.bootstrap}).list_topics(dead, timeout=10).topics[dead]
+    assert [len(one.replicas) for one in described.partitions.values()] == [1]
+
+
+def test_a_topic_that_cannot_be_made_ends_the_task_and_nothing_is_read(
+    kafka: Kafka, topic: str, dead: str, tmp_path: Path
+) -> None:
+    topics.produce(kafka.bootstrap, topic, [b"1"])
+    too_many = {"errors.deadletterqueue.topic.replication.factor": 99}
+    pipeline(tmp_path, kafka, sink_of(topic, dead, tmp_path, **too_many), **{"restart.max": 0})
+    with Millrace("run", "pipeline.toml", folder=tmp_path) as run:
+        assert run.wait() != 0
+    assert f"cannot create the dead letter topic {dead}" in run.stderr
+    assert not (tmp_path / "out.txt").exists() or not (tmp_path / "out.txt").read_text()
+
+
+def test_a_letter_that_is_refused_ends_the_task_and_its_record_stays_to_be_read(
+    kafka: Kafka, topic: str, dead: str, tmp_path: Path
+) -> None:
+    topics.create_topic(kafka.bootstrap, dead, partitions=1, config={"max.message.bytes": "1000"})
+    large = b"{" + b"x" * 5_000
+    topics.produce(kafka.bootstrap, topic, [b"1", large, b"2"], partitions=[0, 0, 0])
+    pipeline(tmp_path, kafka, sink_of(topic, dead, tmp_path), **{"restart.max": 0})
+    with Millrace("run", "pipeline.toml", folder=tmp_path) as run:
+        assert run.wait() != 0
+    assert f"cannot write the dead letter of {topic}-0@1 to topic {dead}" in run.stderr
+    assert topics.group_offsets(kafka.bootstrap, f"connect-{topic}")[topic, 0] <= 1
+
+
+def check_committed(kafka: Kafka, topic: str, dead: str) -> int:
+    """No offset is committed past a bad record without a letter; returns how many are committed. All are dead."""
+    committed = topics.group_offsets(kafka.bootstrap, f"connect-{topic}")
+    there = {one.value for one in letters(kafka, dead)}
+    for (_, partition), offset in committed.items():
+        numbers = [at * PARTITIONS + partition for at in range(offset)]
+        missing = [number for number in numbers if is_bad(number) and value(number) not in there]
+        assert not missing, f"partition {partition} is committed to {offset}, no letters of {missing[:10]}"
+    return sum(committed.values())
+
+
+@pytest.mark.parametrize("processes", [2, 1])
+def test_none_is_lost_when_pumps_and_all_are_killed_while_letters_are_written(
+    processes: int, kafka: Kafka, topic: str, dead: str, tmp_path: Path
+) -> None:
+    numbers = range(RECORDS)
+    topics.produce(
+        kafka.bootstrap, topic, [value(number) for number in numbers], partitions=[n % PARTITIONS for n in numbers]
+    )
+    paced = {
+        "connector.class": "paced_sink:PacedSinkConnector",
+        "seconds": 0.05,
+        "consumer.override.max.poll.records": AT_ONCE,
+        "task.processes": processes,
+    }
+    pipeline(tmp_path, kafka, sink_of(topic, dead, tmp_path, **paced), **{"offset.flush.interval.ms": 100})
+
+    def start() -> Millrace:
+        return Millrace("run", "pipeline.toml", "--json", folder=tmp_path, environment=PLUGINS)
+
+    def more_letters(than: int) -> None:
+        wait.until(lambda: count() >= than + LETTERS_SEEN, "more dead letters", timeout_s=WAIT_S)
+
+    def count() -> int:
+        known = AdminClient({"bootstrap.servers": kafka.bootstrap}).list_topics(timeout=10).topics
+        return sum(topics.end_offsets(kafka.bootstrap, dead).values()) if dead in known else 0
+
+    role = "copy/0 pump" if processes == 2 else "copy/0 both"
+    progress = []
+    for _ in range(ROUNDS):
+        with start() as run:
+            more_letters(count())
+            if processes == 2:
+                run.kill9(role)
+                more_letters(count())
+        progress.append(check_committed(kafka, topic, dead))
+    assert progress[-1] > 0
+    assert progress[-1] < RECORDS, "all was over before the last kill"
+    with start() as run:
+        assert run.wait(WAIT_S) == 0, run.stderr
+    assert check_committed(kafka, topic, dead) == RECORDS
+    written = Counter(json.loads(line) for line in (tmp_path / "out.txt").read_text().splitlines())
+    assert set(written) == {number for number in numbers if not is_bad(number)}
+    assert {one.value for one in letters(kafka, dead)} == {value(number) for number in numbers if is_bad(number)}
+
+
+def test_the_example_of_the_documentation_does_what_it_says(
+    kafka: Kafka, topic: str, dead: str, tmp_path: Path
+) -> None:
+    page = (ROOT / "docs" / "errors.md").read_text()
+    (example,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    lines = re.findall(r"```text\n(.*?)```", page, re.DOTALL)[0].splitlines()
+    for old, new in {"localhost:9092": kafka.bootstrap, '"orders"': f'"{topic}"', "orders-dead": dead}.items():
+        assert old in example
+        example = example.replace(old, new)
+    (tmp_path / "pipeline.toml").write_text(example)
+    topics.produce(kafka.bootstrap, topic, lines)
+    with Millrace("run", "pipeline.toml", "--json", folder=tmp_path) as run:
+        assert run.wait() == 0, run.stderr
+        ledger: dict[str, Any] = run.report()["totals"]["sinks"]
+    assert (ledger["records_in"], ledger["records_out"], ledger["skipped"]) == (3, 2, 1)
+    (one,) = letters(kafka, dead)
+    assert one.value == lines[1].encode()
+    assert dict(one.headers)["__connect.errors.stage"] == b"VALUE_CONVERTER"
