@@ -207,7 +207,7 @@ class FakeProducer:
         for queued in batch:
             self._kafka.on_record(place, queued)
         offsets = [self._kafka.store(place, queued.value) for queued in batch]
-        return offsets[0]
+        return offsets[0] if offsets else self._kafka.ends.get(place, 0)
 
     def _say(
         self, place: Place, batch: list[Queued], first: int | None, error: KafkaError | None, *, is_late: bool = False
@@ -241,7 +241,8 @@ class FakeProducer:
         self._is_closed = True
         for place, queue in self._queues.items():
             if queue and self._fatal is None and self._kafka.chance(0.5):
-                self._store(place, [queue.popleft() for _ in range(min(len(queue), self._batch_max))])
+                batch = [queue.popleft() for _ in range(min(len(queue), self._batch_max))]
+                self._store(place, [queued for queued in batch if queued.value not in self._kafka.poison])
 
     def die(self) -> None:
         """The process is gone."""
