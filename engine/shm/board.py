@@ -399,8 +399,7 @@ class Row:
         """Say what the stored offsets cover; a kill in the middle leaves what was said before (pump)."""
         is_second = 1 - (self.get(Word.STORED) & 1)
         for word, value in zip(_COVERED[is_second], (dropped, stored, added, skipped), strict=True):
-            if value or word != _COVERED[is_second][-1]:  # few lines ever skip
-                self.words[word] = value
+            self.words[word] = value
         self.set(Word.STORED, polled << 1 | is_second)
 
     def covered(self) -> tuple[int, int, int, int, int]:
