@@ -398,7 +398,7 @@ class Row:
     def cover(self, polled: int, dropped: int, added: int, stored: int, skipped: int = 0) -> None:
         """Say what the stored offsets cover; a kill in the middle leaves what was said before (pump)."""
         is_second = 1 - (self.get(Word.STORED) & 1)
-        for word, value in zip(_COVERED[is_second], (dropped, stored, added, skipped), strict=True):
+        for word, value in zip(_COVERED[is_second], (dropped, stored, added, *filter(None, [skipped])), strict=False):
             self.words[word] = value
         self.set(Word.STORED, polled << 1 | is_second)
 
