@@ -332,7 +332,7 @@ class SourceLine:
                 strays = {key for key in keys if partition_of(key, PARTITIONS) != partition}
                 claim(not strays, f"{strays} do not belong into partition {partition}")
         # Without idempotence nothing keeps the requests after a refused one from being stored before it.
-        is_refused = bool(self.kafka.unkind.refuse or self.kafka.batch_max)
+        is_refused = bool(self.kafka.unkind.refuse or self.kafka.batch_max or self.refused)
         has_order = "keys" in self.kind or "partitions" in self.kind or self.kind == "records"
         if has_order and (self.is_idempotent or not is_refused):
             for log in self.kafka.logs.values():
