@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from engine.api.batch import Columns, SinkBatch, pick
+from engine.api.batch import Columns, SinkBatch
+from engine.api.column import pick
 from engine.api.converter import Converter
 from engine.api.transform import Transform
 from engine.config.line import LineSpec, PluginSpec, StepSpec

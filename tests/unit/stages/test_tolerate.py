@@ -10,7 +10,8 @@ import pytest
 
 from converters.byte_array import ByteArrayConverter
 from converters.string import StringConverter
-from engine.api.batch import Repeat, Run
+from engine.api.batch import Run
+from engine.api.column import Repeat
 from engine.api.converter import Converter, Decoded, Encoded, RecordConverter
 from engine.api.errors import DataError, RetriableError
 from engine.api.record import Header, SourceRecord
