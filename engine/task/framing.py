@@ -10,12 +10,17 @@ Not here: where offsets end before a bad record (source.py), the ring (engine.sh
 from __future__ import annotations
 
 from collections import deque
+from itertools import repeat
+from operator import attrgetter
 from typing import Any
 
 from engine.api.errors import RecordTooLargeError
 from engine.ledger.source import TaskAccount
 from engine.shm import frame
 from engine.shm.frame import End, Headers, Payloads, SourceFrame, SourceOffset
+from engine.stages.tolerate import kept_of
+from engine.stages.transform import RecordError
+from engine.stages.work import Converted, Outbound
 
 __all__ = ["Framing", "is_along", "payload_bytes"]
 
@@ -50,6 +55,49 @@ class Framing:
         Returns how many records are in frames: all before one that is too large, if there is one.
         """
         return self._split(columns, size, _headers_bytes(columns[-1]), offsets)
+
+    def fitting(self, done: Outbound) -> Outbound:
+        """Without the records that no frame takes; these are skipped, as those are that Kafka refuses."""
+        batches = [self._fitting(batch) for batch in done.batches]
+        return done._replace(batches=batches)
+
+    def _fitting(self, batch: Converted) -> Converted:
+        columns = batch.columns
+        values, keys, headers = columns.values, columns.keys, columns.headers
+        if self._fits(payload_bytes(values, keys) + _headers_bytes(headers)):
+            return batch
+        each = zip(values, keys or repeat(None), headers or repeat(()), strict=False)
+        sizes = [payload_bytes([value], [key]) + _headers_bytes([own]) for value, key, own in each]
+        kept = [index for index, size in enumerate(sizes) if self._fits(size)]
+        places = kept_of(batch.expected, columns.skipped)
+        larger = [
+            RecordError(places[index], self._larger(size, batch.topic), stage="KAFKA_PRODUCE")
+            for index, size in enumerate(sizes)
+            if not self._fits(size)
+        ]
+        left = columns._replace(
+            values=[values[index] for index in kept],
+            keys=keys and [keys[index] for index in kept],
+            headers=headers and [headers[index] for index in kept],
+            skipped=sorted([*columns.skipped, *larger], key=attrgetter("index")),
+        )
+        partitions, timestamps = batch.partitions, batch.timestamps
+        return batch._replace(
+            columns=left,
+            partitions=partitions and [partitions[index] for index in kept],
+            timestamps=timestamps and [timestamps[index] for index in kept],
+        )
+
+    def _fits(self, size: int) -> bool:
+        """Whether a frame takes a record of so many bytes, its headers included."""
+        is_carried = size + OVERHEAD_BYTES + RECORD_OVERHEAD_BYTES <= self._frame_bytes_max
+        return is_carried and size <= self._record_bytes_max
+
+    def _larger(self, size: int, topic: str) -> RecordTooLargeError:
+        return RecordTooLargeError(
+            f"a record of {size} bytes for topic {topic} is larger than this task can carry "
+            f"({self._record_bytes_max} bytes): raise producer.override.max.request.size (the ring follows)"
+        )
 
     def offsets(self, offsets: list[SourceOffset]) -> None:
         """Queue offsets in frames without records: they are stored once Kafka has all that was queued before."""
@@ -96,16 +144,13 @@ class Framing:
         count = len(values)
         limit = self._frame_bytes_max
         bound = size + headers_size + OVERHEAD_BYTES + count * RECORD_OVERHEAD_BYTES
-        fits_alone = count == 1 and bound <= limit and size + headers_size <= self._record_bytes_max
+        fits_alone = count == 1 and self._fits(size + headers_size)
         if bound <= min(limit, FRAME_BYTES_AIM) or fits_alone:
             whole = self._frame(topic, values, keys, partitions, timestamps, headers, offsets, size)
             self.waiting.append(frame.encode(whole))
             return count
         if count == 1:
-            self.too_large = RecordTooLargeError(
-                f"a record of {size + headers_size} bytes for topic {topic} is larger than this task can carry "
-                f"({self._record_bytes_max} bytes): raise producer.override.max.request.size (the ring follows)"
-            )
+            self.too_large = self._larger(size + headers_size, topic)
             return 0
         middle = count // 2
         written = 0

@@ -286,6 +286,8 @@ class SourceTaskBank:
     def _frame_all(self, made: Made) -> None:
         """Queue the frames of a batch."""
         polled, self._framing.polled, done = made
+        if self._tolerance.skips:
+            done = self._framing.fitting(done)
         offsets = outgoing.last_offsets(polled)
         failed = done.not_transformed
         self._report(done.all_skipped(), polled)  # which counts them, before any frame says how many they are

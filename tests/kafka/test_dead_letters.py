@@ -218,3 +218,28 @@ def test_the_example_of_the_documentation_does_what_it_says(
     (one,) = letters(kafka, dead)
     assert one.value == lines[1].encode()
     assert dict(one.headers)["__connect.errors.stage"] == b"VALUE_CONVERTER"
+
+
+def test_a_source_goes_on_without_what_is_too_large_for_it_or_for_the_topic(
+    kafka: Kafka, topic: str, tmp_path: Path
+) -> None:
+    topics.create_topic(kafka.bootstrap, topic, partitions=1, config={"max.message.bytes": "20000"})
+    lines = ["a", "b" * 30_000, "c", "d" * 60_000, "e", "f" * 60_000]
+    (tmp_path / "in.txt").write_text("".join(line + "\n" for line in lines))
+    source = {
+        "connector.class": "FileStreamSource",
+        "file": str(tmp_path / "in.txt"),
+        "file.bounded": "true",
+        "topic": topic,
+        "value.converter": "String",
+        "producer.override.max.request.size": "40000",
+        "errors.tolerance": "all",
+        "errors.log.enable": "true",
+    }
+    pipeline(tmp_path, kafka, source, **{"restart.max": 0})
+    with Millrace("run", "pipeline.toml", "--json", folder=tmp_path) as run:
+        assert run.wait() == 0, run.stderr
+        ledger: dict[str, Any] = run.report()["totals"]["sources"]
+    assert (ledger["records_in"], ledger["records_out"], ledger["skipped"]) == (6, 3, 3)
+    assert [one.value for one in topics.read(kafka.bootstrap, topic)] == [b"a", b"c", b"e"]
+    assert run.stderr.count("Executing stage 'KAFKA_PRODUCE'") == 3
