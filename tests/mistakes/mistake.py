@@ -8,7 +8,10 @@ from __future__ import annotations
 from msgspec import Struct
 
 __all__ = [
+    "LETTER_SEEDS",
+    "REFUSED_SEEDS",
     "SINK_SEEDS",
+    "SKIPPED_SEEDS",
     "SOURCE_SEEDS",
     "STAGED_SINK_SEEDS",
     "STAGED_SOURCE_SEEDS",
@@ -25,6 +28,20 @@ STAGED_SOURCE_SEEDS = (
     "tests/simulation/test_staged_lines.py::test_a_source_with_stage_processes_loses_nothing_whoever_dies"
 )
 STAGED_SINK_SEEDS = "tests/simulation/test_staged_lines.py::test_a_sink_with_stage_processes_loses_nothing_whoever_dies"
+#: Where some records are bad.
+LETTER_SEEDS = (
+    "tests/simulation/test_sink_line.py::test_nothing_is_committed_past_a_bad_record_before_kafka_has_its_dead_letter"
+)
+SKIPPED_SEEDS = (
+    "tests/simulation/test_source_line.py::test_records_that_are_skipped_cost_themselves_only_and_are_counted_whoever_dies"
+)
+REFUSED_SEEDS = (
+    "tests/simulation/test_source_line.py::"
+    "test_records_that_kafka_refuses_are_skipped_and_all_others_arrive_whoever_dies"
+)
+_BY_SEEDS = frozenset(
+    {SOURCE_SEEDS, SINK_SEEDS, STAGED_SOURCE_SEEDS, STAGED_SINK_SEEDS, LETTER_SEEDS, SKIPPED_SEEDS, REFUSED_SEEDS}
+)
 
 
 class Change(Struct, frozen=True):
@@ -46,4 +63,4 @@ class Mistake(Struct, frozen=True):
 
 def is_by_seeds(mistake: Mistake) -> bool:
     """Whether seeds of the simulation must catch it."""
-    return mistake.caught_by in (SOURCE_SEEDS, SINK_SEEDS, STAGED_SOURCE_SEEDS, STAGED_SINK_SEEDS)
+    return mistake.caught_by in _BY_SEEDS
