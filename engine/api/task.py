@@ -155,9 +155,13 @@ class SinkTask(ABC):
 
     reads_timestamps: whether it looks at the timestamps of records. A class that says no gets None in their place, and
     the fifth of the cost of a small record that reading them takes is saved.
+
+    put_is_atomic: whether a `put` that raises DataError has written nothing of its batch. With errors.tolerance=all the
+    batch is then halved until the bad record is found, which is skipped as one is that cannot be converted.
     """
 
     reads_timestamps: ClassVar[bool] = True
+    put_is_atomic: ClassVar[bool] = False
     context: SinkContext
 
     def initialize(self, context: SinkContext) -> None:

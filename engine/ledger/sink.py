@@ -250,6 +250,23 @@ class TaskAccount(_Account):
         for run in runs:
             self._course((run.topic, run.partition), run.epoch).move(run)
 
+    def known(self, runs: Iterable[Run]) -> dict[Place, int]:
+        """The offset after the highest that was handed to the connector, of each of these partitions."""
+        places = {(run.topic, run.partition) for run in runs}
+        return {place: self._kept[place].tally.high for place in places if place in self._kept}
+
+    def refused(self, runs: Iterable[Run], known: Mapping[Place, int]) -> None:
+        """The connector has not taken these, of what it was handed last. known: of before that.
+
+        What was handed over in a life before and refused in this one counts as taken.
+        """
+        for run in runs:
+            kept = self._kept.get((run.topic, run.partition))
+            if kept is not None:
+                high = known.get((run.topic, run.partition), 0)
+                kept.tally.skipped += sum(offset >= high for offset in run.offset_column())
+                kept.entry.write(self.side, kept.tally)
+
     def converted(self, runs: Sequence[Run], values: int) -> None:
         """The converter has given so many values for these runs, those that it could not give included."""
         self._same("between consumed and converted", runs, sum(run.count for run in runs), values)

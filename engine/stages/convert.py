@@ -37,6 +37,7 @@ __all__ = [
     "decode",
     "encode",
     "kept_runs",
+    "part_of",
 ]
 
 Slot = TypeVar("Slot")
@@ -130,6 +131,22 @@ def decode(frame: ArrivedSinkFrame, converters: Converters, manner: Manner = STR
         headers=headers and of(headers, kept),
     )
     return DecodedBatch(batch, failed, skipped)
+
+
+def part_of(batch: SinkBatch, begin: int, end: int) -> SinkBatch:
+    """Some neighbours of a batch as a batch."""
+    if isinstance(batch, TransformedBatch):
+        return TransformedBatch(batch.columns.picked(range(begin, end)))
+    return SinkBatch(
+        kept_runs(batch.runs, range(begin, end)),
+        batch.values[begin:end],
+        value_schemas=batch.value_schemas[begin:end],
+        keys=batch.keys[begin:end],
+        key_schemas=batch.key_schemas[begin:end],
+        timestamps=batch.timestamps[begin:end],
+        timestamp_type=batch.timestamp_type,
+        headers=batch.headers[begin:end],
+    )
 
 
 def kept_runs(runs: Sequence[Run], kept: Sequence[int]) -> list[Run]:

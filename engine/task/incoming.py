@@ -18,17 +18,16 @@ from collections.abc import Callable, Sequence
 import msgspec
 from msgspec import Struct
 
-from engine.api.batch import Run, SinkBatch
+from engine.api.batch import Run
 from engine.api.converter import HeaderConverter
 from engine.shm import frame
 from engine.shm.frame import ArrivedSinkFrame, Assigned, PassingSinkFrame, Tail
 from engine.shm.ring import RingReader
-from engine.stages import convert, crossing
-from engine.stages.transform import RecordError
+from engine.stages import crossing
 from engine.stages.work import Inbound
 from engine.task.crew import Crew
 
-__all__ = ["Coming", "Incoming", "Putting", "without_foreign"]
+__all__ = ["Coming", "Incoming", "without_foreign"]
 
 
 class Coming(Struct):
@@ -44,28 +43,6 @@ class Coming(Struct):
         message = self.message if isinstance(self.message, ArrivedSinkFrame) else frame.decode_sink(self.raw)
         assert isinstance(message, ArrivedSinkFrame), "a frame without records"
         return message
-
-
-class Putting(Struct):
-    """A batch on its way into the connector; it is kept while its put asks to be called again."""
-
-    coming: Coming
-    message: ArrivedSinkFrame | PassingSinkFrame  # of the frame, what is wanted
-    batch: SinkBatch
-    bad: RecordError | None = None  # the record that ended the batch
-    act: str = ""  # what could not be done to it
-    skipped: Sequence[RecordError] = ()
-    origins: Sequence[int] | None = None  # which of the frame's records transforms have left; None: there is no chain
-    at_ns: int = 0  # not before
-
-    def done(self) -> Sequence[Run]:
-        """What is done once it is put, with all that transforms dropped and all that was skipped."""
-        runs = self.message.runs
-        return runs if self.bad is None else convert.kept_runs(runs, range(self.bad.index))
-
-    def failures(self) -> list[RecordError]:
-        """All that is to be told of, in the frame's order."""
-        return [*self.skipped, *([] if self.bad is None else [self.bad])]
 
 
 class Incoming:

@@ -27,9 +27,8 @@ from engine.api.task import ErrantRecordReporter, SinkTask
 from engine.bank import describe, note_act, noting_acts
 from engine.clock import Clock
 from engine.config.line import LineSpec
-from engine.ledger.errors import described
 from engine.ledger.sink import TaskAccount
-from engine.mending import failure_of_record
+from engine.mending import Kind, failure_of_record, kind_of
 from engine.patience import Patience
 from engine.shm import frame
 from engine.shm.acts import Act
@@ -54,9 +53,10 @@ from engine.stages.transform import RecordError
 from engine.stages.work import Inbound, Stages, inbound
 from engine.task.crew import Crew
 from engine.task.errant import Reporter
-from engine.task.incoming import Coming, Incoming, Putting, without_foreign
+from engine.task.incoming import Coming, Incoming, without_foreign
 from engine.task.letters import Letters, consumed, originals
 from engine.task.outbox import Outbox
+from engine.task.putting import Putting
 from engine.task.tolerance import Tolerance
 
 __all__ = ["SinkTaskBank"]
@@ -64,8 +64,6 @@ __all__ = ["SinkTaskBank"]
 IDLE_SECONDS = 0.5
 #: Positions, or partitions, in one message of the small ring, which takes 64 KiB with topic names of up to 249 bytes.
 POSITIONS_MAX = 200
-#: Runs of records that an error names.
-PLACES_TOLD_MAX = 3
 
 
 class Part(Struct):
@@ -309,6 +307,7 @@ class SinkTaskBank:
         # Records, not what is left of them after transforms: these are the ones that could be repeated.
         self._row.count(Stage.PUT, sum(run.count for run in going.done()))
         if self._account is not None:
+            going.known = self._account.known(going.done())
             skipped = [one.index for one in going.skipped]
             self._account.putting(going.done(), going.origins, len(going.batch), skipped)
         self._put(going)
@@ -324,11 +323,11 @@ class SinkTaskBank:
 
     def _put(self, going: Putting) -> None:
         self._row.set(Word.TASK_ACT, Act.PUT)
+        part = going.part()
         try:
-            if len(going.batch):
+            if len(part):
                 self.reporter.begins(going.coming)
-                self._task.put(going.batch)
-                self.reporter.ends()
+                self._task.put(part)
         except RetriableError as error:
             self._row.count(Stage.PUT, 0, batches=0, errors=1)
             self._patience.note(Trouble(Cause.PUT, describe(error)))
@@ -337,25 +336,35 @@ class SinkTaskBank:
             self._retry_backoff = self._spec.timing.retry_backoff
             return
         except Exception as error:
-            error.add_note(f"in put of {_described(going.done())}")
-            raise
+            if not (self._task.put_is_atomic and self._tolerance.skips and kind_of(error) == Kind.RECORD):
+                error.add_note(f"in put of {going.described()}")
+                raise
+            going.failed(error)
+        else:
+            going.passed()
+        if not going.is_put():
+            going.at_ns, self._retry = 0, going  # between two calls all else has its turn
+            return
+        self.reporter.ends()
         self._retry = None
         self._patience.end(Cause.PUT)
         if self._account is not None:
             self._account.handled(going.done())
+            self._account.refused(going.refused(), going.known)
         for run in going.done():
             self._put_done += run.count
             part = self._parts.get(TopicPartition(run.topic, run.partition))
             if part is not None and part.epoch == run.epoch:
                 part.next_offset = run.last_offset + 1
-        if failures := going.failures():
+        if failures := going.failures(type(self._task)):
             self._tell_of(failures, going)
         self._release()
 
     def _tell_of(self, failures: Sequence[RecordError], going: Putting) -> None:
         """Report what has failed in a frame, before anything is said of the frame; one that ends the batch ends all."""
-        assert isinstance(going.message, ArrivedSinkFrame), "a stage process makes whole frames only"
-        found = originals(going.message, [one.index for one in failures])
+        # A stage process makes whole frames only: what it was given is what is wanted.
+        message = going.message if isinstance(going.message, ArrivedSinkFrame) else going.coming.whole()
+        found = originals(message, [one.index for one in failures])
         told = [
             (failure, one)
             for failure, one in zip(failures, found, strict=True)
@@ -486,11 +495,3 @@ class SinkTaskBank:
         if part is None:
             raise DataError(f"partition {place[1]} of topic {place[0]} is not assigned to {self._spec.title}")
         return part
-
-
-def _described(runs: Sequence[Run]) -> str:
-    """Which records these are, for people; of many partitions the first few."""
-    places = [
-        described((run.topic, run.partition), run.first_offset, run.last_offset) for run in runs[:PLACES_TOLD_MAX]
-    ]
-    return "; ".join(places) + (f"; {len(runs) - len(places)} more" if len(runs) > len(places) else "")

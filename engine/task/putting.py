@@ -1,0 +1,130 @@
+"""A batch on its way into the connector, and which of its records are bad where `put` takes all or nothing.
+
+    put(all) fails ──► put(its first half) ──► ... ──► one record, which is bad; all before it is put
+                                                           └──► put(all behind it) ──► ...
+
+To find one bad record of n takes log2(n) calls, and one more puts what is behind it.
+
+Used by: engine.task.sink.
+Not here: who is told of them (tolerance.py, letters.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from operator import attrgetter
+
+from msgspec import Struct
+
+from engine.api.batch import Run, SinkBatch
+from engine.ledger.errors import described
+from engine.shm.frame import ArrivedSinkFrame, PassingSinkFrame
+from engine.stages import convert
+from engine.stages.transform import RecordError
+from engine.task.incoming import Coming
+
+__all__ = ["Putting", "Search"]
+
+#: Runs of records that an error names.
+PLACES_TOLD_MAX = 3
+
+
+class Search:
+    """The bad records of a batch of which any part may be put, in order, and fails if one in it is bad."""
+
+    def __init__(self, count: int) -> None:
+        """count: of the records; all of them together have not been tried yet, or have failed."""
+        self._count = count
+        self.begin = 0  # all before is put, or bad
+        self.end = count  # of the part that is tried next
+        self._bad_end: int | None = None  # a bad one is known to be between `begin` and here
+        self._error = Exception()  # with which the last part has failed: that of its bad record, once others have passed
+        self.found: list[tuple[int, Exception]] = []
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every record is put, or bad."""
+        return self.begin == self._count
+
+    def passed(self) -> None:
+        """The part is put."""
+        self.begin = self.end
+        self._go_on()
+
+    def failed(self, error: Exception) -> None:
+        """The part is not, nothing of it."""
+        self._bad_end, self._error = self.end, error
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._bad_end is not None and self._bad_end - self.begin == 1:
+            self.found.append((self.begin, self._error))
+            self.begin += 1
+            self._bad_end = None
+        left = (self._count if self._bad_end is None else self._bad_end) - self.begin
+        self.end = self.begin + (left if self._bad_end is None else left // 2)
+
+
+class Putting(Struct):
+    """A batch on its way into the connector; it is kept while its put asks to be called again."""
+
+    coming: Coming
+    message: ArrivedSinkFrame | PassingSinkFrame  # of the frame, what is wanted
+    batch: SinkBatch
+    bad: RecordError | None = None  # the record that ended the batch
+    act: str = ""  # what could not be done to it
+    skipped: Sequence[RecordError] = ()
+    origins: Sequence[int] | None = None  # which of the frame's records transforms have left; None: there is no chain
+    at_ns: int = 0  # not before
+    search: Search | None = None  # for bad records, once a put has failed
+    known: Mapping[tuple[str, int], int] = {}  # as far as each partition had been handed over before
+
+    def part(self) -> SinkBatch:
+        """What is put next."""
+        search = self.search
+        return self.batch if search is None else convert.part_of(self.batch, search.begin, search.end)
+
+    def failed(self, error: Exception) -> None:
+        """The part was not put."""
+        self.search = self.search or Search(len(self.batch))
+        self.search.failed(error)
+
+    def passed(self) -> None:
+        """The part was put."""
+        if self.search is not None:
+            self.search.passed()
+
+    def is_put(self) -> bool:
+        """Whether nothing is left."""
+        return self.search is None or self.search.is_over
+
+    def done(self) -> Sequence[Run]:
+        """What is done once it is put, with all that transforms dropped and all that was skipped."""
+        runs = self.message.runs
+        return runs if self.bad is None else convert.kept_runs(runs, range(self.bad.index))
+
+    def failures(self, plugin: type) -> list[RecordError]:
+        """All that is to be told of, in the frame's order. plugin: the connector's task."""
+        found = [RecordError(at, error, stage="TASK_PUT", plugin=plugin) for at, error in self._found().items()]
+        skipped = sorted([*self.skipped, *found], key=attrgetter("index")) if found else self.skipped
+        return [*skipped, *([] if self.bad is None else [self.bad])]
+
+    def refused(self) -> Sequence[Run]:
+        """What the connector has not taken."""
+        found = self._found()
+        return convert.kept_runs(self.message.runs, [*found]) if found else ()
+
+    def _found(self) -> dict[int, Exception]:
+        """The bad records of the search, by their places in the frame, which grow; of several made of one, the first."""
+        found: dict[int, Exception] = {}
+        for index, error in () if self.search is None else self.search.found:
+            found.setdefault(index if self.origins is None else self.origins[index], error)
+        return found
+
+    def described(self) -> str:
+        """Which records these are, for people; of many partitions the first few."""
+        runs = self.done()
+        places = [
+            described((run.topic, run.partition), run.first_offset, run.last_offset) for run in runs[:PLACES_TOLD_MAX]
+        ]
+        return "; ".join(places) + (f"; {len(runs) - len(places)} more" if len(runs) > len(places) else "")
