@@ -273,26 +273,39 @@ class SinkBatch(Sequence[SinkRecord]):
     def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
             return [self[position] for position in range(*index.indices(len(self)))]
-        topic, partition, offset = self.topics[index], self.partitions[index], self.offsets[index]
-        return self._record(index, topic, partition, offset)
+        return self._record(*(column[index] for column in self._columns()))
 
     def __iter__(self) -> Iterator[SinkRecord]:
-        places = zip(self.topics, self.partitions, self.offsets, strict=True)
-        for index, (topic, partition, offset) in enumerate(places):
-            yield self._record(index, topic, partition, offset)
+        return map(self._record, *self._columns())
 
-    def _record(self, index: int, topic: str, partition: int, offset: int) -> SinkRecord:
+    def _columns(self) -> tuple[Column, ...]:
+        places = self.topics, self.partitions, self.offsets
+        values = self.values, self.value_schemas, self.keys, self.key_schemas
+        return (*places, *values, self.timestamps, self.headers)
+
+    def _record(
+        self,
+        topic: str,
+        partition: int,
+        offset: int,
+        value: Any,
+        value_schema: Schema | None,
+        key: Any,
+        key_schema: Schema | None,
+        timestamp: int | None,
+        headers: Sequence[Header],
+    ) -> SinkRecord:
         return SinkRecord(
             topic=topic,
             partition=partition,
             offset=offset,
-            value=self.values[index],
-            value_schema=self.value_schemas[index],
-            key=self.keys[index],
-            key_schema=self.key_schemas[index],
-            timestamp=self.timestamps[index],
+            value=value,
+            value_schema=value_schema,
+            key=key,
+            key_schema=key_schema,
+            timestamp=timestamp,
             timestamp_type=self.timestamp_type,
-            headers=self.headers[index],
+            headers=headers,
             original_topic=topic,
             original_partition=partition,
             original_offset=offset,
