@@ -10,7 +10,7 @@ from typing import Any
 
 from engine import malloc
 from engine.api.batch import Columns
-from engine.api.column import Repeat
+from engine.api.column import MapColumn, Repeat
 from engine.api.record import Header
 from engine.api.schema import BOOLEAN, FLOAT64, INT32, INT64, OPTIONAL_STRING, STRING, Schema
 from engine.supervisor import fork
@@ -43,7 +43,7 @@ ORDER = Schema.struct(
     },
     name="shop.Order",
 )
-KINDS = ("map", "struct")
+KINDS = ("map", "map by key", "struct")  # the second as JSON without a schema is read
 ISO = "yyyy-MM-dd'T'HH:mm:ss.SSSX"
 INSERT = (InsertFieldValue, {"static.field": "shop", "static.value": "north"})
 REPLACE = (ReplaceFieldValue, {"exclude": "note", "renames": "id:number"})
@@ -91,6 +91,7 @@ def columns(kind: str) -> Columns:
     ]
     if kind == "struct":
         values = [ORDER.struct_type(**value) for value in values]
+    column = MapColumn({name: [one[name] for one in values] for name in values[0]}, RECORDS) if "key" in kind else values
     nothing = Repeat(None, RECORDS)
     return Columns(
         topics=Repeat("orders", RECORDS),
@@ -98,7 +99,7 @@ def columns(kind: str) -> Columns:
         timestamps=range(RECORDS),
         keys=nothing,
         key_schemas=nothing,
-        values=values,
+        values=column,
         value_schemas=Repeat(ORDER if kind == "struct" else None, RECORDS),
         headers=[[Header("debug", "on")] for _ in range(RECORDS)],
         origins=range(RECORDS),
