@@ -21,7 +21,8 @@ from engine.exits import ExitCode
 from engine.ledger.entries import Ledger
 from engine.ledger.reckoning import PartitionReckoning, Reckoning, add, findings, reckon
 from engine.quantities import bytes_text, count_text, seconds_text
-from engine.shm.board import Board, HeaderWord, LostRange, Measure, Row, Stage, State, Word
+from engine.shm.board import Board, HeaderWord, Measure, Row, Stage, State, Word
+from engine.shm.lost_range import LostRange
 from engine.shm.waits import Cause, gravest
 
 __all__ = ["ConnectorReport", "Report", "TaskReport", "Totals", "as_json", "as_text", "make_report"]

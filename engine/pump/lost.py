@@ -24,7 +24,8 @@ from engine.api.errors import ConnectError
 from engine.kafka.consumer import Found, Start
 from engine.offsets.store import SinkPosition
 from engine.pump.partitions import Partitions
-from engine.shm.board import LostRange, Row
+from engine.shm.board import Row
+from engine.shm.lost_range import LostRange
 from engine.shm.waits import FinalError
 
 __all__ = ["LostRanges", "Notes"]

@@ -26,13 +26,13 @@ from msgspec import Struct
 
 from engine.shm import segment
 from engine.shm.levels import LevelTable
+from engine.shm.lost_range import LostRange, decode_lost
 
 __all__ = [
     "STAGE_PROCESSES_MAX",
     "Board",
     "HeaderWord",
     "Identity",
-    "LostRange",
     "Measure",
     "Phase",
     "Row",
@@ -196,6 +196,16 @@ class Word(IntEnum):
     STORED_ADDED_SECOND = 55
     DOUBTFUL = 58  # sources: were on their way when the client began to number anew; Kafka may have them twice
     PAUSED = 51  # sinks: assigned partitions of which the connector wants nothing now
+    # What a sink has in hand, and what the lives before died of (engine.task.suspects); by the task process
+    LONE_ACT = 60  # what the last of those was doing that died with one record in hand
+    NARROWED = 61  # how often the suspects have become fewer, or one more process has died of the last
+    HAND_PLACE = 121  # a number for topic and partition
+    HAND_LAST = 122  # offset
+    HAND_RECORDS = 123  # 0: nothing is in hand
+    SUSPECT_PLACE = 124
+    SUSPECT_LAST = 125
+    PART_RECORDS = 126  # the most that is taken in hand at once; 0: whatever comes
+    LONE_DEATHS = 127  # processes that have died with nothing but the last suspect in hand
     # by the supervisor
     CIRCUIT = 56  # whether it is tried though it failed too often (engine.mending.Circuit)
     ENDED_AS = 57  # why its last life ended badly (engine.mending.Kind)
@@ -246,24 +256,6 @@ class Identity(Struct, frozen=True):
     task: int
     type: str  # "source" or "sink"
     plugin: str  # the connector's class, as configured
-
-
-class LostRange(Struct, frozen=True, array_like=True):
-    """Offsets of one partition that a sink can never read."""
-
-    topic: str
-    partition: int
-    first: int  # the offset to go on at, or where the log ends before it
-    last: int | None  # None: nobody knows
-    cause: str  # "deleted", "truncated", "remade" (the topic), "forgotten" (the offset, by the group)
-
-    @property
-    def records(self) -> int:
-        """Offsets in it, at most so many records; 0: not known, or none."""
-        return 0 if self.last is None else max(0, self.last - self.first + 1)
-
-
-_LOST = msgspec.msgpack.Decoder(list[LostRange])
 
 
 def board_bytes(rows_max: int) -> int:
@@ -349,7 +341,7 @@ class Row:
     def lost_ranges(self) -> list[LostRange]:
         """The first lost ranges of this run, as many as the row takes; `LOST_RANGES` counts them all."""
         size = int.from_bytes(self._lost[:2], "little")
-        return _LOST.decode(self._lost[2 : 2 + size]) if size else []
+        return decode_lost(self._lost[2 : 2 + size]) if size else []
 
     def add_lost(self, lost: LostRange) -> None:
         """Count a lost range, and name it if there is room (pump)."""
@@ -364,6 +356,11 @@ class Row:
     def get(self, word: Word) -> int:
         """The value of a word now."""
         return self.words[word]
+
+    def progress(self) -> int:
+        """What grows when a life gets further: records stored or committed, and suspects that have become fewer."""
+        made = sum(self.measured(stage, Measure.RECORDS) for stage in (Stage.STORE, Stage.COMMIT))
+        return made + self.get(Word.NARROWED)
 
     def set(self, word: Word, value: int) -> None:
         """Store a word of one's own."""

@@ -401,10 +401,7 @@ class Line:
         )
 
     def _has_progressed(self) -> bool:
-        return self._made() > self._progress >= 0
-
-    def _made(self) -> int:
-        return sum(self.row.measured(stage, Measure.RECORDS) for stage in (Stage.STORE, Stage.COMMIT))
+        return self.row.progress() > self._progress >= 0
 
     def _settle(self, end: Ending) -> None:
         """What becomes of it now that a life has ended badly."""
@@ -420,7 +417,7 @@ class Line:
         if verdict.how == How.NEVER:
             self._give_up(end, verdict.told)
             return
-        self._progress = self._made()
+        self._progress = self.row.progress()
         self._has_turn = False
         pause_ms = self._pacer.rest_ms(self.spec.restarts, verdict)
         self._start_at(now_ns + pause_ms * MS_NS)

@@ -13,7 +13,7 @@ Not here: what is wanted, and what is put (sink.py); whose turn it is (crew.py).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -36,6 +36,7 @@ class Coming(Struct):
     message: ArrivedSinkFrame | PassingSinkFrame | Assigned | Tail
     raw: memoryview  # the ring's, until it is released
     is_away: bool = False  # a stage process has it
+    is_last: bool = True  # it goes back with it; else it is part of a frame that goes on
     done: Inbound | None = None  # what a stage process has made of it; None: nothing, it is to be worked on here
 
     def whole(self) -> ArrivedSinkFrame:
@@ -55,12 +56,15 @@ class Incoming:
         self._headers = headers
         self._queue: deque[Coming] = deque()
 
-    def head(self) -> Coming | None:
-        """What comes next, if anything; with stage processes, so much is read that each has something to do."""
+    def head(self, split: Callable[[Coming], Iterable[Coming]]) -> Coming | None:
+        """What comes next, if anything; with stage processes, so much is read that each has something to do.
+
+        split: a frame into the parts that are worked on one after the other.
+        """
         if self._crew is not None:
             self._deal_ahead(self._crew)
         elif not self._queue and (raw := self._ring.read()) is not None:
-            self._queue.append(Coming(frame.decode_sink(raw), raw))
+            self._queue += split(Coming(frame.decode_sink(raw), raw))
         return self._queue[0] if self._queue else None
 
     def is_back(self, coming: Coming) -> bool:

@@ -12,16 +12,23 @@ Not here: who is told of them (tolerance.py, letters.py).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from operator import attrgetter
 
 from msgspec import Struct
 
 from engine.api.batch import Run, SinkBatch
+from engine.api.errors import ConnectError
+from engine.bank import describe
 from engine.ledger.errors import described
+from engine.mending import failure_of_record
 from engine.shm.frame import ArrivedSinkFrame, PassingSinkFrame
 from engine.stages import convert
+from engine.stages.tolerate import may_pass
 from engine.stages.transform import RecordError
 from engine.task.incoming import Coming
+from engine.task.letters import Letters, consumed, originals
+from engine.task.tolerance import Tolerance
 
 __all__ = ["Putting", "Search"]
 
@@ -108,6 +115,29 @@ class Putting(Struct):
         found = [RecordError(at, error, stage="TASK_PUT", plugin=plugin) for at, error in self._found().items()]
         skipped = sorted([*self.skipped, *found], key=attrgetter("index")) if found else self.skipped
         return [*skipped, *([] if self.bad is None else [self.bad])]
+
+    def tell(self, plugin: type, tolerance: Tolerance, letters: Letters | None) -> ConnectError | None:
+        """Report what has failed in a frame, before anything is said of the frame; returns what ends the task."""
+        failures = self.failures(plugin)
+        if not failures:
+            return None
+        # A stage process makes whole frames only: what it was given is what is wanted.
+        message = self.message if isinstance(self.message, ArrivedSinkFrame) else self.coming.whole()
+        found = originals(message, [one.index for one in failures])
+        told = [
+            (failure, one)
+            for failure, one in zip(failures, found, strict=True)
+            if failure is not self.bad or not may_pass(failure.error)  # which comes again
+        ]
+        for failure, one in told:
+            tolerance.report(failure, partial(consumed, one))
+        if letters is not None and told:
+            letters.write(told)
+        if self.bad is None:
+            return None
+        one = found[-1]
+        text = f"the record at topic {one.topic}, partition {one.partition}, offset {one.offset} could not be"
+        return failure_of_record(f"{text} {self.act}: {describe(self.bad.error)}", self.bad.error)
 
     def refused(self) -> Sequence[Run]:
         """What the connector has not taken."""

@@ -28,7 +28,7 @@ from engine.bank import describe, note_act, noting_acts
 from engine.clock import Clock
 from engine.config.line import LineSpec
 from engine.ledger.sink import TaskAccount
-from engine.mending import Kind, failure_of_record, kind_of
+from engine.mending import Kind, kind_of
 from engine.patience import Patience
 from engine.shm import frame
 from engine.shm.acts import Act
@@ -48,15 +48,14 @@ from engine.shm.frame import (
 )
 from engine.shm.lease import Lease
 from engine.shm.waits import Cause, Trouble
-from engine.stages.tolerate import may_pass
-from engine.stages.transform import RecordError
 from engine.stages.work import Inbound, Stages, inbound
 from engine.task.crew import Crew
 from engine.task.errant import Reporter
 from engine.task.incoming import Coming, Incoming, without_foreign
-from engine.task.letters import Letters, consumed, originals
+from engine.task.letters import Letters
 from engine.task.outbox import Outbox
 from engine.task.putting import Putting
+from engine.task.suspects import Suspects
 from engine.task.tolerance import Tolerance
 
 __all__ = ["SinkTaskBank"]
@@ -116,6 +115,7 @@ class SinkTaskBank:
             clock,
             side.bell.wait,
         )
+        self._suspects = Suspects(row)
         self._retry: Putting | None = None
         self._retry_backoff = spec.timing.retry_backoff
         self._flush_at_ns = clock.monotonic_ns() + int(spec.timing.commit_interval * 1e9)
@@ -226,7 +226,7 @@ class SinkTaskBank:
 
     def _turn(self, now_ns: int) -> float:
         """What is next in the ring, if it is there, and done."""
-        coming = self._incoming.head()
+        coming = self._incoming.head(self._suspects.split)
         idle = min(IDLE_SECONDS, max(0.0, (self._flush_at_ns - now_ns) / 1e9))
         if coming is None:
             return idle
@@ -275,10 +275,13 @@ class SinkTaskBank:
         message = without_foreign(coming.whole(), self._is_wanted)
         if not message.values:
             self._patience.end(Cause.CONVERT)
-            self._release()
+            self._release(coming)
             return
+        self._suspects.take(message.runs)
         try:
-            done = inbound(message, self._stages, self._note, self._tolerance.manner())
+            done = self._suspects.refused(skips=self._tolerance.skips) or inbound(
+                message, self._stages, self._note, self._tolerance.manner()
+            )
         except RetriableError as error:
             self._row.count(Stage.CONVERT, 0, batches=0, errors=1)
             self._patience.note(Trouble(Cause.CONVERT, describe(error)))
@@ -356,28 +359,10 @@ class SinkTaskBank:
             part = self._parts.get(TopicPartition(run.topic, run.partition))
             if part is not None and part.epoch == run.epoch:
                 part.next_offset = run.last_offset + 1
-        if failures := going.failures(type(self._task)):
-            self._tell_of(failures, going)
-        self._release()
-
-    def _tell_of(self, failures: Sequence[RecordError], going: Putting) -> None:
-        """Report what has failed in a frame, before anything is said of the frame; one that ends the batch ends all."""
-        # A stage process makes whole frames only: what it was given is what is wanted.
-        message = going.message if isinstance(going.message, ArrivedSinkFrame) else going.coming.whole()
-        found = originals(message, [one.index for one in failures])
-        told = [
-            (failure, one)
-            for failure, one in zip(failures, found, strict=True)
-            if failure is not going.bad or not may_pass(failure.error)  # which comes again
-        ]
-        for failure, one in told:
-            self._tolerance.report(failure, partial(consumed, one))
-        if self._letters is not None and told:
-            self._letters.write(told)
-        if going.bad is not None:
-            bad, one = going.bad, found[-1]
-            text = f"the record at topic {one.topic}, partition {one.partition}, offset {one.offset} could not be"
-            self.failure = failure_of_record(f"{text} {going.act}: {describe(bad.error)}", bad.error)
+        self.failure = going.tell(type(self._task), self._tolerance, self._letters) or self.failure
+        self._flush_is_wanted = self._flush_is_wanted or self._suspects.part_records > 0
+        self._suspects.let_go()
+        self._release(going.coming)
 
     def _is_wanted(self, run: Run) -> bool:
         part = self._parts.get(TopicPartition(run.topic, run.partition))
@@ -387,7 +372,10 @@ class SinkTaskBank:
             part.skipped_from = run.first_offset
         return not part.is_paused
 
-    def _release(self) -> None:
+    def _release(self, coming: Coming | None = None) -> None:
+        """Give back what was read last; nothing yet, if `coming` is not the last part of it."""
+        if coming is not None and not coming.is_last:
+            return
         was_tight = self._ring.used_bytes() > self._ring.capacity_bytes // 2
         self._ring.release()
         if was_tight:

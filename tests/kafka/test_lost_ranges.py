@@ -12,7 +12,8 @@ from confluent_kafka.admin import AdminClient
 from engine.api.errors import ConnectError
 from engine.offsets.store import OffsetStore
 from engine.pump import sink
-from engine.shm.board import LostRange, Word
+from engine.shm.board import Word
+from engine.shm.lost_range import LostRange
 from tests.harness import topics, wait
 from tests.harness.banks import SinkBanks
 from tests.harness.engine import Millrace, pipeline_toml

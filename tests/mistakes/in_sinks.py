@@ -89,8 +89,8 @@ IN_SINKS = (
             ),
             Change(
                 TASK,
-                "            self._tell_of(failures, going)\n        self._release()\n",
-                "            self._tell_of(failures, going)\n",
+                "        self._suspects.let_go()\n        self._release(going.coming)\n",
+                "        self._suspects.let_go()\n",
             ),
         ),
     ),

@@ -11,7 +11,8 @@ import pytest
 from engine.exits import ExitCode
 from engine.quantities import bytes_text, seconds_text
 from engine.report import as_json, as_text, make_report
-from engine.shm.board import Board, HeaderWord, Identity, LostRange, Stage, State, Word
+from engine.shm.board import Board, HeaderWord, Identity, Stage, State, Word
+from engine.shm.lost_range import LostRange
 from engine.shm.waits import Cause, Wait, pack
 from tests.unit.metrics.boards import STARTED_NS, filled_board, new_board
 

@@ -1,0 +1,150 @@
+"""A record that kills its process is found by halving, and fails; nothing else is lost or taken for it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import pytest
+
+from engine.api.batch import SinkBatch
+from engine.api.errors import DataError
+from engine.config.line import Errors
+from engine.mending import Kind
+from engine.shm.board import Phase, Word
+from engine.task.suspects import DEATHS_MAX
+from tests.harness.banks import CollectingSink
+from tests.simulation.accounts import reported
+from tests.unit.task.test_dead_letters import STEPS_MAX, VALUES, Bed, errors
+
+Put = list[tuple[str, int, int, bytes | None]]
+
+
+class Died(BaseException):
+    """The process is gone; no handler of errors sees it."""
+
+
+class Deadly(CollectingSink):
+    """Dies of some values, before it has taken any of their batch."""
+
+    def __init__(self, records: Put, deadly: Collection[bytes]) -> None:
+        super().__init__(records)
+        self._deadly = deadly
+
+    def put(self, batch: SinkBatch) -> None:
+        if any(value in self._deadly for value in batch.values):
+            raise Died
+        super().put(batch)
+
+
+def run(bed: Bed) -> int:
+    """To the end, over all lives; returns how many have died."""
+    deaths = 0
+    bed.let_go()
+    for _ in range(STEPS_MAX):
+        if bed.banks.row.get(Word.PUMP_PHASE) == Phase.COMPLETE:
+            return deaths
+        bed.clock.advance(0.01)
+        try:
+            bed.banks.step()
+        except Died:
+            deaths += 1
+            die(bed)
+    raise AssertionError("no end")
+
+
+def die(bed: Bed, kind: Kind = Kind.CRASH) -> None:
+    bed.banks.crash()
+    bed.banks.row.set(Word.ENDED_AS, kind)
+    bed.banks.start()
+    bed.banks.task.reporter.sleep = bed._wait
+    bed.let_go()
+
+
+def bed_of(deadly: Collection[bytes], given: Errors | None = None) -> tuple[Bed, Put]:
+    put: Put = []
+    return Bed(VALUES, set(), given or errors(), lambda: Deadly(put, deadly)), put
+
+
+def values_of(put: Put) -> list[bytes]:
+    """What was put, each once, in the order of its first time."""
+    return list(dict.fromkeys(value for *_, value in put if value is not None))
+
+
+def test_the_record_becomes_a_dead_letter_and_all_others_are_put() -> None:
+    bed, put = bed_of({b"v13"})
+    deaths = run(bed)
+    assert values_of(put) == [value for value in VALUES if value != b"v13"]
+    assert [letter.value for letter in bed.letters] == [b"v13"]
+    message = bed.headers(0)["__connect.errors.exception.message"]
+    assert message == b"3 processes have died with this record alone in hand, the last one in put"
+    assert bed.committed == len(VALUES)
+    told = reported(bed.banks.memory).ledger
+    assert told is not None
+    assert (told.records_in, told.records_out, told.skipped) == (len(VALUES), len(VALUES) - 1, 1)
+    assert deaths <= len(VALUES).bit_length() + DEATHS_MAX
+
+
+def test_several_are_found_one_after_the_other() -> None:
+    deadly = {b"v2", b"v3", b"v19"}
+    bed, put = bed_of(deadly)
+    run(bed)
+    assert values_of(put) == [value for value in VALUES if value not in deadly]
+    assert [letter.value for letter in bed.letters] == sorted(deadly, key=VALUES.index)
+
+
+def test_without_tolerance_it_is_named_and_nothing_is_put_past_it() -> None:
+    bed, put = bed_of({b"v13"}, errors(tolerant=False))
+    for _ in range(STEPS_MAX):
+        bed.clock.advance(0.01)
+        try:
+            bed.banks.step()
+        except Died:
+            die(bed)
+        if bed.banks.task.failure is not None:
+            break
+    assert isinstance(bed.banks.task.failure, DataError)
+    assert "the record at topic one, partition 0, offset 13" in str(bed.banks.task.failure)
+    assert "3 processes have died with this record alone in hand" in str(bed.banks.task.failure)
+    assert values_of(put) == VALUES[:13]
+
+
+def test_parts_end_with_the_suspects() -> None:
+    bed, _ = bed_of({b"v3"})
+    run(bed)
+    row = bed.banks.row
+    assert (row.get(Word.PART_RECORDS), row.get(Word.LONE_DEATHS), row.get(Word.HAND_RECORDS)) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("kind", [Kind.OUTSIDE, Kind.ERROR, Kind.FENCED, Kind.NOTHING])
+def test_another_end_makes_nobody_careful(kind: Kind) -> None:
+    deadly = {b"v13"}
+    bed, put = bed_of(deadly)
+    for _ in range(STEPS_MAX):
+        bed.clock.advance(0.01)
+        try:
+            bed.banks.step()
+        except Died:
+            break
+    deadly.clear()
+    die(bed, kind)
+    assert bed.banks.row.get(Word.PART_RECORDS) == 0
+    assert run(bed) == 0
+    assert values_of(put) == VALUES
+
+
+def test_a_record_that_was_in_hand_when_somebody_killed_its_process_is_put() -> None:
+    deadly = {b"v13"}
+    bed, put = bed_of(deadly)
+    deaths = 0
+    while bed.banks.row.get(Word.LONE_DEATHS) < DEATHS_MAX - 1:
+        bed.clock.advance(0.01)
+        try:
+            bed.banks.step()
+        except Died:
+            deaths += 1
+            die(bed)
+        assert deaths < STEPS_MAX
+    deadly.clear()
+    run(bed)
+    assert values_of(put) == VALUES
+    assert not bed.letters
