@@ -44,7 +44,7 @@ def test_a_record_that_kills_its_process_is_a_dead_letter(
         "key.converter": text,
         "value.converter": text,
         "offset.flush.interval.ms": 1000,
-        "restart.backoff.initial.ms": 10,
+        "restart.backoff.ms": 10,
         "restart.backoff.max.ms": 50,
     }
     sink = {
