@@ -66,27 +66,29 @@ class Plan(NamedTuple):
 
     @classmethod
     def _of_edits(cls, edits: Sequence[Edit], purpose: str) -> Plan:
-        together = [edit.columns for edit in edits if edit.columns is not None]
+        by_map = [edit.act for edit in edits]
+        by_key = [edit.columns for edit in edits if edit.columns is not None]
 
-        def edited(acts: Sequence[Callable[..., None]], fresh: Any, given: Sequence[Column]) -> Any:
+        def do(acts: Sequence[Callable[..., None]], fresh: Any, given: Sequence[Column]) -> None:
             at = 0
             for edit, act in zip(edits, acts, strict=True):
                 act(fresh, *given[at : at + edit.given])
                 at += edit.given
-            return fresh
-
-        acts = [edit.act for edit in edits]
 
         def change(value: Any, *given: Any) -> Any:
-            return edited(acts, [require_map(value, purpose).copy()], [[one] for one in given])[0]
+            fresh = [require_map(value, purpose).copy()]
+            do(by_map, fresh, [[one] for one in given])
+            return fresh[0]
 
         def column(values: Column, *given: Column) -> Column:
-            if not isinstance(values, MapColumn):
-                return edited(acts, [*map(dict.copy, values)], given)  # which slot holds no map, `change` finds out
-            if len(together) < len(edits):
-                return edited(acts, [*values], given)  # made for this, so nobody else's
-            fresh = Fields(values.columns, len(values))
-            return MapColumn(edited(together, fresh, given), len(values))
+            if isinstance(values, MapColumn) and len(by_key) == len(edits):
+                fields = Fields(values.columns, len(values))
+                do(by_key, fields, given)
+                return MapColumn(fields, len(values))
+            # Maps by key are made when they are read, for this. Which slot holds no map, `change` finds out.
+            fresh = [*values] if isinstance(values, MapColumn) else [*map(dict.copy, values)]
+            do(by_map, fresh, given)
+            return fresh
 
         return cls(None, change, column, edits=edits, purpose=purpose)
 
