@@ -212,8 +212,8 @@ def chain_changes(room: Any, change: Callable[[Sequence[Any]], list[Any]]) -> Pa
     def patch(monkeypatch: pytest.MonkeyPatch) -> None:
         right = room.transform
 
-        def wrong(*given: Any) -> Any:
-            done = right(*given)
+        def wrong(*given: Any, **more: Any) -> Any:
+            done = right(*given, **more)
             done.columns.values = change(done.columns.values)
             return done
 
