@@ -245,7 +245,7 @@ class SinkBatch(Sequence[SinkRecord]):
     @property
     def topics(self) -> Sequence[str]:
         """The topic of each record."""
-        if len(self.runs) == 1:
+        if len({run.topic for run in self.runs}) == 1:
             return Repeat(self.runs[0].topic, len(self))
         return [run.topic for run in self.runs for _ in range(run.count)]
 
