@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct, field
 
 from engine.api.batch import SinkBatch
-from engine.api.column import MapColumn, Utf8Column
+from engine.api.column import MapColumn, StructColumn, Utf8Column
 from engine.api.config import Config
 from engine.api.connector import SinkConnector
 from engine.api.errors import ConnectError
@@ -159,8 +159,8 @@ def _number_of(value: Any) -> int | None:
 def _bytes_of(values: Sequence[Any]) -> int:
     if isinstance(values, Utf8Column):
         return sum(map(len, filter(None, values.encoded)))
-    if isinstance(values, MapColumn):
-        return 0  # maps have no size in bytes, and need not be made to see that
+    if isinstance(values, MapColumn | StructColumn):
+        return 0  # they have no size in bytes, and need not be made to see that
     return sum(
         len(value.encode()) if isinstance(value, str) else len(value)
         for value in values

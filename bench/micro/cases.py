@@ -91,7 +91,9 @@ def columns(kind: str) -> Columns:
     ]
     if kind == "struct":
         values = [ORDER.struct_type(**value) for value in values]
-    column = MapColumn({name: [one[name] for one in values] for name in values[0]}, RECORDS) if "key" in kind else values
+    column = (
+        MapColumn({name: [one[name] for one in values] for name in values[0]}, RECORDS) if "key" in kind else values
+    )
     nothing = Repeat(None, RECORDS)
     return Columns(
         topics=Repeat("orders", RECORDS),

@@ -27,7 +27,7 @@ KEYS_MAX = 100
 SHAPES_MAX = 8
 WAIT_MAX = 64
 
-Reader = tuple["msgspec.json.Decoder[tuple[Any]]", Callable[[Sequence[Any]], MapColumn]]
+Reader = tuple["msgspec.json.Decoder[Any]", Callable[[Sequence[Any]], MapColumn]]
 
 
 class Alike:
@@ -82,7 +82,7 @@ def _reader(names: tuple[str, ...], value: Any) -> Reader | None:
             forbid_unknown_fields=True,
             gc=False,  # none outlives its batch
         )
-        decoder = msgspec.json.Decoder(tuple[kind])
+        decoder = msgspec.json.Decoder(tuple[kind])  # type: ignore[valid-type]  # made of the keys that came
     except ValueError:  # a key with a quote or a control character
         return None
 

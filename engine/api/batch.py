@@ -245,7 +245,7 @@ class SinkBatch(Sequence[SinkRecord]):
     @property
     def topics(self) -> Sequence[str]:
         """The topic of each record."""
-        if len(self.runs) == 1:
+        if len({run.topic for run in self.runs}) == 1:
             return Repeat(self.runs[0].topic, len(self))
         return [run.topic for run in self.runs for _ in range(run.count)]
 
@@ -273,28 +273,18 @@ class SinkBatch(Sequence[SinkRecord]):
     def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
             return [self[position] for position in range(*index.indices(len(self)))]
-        return self._record(*(column[index] for column in self._columns()))
+        return self._record([column[index] for column in self._columns()])
 
     def __iter__(self) -> Iterator[SinkRecord]:
-        return map(self._record, *self._columns())
+        return map(self._record, zip(*self._columns(), strict=True))
 
     def _columns(self) -> tuple[Column, ...]:
         places = self.topics, self.partitions, self.offsets
         values = self.values, self.value_schemas, self.keys, self.key_schemas
         return (*places, *values, self.timestamps, self.headers)
 
-    def _record(
-        self,
-        topic: str,
-        partition: int,
-        offset: int,
-        value: Any,
-        value_schema: Schema | None,
-        key: Any,
-        key_schema: Schema | None,
-        timestamp: int | None,
-        headers: Sequence[Header],
-    ) -> SinkRecord:
+    def _record(self, slots: Sequence[Any]) -> SinkRecord:
+        topic, partition, offset, value, value_schema, key, key_schema, timestamp, headers = slots
         return SinkRecord(
             topic=topic,
             partition=partition,

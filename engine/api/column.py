@@ -3,6 +3,7 @@
     Repeat        the same value in all slots: a topic, a schema, None
     Utf8Column    text that is still the bytes it came as
     MapColumn     maps that have the same keys, a column for each
+    StructColumn  structs of one schema, a column for each field
     range, list   offsets that follow each other; anything else
 
 Each reads as the list of its slots does. Who knows one of them takes what it stores, and is faster by it.
@@ -17,16 +18,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, overload
 
+from engine.api.schema import Schema
+
 __all__ = [
     "Column",
     "MapColumn",
     "Repeat",
+    "StructColumn",
     "Utf8Column",
     "decode_utf8",
     "has_null",
+    "listed",
     "mapped",
     "pick",
     "rows_of",
+    "structs_of",
     "uniform",
 ]
 
@@ -147,6 +153,51 @@ class MapColumn(Sequence[Any]):
         return f"MapColumn({[*self.columns]!r}, {self._length})"
 
 
+class StructColumn(Sequence[Any]):
+    """A column of structs of one schema, none of which is null: stored as a column for each field.
+
+    The structs are made when one is looked at, all at once. As with `MapColumn`, who knows this class takes `columns`.
+    """
+
+    __slots__ = ("_length", "_rows", "columns", "schema")
+
+    def __init__(self, schema: Schema, columns: Sequence[Column], length: int) -> None:
+        """columns: for each of the schema's fields, in order, of `length` slots; never changed afterwards."""
+        self.schema = schema
+        self.columns = columns
+        self._length = length
+        self._rows: list[Any] | None = None
+
+    def __len__(self) -> int:
+        return self._length
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> StructColumn: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        if not isinstance(index, slice):
+            return self._structs()[index]
+        length = len(range(*index.indices(self._length)))
+        return StructColumn(self.schema, [column[index] for column in self.columns], length)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._structs())
+
+    def picked(self, indexes: Sequence[int]) -> StructColumn:
+        """The slots at these indexes, still as columns."""
+        return StructColumn(self.schema, [pick(column, indexes) for column in self.columns], len(indexes))
+
+    def __repr__(self) -> str:
+        return f"StructColumn({self.schema.name!r}, {self._length})"
+
+    def _structs(self) -> list[Any]:
+        if self._rows is None:
+            kind = self.schema.struct_type
+            self._rows = structs_of(kind)(self.columns) if self.columns else [kind() for _ in range(self._length)]
+        return self._rows
+
+
 def decode_utf8(encoded: bytes | None) -> str | None:
     """Text of UTF-8 bytes; what is no UTF-8 becomes U+FFFD as often as Java's decoder writes it."""
     if encoded is None:
@@ -196,7 +247,12 @@ def has_null(column: Column) -> bool:
     """Whether a slot holds None."""
     if isinstance(column, Repeat):
         return column.value is None and len(column) > 0
-    return not isinstance(column, MapColumn) and bool([None for slot in column if slot is None])
+    return not isinstance(column, MapColumn | StructColumn) and bool([None for slot in column if slot is None])
+
+
+def listed(column: Column) -> Column:
+    """The column, with its slots made if they are made late: for who looks at them more than once."""
+    return [*column] if isinstance(column, MapColumn | StructColumn) else column
 
 
 def mapped(change: Callable[[Any], Any], column: Column) -> Column:
@@ -214,6 +270,14 @@ def rows_of(row: str, count: int, names: Mapping[str, Any]) -> Callable[[Iterabl
         f"lambda columns: [{row} for {slots} in zip(*columns, strict=True)]", {**names, "zip": zip}
     )
     return made
+
+
+@lru_cache(maxsize=256)
+def structs_of(kind: type[Any]) -> Callable[[Iterable[Column]], list[Any]]:
+    """Makes structs of columns. Their constructor takes names only; to call it with a dict costs four times this."""
+    names = kind.__struct_fields__
+    given = ", ".join(f"{name}=v{at}" for at, name in enumerate(names))
+    return rows_of(f"make({given})", len(names), {"make": kind})
 
 
 @lru_cache(maxsize=256)

@@ -26,7 +26,7 @@ import msgspec
 import orjson
 from msgspec import Struct
 
-from engine.api.column import MapColumn, Repeat, Utf8Column, mapped
+from engine.api.column import MapColumn, Repeat, StructColumn, Utf8Column, mapped
 from engine.api.errors import DataError
 from engine.api.java_scalars import PLAIN_BELOW, PLAIN_FROM, date_text, double_text, epoch_ms, float_text
 from engine.api.schema import Float32, Schema, schema_of
@@ -114,7 +114,7 @@ def _column(values: Column, schema: Schema | None, kinds: set[type] | None = Non
     """The text of each value. kinds: the classes of the values, where they are known."""
     if isinstance(values, Repeat):
         return mapped(partial(text, schema=schema), values)
-    if isinstance(values, MapColumn):
+    if isinstance(values, MapColumn | StructColumn):
         table = _table(values, schema)
         return [*map(text, values, repeat(schema))] if table is None else _rows(table)
     if not isinstance(values, list | tuple):
@@ -168,6 +168,8 @@ def _table(values: Column, schema: Schema | None) -> _Table | None:
     """Dicts with the same keys, or structs of one class, as columns; None of anything else."""
     if isinstance(values, MapColumn):
         return _table_of_columns(values.columns, schema)
+    if isinstance(values, StructColumn):
+        return _table_of_fields(values.schema, values.columns)
     first: Any = values[0] if len(values) else None
     if type(first) is dict:
         return _table_of_maps(values, first, schema) if set(map(type, values)) == {dict} else None
@@ -213,9 +215,13 @@ def _table_of_structs(values: Sequence[Struct], schema: Schema | None) -> _Table
     assert schema is not None
     if not schema.fields:
         return None
+    return _table_of_fields(schema, [*zip(*map(msgspec.structs.astuple, values), strict=True)])
+
+
+def _table_of_fields(schema: Schema, found: Sequence[Column]) -> _Table | None:
     labels: list[str] = []
     columns: list[Column] = []
-    for field, column in zip(schema.fields, zip(*map(msgspec.structs.astuple, values), strict=True), strict=True):
+    for field, column in zip(schema.fields, found, strict=True):
         label = f"{',' if labels else 'Struct{'}{field.name}="
         kinds = set(map(type, column))
         if _NONE not in kinds:
@@ -226,7 +232,7 @@ def _table_of_structs(values: Sequence[Struct], schema: Schema | None) -> _Table
         else:
             labels.append("")
             columns.append(_filled(column, field.schema, kinds - {_NONE}, label, ""))
-    return _Table(labels, columns, "}")
+    return _Table(labels, columns, "}") if labels else None
 
 
 def _print_float(value: float, schema: Schema | None) -> str:

@@ -18,10 +18,9 @@ Not here: which columns a message has (crossing.py), how bytes cross (engine.shm
 from __future__ import annotations
 
 import marshal
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
-from functools import lru_cache
 from itertools import chain, islice
 from operator import attrgetter, itemgetter
 from types import NoneType
@@ -30,7 +29,7 @@ from typing import Any, ClassVar
 import msgspec
 from msgspec import Struct
 
-from engine.api.column import MapColumn, Repeat, Utf8Column, rows_of, uniform
+from engine.api.column import MapColumn, Repeat, StructColumn, Utf8Column, structs_of, uniform
 from engine.api.schema import Float32, Schema
 
 __all__ = ["NotCarriedError", "Packer", "Tree", "Unpacker"]
@@ -45,6 +44,7 @@ Tree = tuple[Any, ...]
     UTF8,
     MAPS,
     STRUCTS,
+    FIELDS,
     RECORDS,
     DICTS,
     LISTS,
@@ -55,7 +55,7 @@ Tree = tuple[Any, ...]
     DATETIMES,
     DECIMALS,
     MIXED,
-) = range(16)
+) = range(17)
 PLAIN_TYPES = frozenset({NoneType, bool, int, float, str, bytes})
 #: Lists in lists and maps in maps, at most; marshal and Python's own stack have limits as well.
 DEPTH_MAX = 150
@@ -100,6 +100,9 @@ class Packer:
         if isinstance(column, MapColumn):
             names = tuple(column.columns)
             return MAPS, names, len(column), [self.column(field, depth + 1) for field in column.columns.values()]
+        if isinstance(column, StructColumn):
+            fields = [self.column(field, depth + 1) for field in column.columns]
+            return FIELDS, self.number(column.schema), len(column), fields
         if type(column) is not list:
             column = [*column]  # once: slots may be made when they are looked at
         kinds = set(map(type, column))
@@ -209,7 +212,7 @@ class Unpacker:
         return body
 
     def column(self, tree: Tree) -> Sequence[Any]:
-        """The column; as it was: a `Repeat`, a `range`, a `Utf8Column`, a `MapColumn` or a list."""
+        """The column; as it was: a `Repeat`, a `range`, a `Utf8Column`, a `MapColumn`, a `StructColumn` or a list."""
         code, *parts = tree
         if code == PLAIN:
             plain: list[Any] = parts[0]
@@ -255,11 +258,14 @@ class Unpacker:
     def _maps(self, names: tuple[str, ...], count: int, fields: list[Tree]) -> Sequence[Any]:
         return MapColumn(dict(zip(names, map(self.column, fields), strict=True)), count)
 
+    def _fields(self, number: int, count: int, fields: list[Tree]) -> Sequence[Any]:
+        return StructColumn(self._of_field(number), [*map(self.column, fields)], count)
+
     def _structs(self, number: int, count: int, fields: list[Tree]) -> Sequence[Any]:
         kind = self._of_field(number).struct_type
         if not fields:
             return [kind() for _ in range(count)]
-        return _structs_of(kind)(map(self.column, fields))
+        return structs_of(kind)(map(self.column, fields))
 
     def _records(self, names: tuple[str, ...], count: int, fields: list[Tree]) -> Sequence[Any]:
         return [*self._maps(names, count, fields)]
@@ -284,6 +290,7 @@ class Unpacker:
         RANGE: lambda _, *parts: range(*parts),
         UTF8: _utf8,
         MAPS: _maps,
+        FIELDS: _fields,
         STRUCTS: _structs,
         RECORDS: _records,
         DICTS: _dicts,
@@ -296,14 +303,6 @@ class Unpacker:
         DECIMALS: lambda _, column: [*map(Decimal, column)],
         MIXED: _mixed,
     }
-
-
-@lru_cache(maxsize=256)
-def _structs_of(kind: type[Struct]) -> Callable[[Iterable[Sequence[Any]]], list[Any]]:
-    """Makes structs of columns. Their constructor takes names only; to call it with a dict costs four times this."""
-    names = kind.__struct_fields__
-    given = ", ".join(f"{name}=v{at}" for at, name in enumerate(names))
-    return rows_of(f"make({given})", len(names), {"make": kind})
 
 
 def _named(kind: type[Any]) -> str:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeVar, cast, overload
 import msgspec
 
 from engine.api.batch import Columns, Run, SinkBatch
-from engine.api.column import Repeat, pick
+from engine.api.column import Repeat, listed, pick
 from engine.api.converter import Converter, Decoded, Encoded, Failure, HeaderConverter
 from engine.api.errors import DataError
 from engine.api.record import Header, SinkRecord
@@ -82,10 +82,10 @@ def encode(batch: Outgoing, converters: Converters, manner: Manner = STRICT) -> 
         found += _told(failures, "HEADER_CONVERTER", converters.header)
     keys: Payloads | None = None
     if batch.keys is not None and batch.key_schemas is not None:
-        key = _encoded(converters.key, batch.topic, batch.keys, batch.key_schemas, manner)
+        key = _encoded(converters.key, batch.topic, listed(batch.keys), batch.key_schemas, manner)
         found += _told(key.failures, "KEY_CONVERTER", converters.key)
         keys = _plain(key.payloads)
-    value = _encoded(converters.value, batch.topic, batch.values, batch.value_schemas, manner)
+    value = _encoded(converters.value, batch.topic, listed(batch.values), batch.value_schemas, manner)
     found += _told(value.failures, "VALUE_CONVERTER", converters.value)
     values = _plain(value.payloads)
     if not found:

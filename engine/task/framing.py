@@ -67,7 +67,7 @@ class Framing:
         if self._fits(payload_bytes(values, keys) + _headers_bytes(headers)):
             return batch
         each = zip(values, keys or repeat(None), headers or repeat(()), strict=False)
-        sizes = [payload_bytes([value], [key]) + _headers_bytes([own]) for value, key, own in each]
+        sizes = [payload_bytes([value], [key]) + _headers_bytes([[*own]]) for value, key, own in each]
         kept = [index for index, size in enumerate(sizes) if self._fits(size)]
         places = kept_of(batch.expected, columns.skipped)
         larger = [

@@ -13,7 +13,7 @@ Not here: what is wanted, and what is put (sink.py); whose turn it is (crew.py).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import msgspec
 from msgspec import Struct

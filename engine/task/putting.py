@@ -45,7 +45,9 @@ class Search:
         self.begin = 0  # all before is put, or bad
         self.end = count  # of the part that is tried next
         self._bad_end: int | None = None  # a bad one is known to be between `begin` and here
-        self._error = Exception()  # with which the last part has failed: that of its bad record, once others have passed
+        self._error = (
+            Exception()
+        )  # with which the last part has failed: that of its bad record, once others have passed
         self.found: list[tuple[int, Exception]] = []
 
     @property
@@ -145,7 +147,7 @@ class Putting(Struct):
         return convert.kept_runs(self.message.runs, [*found]) if found else ()
 
     def _found(self) -> dict[int, Exception]:
-        """The bad records of the search, by their places in the frame, which grow; of several made of one, the first."""
+        """The bad records of the search, by their places in the frame; of several made of one, the first."""
         found: dict[int, Exception] = {}
         for index, error in () if self.search is None else self.search.found:
             found.setdefault(index if self.origins is None else self.origins[index], error)

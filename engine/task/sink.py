@@ -326,11 +326,11 @@ class SinkTaskBank:
 
     def _put(self, going: Putting) -> None:
         self._row.set(Word.TASK_ACT, Act.PUT)
-        part = going.part()
+        batch = going.part()
         try:
-            if len(part):
+            if len(batch):
                 self.reporter.begins(going.coming)
-                self._task.put(part)
+                self._task.put(batch)
         except RetriableError as error:
             self._row.count(Stage.PUT, 0, batches=0, errors=1)
             self._patience.note(Trouble(Cause.PUT, describe(error)))

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from engine.api.column import Column, Repeat, has_null
 from engine.api.errors import DataError
 from engine.api.schema import Schema
 from engine.transforms.requirements import class_of, require_struct
@@ -107,6 +108,10 @@ class Building(NamedTuple):
         composed = [_composed(one, earlier.expressions, earlier.given) for one in self.expressions]
         return Building(earlier.source, self.schema, composed, earlier.purpose, earlier.given + self.given)
 
+    def columns(self, fields: Sequence[Column], given: Sequence[Column], count: int) -> list[Column]:
+        """The new fields of many structs, of their old ones and of what is given. Raises what a function raises."""
+        return [_column(one, fields, given, count) for one in self.expressions]
+
     def compiled(self) -> Callable[..., Any]:
         """The function of one value, and of what is given beside it. It raises DataError for what is no struct."""
         schema, purpose = self.source, self.purpose
@@ -173,6 +178,27 @@ def _present(name: str, type_name: str) -> Callable[[Any], Any]:
         return value
 
     return present
+
+
+def _column(one: Expression, fields: Sequence[Column], given: Sequence[Column], count: int) -> Column:
+    """What an expression is for each of many structs."""
+    if isinstance(one, Take):
+        return fields[one.number]
+    if isinstance(one, Given):
+        return given[one.place]
+    if isinstance(one, Constant):
+        return Repeat(one.value, count)
+    inner = _column(one.of, fields, given, count)
+    if isinstance(one, Inside):
+        return [None if struct is None else getattr(struct, one.attribute) for struct in inner]
+    if isinstance(one, Apply):
+        change, beside = one.function, [given[place] for place in one.given]
+        if not one.keeps_null or not has_null(inner):
+            return [*map(change, inner, *beside)]
+        return [None if row[0] is None else change(*row) for row in zip(inner, *beside, strict=True)]
+    if isinstance(one, Otherwise):
+        return [one.value if slot is None else slot for slot in inner] if has_null(inner) else inner
+    return [None if slot is None else one.value for slot in inner] if has_null(inner) else Repeat(one.value, count)
 
 
 def _used(one: Expression) -> Iterator[int]:

@@ -22,10 +22,10 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 
-from msgspec.structs import replace
+from msgspec.structs import astuple, replace
 
 from engine.api.batch import Columns
-from engine.api.column import Column, MapColumn, Repeat, has_null, uniform
+from engine.api.column import Column, MapColumn, Repeat, StructColumn, has_null, uniform
 from engine.api.converter import Failure
 from engine.api.schema import Schema
 from engine.api.transform import AnyRecord, Transform
@@ -66,27 +66,29 @@ class Plan(NamedTuple):
 
     @classmethod
     def _of_edits(cls, edits: Sequence[Edit], purpose: str) -> Plan:
-        together = [edit.columns for edit in edits if edit.columns is not None]
+        by_map = [edit.act for edit in edits]
+        by_key = [edit.columns for edit in edits if edit.columns is not None]
 
-        def edited(acts: Sequence[Callable[..., None]], fresh: Any, given: Sequence[Column]) -> Any:
+        def do(acts: Sequence[Callable[..., None]], fresh: Any, given: Sequence[Column]) -> None:
             at = 0
             for edit, act in zip(edits, acts, strict=True):
                 act(fresh, *given[at : at + edit.given])
                 at += edit.given
-            return fresh
-
-        acts = [edit.act for edit in edits]
 
         def change(value: Any, *given: Any) -> Any:
-            return edited(acts, [require_map(value, purpose).copy()], [[one] for one in given])[0]
+            fresh = [require_map(value, purpose).copy()]
+            do(by_map, fresh, [[one] for one in given])
+            return fresh[0]
 
         def column(values: Column, *given: Column) -> Column:
-            if not isinstance(values, MapColumn):
-                return edited(acts, [*map(dict.copy, values)], given)  # which slot holds no map, `change` finds out
-            if len(together) < len(edits):
-                return edited(acts, [*values], given)  # made for this, so nobody else's
-            fresh = Fields(values.columns, len(values))
-            return MapColumn(edited(together, fresh, given), len(values))
+            if isinstance(values, MapColumn) and len(by_key) == len(edits):
+                fields = Fields(values.columns, len(values))
+                do(by_key, fields, given)
+                return MapColumn(fields, len(values))
+            # Maps by key are made when they are read, for this. Which slot holds no map, `change` finds out.
+            fresh = [*values] if isinstance(values, MapColumn) else [*map(dict.copy, values)]
+            do(by_map, fresh, given)
+            return fresh
 
         return cls(None, change, column, edits=edits, purpose=purpose)
 
@@ -105,6 +107,20 @@ class Plan(NamedTuple):
             lambda value, *all: following.change(self.change(value, *all[:given]), *all[given:]),
             lambda values, *all: following.of_column(self.of_column(values, *all[:given]), *all[given:]),
         )
+
+    def of_fields(self, values: Column, *given: Column) -> Column | None:
+        """What becomes of a column of structs, as a column for each field; None where that is not how it is done."""
+        if self.building is None or not self.building.source.fields:
+            return None
+        source = self.building.source
+        if isinstance(values, StructColumn):
+            fields = values.columns if values.schema is source else None
+        else:
+            are_alike = set(map(type, values)) == {source.struct_type}
+            fields = [*zip(*map(astuple, values), strict=True)] if are_alike else None
+        if fields is None:
+            return None
+        return StructColumn(self.building.schema, self.building.columns(fields, given, len(values)), len(values))
 
     def of_column(self, values: Column, *given: Column) -> Column:
         """What becomes of a column. Raises whatever one of its slots does, and then says not which."""
@@ -168,8 +184,17 @@ class Plans:
         plan = self.of(schema)
         return plan.change(value, *given), plan.schema
 
-    def map(self, schemas: Sequence[Schema | None], values: Sequence[Any], *given: Sequence[Any]) -> Mapped:
-        """A column as it becomes, and its schemas; only the slots that are bad fail."""
+    def map(
+        self,
+        schemas: Sequence[Schema | None],
+        values: Sequence[Any],
+        *given: Sequence[Any],
+        is_sink: bool = False,
+    ) -> Mapped:
+        """A column as it becomes, and its schemas; only the slots that are bad fail.
+
+        is_sink: who gets it may do without structs; a source's converter cannot.
+        """
         schemas = uniform(schemas)
         if isinstance(schemas, Repeat) and not (self._null is not None and has_null(values)):
             try:
@@ -178,7 +203,8 @@ class Plans:
                 if isinstance(values, Repeat) and len(values) and not given:
                     changed = Repeat(plan.change(values.value), len(values))
                 else:
-                    changed = plan.of_column(values, *given)
+                    by_field = plan.of_fields(values, *given) if is_sink else None
+                    changed = plan.of_column(values, *given) if by_field is None else by_field
                 return Mapped(changed, Repeat(plan.schema, len(changed)), ())
             except MemoryError:
                 raise
@@ -307,9 +333,9 @@ def _applied_batch(plans: Plans, side: Side, reads: Sequence[str], columns: Colu
     nothing = Repeat(None, len(columns))
     given = [getattr(columns, name) if name not in columns.unused() else nothing for name in reads]
     if side == "key":
-        mapped = plans.map(columns.key_schemas, columns.keys, *given)
+        mapped = plans.map(columns.key_schemas, columns.keys, *given, is_sink=columns.is_sink)
         columns.keys, columns.key_schemas = mapped.values, mapped.schemas
     else:
-        mapped = plans.map(columns.value_schemas, columns.values, *given)
+        mapped = plans.map(columns.value_schemas, columns.values, *given, is_sink=columns.is_sink)
         columns.values, columns.value_schemas = mapped.values, mapped.schemas
     return mapped.failures

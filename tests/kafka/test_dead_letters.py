@@ -226,7 +226,7 @@ def test_a_source_goes_on_without_what_is_too_large_for_it_or_for_the_topic(
     topics.create_topic(kafka.bootstrap, topic, partitions=1, config={"max.message.bytes": "20000"})
     lines = ["a", "b" * 30_000, "c", "d" * 60_000, "e", "f" * 60_000]
     (tmp_path / "in.txt").write_text("".join(line + "\n" for line in lines))
-    source = {
+    source: dict[str, object] = {
         "connector.class": "FileStreamSource",
         "file": str(tmp_path / "in.txt"),
         "topic": topic,

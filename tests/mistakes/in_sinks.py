@@ -56,12 +56,12 @@ IN_SINKS = (
         (
             Change(
                 TASK,
-                "        try:\n            if len(going.batch):\n",
+                "        try:\n            if len(batch):\n",
                 "        for run in going.done():\n"
                 "            part = self._parts.get(TopicPartition(run.topic, run.partition))\n"
                 "            if part is not None and part.epoch == run.epoch:\n"
                 "                part.next_offset = run.last_offset + 1\n"
-                "        try:\n            if len(going.batch):\n",
+                "        try:\n            if len(batch):\n",
             ),
         ),
     ),

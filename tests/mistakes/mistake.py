@@ -33,7 +33,8 @@ LETTER_SEEDS = (
     "tests/simulation/test_sink_line.py::test_nothing_is_committed_past_a_bad_record_before_kafka_has_its_dead_letter"
 )
 SKIPPED_SEEDS = (
-    "tests/simulation/test_source_line.py::test_records_that_are_skipped_cost_themselves_only_and_are_counted_whoever_dies"
+    "tests/simulation/test_source_line.py::"
+    "test_records_that_are_skipped_cost_themselves_only_and_are_counted_whoever_dies"
 )
 REFUSED_SEEDS = (
     "tests/simulation/test_source_line.py::"

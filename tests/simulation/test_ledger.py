@@ -199,9 +199,9 @@ def conversion_changes(change: Callable[[Sequence[Any]], list[Any]]) -> Patch:
         right = convert.decode
 
         def wrong(*given: Any) -> Any:
-            batch, failed = right(*given)
-            batch.values = change(list(batch.values))
-            return batch, failed
+            found = right(*given)
+            found.batch.values = change(list(found.batch.values))
+            return found
 
         monkeypatch.setattr(convert, "decode", once(wrong, right))
 
@@ -212,8 +212,8 @@ def chain_changes(room: Any, change: Callable[[Sequence[Any]], list[Any]]) -> Pa
     def patch(monkeypatch: pytest.MonkeyPatch) -> None:
         right = room.transform
 
-        def wrong(*given: Any) -> Any:
-            done = right(*given)
+        def wrong(*given: Any, **more: Any) -> Any:
+            done = right(*given, **more)
             done.columns.values = change(done.columns.values)
             return done
 

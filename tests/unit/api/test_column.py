@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from engine.api.column import MapColumn, Repeat, Utf8Column, has_null, mapped, pick
+from engine.api.column import MapColumn, Repeat, StructColumn, Utf8Column, has_null, listed, mapped, pick
+from engine.api.schema import INT64, STRING, Schema
 
 MAPS: list[dict[str, Any]] = [{"a-b": 1, "class": "x"}, {"a-b": 2, "class": "x"}, {"a-b": None, "class": "x"}]
 
@@ -45,6 +46,27 @@ def test_maps_without_keys_are_as_many() -> None:
     assert [*MapColumn({}, 2)] == [{}, {}]
     assert MapColumn({}, 2)[1] == {}
     assert len(MapColumn({}, 5)[1:]) == 4
+
+
+def test_structs_by_field_read_as_structs() -> None:
+    order = Schema.struct({"id": INT64, "a-b": STRING})
+    column = StructColumn(order, [(1, 2, 3), Repeat("x", 3)], 3)
+    rows = [order.struct_type(id=number, a_b="x") for number in (1, 2, 3)]
+    assert [*column] == rows
+    assert column[-1] == rows[-1]
+    part = column[1:]
+    assert isinstance(part, StructColumn)
+    assert [*part] == rows[1:]
+    assert [*pick(column, [0, 0])] == [rows[0], rows[0]]
+    empty = Schema.struct({})
+    assert [*StructColumn(empty, [], 2)] == [empty.struct_type(), empty.struct_type()]
+    assert not has_null(column)
+
+
+def test_columns_that_make_their_slots_late_are_made_once_for_who_looks_twice() -> None:
+    assert listed(maps()) == MAPS
+    text = Utf8Column([b"a"])
+    assert listed(text) is text
 
 
 def test_nulls_are_found_where_they_can_be() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.api import java_text
-from engine.api.column import MapColumn, Repeat, Utf8Column
+from engine.api.column import MapColumn, Repeat, StructColumn, Utf8Column
 from engine.api.errors import DataError
 from engine.api.map_keys import as_key
 from engine.api.schema import DATE, FLOAT32, INT64, OPTIONAL_STRING, Float32, Schema
@@ -84,6 +84,13 @@ def test_maps_stored_by_key_are_printed_like_any_other() -> None:
     assert java_text.block(values, Repeat(None, 2)) == b"{a=1, b=x, c={d=1.5}}\n{a=null, b=x, c=[true]}\n"
     assert list(java_text.texts(values, [None, None])) == ["{a=1, b=x, c={d=1.5}}", "{a=null, b=x, c=[true]}"]
     assert java_text.block(MapColumn({}, 2), Repeat(None, 2)) == b"{}\n{}\n"
+
+
+def test_structs_stored_by_field_are_printed_like_any_other() -> None:
+    values = StructColumn(ROW, [(None, "a"), (1, 2), Repeat("z", 2)], 2)
+    printed = ["Struct{id=1,last=z}", "Struct{first=a,id=2,last=z}"]
+    assert list(java_text.texts(values, Repeat(ROW, 2))) == printed
+    assert java_text.block(values[1:], Repeat(ROW, 1)) == b"Struct{first=a,id=2,last=z}\n"
 
 
 def test_maps_whose_keys_only_look_alike_together_keep_their_own() -> None:

@@ -54,7 +54,7 @@ def test_objects_that_are_not_alike_are_tried_ever_less_often() -> None:
     waits = []
     for _ in range(8):
         tries = 0
-        while made._decoder._alike.reader is None:  # type: ignore[attr-defined]  # without schemas it is this one
+        while made._decoder._alike.reader is None:  # type: ignore[union-attr]  # without schemas it is this one
             read(made, *alike)
             tries += 1
         waits.append(tries)
@@ -99,4 +99,4 @@ def test_shapes_are_not_kept_without_end() -> None:
     for shape in range(SHAPES_MAX + 5):
         for _ in range(WAIT_MAX + 3):
             read(made, *[b'{"k%d":1}' % shape] * ALIKE_MIN)
-    assert len(made._decoder._alike._readers) == SHAPES_MAX  # type: ignore[attr-defined]  # as above
+    assert len(made._decoder._alike._readers) == SHAPES_MAX  # type: ignore[union-attr]  # as above

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.api.column import MapColumn, Repeat, Utf8Column
+from engine.api.column import MapColumn, Repeat, StructColumn, Utf8Column
 from engine.api.schema import (
     BOOLEAN,
     BYTES,
@@ -150,6 +150,11 @@ def test_columns_that_store_less_than_their_slots_still_do() -> None:
     text = crossed(Utf8Column([b"\xff", None, b"a"]))
     assert isinstance(text, Utf8Column)
     assert text.encoded == [b"\xff", None, b"a"]
+    order = Schema.struct({"a": INT64, "a-b": STRING})
+    structs = crossed(StructColumn(order, [(1, 2), Repeat("x", 2)], 2))
+    assert isinstance(structs, StructColumn)
+    assert isinstance(structs.columns[1], Repeat)
+    assert [*structs] == [order.struct_type(a=1, a_b="x"), order.struct_type(a=2, a_b="x")]
     maps = crossed(MapColumn({"a-b": (1, [2]), "c": Repeat("x", 2)}, 2))
     assert isinstance(maps, MapColumn)
     assert isinstance(maps.columns["c"], Repeat)

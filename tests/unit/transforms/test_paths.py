@@ -81,7 +81,7 @@ def test_a_path_finds_the_value_in_a_map() -> None:
 def test_a_map_that_is_changed_is_a_copy_down_to_the_field() -> None:
     order: dict[str, Any] = {"a": {"b": {"c": 1}, "d": {}}, "e": None}
     changed: dict[str, Any] = {**order}
-    map_editor({path("a.b.c"): lambda value: value + 1, path("x"): str, path("e.f"): str})([changed])
+    map_editor({path("a.b.c"): lambda value: value + 1, path("x"): str, path("e.f"): str}).act([changed])
     assert changed == {"a": {"b": {"c": 2}, "d": {}}, "e": None, "x": "None"}
     assert order == {"a": {"b": {"c": 1}, "d": {}}, "e": None}
     assert changed["a"]["d"] is order["a"]["d"]

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.api.batch import Columns
-from engine.api.column import MapColumn, Repeat
+from engine.api.column import MapColumn, Repeat, StructColumn
 from engine.api.errors import DataError
 from engine.api.record import SourceRecord
 from engine.api.schema import BYTES, INT64, OPTIONAL_INT64, OPTIONAL_STRING, Schema
-from engine.api.transform import Transform
+from engine.api.transform import AnyRecord, Transform
 from engine.stages.outgoing import columns_of
 from engine.stages.transform import Step, fused, transform
 from engine.transforms.insert_field import InsertFieldValue
@@ -110,6 +111,68 @@ def test_maps_stored_by_key_become_what_they_become_one_by_one(
     assert failed_together == failed_apart
     assert same([*together.values], [*apart.values])
     assert [[*value] for value in together.values] == [[*value] for value in apart.values]
+
+
+class ByRecord(Transform):
+    """A step that is done a record at a time."""
+
+    def __init__(self, step: Transform) -> None:
+        self._step = step
+
+    def apply(self, record: AnyRecord) -> AnyRecord | None:
+        return self._step.apply(record)
+
+
+def of_sink(values: list[Any], schemas: list[Schema | None], timestamp: int | None) -> Columns:
+    count = len(values)
+    return Columns(
+        topics=Repeat("t", count),
+        partitions=Repeat(1, count),
+        timestamps=Repeat(timestamp, count),
+        keys=Repeat(None, count),
+        key_schemas=Repeat(None, count),
+        values=values,
+        value_schemas=schemas,
+        headers=Repeat((), count),
+        origins=range(count),
+        offsets=range(count),
+        original_topics=Repeat("t", count),
+        original_partitions=Repeat(1, count),
+        is_sink=True,
+    )
+
+
+@given(
+    chain=st.lists(transforms(), min_size=1, max_size=4),
+    values=st.lists(structs(), min_size=1, max_size=4)
+    | st.lists(st.none() | structs() | maps(), min_size=1, max_size=4),
+    timestamp=st.none() | st.integers(0, 9),
+)
+def test_structs_of_a_sink_become_by_field_what_they_become_one_by_one(
+    chain: list[Transform], values: list[Any], timestamp: int | None
+) -> None:
+    schemas = [ORDER if value is None or not isinstance(value, dict) else None for value in values]
+    apart, failed_apart = outcome([Step(ByRecord(step)) for step in chain], of_sink(values, schemas, timestamp))
+    together, failed_together = outcome(fused([Step(step) for step in chain]), of_sink(values, schemas, timestamp))
+    assert failed_together == failed_apart
+    assert [*together.value_schemas] == [*apart.value_schemas]
+    assert same([*together.values], [*apart.values])
+
+
+def test_a_sinks_structs_are_changed_without_a_struct() -> None:
+    chain = [
+        configured(InsertFieldValue, **{"static.field": "shop", "static.value": "north", "offset.field": "at"}),
+        configured(ReplaceFieldValue, exclude="b", renames="a:d"),
+        configured(MaskFieldValue, fields="d"),
+    ]
+    rows = [ORDER.struct_type(a=1, b="x", class_=1), ORDER.struct_type(a=2, class_=2)]
+    done = transform(fused([Step(step) for step in chain]), of_sink(rows, [ORDER, ORDER], 7))
+    values = done.columns.values
+    assert isinstance(values, StructColumn)
+    assert [msgspec.structs.asdict(value) for value in values] == [
+        {"d": 0, "c": 7, "a_b": None, "class_": 1, "shop": "north", "at": 0},
+        {"d": 0, "c": 7, "a_b": None, "class_": 2, "shop": "north", "at": 1},
+    ]
 
 
 def test_fields_of_maps_stored_by_key_are_changed_without_a_map() -> None:
