@@ -267,6 +267,11 @@ class TaskAccount(_Account):
                 kept.tally.skipped += sum(offset >= high for offset in run.offset_column())
                 kept.entry.write(self.side, kept.tally)
 
+    def refused_late(self, runs: Sequence[Run]) -> None:
+        """These were handed to the connector by lives before, which it has not outlived: it has not taken them."""
+        known = self.known(runs)
+        self.refused([run for run in runs if run.last_offset < known.get((run.topic, run.partition), 0)], {})
+
     def converted(self, runs: Sequence[Run], values: int) -> None:
         """The converter has given so many values for these runs, those that it could not give included."""
         self._same("between consumed and converted", runs, sum(run.count for run in runs), values)

@@ -41,7 +41,7 @@ from engine.exits import ExitCode
 from engine.limits import MEMORY_KEY
 from engine.mending import Circuit, How, Kind, Mending, kind_of_code
 from engine.shm.acts import act_of, runs_plugins, stage_name, stage_number
-from engine.shm.board import Measure, Phase, Row, Stage, StageWord, State, Target, Word
+from engine.shm.board import Phase, Row, StageWord, State, Target, Word
 from engine.shm.channel import Channel
 from engine.supervisor import endings
 from engine.supervisor.cgroups import Cgroup, Cgroups

@@ -15,8 +15,7 @@ Not here: consuming, committing (engine.pump.sink).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from functools import partial
+from collections.abc import Collection, Mapping
 
 from msgspec import Struct
 
@@ -279,9 +278,11 @@ class SinkTaskBank:
             return
         self._suspects.take(message.runs)
         try:
-            done = self._suspects.refused(skips=self._tolerance.skips) or inbound(
-                message, self._stages, self._note, self._tolerance.manner()
-            )
+            done = self._suspects.refused(skips=self._tolerance.skips)
+            if done is None:
+                done = inbound(message, self._stages, self._note, self._tolerance.manner())
+            elif done.skipped and self._account is not None:
+                self._account.refused_late(message.runs)
         except RetriableError as error:
             self._row.count(Stage.CONVERT, 0, batches=0, errors=1)
             self._patience.note(Trouble(Cause.CONVERT, describe(error)))

@@ -23,9 +23,9 @@ import msgspec
 
 from engine.api.batch import Run, SinkBatch
 from engine.api.errors import DataError
+from engine.ledger.entries import MASK
 from engine.mending import Kind
 from engine.shm import frame
-from engine.ledger.entries import MASK
 from engine.shm.acts import Act
 from engine.shm.board import Row, Word
 from engine.shm.frame import ArrivedSinkFrame
@@ -129,15 +129,14 @@ def parts_of(coming: Coming, records: int) -> list[Coming]:
 
 
 def _part(message: ArrivedSinkFrame, begin: int, end: int) -> ArrivedSinkFrame:
-    at = 0
-    for index, run in enumerate(message.runs):
-        if begin < at + run.count:
-            break
-        at += run.count
+    at = index = 0
+    while begin >= at + message.runs[index].count:
+        at += message.runs[index].count
+        index += 1
     before = None
     if message.before is not None:
         records, total = message.before[index]
-        earlier = run.offset_column()[: begin - at]
+        earlier = message.runs[index].offset_column()[: begin - at]
         before = [(records + len(earlier), total + sum(earlier) & MASK)]
     part = ArrivedSinkFrame(
         kept_runs(message.runs, range(begin, end)),
