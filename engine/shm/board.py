@@ -197,8 +197,7 @@ class Word(IntEnum):
     DOUBTFUL = 58  # sources: were on their way when the client began to number anew; Kafka may have them twice
     PAUSED = 51  # sinks: assigned partitions of which the connector wants nothing now
     # What a sink has in hand, and what the lives before died of (engine.task.suspects); by the task process
-    LONE_ACT = 60  # what the last of those was doing that died with one record in hand
-    NARROWED = 61  # how often the suspects have become fewer, or one more process has died of the last
+    NARROWED = 60  # how often the suspects have become fewer, or one more process has died of the last
     HAND_PLACE = 121  # a number for topic and partition
     HAND_LAST = 122  # offset
     HAND_RECORDS = 123  # 0: nothing is in hand

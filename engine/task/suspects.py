@@ -26,7 +26,6 @@ from engine.api.errors import DataError
 from engine.ledger.entries import MASK
 from engine.mending import Kind
 from engine.shm import frame
-from engine.shm.acts import Act
 from engine.shm.board import Row, Word
 from engine.shm.frame import ArrivedSinkFrame
 from engine.stages.convert import kept_runs
@@ -80,8 +79,7 @@ class Suspects:
         deaths = row.get(Word.LONE_DEATHS)
         if deaths < DEATHS_MAX or row.get(Word.HAND_RECORDS) != 1 or not self._is_suspect():
             return None
-        act = Act(row.get(Word.LONE_ACT)).label
-        error = DataError(f"{deaths} processes have died with this record alone in hand, the last one in {act}")
+        error = DataError(f"{deaths} processes have died with this record alone in hand")
         failed = RecordError(0, error, stage="TASK_PUT")
         nothing = SinkBatch([], [], value_schemas=[], keys=[], key_schemas=[], timestamps=[])
         if skips:
@@ -97,7 +95,6 @@ class Suspects:
         row = self._row
         is_again = row.get(Word.PART_RECORDS) == 1 and self._is_suspect()
         row.set(Word.LONE_DEATHS, 0 if count > 1 else row.get(Word.LONE_DEATHS) + 1 if is_again else 1)
-        row.set(Word.LONE_ACT, row.get(Word.TASK_ACT))
         row.set(Word.SUSPECT_PLACE, row.get(Word.HAND_PLACE))
         row.set(Word.SUSPECT_LAST, row.get(Word.HAND_LAST))
         row.set(Word.PART_RECORDS, (count + 1) // 2)

