@@ -231,12 +231,12 @@ def test_a_source_goes_on_without_what_is_too_large_for_it_or_for_the_topic(
         "connector.class": "FileStreamSource",
         "file": str(tmp_path / "in.txt"),
         "topic": topic,
-        "value.converter": "String",
         "producer.override.max.request.size": "40000",
         "errors.tolerance": "all",
         "errors.log.enable": "true",
     }
-    pipeline(tmp_path, kafka, source, **{"restart.max": 0})
+    worker = {"bootstrap.servers": kafka.bootstrap, "key.converter": TEXT, "value.converter": TEXT}
+    (tmp_path / "pipeline.toml").write_text(pipeline_toml(worker, {"copy": source}))
     with Millrace("run", "pipeline.toml", "--json", folder=tmp_path) as run:
         assert run.wait() == 0, run.stderr
         ledger: dict[str, Any] = run.report()["totals"]["sources"]
