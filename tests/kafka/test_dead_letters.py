@@ -239,7 +239,10 @@ def test_a_source_goes_on_without_what_is_too_large_for_it_or_for_the_topic(
     (tmp_path / "pipeline.toml").write_text(pipeline_toml(worker, {"copy": source}))
     with Millrace("run", "pipeline.toml", "--json", folder=tmp_path) as run:
         assert run.wait() == 0, run.stderr
-        ledger: dict[str, Any] = run.report()["totals"]["sources"]
+        report = run.report()
+    ledger: dict[str, Any] = report["totals"]["sources"]
     assert (ledger["records_in"], ledger["records_out"], ledger["skipped"]) == (6, 3, 3)
-    assert [one.value for one in topics.consume_all(kafka.bootstrap, topic)[0]] == [b"a", b"c", b"e"]
+    found = [one.value for one in topics.consume_all(kafka.bootstrap, topic)[0]]
+    assert list(dict.fromkeys(found)) == [b"a", b"c", b"e"]
+    assert len(found) - 3 <= report["totals"]["repeated_at_most"]  # to find it, its batch is sent again
     assert run.stderr.count("Executing stage 'KAFKA_PRODUCE'") == 3
