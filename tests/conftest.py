@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import signal
 import sys
 import uuid
 from collections.abc import Generator, Iterator
@@ -21,6 +22,8 @@ from tests.harness.kafka import KafkaServer, UserKafka, bootstrap_of_user
 from tests.harness.registry import SchemaRegistry
 from tests.harness.server import UnavailableError
 
+# A shell that starts the tests behind its back has them ignore what Ctrl-C sends, and so would what they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 TOPIC_NAME_LENGTH_MAX = 150
 settings.register_profile("millrace", deadline=None)  # how long an example takes is the machine's affair
 settings.load_profile("millrace")

@@ -6,8 +6,8 @@
 A letter that Kafka refuses ends the task: its record is read again by the next life. So nothing is dropped, and a
 letter may be there twice.
 
-While letters wait for room in the producer's queue, nothing more is fetched; so there are never more of them than the
-ring's records.
+While letters wait for room in the producer's queue, nothing more is fetched, and of what the task has written only a
+little is taken: the rest is made there when there is room for it.
 
 Used by: engine.pump.sink.
 Not here: what a letter says (engine.task.letters), when offsets are committed (commits.py).
@@ -35,6 +35,8 @@ Place = tuple[str, int]
 #: In the producer's queue, at most.
 QUEUE_RECORDS_MAX = 10_000
 QUEUE_BYTES_MAX = 4 * 1024 * 1024
+#: In front of it, and one letter more.
+WAITING_BYTES_MAX = 2 * 1024 * 1024
 
 
 class LetterPort(ClientPort, Protocol):
@@ -59,6 +61,7 @@ class DeadLetters:
         self._producer: LetterPort | None = None
         self._parts = bytearray()  # of a letter that is not all there
         self._waiting: deque[tuple[Letter, int]] = deque()  # for the producer; with their sizes
+        self._waiting_bytes = 0
         self._queue_bytes = 0
         self._open: dict[Place, list[tuple[int, int]]] = {}  # offset, number: a heap, with some that are done
         self._done: set[int] = set()  # numbers that are still in a heap
@@ -76,6 +79,11 @@ class DeadLetters:
     def is_full(self) -> bool:
         """Whether nothing more may come."""
         return bool(self._waiting)
+
+    @property
+    def may_hear(self) -> bool:
+        """Whether there is room for another letter; else they wait on the other bank."""
+        return self.refusal is not None or self._waiting_bytes < WAITING_BYTES_MAX
 
     def start(self) -> None:
         """Find or make the topic, and make the producer. Raises ConnectError."""
@@ -95,7 +103,9 @@ class DeadLetters:
             letter = decode_letter(self._parts)
             place = letter.topic, letter.partition
             heapq.heappush(self._open.setdefault(place, []), (letter.offset, letter.number))
-            self._waiting.append((letter, len(self._parts)))
+            if self.refusal is None:  # else nothing is sent any more, and all of them hold their offsets back
+                self._waiting.append((letter, len(self._parts)))
+                self._waiting_bytes += len(self._parts)
             self._parts = bytearray()
 
     def poll(self, fence: Callable[[], None]) -> None:
@@ -111,7 +121,7 @@ class DeadLetters:
             while self._waiting and self._has_room(producer):
                 fence()
                 self._send(producer, *self._waiting[0])
-                self._waiting.popleft()
+                self._waiting_bytes -= self._waiting.popleft()[1]
         except Refused as refused:
             if not is_queue_full(refused.error):
                 self._refuse(refused.error, f"write to the dead letter topic {self._topic}")

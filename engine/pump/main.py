@@ -30,7 +30,7 @@ from engine.pump.sink import SinkPumpBank
 from engine.pump.source import SourcePumpBank
 from engine.pump.used import UsedTopics
 from engine.shm.acts import Act
-from engine.shm.board import Board, Measure, Row, Stage, Target, Word
+from engine.shm.board import Board, Row, Target, Word
 from engine.shm.channel import Channel, PumpSide
 from engine.shm.lease import Lease
 
@@ -143,7 +143,7 @@ class PatientSinkPump:
         self._clock = clock
         self._stopper = stopper
         self._spec = spec
-        self._committed = row.measured(Stage.COMMIT, Measure.RECORDS)  # by earlier lives
+        self._progress = row.progress()  # of earlier lives
         self.patience = PATIENCE_SECONDS
         self.cause: Exception | None = None  # why the line ends, where the bank itself has not failed
 
@@ -185,7 +185,7 @@ class PatientSinkPump:
 
     def _may_come_back(self, cause: Exception) -> bool:
         """What the supervisor will decide when it hears of the end: as `Line` counts it."""
-        has_progressed = self._row.measured(Stage.COMMIT, Measure.RECORDS) > self._committed
+        has_progressed = self._row.progress() > self._progress
         fruitless = self._row.get(Word.FRUITLESS)
         return comes_back(
             self._spec.restarts, kind_of(cause), fruitless, has_progressed=has_progressed, is_plugins=False

@@ -344,11 +344,16 @@ class SinkPumpBank:
     # What the task says
 
     def hear(self, _seconds: float = 0.0) -> None:
-        """Hear it, and see to dead letters: nothing that a put in the same process may wait for needs more."""
+        """Hear it, and see to dead letters: nothing that a put in the same process may wait for needs more.
+
+        Raises what has refused a letter: who waits for it would wait for ever.
+        """
         self._hear()
+        if self.letters.refusal is not None:
+            raise self.letters.refusal
 
     def _hear(self) -> None:
-        while (notice := self._side.up.read()) is not None:
+        while self.letters.may_hear and (notice := self._side.up.read()) is not None:
             message = frame.decode_up(notice)
             self._side.up.release()
             if isinstance(message, Flushed):

@@ -4,13 +4,11 @@
     row 0     identity (text)  │ reason (text)  │ lost ranges (list)  │ words, also of stage processes │ stack (text)
     row 1     ...
 
-A row belongs to one task for the whole run, over all restarts of its line, so that
-counters go on where they were. Every word has one writer, told beside its name below;
-readers may look at any time. Text is written by the supervisor, lost ranges by the pump, length last.
+A row belongs to one task for the whole run, over all restarts of its line. Every word has one writer, told beside its
+name below; readers may look at any time. Text is written by the supervisor, lost ranges by the pump, length last.
 
-Counters per stage are totals of the run. Two of them meet in the question what may be
-repeated: a source's `produce` and `store`, a sink's `put` and `commit`. What was produced
-or put, and was not stored or committed when a line died, is written off: it is done again.
+Counters per stage are totals of the run. Two of them meet in the question what may be repeated: a source's `produce`
+and `store`, a sink's `put` and `commit`. What was not stored or committed when a line died is written off: done again.
 
 Used by: supervisor (makes rows, states), task and pump (count), control and display (read).
 Not here: names and types of metrics (engine.metrics.table).
@@ -162,6 +160,11 @@ class Word(IntEnum):
     IS_FOLLOWED = 29  # sinks: 1: whoever stops now keeps its place in the group for the line that comes next
     STALL = 52  # why the line does not go on, and since when (stalls.py); 0: it does
     STALLS = 53  # how often it did not
+    CIRCUIT = 56  # whether it is tried though it failed too often (engine.mending.Circuit)
+    ENDED_AS = 57  # why its last life ended badly (engine.mending.Kind)
+    ENDED_SKIPPED = 115  # as ENDED_DROPPED
+    AGAIN_SKIPPED = 116
+    STAGE_PROCESSES = 59  # how many the line has; 0: its stages run beside the connector
     # by the task process
     TASK_PHASE = 16
     TASK_BEAT_NS = 17  # monotonic, set in every turn of its loop
@@ -197,20 +200,13 @@ class Word(IntEnum):
     DOUBTFUL = 58  # sources: were on their way when the client began to number anew; Kafka may have them twice
     PAUSED = 51  # sinks: assigned partitions of which the connector wants nothing now
     # What a sink has in hand, and what the lives before died of (engine.task.suspects); by the task process
+    BLAMED = 30  # records that have failed by killing, since a put has returned
     NARROWED = 60  # how often the suspects have become fewer, or one more process has died of the last
     HAND_PLACE = 121  # a number for topic and partition
-    HAND_LAST = 122  # offset
-    HAND_RECORDS = 123  # 0: nothing is in hand
-    SUSPECT_PLACE = 124
-    SUSPECT_LAST = 125
+    HAND_LAST, HAND_RECORDS = 122, 123  # offset; how many, 0: nothing is in hand
+    SUSPECT_PLACE, SUSPECT_LAST = 124, 125
     PART_RECORDS = 126  # the most that is taken in hand at once; 0: whatever comes
     LONE_DEATHS = 127  # processes that have died with nothing but the last suspect in hand
-    # by the supervisor
-    CIRCUIT = 56  # whether it is tried though it failed too often (engine.mending.Circuit)
-    ENDED_AS = 57  # why its last life ended badly (engine.mending.Kind)
-    ENDED_SKIPPED = 115  # as ENDED_DROPPED
-    AGAIN_SKIPPED = 116
-    STAGE_PROCESSES = 59  # how many the line has; 0: its stages run beside the connector
     # Records that fail, behind the stages' counters; by the task process
     SKIPPED = 104  # left out for it, over all lives
     FAILURES = 105  # attempts that failed
@@ -219,17 +215,19 @@ class Word(IntEnum):
     ERRORS_LOGGED = 108
     LAST_ERROR_NS = 109  # monotonic; 0: there was none
     # by the pump
-    LETTERS = 110  # dead letters that were handed to the producer
-    LETTERS_FAILED = 111  # and refused
-    LETTERS_ACKNOWLEDGED = 112  # of this life: the number of the last one up to which Kafka has all
+    LETTERS, LETTERS_FAILED = 110, 111  # dead letters that were handed to the producer; and refused
+    LETTERS_ACKNOWLEDGED = 112  # over all lives: the number of the last one up to which Kafka has all
     STORED_SKIPPED_FIRST = 113  # sources: to each of the pair of STORED: records skipped
     STORED_SKIPPED_SECOND = 114
     REFUSED = 117  # sources: of the records that count as stored, those that Kafka has refused and that were left out
-    REFUSALS = 118  # how often it has refused one, over all lives
-    REFUSALS_LOGGED = 119
+    REFUSALS, REFUSALS_LOGGED = 118, 119  # how often it has refused one, over all lives; and that was logged
     REFUSED_NS = 120  # monotonic; the last time
 
 
+_OF_ONE_LINE = (
+    *(Word.FRUITLESS, Word.CIRCUIT, Word.ENDED_AS, Word.NEXT_START_NS, Word.IS_FOLLOWED),
+    *(Word.HAND_RECORDS, Word.PART_RECORDS, Word.LONE_DEATHS, Word.BLAMED),
+)
 #: What belongs to each of the pair of STORED: records dropped, stored, added, skipped.
 _COVERED = (
     (Word.STORED_FIRST, Word.STORED_FIRST + 1, Word.STORED_ADDED_FIRST, Word.STORED_SKIPPED_FIRST),
@@ -356,10 +354,16 @@ class Row:
         """The value of a word now."""
         return self.words[word]
 
+    def begin(self) -> None:
+        """A line begins: what the one that had this row before has left in it says nothing of this one."""
+        for word in _OF_ONE_LINE:
+            self.set(word, 0)
+
     def progress(self) -> int:
         """What grows when a life gets further: records stored or committed, and suspects that have become fewer."""
-        made = sum(self.measured(stage, Measure.RECORDS) for stage in (Stage.STORE, Stage.COMMIT))
-        return made + self.get(Word.NARROWED)
+        return sum(self.words[STAGE_WORDS_AT + 4 * stage] for stage in (Stage.STORE, Stage.COMMIT)) + self.get(
+            Word.NARROWED
+        )
 
     def set(self, word: Word, value: int) -> None:
         """Store a word of one's own."""

@@ -123,8 +123,7 @@ class Line:
         self._is_starting = True
         row.set(Word.RING_BYTES, spec.ring_bytes)
         row.set(Word.STAGE_PROCESSES, spec.stage_processes)
-        for word in (Word.FRUITLESS, Word.CIRCUIT, Word.ENDED_AS, Word.NEXT_START_NS, Word.IS_FOLLOWED):
-            row.set(word, 0)
+        row.begin()
         self._become(State.STARTING)
 
     @property

@@ -25,11 +25,11 @@ from engine.api.task import SinkTask
 from engine.clock import Clock
 from engine.shm import frame
 from engine.shm.board import Row, Word
-from engine.shm.frame import ArrivedSinkFrame
+from engine.shm.frame import ArrivedSinkFrame, Headers
 from engine.stages.convert import Converters
 from engine.stages.transform import RecordError
 from engine.task.incoming import Coming
-from engine.task.letters import Letters, Original, consumed, originals
+from engine.task.letters import Letters, Original, consumed, headers_of, originals
 from engine.task.outbox import Outbox
 from engine.task.tolerance import Tolerance
 
@@ -82,7 +82,9 @@ class Reporter:
         self._coming: Coming | None = None  # that is being put
         self._kept: deque[bytes] = deque()
         self._kept_bytes = 0
-        self._read: tuple[int, ArrivedSinkFrame] | None = None  # the frame that was looked into last
+        self._read: tuple[int, ArrivedSinkFrame, list[Headers] | None] | None = (
+            None  # the frame that was looked into last
+        )
 
     def begins(self, coming: Coming) -> None:
         """A frame is about to be put."""
@@ -157,14 +159,14 @@ class Reporter:
         if self._read is None or self._read[0] != id(raw):
             message = frame.decode_sink(raw)
             assert isinstance(message, ArrivedSinkFrame), "a frame of records"
-            self._read = id(raw), message
-        message = self._read[1]
+            self._read = id(raw), message, headers_of(message)
+        _, message, headers = self._read
         at = 0
         for run in message.runs:
             if (run.topic, run.partition) == (record.original_topic, record.original_partition):
                 offsets = run.offset_column()
                 index = bisect_left(offsets, record.original_offset)
                 if index < run.count and offsets[index] == record.original_offset:
-                    return originals(message, [at + index])[0]
+                    return originals(message, [at + index], headers)[0]
             at += run.count
         return None

@@ -13,7 +13,7 @@ Not here: what is wanted, and what is put (sink.py); whose turn it is (crew.py).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 from msgspec import Struct
@@ -36,6 +36,7 @@ class Coming(Struct):
     message: ArrivedSinkFrame | PassingSinkFrame | Assigned | Tail
     raw: memoryview  # the ring's, until it is released
     is_away: bool = False  # a stage process has it
+    known: Mapping[tuple[str, int], int] | None = None  # as far as each partition was handed over before it came first
     is_last: bool = True  # it goes back with it; else it is part of a frame that goes on
     done: Inbound | None = None  # what a stage process has made of it; None: nothing, it is to be worked on here
 

@@ -27,7 +27,7 @@ from engine.stages.tolerate import name_of
 from engine.stages.transform import RecordError
 from engine.task.outbox import Outbox
 
-__all__ = ["Letters", "Original", "consumed", "originals"]
+__all__ = ["Letters", "Original", "consumed", "headers_of", "originals"]
 
 #: Of an encoded letter in one message of the small ring.
 PART_BYTES = 32 * 1024
@@ -100,9 +100,13 @@ class Letters:
         return logs.masked(text, self._spec.secrets)
 
 
-def originals(message: ArrivedSinkFrame, indexes: Sequence[int]) -> list[Original]:
-    """Records of a frame as they were read. indexes: growing."""
-    headers = frame.decode_headers(message.headers) if message.has_headers() else None
+def headers_of(message: ArrivedSinkFrame) -> list[Headers] | None:
+    """The headers of all records of a frame; None: they have none."""
+    return frame.decode_headers(message.headers) if message.has_headers() else None
+
+
+def originals(message: ArrivedSinkFrame, indexes: Sequence[int], headers: list[Headers] | None) -> list[Original]:
+    """Records of a frame as they were read. indexes: growing. headers: of the frame."""
     ends = [*accumulate(run.count for run in message.runs)]
     found = []
     at = 0

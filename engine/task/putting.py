@@ -27,7 +27,7 @@ from engine.stages import convert
 from engine.stages.tolerate import may_pass
 from engine.stages.transform import RecordError
 from engine.task.incoming import Coming
-from engine.task.letters import Letters, consumed, originals
+from engine.task.letters import Letters, consumed, headers_of, originals
 from engine.task.tolerance import Tolerance
 
 __all__ = ["Putting", "Search"]
@@ -125,7 +125,7 @@ class Putting(Struct):
             return None
         # A stage process makes whole frames only: what it was given is what is wanted.
         message = self.message if isinstance(self.message, ArrivedSinkFrame) else self.coming.whole()
-        found = originals(message, [one.index for one in failures])
+        found = originals(message, [one.index for one in failures], headers_of(message))
         told = [
             (failure, one)
             for failure, one in zip(failures, found, strict=True)

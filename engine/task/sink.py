@@ -114,7 +114,7 @@ class SinkTaskBank:
             clock,
             side.bell.wait,
         )
-        self._suspects = Suspects(row)
+        self._suspects = Suspects(row, is_on=crew is None)
         self._retry: Putting | None = None
         self._retry_backoff = spec.timing.retry_backoff
         self._flush_at_ns = clock.monotonic_ns() + int(spec.timing.commit_interval * 1e9)
@@ -187,6 +187,7 @@ class SinkTaskBank:
 
     def stop(self) -> None:
         """Give back what the task and its transforms took; once, whatever happened before."""
+        self._suspects.lay_down()
         try:
             if self._parts and not self._is_closed:
                 self._close()
@@ -217,9 +218,12 @@ class SinkTaskBank:
             if now_ns < self._retry.at_ns:
                 return 0.01
             self._fence()
+            self._suspects.take(self._retry.message.runs)
             self._put(self._retry)
             return 0.0
-        if self._patience.cause == Cause.CONVERT and not self._patience.is_due(now_ns):
+        if self._suspects.waits(now_ns) or (
+            self._patience.cause == Cause.CONVERT and not self._patience.is_due(now_ns)
+        ):
             return 0.01
         return self._turn(now_ns)
 
@@ -284,6 +288,7 @@ class SinkTaskBank:
             elif done.skipped and self._account is not None:
                 self._account.refused_late(message.runs)
         except RetriableError as error:
+            self._suspects.lay_down()
             self._row.count(Stage.CONVERT, 0, batches=0, errors=1)
             self._patience.note(Trouble(Cause.CONVERT, describe(error)))
             self._patience.later(self._tolerance.pause(error))
@@ -300,7 +305,9 @@ class SinkTaskBank:
         not_converted = done.not_converted_count
         errors = not_converted + (done.not_converted is not None)
         self._row.count(Stage.CONVERT, done.converted, message.size_bytes, errors=errors)
-        going = Putting(coming, message, done.batch, done.not_converted, "converted", done.skipped, done.origins)
+        bad = done.not_converted
+        act = "put" if bad is not None and bad.stage == "TASK_PUT" else "converted"
+        going = Putting(coming, message, done.batch, bad, act, done.skipped, done.origins)
         if self._account is not None:
             self._account.converted(going.done(), done.converted + not_converted)
         if self._stages.chain:
@@ -311,7 +318,9 @@ class SinkTaskBank:
         # Records, not what is left of them after transforms: these are the ones that could be repeated.
         self._row.count(Stage.PUT, sum(run.count for run in going.done()))
         if self._account is not None:
-            going.known = self._account.known(going.done())
+            if coming.known is None:
+                coming.known = self._account.known(going.done())
+            going.known = coming.known
             skipped = [one.index for one in going.skipped]
             self._account.putting(going.done(), going.origins, len(going.batch), skipped)
         self._put(going)
@@ -332,7 +341,9 @@ class SinkTaskBank:
             if len(batch):
                 self.reporter.begins(going.coming)
                 self._task.put(batch)
+                self._suspects.put_has_returned()
         except RetriableError as error:
+            self._suspects.lay_down()
             self._row.count(Stage.PUT, 0, batches=0, errors=1)
             self._patience.note(Trouble(Cause.PUT, describe(error)))
             going.at_ns = self._clock.monotonic_ns() + int(self._retry_backoff * 1e9)
@@ -362,7 +373,8 @@ class SinkTaskBank:
                 part.next_offset = run.last_offset + 1
         self.failure = going.tell(type(self._task), self._tolerance, self._letters) or self.failure
         self._flush_is_wanted = self._flush_is_wanted or self._suspects.part_records > 0
-        self._suspects.let_go()
+        if self.failure is None:  # else the next life fails at once, and does not begin to search again
+            self._suspects.let_go(self._clock.monotonic_ns())
         self._release(going.coming)
 
     def _is_wanted(self, run: Run) -> bool:
@@ -462,10 +474,11 @@ class SinkTaskBank:
 
     def _finish(self) -> None:
         """Flush what was put, close, and end; the rest of the ring is read again next time."""
-        self._flush()
-        self._close()
-        self._outbox.say(Revoked(-1))
-        self._row.set(Word.TASK_PHASE, Phase.ENDED)
+        if not self._is_closed:  # else all is said, and waits for room
+            self._flush()
+            self._close()
+            self._outbox.say(Revoked(-1))
+            self._row.set(Word.TASK_PHASE, Phase.ENDED)
         self.is_over = self._outbox.send()
 
     def _close(self) -> None:

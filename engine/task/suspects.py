@@ -26,8 +26,8 @@ from engine.api.errors import DataError
 from engine.ledger.entries import MASK
 from engine.mending import Kind
 from engine.shm import frame
-from engine.shm.board import Row, Word
-from engine.shm.frame import ArrivedSinkFrame
+from engine.shm.board import Measure, Row, Stage, Word
+from engine.shm.frame import ArrivedSinkFrame, Headers
 from engine.stages.convert import kept_runs
 from engine.stages.transform import RecordError
 from engine.stages.work import Inbound
@@ -37,6 +37,10 @@ __all__ = ["Suspects", "parts_of"]
 
 #: A record is to blame once so many processes have died with nothing else in hand.
 DEATHS_MAX = 3
+#: And so many in a row, without a put that has returned, are no fault of records any more.
+BLAMED_MAX = 5
+#: So long a commit is waited for.
+COMMIT_NS = 10_000_000_000
 #: Suspects that have not come again after so many records are somebody else's by now.
 RECORDS_MAX = 100_000
 
@@ -44,12 +48,16 @@ RECORDS_MAX = 100_000
 class Suspects:
     """What the lives before have died of, as far as that is known."""
 
-    def __init__(self, row: Row) -> None:
+    def __init__(self, row: Row, *, is_on: bool = True) -> None:
+        """is_on: else nothing is ever in hand."""
         self._row = row
+        self._is_on = is_on
         self._seen = 0
+        self._has_refused = False
+        self._committed = self._await_until_ns = 0
         count = row.get(Word.HAND_RECORDS)
         row.set(Word.HAND_RECORDS, 0)
-        if count and row.get(Word.ENDED_AS) == Kind.CRASH:
+        if is_on and count and row.get(Word.ENDED_AS) == Kind.CRASH:
             self._narrow(count)
 
     @property
@@ -59,19 +67,38 @@ class Suspects:
 
     def take(self, runs: Sequence[Run]) -> None:
         """These records are taken in hand; of a batch of several partitions the last is remembered."""
+        if not self._is_on:
+            return
         row, run = self._row, runs[-1]
         row.set(Word.HAND_PLACE, _number_of(run))
         row.set(Word.HAND_LAST, run.last_offset)
         row.set(Word.HAND_RECORDS, sum(one.count for one in runs))
 
-    def let_go(self) -> None:
+    def lay_down(self) -> None:
+        """They are to be tried again later, or by another life: whoever dies meanwhile does not die of them."""
+        self._row.set(Word.HAND_RECORDS, 0)
+
+    def put_has_returned(self) -> None:
+        """So it is not all records that kill."""
+        self._row.set(Word.BLAMED, 0)
+
+    def let_go(self, now_ns: int) -> None:
         """They have passed."""
         row = self._row
+        if self._has_refused:
+            self._has_refused = False
+            self._committed, self._await_until_ns = self._commits(), now_ns + COMMIT_NS
         self._seen += row.get(Word.HAND_RECORDS)
         row.set(Word.HAND_RECORDS, 0)
         if row.get(Word.PART_RECORDS) and (self._are_passed() or self._seen > RECORDS_MAX):
             row.set(Word.PART_RECORDS, 0)
             row.set(Word.LONE_DEATHS, 0)
+
+    def waits(self, now_ns: int) -> bool:
+        """Whether a record that has failed is to be committed first: else the next death brings it again."""
+        if self._commits() > self._committed:
+            self._await_until_ns = 0
+        return now_ns < self._await_until_ns
 
     def refused(self, *, skips: bool) -> Inbound | None:
         """What becomes of the record in hand, where it is to blame; None: it is worked on. skips: it costs itself."""
@@ -81,8 +108,10 @@ class Suspects:
             return None
         error = DataError(f"{deaths} processes have died with this record alone in hand")
         failed = RecordError(0, error, stage="TASK_PUT")
+        row.set(Word.BLAMED, row.get(Word.BLAMED) + 1)
+        self._has_refused = True
         nothing = SinkBatch([], [], value_schemas=[], keys=[], key_schemas=[], timestamps=[])
-        if skips:
+        if skips and row.get(Word.BLAMED) <= BLAMED_MAX:
             return Inbound(nothing, 1, 0, None, [], None, 0, [failed])
         return Inbound(nothing, 1, 0, failed, [])
 
@@ -99,6 +128,9 @@ class Suspects:
         row.set(Word.SUSPECT_LAST, row.get(Word.HAND_LAST))
         row.set(Word.PART_RECORDS, (count + 1) // 2)
         row.set(Word.NARROWED, row.get(Word.NARROWED) + 1)
+
+    def _commits(self) -> int:
+        return self._row.measured(Stage.COMMIT, Measure.RECORDS)
 
     def _is_suspect(self) -> bool:
         row = self._row
@@ -120,12 +152,13 @@ def parts_of(coming: Coming, records: int) -> list[Coming]:
     for run in message.runs:
         end = bounds[-1] + run.count
         bounds += [*range(bounds[-1] + records, end, records), end]
-    parts = [Coming(_part(message, begin, end), coming.raw, is_last=False) for begin, end in pairwise(bounds)]
+    headers = frame.decode_headers(message.headers) if message.has_headers() else None
+    parts = [Coming(_part(message, headers, begin, end), coming.raw, is_last=False) for begin, end in pairwise(bounds)]
     parts[-1].is_last = coming.is_last
     return parts
 
 
-def _part(message: ArrivedSinkFrame, begin: int, end: int) -> ArrivedSinkFrame:
+def _part(message: ArrivedSinkFrame, headers: list[Headers] | None, begin: int, end: int) -> ArrivedSinkFrame:
     at = index = 0
     while begin >= at + message.runs[index].count:
         at += message.runs[index].count
@@ -144,8 +177,8 @@ def _part(message: ArrivedSinkFrame, begin: int, end: int) -> ArrivedSinkFrame:
         message.timestamp_type,
         before=before,
     )
-    if message.has_headers():
-        part.headers = msgspec.Raw(frame.encode(frame.decode_headers(message.headers)[begin:end]))
+    if headers is not None:
+        part.headers = msgspec.Raw(frame.encode(headers[begin:end]))
     return part
 
 

@@ -59,7 +59,7 @@ class DropHeaders(Transform):
         return ()
 
     def _kept(self, headers: Headers) -> Headers:
-        return [header for header in headers if header.key not in self._names]
+        return tuple(header for header in headers if header.key not in self._names)
 
 
 class InsertHeaderConfig(Config, frozen=True, kw_only=True):
@@ -91,7 +91,7 @@ class InsertHeader(Transform):
         return ()
 
     def _with(self, headers: Headers) -> Headers:
-        return [*headers, self._added]
+        return (*headers, self._added)
 
 
 class HeaderFromConfig(FieldSyntax, frozen=True, kw_only=True):

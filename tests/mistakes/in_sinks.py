@@ -89,8 +89,8 @@ IN_SINKS = (
             ),
             Change(
                 TASK,
-                "        self._suspects.let_go()\n        self._release(going.coming)\n",
-                "        self._suspects.let_go()\n",
+                "        self._release(going.coming)\n\n    def _is_wanted",
+                "\n    def _is_wanted",
             ),
         ),
     ),

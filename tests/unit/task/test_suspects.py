@@ -7,11 +7,11 @@ from collections.abc import Collection
 import pytest
 
 from engine.api.batch import SinkBatch
-from engine.api.errors import DataError
+from engine.api.errors import DataError, RetriableError
 from engine.config.line import Errors
 from engine.mending import Kind
 from engine.shm.board import Phase, Word
-from engine.task.suspects import DEATHS_MAX
+from engine.task.suspects import BLAMED_MAX, DEATHS_MAX
 from tests.harness.banks import CollectingSink
 from tests.simulation.accounts import reported
 from tests.unit.task.test_dead_letters import STEPS_MAX, VALUES, Bed, errors
@@ -148,3 +148,58 @@ def test_a_record_that_was_in_hand_when_somebody_killed_its_process_is_put() -> 
     run(bed)
     assert values_of(put) == VALUES
     assert not bed.letters
+
+
+def test_when_all_records_kill_it_is_no_fault_of_records() -> None:
+    bed, put = bed_of({*VALUES})
+    for _ in range(STEPS_MAX):
+        bed.clock.advance(0.01)
+        bed.let_go()
+        try:
+            bed.banks.step()
+        except Died:
+            die(bed)
+        if bed.banks.task.failure is not None:
+            break
+    assert "offset 5 could not be put: 3 processes have died" in str(bed.banks.task.failure)
+    assert not put
+    assert len(bed.letters) <= BLAMED_MAX + 1  # the one that ends the task has a letter as well
+
+
+def test_who_dies_while_a_put_waits_to_be_called_again_does_not_die_of_its_record() -> None:
+    bed, put = bed_of(())
+    bed.banks.task._task.put = lambda batch: again()  # type: ignore[method-assign]  # the first life's
+    for _ in range(STEPS_MAX):
+        bed.clock.advance(0.01)
+        bed.banks.step()
+        if bed.banks.task._retry is not None:
+            break
+    assert bed.banks.row.get(Word.HAND_RECORDS) == 0
+    die(bed)
+    assert bed.banks.row.get(Word.PART_RECORDS) == 0
+    run(bed)
+    assert values_of(put) == VALUES
+
+
+def again() -> None:
+    raise RetriableError("not now")
+
+
+def test_a_record_that_has_ended_its_task_is_refused_at_once_by_the_next_life() -> None:
+    bed, _ = bed_of({b"v13"}, errors(tolerant=False))
+    lives: list[int] = []
+    deaths = 0
+    for _ in range(STEPS_MAX):
+        bed.clock.advance(0.01)
+        try:
+            bed.banks.step()
+        except Died:
+            deaths += 1
+            die(bed)
+        if bed.banks.task.failure is not None:
+            lives.append(deaths)
+            if len(lives) == 3:
+                break
+            die(bed, Kind.RECORD)
+    assert lives[0] == lives[-1]
+    assert len(lives) == 3
