@@ -18,6 +18,7 @@ sys.path.append(str(Path(__file__).parent.parent))
 
 from tests.harness import skips, topics
 from tests.harness.kafka import KafkaServer, UserKafka, bootstrap_of_user
+from tests.harness.postgres import LIMITED, PASSWORD, PostgresServer
 from tests.harness.registry import SchemaRegistry
 from tests.harness.server import UnavailableError
 
@@ -73,11 +74,35 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SchemaRegistr
         yield server
 
 
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """The PostgreSQL of this run, shared by its tests, which use databases of their own."""
+    with _start_postgres(tmp_path_factory.mktemp("postgres")) as server:
+        server.query(f"CREATE ROLE {LIMITED} LOGIN PASSWORD '{PASSWORD}'")
+        yield server
+
+
+@pytest.fixture
+def database(postgres: PostgresServer) -> Iterator[str]:
+    """The name of a fresh database, dropped after the test."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    postgres.query(f"CREATE DATABASE {name}")
+    yield name
+    postgres.query(f"DROP DATABASE {name} WITH (FORCE)")
+
+
 def _start_registry(folder: Path) -> SchemaRegistry:
     try:
         return SchemaRegistry(folder).start()
     except UnavailableError as error:
         pytest.skip(f"no schema registry: {error}")
+
+
+def _start_postgres(folder: Path) -> PostgresServer:
+    try:
+        return PostgresServer(folder).start()
+    except UnavailableError as error:
+        pytest.skip(f"no real PostgreSQL: {error}")
 
 
 def _start_broker(folder: Path) -> KafkaServer:
