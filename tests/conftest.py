@@ -17,6 +17,7 @@ from hypothesis import settings
 sys.path.append(str(Path(__file__).parent.parent))
 
 from tests.harness import skips, topics
+from tests.harness.cassandra import CassandraServer, UserCassandra, cassandra_of_user
 from tests.harness.kafka import KafkaServer, UserKafka, bootstrap_of_user
 from tests.harness.registry import SchemaRegistry
 from tests.harness.server import UnavailableError
@@ -70,6 +71,21 @@ def topic(kafka: KafkaServer | UserKafka, request: pytest.FixtureRequest) -> Ite
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SchemaRegistry]:
     """The schema registry of this run, shared by its tests, which use subjects of their own."""
     with _start_registry(tmp_path_factory.mktemp("registry")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def cassandra(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CassandraServer | UserCassandra]:
+    """The Cassandra of this run, shared by its tests, which use keyspaces of their own. Has `.host` and `.port`."""
+    address = cassandra_of_user()
+    if address is not None:
+        yield UserCassandra(address)
+        return
+    try:
+        server = CassandraServer(tmp_path_factory.mktemp("cassandra")).start()
+    except UnavailableError as error:
+        pytest.skip(f"no real Cassandra: {error}")
+    with server:
         yield server
 
 
