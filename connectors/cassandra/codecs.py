@@ -124,7 +124,7 @@ class _Parsing:
         count = int(self._take())
         self._take()
         if element.size is None:
-            raise UnsupportedTypeError(f"vectors of {element.cql} are not written; expected one of float, int or the like")
+            raise UnsupportedTypeError(f"vectors of {element.cql} are not written; expected float, int or the like")
         encode = partial(_encode_vector, element, count)
         shown = f"vector<{element.cql}, {count}>"
         return Codec(shown, f"a list of {count} times {element.expected}", encode, size=element.size * count)

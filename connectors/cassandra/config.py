@@ -95,7 +95,7 @@ class CassandraSinkConfig(Config, frozen=True, kw_only=True):
         int, Meta(ge=1, le=1_024, description="The most requests on their way at a time, of each task.", extra=_WRITING)
     ] = _key("requests.max", default=64)
     create_tables: Annotated[
-        bool, Meta(description="Whether a table that is missing is made from the first record's schema.", extra=_WRITING)
+        bool, Meta(description="Whether a missing table is made from the first record's schema.", extra=_WRITING)
     ] = _key("create.tables", default=False)
     add_columns: Annotated[
         bool, Meta(description="Whether a column that is missing is added from the schema.", extra=_WRITING)

@@ -34,7 +34,7 @@ def translated(error: Exception, doing: str) -> ConnectError:
         causes += [cause for cause in _by_host(error).values() if isinstance(cause, Exception)]
     if any(isinstance(cause, cassandra.AuthenticationFailed) for cause in causes):
         return RefusedError(
-            f"{doing}: Cassandra refuses the login: {_words(error)}; check username and password, or the credentials.file"
+            f"{doing}: Cassandra refuses the login: {_words(error)}; check username and password, or credentials.file"
         )
     if any(isinstance(cause, cassandra.Unauthorized) for cause in causes):
         return RefusedError(f"{doing}: {_words(error)}; grant it to this user: GRANT MODIFY ON TABLE ... TO ...")

@@ -88,7 +88,7 @@ class TableSettings(Config, frozen=True, kw_only=True):
 
     ignore_case: ClassVar[frozenset[str]] = frozenset({"consistencyLevel", "ttlTimeUnit", "timestampTimeUnit"})
 
-    mapping: Annotated[str, Meta(min_length=1, description="Columns and what they get: column=part, separated by commas.")]
+    mapping: Annotated[str, Meta(min_length=1, description="Columns and what they get: column=part, with commas.")]
     ttl: Annotated[str | None, Meta(description="How long rows live: a number, or the part that says it.")] = None
     ttlTimeUnit: Annotated[Unit, Meta(description="The unit of ttl.")] = "SECONDS"  # noqa: N815  as users know it
     timestamp: Annotated[str, Meta(description="The part that says when a row was written.")] = "timestamp"

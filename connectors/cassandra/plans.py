@@ -212,7 +212,8 @@ def _write_times(mapping: TableMapping, records: Shaped, unset: Any, bad: dict[i
     if mapping.timestamp == TIMESTAMP:
         times = records.timestamps
         if not lacks_any(times):
-            return [encode(ms * 1000 + at % 1000) for ms, at in zip(times, records.offsets, strict=True)]  # type: ignore[operator]  # none is None
+            whole: Sequence[Any] = times
+            return [encode(ms * 1000 + at % 1000) for ms, at in zip(whole, records.offsets, strict=True)]
         return [
             unset if ms is None else encode(ms * 1000 + at % 1000)
             for ms, at in zip(times, records.offsets, strict=True)

@@ -36,7 +36,8 @@ class CassandraSinkTask(SinkTask):
     def start(self, config: Mapping[str, str]) -> None:
         settings = CassandraSinkConfig.parse(config)
         reporter = self.context.errant_record_reporter()
-        self._writer = Writer(Link(settings), settings, read_mappings(config), reporter, config.get("name", "CassandraSink"))
+        name = config.get("name", "CassandraSink")
+        self._writer = Writer(Link(settings), settings, read_mappings(config), reporter, name)
         self._writer.start()
 
     def put(self, batch: SinkBatch) -> None:

@@ -117,8 +117,8 @@ def misfits(mapping: TableMapping, table: Table, *, may_add: bool) -> list[str]:
     counters = [name for name, cql in table.columns.items() if cql == "counter" and name not in columns]
     if counters:
         told.append(
-            f"{mapping.name} is a table of counters ({', '.join(counters)}), which add: a record that comes twice would "
-            "count twice"
+            f"{mapping.name} is a table of counters ({', '.join(counters)}), which add: a record that comes twice "
+            "would count twice"
         )
     if not mapping.stars:
         told += [
@@ -200,5 +200,5 @@ def type_for(schema: Schema) -> str:
         return f"frozen<map<{type_for(schema.key_schema)}, {type_for(schema.value_schema)}>>"
     found = _TYPES_OF.get(schema.type)
     if found is None:
-        raise DataError(f"there is no type of CQL for a {schema.type}; make a user-defined type and the column yourself")
+        raise DataError(f"there is no type of CQL for a {schema.type}; make the type and the column yourself")
     return found

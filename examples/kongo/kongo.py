@@ -50,7 +50,8 @@ def tell(session: Any) -> None:
     """Print what the tables say."""
     goods = session.execute("SELECT place FROM kongo.goods").all()
     kinds = Counter(row[0].partition("-")[0] for row in goods)
-    print(f"goods that are not delivered yet: {len(goods)} ({kinds['warehouse']} in warehouses, {kinds['truck']} in trucks)")
+    where = f"{kinds['warehouse']} in warehouses, {kinds['truck']} in trucks"
+    print(f"goods that are not delivered yet: {len(goods)} ({where})")
     print(f"readings: {session.execute('SELECT count(*) FROM kongo.readings').one()[0]}")
     worst = Counter(row[0] for row in session.execute("SELECT goods FROM kongo.violations"))
     places = Counter(row[0] for row in session.execute("SELECT place FROM kongo.violations_of_place"))
@@ -60,7 +61,8 @@ def tell(session: Any) -> None:
             "SELECT at, place, metric, value, allowed FROM kongo.violations WHERE goods = %s ORDER BY at DESC LIMIT 1",
             (name,),
         ).one()
-        print(f"  {name}: {count}; last at {last[0]:%Y-%m-%d %H:%M} in {last[1]}: {last[2]} {last[3]:.1f}, allowed {last[4]}")
+        read = f"{last[2]} {last[3]:.1f}, allowed {last[4]}"
+        print(f"  {name}: {count}; last at {last[0]:%Y-%m-%d %H:%M} in {last[1]}: {read}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The Cassandra sink keeps what every sink connector keeps (tests/conformance/test_sink_connectors.py), on a real server."""
+"""On a real server the Cassandra sink keeps what every sink connector keeps: tests/conformance/test_sink_connectors.py."""
 
 from __future__ import annotations
 

@@ -80,7 +80,9 @@ _ALONE = {
     "jdk.attach.allowAttachSelf": "true",
 }
 _LOGGING = """<configuration>
-  <appender name="out" class="ch.qos.logback.core.ConsoleAppender"><encoder><pattern>%d %-5level %msg%n</pattern></encoder></appender>
+  <appender name="out" class="ch.qos.logback.core.ConsoleAppender">
+    <encoder><pattern>%d %-5level %msg%n</pattern></encoder>
+  </appender>
   <root level="WARN"><appender-ref ref="out"/></root>
 </configuration>
 """
@@ -258,5 +260,5 @@ def _driver() -> Any:
         import cassandra.auth
         import cassandra.cluster
     except ImportError as error:
-        raise UnavailableError(f"a driver for Cassandra is missing ({error}): pip install 'millrace[cassandra]'") from error
+        raise UnavailableError(f"no driver for Cassandra ({error}): pip install 'millrace[cassandra]'") from error
     return cassandra
