@@ -298,12 +298,6 @@ def _as_int(value: Any) -> int:
     return number
 
 
-def _as_float(value: Any) -> float:
-    if isinstance(value, bool):
-        raise TypeError(value)
-    return float(value)
-
-
 def _as_decimal(value: Any) -> Decimal:
     if isinstance(value, bool):
         raise TypeError(value)
@@ -391,8 +385,8 @@ _SIMPLE: Mapping[str, Codec] = {
         Codec("int", _whole(32), _int32, _as_int, 4),
         Codec("bigint", _whole(64), _int64, _as_int, 8),
         Codec("varint", "a whole number", _encode_varint, _as_int),
-        Codec("float", "a number", _float32, _as_float, 4),
-        Codec("double", "a number", _float64, _as_float, 8),
+        Codec("float", "a number", _float32, float, 4),
+        Codec("double", "a number", _float64, float, 8),
         Codec("decimal", "a number", _encode_decimal, _as_decimal),
         Codec("boolean", "true or false", _encode_boolean, _as_boolean, 1),
         Codec("text", "text", str.encode, _as_text),

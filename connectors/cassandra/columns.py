@@ -142,7 +142,8 @@ def schema_at(records: Shaped, path: Path) -> Schema | None:
         if schema is None:
             return None
         field = schema.field(step) if schema.type == "STRUCT" else None
-        schema = schema.value_schema if schema.type == "MAP" else field and field.schema
+        within = None if field is None else field.schema
+        schema = schema.value_schema if schema.type == "MAP" else within
     return schema
 
 

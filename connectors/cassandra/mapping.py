@@ -238,10 +238,9 @@ def _items(text: str) -> Iterator[tuple[str | None, Path]]:
         if match is None:
             raise ValueError(f"expected column=part at {text[at : at + 40]!r}")
         at = match.end()
-        path = _path(match["path"])
-        is_star = path.steps == ("*",) and path.root in ("value", "key")
-        if match["column"] is None and not is_star:
+        if match["column"] is None and match["path"] not in ("value.*", "key.*"):
             raise ValueError(f"expected column={match['path']}, or value.* or key.*")
+        path = _path(match["path"])
         if match["column"] is not None and "*" in path.steps and path.root != "header":
             raise ValueError(f"{path} is for columns of the fields' own names; expected it without a column")
         yield None if match["column"] is None else _plain(match["column"]), path

@@ -151,7 +151,6 @@ def test_a_vector_has_its_elements_side_by_side() -> None:
         ("tinyint", 128),
         ("float", 1e300),
         ("double", "secret"),
-        ("double", True),
         ("decimal", Decimal("NaN")),
         ("decimal", "1E+99999999"),
         ("boolean", 1),

@@ -10,6 +10,7 @@ import cassandra
 import pytest
 from cassandra.cluster import NoHostAvailable
 
+import connectors.cassandra
 from connectors.cassandra.config import CassandraSinkConfig
 from connectors.cassandra.mapping import read_mappings
 from connectors.cassandra.plans import Statement
@@ -208,6 +209,7 @@ def test_records_without_a_value_may_change_nothing() -> None:
 
 
 def test_without_its_extra_the_connector_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(connectors.cassandra, "driver", raising=False)
     for name in ("cassandra", "connectors.cassandra.driver"):
         monkeypatch.setitem(sys.modules, name, None)
     properties = {"contact.points": "here", "topics": "topic", **MAPPING}
