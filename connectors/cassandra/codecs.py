@@ -170,7 +170,7 @@ def _encode_blob(value: Any) -> bytes:
     return bytes(memoryview(value))
 
 
-def _encode_boolean(value: bool) -> bytes:  # noqa: FBT001  a value, no switch
+def _encode_boolean(value: bool) -> bytes:
     if value is True:
         return b"\1"
     if value is False:

@@ -11,17 +11,14 @@ from msgspec import Meta, field
 
 from engine.api.config import Config, Password
 
-__all__ = ["CONSISTENCY_LEVELS", "CassandraSinkConfig", "Level"]
+__all__ = ["CassandraSinkConfig", "Level"]
 
 _INT_MAX = 2**31 - 1
 _CONNECTION = {"group": "Cassandra", "width": "LONG"}
 _WRITING = {"group": "Writing", "width": "SHORT"}
 _TLS = {"group": "TLS", "width": "LONG"}
 
-Level = Literal[
-    "ANY", "ONE", "TWO", "THREE", "QUORUM", "ALL", "LOCAL_QUORUM", "EACH_QUORUM", "LOCAL_ONE"
-]  # fmt: skip
-CONSISTENCY_LEVELS: tuple[str, ...] = Level.__args__  # type: ignore[attr-defined]  # a Literal has its words there
+Level = Literal["ANY", "ONE", "TWO", "THREE", "QUORUM", "ALL", "LOCAL_QUORUM", "EACH_QUORUM", "LOCAL_ONE"]
 
 
 def _key(name: str, default: Any) -> Any:

@@ -91,14 +91,14 @@ def plan_of(mapping: TableMapping, records: Shaped, table: Table, consistency: s
         names = list(key_columns)
         where = " AND ".join(f"{quoted(name)} = ?" for name in names)
         # The timestamp comes first here, as in the statement.
-        cql = f"DELETE FROM {table.quoted} USING TIMESTAMP ? WHERE {where}"
+        cql = f"DELETE FROM {table.quoted} USING TIMESTAMP ? WHERE {where}"  # noqa: S608  names are quoted
         shift = 1
         strays = ()  # a delete needs the key alone
     else:
         names = [name for name in targets if name in table.columns]
         using = "TIMESTAMP ?" if mapping.ttl is None else "TIMESTAMP ? AND TTL ?"
         listed, slots = ", ".join(map(quoted, names)), ", ".join("?" * len(names))
-        cql = f"INSERT INTO {table.quoted} ({listed}) VALUES ({slots}) USING {using}"
+        cql = f"INSERT INTO {table.quoted} ({listed}) VALUES ({slots}) USING {using}"  # noqa: S608  as above
         shift = 0
     partition_slots = tuple(names.index(name) + shift for name in table.partition_key)
     statement = Statement(cql, mapping.name, partition_slots, mapping.settings.consistencyLevel or consistency)

@@ -69,7 +69,7 @@ class FakeReported:
         return True
 
     def result(self, timeout: float | None = None) -> None:
-        return None
+        """At once."""
 
 
 class FakeSinkContext:

@@ -75,7 +75,7 @@ class FakeLink:
         return FakeFuture(self._write(rows))
 
     def replicas(self, keyspace: str, partition_key: Sequence[bytes]) -> None:
-        return None
+        """The same for all."""
 
     def _write(self, rows: Sequence[tuple[Any, ...]]) -> Exception | None:
         assert self.is_open, "nobody writes into a closed connection"
