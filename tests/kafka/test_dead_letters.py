@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-import uuid
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +34,6 @@ ROUNDS = 3
 #: New dead letters that are seen before somebody is killed.
 LETTERS_SEEN = 40
 WAIT_S = 60.0
-
-
-@pytest.fixture
-def dead(kafka: Kafka) -> Iterator[str]:
-    """A topic's name that no other test has; whoever needs it makes it."""
-    name = f"dead-{uuid.uuid4().hex[:8]}"
-    yield name
-    if name in AdminClient({"bootstrap.servers": kafka.bootstrap}).list_topics(timeout=10).topics:
-        topics.delete_topic(kafka.bootstrap, name)
 
 
 def pipeline(folder: Path, kafka: Kafka, sink: dict[str, object], **worker: object) -> None:

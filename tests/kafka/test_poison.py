@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from confluent_kafka.admin import AdminClient
 
 from tests.harness import topics
 from tests.harness.engine import Millrace, pipeline_toml
@@ -20,15 +17,6 @@ PLUGINS = {"PYTHONPATH": str(Path(__file__).parents[1] / "faults" / "plugins")}
 PARTITIONS = 4
 RECORDS = 2_000
 DEADLY = (701, 1_334)
-
-
-@pytest.fixture
-def dead(kafka: Kafka) -> Iterator[str]:
-    """A topic's name that no other test has; whoever needs it makes it."""
-    name = f"dead-{uuid.uuid4().hex[:8]}"
-    yield name
-    if name in AdminClient({"bootstrap.servers": kafka.bootstrap}).list_topics(timeout=10).topics:
-        topics.delete_topic(kafka.bootstrap, name)
 
 
 @pytest.mark.parametrize(("how", "processes"), [("segfault", 2), ("exit", 1)])
