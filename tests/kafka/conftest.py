@@ -1,7 +1,4 @@
-"""What several tests on the real broker need.
-
-Used by: tests.kafka.
-"""
+"""What several tests on the real broker need."""
 
 from __future__ import annotations
 
