@@ -43,13 +43,20 @@ def run(bed: Bed) -> int:
     for _ in range(STEPS_MAX):
         if bed.banks.row.get(Word.PUMP_PHASE) == Phase.COMPLETE:
             return deaths
-        bed.clock.advance(0.01)
-        try:
-            bed.banks.step()
-        except Died:
+        if is_last_step(bed):
             deaths += 1
             die(bed)
     raise AssertionError("no end")
+
+
+def is_last_step(bed: Bed) -> bool:
+    """Take a step; whether this life has died of it."""
+    bed.clock.advance(0.01)
+    try:
+        bed.banks.step()
+    except Died:
+        return True
+    return False
 
 
 def die(bed: Bed, kind: Kind = Kind.CRASH) -> None:
@@ -95,10 +102,7 @@ def test_several_are_found_one_after_the_other() -> None:
 def test_without_tolerance_it_is_named_and_nothing_is_put_past_it() -> None:
     bed, put = bed_of({b"v13"}, errors(tolerant=False))
     for _ in range(STEPS_MAX):
-        bed.clock.advance(0.01)
-        try:
-            bed.banks.step()
-        except Died:
+        if is_last_step(bed):
             die(bed)
         if bed.banks.task.failure is not None:
             break
@@ -120,10 +124,7 @@ def test_another_end_makes_nobody_careful(kind: Kind) -> None:
     deadly = {b"v13"}
     bed, put = bed_of(deadly)
     for _ in range(STEPS_MAX):
-        bed.clock.advance(0.01)
-        try:
-            bed.banks.step()
-        except Died:
+        if is_last_step(bed):
             break
     deadly.clear()
     die(bed, kind)
@@ -137,10 +138,7 @@ def test_a_record_that_was_in_hand_when_somebody_killed_its_process_is_put() -> 
     bed, put = bed_of(deadly)
     deaths = 0
     while bed.banks.row.get(Word.LONE_DEATHS) < DEATHS_MAX - 1:
-        bed.clock.advance(0.01)
-        try:
-            bed.banks.step()
-        except Died:
+        if is_last_step(bed):
             deaths += 1
             die(bed)
         assert deaths < STEPS_MAX
@@ -153,11 +151,8 @@ def test_a_record_that_was_in_hand_when_somebody_killed_its_process_is_put() -> 
 def test_when_all_records_kill_it_is_no_fault_of_records() -> None:
     bed, put = bed_of({*VALUES})
     for _ in range(STEPS_MAX):
-        bed.clock.advance(0.01)
         bed.let_go()
-        try:
-            bed.banks.step()
-        except Died:
+        if is_last_step(bed):
             die(bed)
         if bed.banks.task.failure is not None:
             break
@@ -190,10 +185,7 @@ def test_a_record_that_has_ended_its_task_is_refused_at_once_by_the_next_life() 
     lives: list[int] = []
     deaths = 0
     for _ in range(STEPS_MAX):
-        bed.clock.advance(0.01)
-        try:
-            bed.banks.step()
-        except Died:
+        if is_last_step(bed):
             deaths += 1
             die(bed)
         if bed.banks.task.failure is not None:
