@@ -84,6 +84,12 @@ class Port:
         self.children.pop(pid).close()
         self.watchers.reaped(pid, int(number))
 
+    def stand_still(self) -> None:
+        """It hears nothing but KILL from now on: a signal that came before it stood still would be the first it hears."""
+        os.kill(self.pid, signal.SIGSTOP)
+        _, status = os.waitpid(self.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status)
+
     def has_ended(self) -> int:
         """By which signal, waited for."""
         pid = self.pid
@@ -138,7 +144,7 @@ def test_one_that_is_asked_for_anew_is_another_one(port: Port) -> None:
 
 
 def test_one_that_does_not_stop_is_killed(port: Port) -> None:
-    os.kill(port.pid, signal.SIGSTOP)  # hears no TERM
+    port.stand_still()
     port.watchers.order(Watch("a", 8, None))
     port.watchers.tick()
     port.clock.now_ns += STOP_NS
@@ -240,6 +246,6 @@ def test_the_end_of_a_run_ends_them_for_good(port: Port) -> None:
 
 
 def test_a_second_signal_kills_them(port: Port) -> None:
-    os.kill(port.pid, signal.SIGSTOP)
+    port.stand_still()
     port.watchers.kill()
     assert port.has_ended() == signal.SIGKILL
