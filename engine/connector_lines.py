@@ -368,10 +368,9 @@ class ConnectorLines:
         return replace(first, task=number, task_config={**config, **given}, kafka=client.settings, errors=errors)
 
     def _errors(self, keys: ConnectorConfig) -> Errors:
-        topic = keys.dead_letter_topic.strip() if isinstance(keys, SinkKeys) else ""
+        topic = keys.dead_letter_topic.strip()
         dead_letters = None
-        if topic:
-            assert isinstance(keys, SinkKeys), "only sinks have the key"
+        if topic and (isinstance(keys, SinkKeys) or keys.errors_tolerance == "all"):
             dead_letters = DeadLetterSpec(topic, keys.dead_letter_replication, keys.dead_letter_headers, {})
         return Errors(
             is_tolerant=keys.errors_tolerance == "all",

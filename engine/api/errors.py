@@ -45,6 +45,9 @@ __all__ = [
 class ConnectError(Exception):
     """Something is wrong; the task stops with this reason. Whether it starts again is said by its restart policy."""
 
+    #: What the other system calls it, such as an SQLSTATE; to be set by who raises it. A dead letter has it.
+    code: str = ""
+
 
 class Problem(Struct, frozen=True):
     """One thing wrong with a configuration, complete enough to mend it without looking anywhere else."""

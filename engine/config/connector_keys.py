@@ -105,6 +105,20 @@ class ConnectorConfig(Config, frozen=True, kw_only=True):
             "source's record as it is, with its values."
         ),
     ] = field(name="errors.log.include.messages", default=False)
+    dead_letter_topic: Annotated[
+        str,
+        Meta(
+            description="A topic for records that fail, as they were read; no offset is committed or stored past one "
+            "that is not there. It is made if it is missing. Empty: there is none. Of sources it is ours, and used "
+            "where errors.tolerance=all."
+        ),
+    ] = field(name="errors.deadletterqueue.topic.name", default="")
+    dead_letter_replication: Annotated[
+        int, Meta(le=2**15 - 1, description="Replicas of that topic where it is made, with one partition.")
+    ] = field(name="errors.deadletterqueue.topic.replication.factor", default=3)
+    dead_letter_headers: Annotated[
+        bool, Meta(description="Whether headers (`__connect.errors.*`) tell what happened to the record.")
+    ] = field(name="errors.deadletterqueue.context.headers.enable", default=False)
 
     task_processes: Annotated[Processes | None, Meta(description="Ours. 1 or 2, as the worker's.")] = field(
         name="task.processes", default=None
@@ -176,20 +190,6 @@ class SinkKeys(ConnectorConfig, frozen=True, kw_only=True):
     topics_regex: Annotated[str, Meta(description="Java's pattern of topics to read, matched against whole names.")] = (
         field(name="topics.regex", default="")
     )
-    dead_letter_topic: Annotated[
-        str,
-        Meta(
-            description="A topic for records that fail, as they were read; nothing is committed past one that is not "
-            "there. It is made if it is missing. Empty: there is none."
-        ),
-    ] = field(name="errors.deadletterqueue.topic.name", default="")
-    dead_letter_replication: Annotated[
-        int, Meta(le=2**15 - 1, description="Replicas of that topic where it is made, with one partition.")
-    ] = field(name="errors.deadletterqueue.topic.replication.factor", default=3)
-    dead_letter_headers: Annotated[
-        bool, Meta(description="Whether headers (`__connect.errors.*`) tell what happened to the record.")
-    ] = field(name="errors.deadletterqueue.context.headers.enable", default=False)
-
     is_tasks_max_by_partitions: Annotated[
         bool,
         Meta(

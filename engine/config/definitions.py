@@ -119,6 +119,8 @@ _SHOWN: Mapping[str, tuple[str, int, str, str, str]] = {
     ),
     "offsets.storage.topic": ("offsets.topic", 1, "LOW", "LONG", "Offsets topic"),
 }  # fmt: skip
+#: Kafka Connect has these for sinks only; of sources they are ours.
+_SINKS_ONLY = "errors.deadletterqueue."
 #: Keys whose values are classes.
 _CLASSES = ("key.converter", "value.converter", "header.converter")
 #: Where keys stand that Kafka Connect does not have.
@@ -218,7 +220,9 @@ def text_of(key: Key, value: Any) -> str | None:
 def framework_definitions(kind: type[Config]) -> list[tuple[Key, Definition]]:
     """The keys that the engine reads of each connector: Kafka Connect's as it shows them, ours behind them."""
     keys = {key.name: key for key in keys_of(kind)}
-    known = [(keys.pop(name), shown) for name, shown in _SHOWN.items() if name in keys]
+    is_sinks = "topics" in keys
+    shown = {name: one for name, one in _SHOWN.items() if is_sinks or not name.startswith(_SINKS_ONLY)}
+    known = [(keys.pop(name), one) for name, one in shown.items() if name in keys]
     told = []
     for key, (group, order, importance, width, title) in known:
         plain = definition_of(key)

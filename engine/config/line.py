@@ -113,12 +113,12 @@ class Stalls(Struct, frozen=True):
 
 
 class DeadLetterSpec(Struct, frozen=True):
-    """Where a sink's records go that fail (errors.deadletterqueue.*)."""
+    """Where records go that fail (errors.deadletterqueue.*)."""
 
     topic: str
     replication: int  # of the topic, where it is made
     has_context: bool  # whether headers tell what happened
-    kafka: Mapping[str, str | int | float | bool]  # settings of its producer, in librdkafka's names
+    kafka: Mapping[str, str | int | float | bool]  # settings of a producer for it, in librdkafka's names
 
 
 class Errors(Struct, frozen=True):

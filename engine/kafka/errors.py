@@ -70,10 +70,16 @@ def is_queue_full(error: KafkaError | None) -> bool:
 
 
 def as_ours(error: KafkaError, doing: str) -> ConnectError:
-    """Our error for one of librdkafka's.
+    """Our error for one of librdkafka's, whose name is its code.
 
     doing: what was tried, with names, e.g. "produce to topic orders".
     """
+    ours = _as_ours(error, doing)
+    ours.code = error.name()
+    return ours
+
+
+def _as_ours(error: KafkaError, doing: str) -> ConnectError:
     code = error.code()
     if code == KafkaError._FATAL and _FENCED.str() in error.str():
         code = _FENCED.code()  # a consumer tells it as a fatal error, and which one in words only

@@ -27,18 +27,19 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
-from confluent_kafka import KafkaError, Message
+from confluent_kafka import KafkaError
 
 from engine.api.errors import ConnectError, RetriableError, UnreachableError
-from engine.api.task import UNKNOWN_OFFSET
 from engine.kafka.errors import as_ours, is_queue_full
 from engine.kafka.producer import Refused
 from engine.ledger.source import PumpAccount
 from engine.pump.outside import ClientPort
+from engine.pump.refusals import Refusals
+from engine.pump.sent import Sent
 from engine.shm.frame import SourceFrame
 from engine.shm.waits import Cause, OutsideError
 
-__all__ = ["Delivery", "ProducerPort", "Sent"]
+__all__ = ["Delivery", "ProducerPort"]
 
 logger = logging.getLogger("millrace.pump")
 
@@ -52,9 +53,6 @@ PARTITIONS_FRESH_NS = 300 * 10**9
 
 #: So few bytes on their way make no batch that a topic refuses.
 SMALL_BYTES = 1024
-
-#: In the place of partition and offset of a record that Kafka has refused.
-NOWHERE = (-1, UNKNOWN_OFFSET)
 
 SLOW_SETTINGS: Mapping[str, Any] = {"max.in.flight.requests.per.connection": 1, "batch.num.messages": 1}
 #: What a client says of records that only stood behind the one to blame.
@@ -76,62 +74,6 @@ class ProducerPort(ClientPort, Protocol):
     def largest_batch_bytes(self, topic: str, timeout_seconds: float) -> int | None: ...
 
 
-class Sent:
-    """A frame on its way, until Kafka has all of it."""
-
-    __slots__ = ("_delivery", "answered", "frame", "is_placed", "pending", "places", "skipped")
-
-    def __init__(self, frame: SourceFrame, delivery: Delivery) -> None:
-        self.frame = frame
-        self.pending = 0
-        self.places: list[tuple[int, int, int]] = []  # (sequence, partition, offset), where they are wanted
-        self.answered = -1  # sum of the indexes of single records that were answered; -1: they have no answers each
-        self.is_placed = False  # the ledger knows the offsets
-        self.skipped = 0  # records that Kafka has refused
-        self._delivery = delivery
-
-    def group_arrived(self, count: int, error: KafkaError | None, message: Message) -> None:
-        """The answer for the last of `count` records of one partition is here."""
-        account = self._delivery.account
-        if error is None and account is not None:
-            partition = message.partition()
-            assert partition is not None
-            account.placed(self.frame, partition, count, message.offset())
-            self.is_placed = True
-        self.arrived(error, message)
-
-    def arrived(self, error: KafkaError | None, _: Message) -> None:
-        """One expected answer is here."""
-        if error is not None:
-            self._delivery.fail(self, None, error)
-        else:
-            self.pending -= 1
-
-    def record_arrived(self, index: int, error: KafkaError | None, message: Message) -> None:
-        """The answer for one record is here."""
-        if error is not None:
-            self._delivery.fail(self, index, error)
-            return
-        if not self._delivery.wants_places:
-            self.pending -= 1
-            self.answered += index
-            return
-        partition, offset = message.partition(), message.offset()
-        assert partition is not None
-        # Kafka acknowledges a batch that it had already without saying where it lies.
-        place = partition, UNKNOWN_OFFSET if offset is None else offset
-        self.settle(index, place)
-        self._delivery.settle(self.frame.sequence + index, place)
-
-    def settle(self, index: int, place: tuple[int, int] | None) -> None:
-        """Kafka has one record, at this partition and offset; None: it has refused it, and that is that."""
-        self.pending -= 1
-        self.answered += index
-        self.skipped += place is None
-        if self._delivery.wants_each:
-            self.places.append((self.frame.sequence + index, *(place or NOWHERE)))
-
-
 class Delivery:
     """Frames in, acknowledged prefix out."""
 
@@ -144,13 +86,13 @@ class Delivery:
         timeout_seconds: float,
         now_ns: Callable[[], int],
         account: PumpAccount | None = None,
-        on_skip: Callable[[ConnectError], None] | None = None,
+        refusals: Refusals | None = None,
     ) -> None:
         """account: the ledger's; None: it is switched off.
 
-        on_skip: told of a record that Kafka has refused, which is left out then; None: it ends the task.
+        refusals: told of a record that Kafka has refused, which is left out then; None: it ends the task.
         """
-        self._on_skip = on_skip
+        self._refusals = refusals
         # By their numbers, records of frames that are sent again, and are not: where Kafka has them; None: nowhere.
         self._settled: dict[int, tuple[int, int] | None] = {}
         self._make_producer = make_producer
@@ -292,22 +234,27 @@ class Delivery:
         elif sent is None or error.code() in _BYSTANDERS:
             self._fatal = self._fatal or error
         else:
-            refusal = as_ours(error, f"produce {_described(sent.frame, index)}")
+            refusal = as_ours(error, f"produce {self._described(sent.frame, index)}")
             if self._is_skipped(sent, index, refusal):
                 self.error = error  # this producer goes no further
             else:
                 self.refusal = refusal
 
     def _is_skipped(self, sent: Sent, index: int | None, refusal: ConnectError) -> bool:
-        if self._on_skip is None or index is None or isinstance(refusal, RetriableError | UnreachableError):
+        """Whether it is left out from now on; what may pass, or a dead letter, never is."""
+        may_pass = isinstance(refusal, RetriableError | UnreachableError)
+        if self._refusals is None or index is None or may_pass or sent.frame.is_letter:
             return False
-        self._on_skip(refusal)
-        self._settled[sent.frame.sequence + index] = None
+        number = sent.frame.sequence + index
+        if number in self._settled:  # and this was its letter
+            return False
+        self._refusals.note(sent.frame, index, refusal)
+        self._settled[number] = None
         return True
 
     def settle(self, number: int, place: tuple[int, int]) -> None:
         """Kafka has this record, should its frame be sent again without another one."""
-        if self._on_skip is not None and self._slow_left >= 0:
+        if self._refusals is not None and self._slow_left >= 0:
             self._settled[number] = place
 
     def mend(self) -> int:
@@ -331,7 +278,7 @@ class Delivery:
             level = logging.DEBUG if self._settled else logging.WARNING  # a record that is skipped is told of elsewhere
             logger.log(level, "kafka: %s; sending the last %d batches again, one by one", self.error.str(), count)
             self._slow_left = count
-            self.wants_places = self.wants_each or self._on_skip is not None
+            self.wants_places = self.wants_each or self._refusals is not None
             self._renew({**self._settings, **SLOW_SETTINGS})
         self.error = self.refusal = self._fatal = None
         return count
@@ -451,7 +398,7 @@ class Delivery:
         self._count(sent, len(frame.values))
         for index in range(count):
             if self._settled and frame.sequence + index in self._settled:
-                sent.settle(index, self._settled[frame.sequence + index])
+                self._settle_again(sent, index)
                 continue
             partition = targets[index]
             if with_callback_each:
@@ -473,13 +420,45 @@ class Delivery:
                 if not self._is_left_out(sent, index, refused.error):
                     self.fail(sent, index, refused.error)
                     return
-                sent.settle(index, None)
+                self._settle_again(sent, index)
+
+    def _settle_again(self, sent: Sent, index: int) -> None:
+        """Nothing is to be done for a record any more, but for its dead letter, if it has one that is not in Kafka."""
+        number = sent.frame.sequence + index
+        letter = None if self._refusals is None else self._refusals.letters.get(number)
+        if letter is None:
+            sent.settle(index, self._settled[number])
+            return
+        answer = partial(self._letter_arrived, sent, index)
+        try:
+            self.producer.send_each(
+                letter.topic, letter.value, letter.key, -1, letter.timestamp, letter.headers or None, answer
+            )
+        except Refused as refused:
+            self._refuse_letter(sent, index, refused.error)
+
+    def _letter_arrived(self, sent: Sent, index: int, error: KafkaError | None, _: object) -> None:
+        if error is not None:
+            self._refuse_letter(sent, index, error)
+        elif self._refusals is not None and sent in self._in_flight:
+            self._refusals.has_arrived(sent.frame.sequence + index)
+            sent.settle(index, None)
+
+    def _refuse_letter(self, sent: Sent, index: int, error: KafkaError | None) -> None:
+        """Nothing goes on past a letter that is not there."""
+        if self._refusals is not None and not is_queue_full(error):
+            self._refusals.letter_failed()
+        self.fail(sent, index, error)
 
     def _is_left_out(self, sent: Sent, index: int, error: KafkaError | None) -> bool:
         """Whether the client itself does not take a record that is to be skipped: then it has left no gap."""
         if error is None or is_queue_full(error) or self._slow_left < 0 or error.code() in _BYSTANDERS:
             return False
-        return self._is_skipped(sent, index, as_ours(error, f"produce {_described(sent.frame, index)}"))
+        return self._is_skipped(sent, index, as_ours(error, f"produce {self._described(sent.frame, index)}"))
+
+    def _described(self, frame: SourceFrame, index: int | None) -> str:
+        is_letter = index is not None and frame.sequence + index in self._settled
+        return f"{'the dead letter of ' * is_letter}{_place_of(frame, index)}"
 
 
 def _messages(values: list[bytes | None], keys: list[bytes | None] | None) -> list[dict[str, Any]]:
@@ -488,7 +467,7 @@ def _messages(values: list[bytes | None], keys: list[bytes | None] | None) -> li
     return [{"value": value, "key": key} for value, key in zip(values, keys, strict=True)]
 
 
-def _described(frame: SourceFrame, index: int | None) -> str:
+def _place_of(frame: SourceFrame, index: int | None) -> str:
     """A record of a frame, for whoever has to find it."""
     place = "a record"
     if index is not None:

@@ -76,8 +76,11 @@ def make_source_bank(spec: LineSpec, side: PumpSide, board: Board, index: int, c
         timeout_seconds=spec.timing.broker_timeout,
         now_ns=clock.monotonic_ns,
         account=account,
-        on_skip=Refusals(spec, row, clock).note if spec.errors.is_tolerant else None,
+        refusals=Refusals(spec, row, clock) if spec.errors.is_tolerant else None,
     )
+    dead = spec.errors.dead_letters
+    if dead is not None and not spec.is_embedded:
+        provide_topic(dead.kafka, dead.topic, dead.replication, spec.timing.broker_timeout)
     hold = BoardHold(board, clock) if spec.is_embedded else None
     bank = SourcePumpBank(spec, delivery, store, side, row, clock, hold, account)
     if spec.tracks_topics:

@@ -247,7 +247,9 @@ class SourcePumpBank:
         return True
 
     def _count_sent(self, going: SourceFrame) -> None:
-        self._row.count(Stage.PRODUCE, going.count, going.size_bytes)
+        self._row.count(Stage.PRODUCE, going.counted, going.size_bytes)
+        if going.is_letter:
+            self._row.set(Word.LETTERS, self._row.get(Word.LETTERS) + 1)
 
     def _acknowledge(self) -> None:
         released = 0
@@ -257,9 +259,9 @@ class SourcePumpBank:
             if self._account is not None:
                 self._account.acknowledged(done, is_placed=sent.is_placed, skipped=sent.skipped)
             self._refused += sent.skipped
-            self._row.count(Stage.ACKNOWLEDGE, done.count, done.size_bytes)
+            self._row.count(Stage.ACKNOWLEDGE, done.counted, done.size_bytes)
             self._cover(done)
-            if self.used is not None and done.count:
+            if self.used is not None and done.counted:
                 self.used.use([done.topic])
             sent.places.sort()
             for begin in range(0, len(sent.places), ACKNOWLEDGED_MAX):
@@ -289,7 +291,7 @@ class SourcePumpBank:
         if done.polled != self._polled[0] and not self._has_offsets:
             self._cover_all()
         self._polled = _counts(done)
-        self._acknowledged += done.count
+        self._acknowledged += done.counted
         if done.offsets:
             self._has_offsets = True
             self._offsets.update((offset.partition, offset.offset) for offset in done.offsets)

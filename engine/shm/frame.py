@@ -79,6 +79,12 @@ class SourceFrame(Struct, array_like=True, tag=1):
     dropped: int = 0  # of `polled`, what transforms let go
     added: int = 0  # what they made of `polled`, beyond one of each
     skipped: int = 0  # of `polled`, and of what was made of it: what failed and was left out
+    is_letter: bool = False  # its one record is a dead letter, which is none of those that are counted
+
+    @property
+    def counted(self) -> int:
+        """How many records of the source it has."""
+        return 0 if self.is_letter else self.count
 
 
 class End(Struct, array_like=True, tag=2):

@@ -13,7 +13,7 @@ Not here: when it is tried again, and who is told (engine.task).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from engine.api.converter import HeaderConverter
 from engine.api.errors import RetriableError
@@ -21,7 +21,7 @@ from engine.config.line import Errors
 from engine.mending import Kind, kind_of
 from engine.stages.transform import RecordError
 
-__all__ = ["STRICT", "AgainError", "Manner", "kept_of", "leave_if_it_passes", "may_pass", "name_of", "reads_headers"]
+__all__ = ["STRICT", "AgainError", "Manner", "kept_of", "leave_if_it_passes", "may_pass", "reads_headers"]
 
 
 class Manner(NamedTuple):
@@ -66,9 +66,3 @@ def kept_of(count: int, skipped: Iterable[RecordError]) -> Sequence[int]:
     """The indexes of `count` records that are left without those that are skipped."""
     bad = {one.index for one in skipped}
     return [index for index in range(count) if index not in bad] if bad else range(count)
-
-
-def name_of(plugin: Any) -> str:
-    """A plugin's class, as errors name it."""
-    kind = plugin if isinstance(plugin, type) else type(plugin)
-    return f"{kind.__module__}.{kind.__qualname__}"

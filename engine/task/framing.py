@@ -22,7 +22,7 @@ from engine.stages.tolerate import kept_of
 from engine.stages.transform import RecordError
 from engine.stages.work import Converted, Outbound
 
-__all__ = ["Framing", "is_along", "payload_bytes"]
+__all__ = ["Framing", "is_along", "payload_bytes", "record_bytes"]
 
 #: Frames aim at this size, so that a ring holds many and the pump always has one.
 FRAME_BYTES_AIM = 512 * 1024
@@ -56,6 +56,14 @@ class Framing:
         """
         return self._split(columns, size, _headers_bytes(columns[-1]), offsets)
 
+    def letter(self, columns: tuple[Any, ...]) -> None:
+        """Queue a dead letter, which `fits`: columns of one record each, as `records` has them."""
+        topic, values, keys, partitions, timestamps, headers = columns
+        size = payload_bytes(values, keys)
+        whole = self._frame(topic, values, keys, partitions, timestamps, headers, [], size)
+        whole.is_letter = True
+        self.waiting.append(frame.encode(whole))
+
     def fitting(self, done: Outbound) -> Outbound:
         """Without the records that no frame takes; these are skipped, as those are that Kafka refuses."""
         batches = [self._fitting(batch) for batch in done.batches]
@@ -64,16 +72,16 @@ class Framing:
     def _fitting(self, batch: Converted) -> Converted:
         columns = batch.columns
         values, keys, headers = columns.values, columns.keys, columns.headers
-        if self._fits(payload_bytes(values, keys) + _headers_bytes(headers)):
+        if self.fits(payload_bytes(values, keys) + _headers_bytes(headers)):
             return batch
         each = zip(values, keys or repeat(None), headers or repeat(()), strict=False)
-        sizes = [payload_bytes([value], [key]) + _headers_bytes([[*own]]) for value, key, own in each]
-        kept = [index for index, size in enumerate(sizes) if self._fits(size)]
+        sizes = [record_bytes(value, key, [*own]) for value, key, own in each]
+        kept = [index for index, size in enumerate(sizes) if self.fits(size)]
         places = kept_of(batch.expected, columns.skipped)
         larger = [
             RecordError(places[index], self._larger(size, batch.topic), stage="KAFKA_PRODUCE")
             for index, size in enumerate(sizes)
-            if not self._fits(size)
+            if not self.fits(size)
         ]
         left = columns._replace(
             values=[values[index] for index in kept],
@@ -88,7 +96,7 @@ class Framing:
             timestamps=timestamps and [timestamps[index] for index in kept],
         )
 
-    def _fits(self, size: int) -> bool:
+    def fits(self, size: int) -> bool:
         """Whether a frame takes a record of so many bytes, its headers included."""
         is_carried = size + OVERHEAD_BYTES + RECORD_OVERHEAD_BYTES <= self._frame_bytes_max
         return is_carried and size <= self._record_bytes_max
@@ -144,7 +152,7 @@ class Framing:
         count = len(values)
         limit = self._frame_bytes_max
         bound = size + headers_size + OVERHEAD_BYTES + count * RECORD_OVERHEAD_BYTES
-        fits_alone = count == 1 and self._fits(size + headers_size)
+        fits_alone = count == 1 and self.fits(size + headers_size)
         if bound <= min(limit, FRAME_BYTES_AIM) or fits_alone:
             whole = self._frame(topic, values, keys, partitions, timestamps, headers, offsets, size)
             self.waiting.append(frame.encode(whole))
@@ -202,6 +210,11 @@ def is_along(offsets: list[SourceOffset]) -> bool:
 def payload_bytes(values: Payloads, keys: Payloads | None) -> int:
     """Bytes of values and keys."""
     return sum(map(len, filter(None, values))) + sum(map(len, filter(None, keys or ())))
+
+
+def record_bytes(value: bytes | None, key: bytes | None, headers: Headers) -> int:
+    """Bytes of one record, its headers included."""
+    return payload_bytes([value], [key]) + _headers_bytes([headers])
 
 
 def _offsets_bytes(offsets: list[SourceOffset]) -> int:

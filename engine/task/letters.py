@@ -5,36 +5,29 @@
 They are made when there is room for them, so that a frame of nothing but bad records takes no memory twice.
 
 Used by: engine.task.sink.
-Not here: which records fail (engine.stages), the topic (engine.pump.letters).
-Source: names and order of the headers are Kafka Connect's (its reference, section 9.6).
+Not here: which records fail (engine.stages), the topic (engine.pump.letters), those of sources (source_letters.py).
 """
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
-from engine import logs
-from engine.api.errors import DataError
 from engine.config.line import LineSpec
+from engine.letter_context import context_of
 from engine.shm import frame
 from engine.shm.board import Row, Word
 from engine.shm.frame import ArrivedSinkFrame, Headers, Letter, LetterPiece
 from engine.stages.convert import TIMESTAMP_TYPES
-from engine.stages.tolerate import name_of
 from engine.stages.transform import RecordError
 from engine.task.outbox import Outbox
+from engine.task.tolerance import Tolerance
 
 __all__ = ["Letters", "Original", "consumed", "headers_of", "originals"]
 
 #: Of an encoded letter in one message of the small ring.
 PART_BYTES = 32 * 1024
-#: Of a stack of calls, its end; a record's headers are not to become larger than the record.
-STACK_CHARACTERS_MAX = 8 * 1024
-MESSAGE_CHARACTERS_MAX = 4 * 1024
-_PREFIX = "__connect.errors."
 
 
 class Original(NamedTuple):
@@ -53,8 +46,9 @@ class Original(NamedTuple):
 class Letters:
     """Writes one task's dead letters; numbers them over all its lives."""
 
-    def __init__(self, spec: LineSpec, row: Row, outbox: Outbox) -> None:
+    def __init__(self, spec: LineSpec, row: Row, outbox: Outbox, tolerance: Tolerance) -> None:
         self._spec = spec
+        self._tolerance = tolerance
         self._row = row
         self._outbox = outbox
         self._number = row.get(Word.LETTERS_ACKNOWLEDGED)
@@ -63,41 +57,26 @@ class Letters:
         """Queue a letter for each of these; returns the number of the last one."""
         first = self._number + 1
         self._number += len(bad)
-        self._outbox.say_all(self._encoded(first, bad))
+        self._outbox.say_all(self._encoded(first, bad, self._tolerance.attempts))
         return self._number
 
-    def _encoded(self, first: int, bad: Sequence[tuple[RecordError, Original]]) -> Iterator[bytes]:
+    def _encoded(self, first: int, bad: Sequence[tuple[RecordError, Original]], attempts: int) -> Iterator[bytes]:
         dead_letters = self._spec.errors.dead_letters
         assert dead_letters is not None, "there is a topic for them"
         for number, (failure, one) in enumerate(bad, first):
-            headers = [*one.headers, *self._context(failure, one)] if dead_letters.has_context else one.headers
+            place = {"topic": one.topic, "partition": str(one.partition), "offset": str(one.offset)}
+            context = (
+                context_of(self._spec, failure.error, (failure.stage, failure.plugin), place, attempts)
+                if dead_letters.has_context
+                else []
+            )
+            headers = [*one.headers, *context]
             whole = frame.encode(
                 Letter(number, one.topic, one.partition, one.offset, one.value, one.key, one.timestamp, headers)
             )
             for at in range(0, len(whole), PART_BYTES):
                 end = at + PART_BYTES
                 yield frame.encode(LetterPiece(whole[at:end], end >= len(whole)))
-
-    def _context(self, failure: RecordError, one: Original) -> Headers:
-        error = failure.error
-        message = self._clean(error.whole() if isinstance(error, DataError) else str(error))
-        stack = self._clean("".join(traceback.format_exception(error)))
-        told = {
-            "topic": one.topic,
-            "partition": str(one.partition),
-            "offset": str(one.offset),
-            "connector.name": self._spec.connector,
-            "task.id": str(self._spec.task),
-            "stage": failure.stage,
-            "class.name": "" if failure.plugin is None else name_of(failure.plugin),
-            "exception.class.name": name_of(error),
-            "exception.message": message[:MESSAGE_CHARACTERS_MAX] or None,
-            "exception.stacktrace": stack[-STACK_CHARACTERS_MAX:],
-        }
-        return [(_PREFIX + name, None if text is None else _bytes(text)) for name, text in told.items()]
-
-    def _clean(self, text: str) -> str:
-        return logs.masked(text, self._spec.secrets)
 
 
 def headers_of(message: ArrivedSinkFrame) -> list[Headers] | None:
@@ -137,7 +116,3 @@ def consumed(one: Original) -> str:
     if one.timestamp is not None:
         told += f", timestamp={one.timestamp}, timestampType={one.timestamp_type}"
     return f", where consumed record is {{{told}}}"
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode(errors="replace")

@@ -103,7 +103,7 @@ class SinkTaskBank:
         self._gone: dict[TopicPartition, int] = {}  # epochs up to which a partition was revoked
         self._outbox = Outbox(side.up, side.pump_bell)
         self._tolerance = Tolerance(spec, stages, row, clock)
-        self._letters = None if spec.errors.dead_letters is None else Letters(spec, row, self._outbox)
+        self._letters = None if spec.errors.dead_letters is None else Letters(spec, row, self._outbox, self._tolerance)
         self.reporter = Reporter(
             task,
             stages.converters,

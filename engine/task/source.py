@@ -49,6 +49,7 @@ from engine.task import framing
 from engine.task.crew import Crew
 from engine.task.dealing import Dealing, Made, Polled
 from engine.task.framing import Framing
+from engine.task.source_letters import SourceLetters
 from engine.task.tolerance import Tolerance
 
 __all__ = ["SourceTaskBank"]
@@ -94,6 +95,8 @@ class SourceTaskBank:
         self._awaiting: deque[tuple[int, SourceRecord | None]] = deque()
         self._polled = row.measured(Stage.POLL, Measure.RECORDS)
         self._framing = Framing(self._ring.frame_bytes_max, spec.record_bytes_max, self._polled, account)
+        has_letters = spec.errors.dead_letters is not None and self._tolerance.skips
+        self._letters = SourceLetters(spec, self._framing, self._tolerance) if has_letters else None
         self._complained: set[str] = set()  # calls of the connector that have failed and were logged
         self._has_ended = False
         self._end_is_sent = False
@@ -290,7 +293,8 @@ class SourceTaskBank:
             done = self._framing.fitting(done)
         offsets = outgoing.last_offsets(polled)
         failed = done.not_transformed
-        self._report(done.all_skipped(), polled)  # which counts them, before any frame says how many they are
+        skipped = done.all_skipped()
+        self._report(skipped, polled)  # which counts them, before any frame says how many they are
         if self._stages.chain:
             self._row.count(Stage.TRANSFORM, done.left, errors=len(done.skipped) + (failed is not None))
             if self._account is not None:
@@ -299,6 +303,8 @@ class SourceTaskBank:
         if failed is not None:
             self._fail(failed, "transformed", polled, failed.index)
             offsets = _offsets_before(polled, failed.index)
+        if self._letters is not None and skipped:
+            self._write_letters(self._letters, skipped, polled)
         if self._spec.wants_commit_record:
             self._await(polled, done.going())
         if self._account is not None:
@@ -361,6 +367,11 @@ class SourceTaskBank:
                 self._tell("commit", self._task.commit)
             elif isinstance(message, frame.Acknowledged):
                 self._acknowledge(message)
+
+    def _write_letters(self, letters: SourceLetters, skipped: Sequence[RecordError], polled: Polled) -> None:
+        if self._spec.wants_commit_record:  # nobody is told of letters, which are numbered all the same
+            self._awaiting.extend((self._framing.sequence + number, None) for number in range(len(skipped)))
+        letters.write(skipped, list(outgoing.records_of(polled)))
 
     def _await(self, polled: Polled, kept: Sequence[int]) -> None:
         """Remember the records, as they were polled, until they are acknowledged; dropped ones are done with."""

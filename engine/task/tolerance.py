@@ -20,8 +20,9 @@ from random import Random
 from engine.api.errors import ConnectError, RetriableError
 from engine.clock import Clock
 from engine.config.line import LineSpec
+from engine.letter_context import name_of
 from engine.shm.board import Row, Word
-from engine.stages.tolerate import AgainError, Manner, name_of, reads_headers
+from engine.stages.tolerate import AgainError, Manner, reads_headers
 from engine.stages.transform import RecordError
 from engine.stages.work import Stages
 
@@ -47,6 +48,7 @@ class Tolerance:
         self._random = random or Random(f"{spec.title} errors")
         self._deadline_ns = 0  # for retries of the batch in hand; 0: it has not failed
         self._tries = 0
+        self.attempts = 1  # of the last batch that is through
         errors = spec.errors
         has_time = errors.retry_ms != 0
         has_all = reads_headers(errors, stages.converters.header)
@@ -86,6 +88,7 @@ class Tolerance:
 
     def passed(self) -> None:
         """The batch in hand is through."""
+        self.attempts = self._tries + 1
         self._deadline_ns = self._tries = 0
 
     def report(self, bad: RecordError, which: Callable[[], str]) -> None:

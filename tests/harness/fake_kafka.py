@@ -60,7 +60,9 @@ class FakeKafka:
         self.is_denied = False  # this user may write nothing
         self.deaf = 0  # so many questions for all topics find no answer
         self.group: dict[Place, int] = {}
-        self.poison: set[bytes] = set()  # values that are always refused
+        self.poison: set[bytes] = set()  # values that are always refused, but for dead letters
+        self.poison_code = KafkaError.MSG_SIZE_TOO_LARGE
+        self.dead_letter_topic = ""
         self.batch_max: int | None = None  # records in a request; more are refused together
         self.on_commit: Callable[[Place, int, int], None] = lambda place, begin, end: None
         self.on_store: Callable[[Place, bytes], None] = lambda place, value: None
@@ -86,8 +88,17 @@ class FakeKafka:
         self.ends[place] = self.ends.get(place, 0) + 1
 
     def values(self) -> list[bytes]:
-        """Every record of every partition."""
-        return [value for log in self.logs.values() for _, value in log]
+        """Every record of every partition, without dead letters."""
+        return [value for log in self.plain_logs.values() for _, value in log]
+
+    @property
+    def plain_logs(self) -> dict[Place, Any]:
+        """The logs without those of dead letters."""
+        return {place: log for place, log in self.logs.items() if place[0] != self.dead_letter_topic}
+
+    def letters(self) -> list[bytes]:
+        """The values of all dead letters."""
+        return [value for place, log in self.logs.items() if place[0] == self.dead_letter_topic for _, value in log]
 
     def commit(self, offsets: Mapping[Place, int]) -> None:
         """Take the group's offsets; tells `on_commit` of what is new."""

@@ -183,12 +183,13 @@ class FakeProducer:
         queue = self._queues[place]
         count = min(len(queue), kafka.rng.randint(1, self._batch_max))
         batch = [queue.popleft() for _ in range(count)]
-        is_bad = any(queued.value in kafka.poison for queued in batch)
+        is_bad = place[0] != kafka.dead_letter_topic and any(queued.value in kafka.poison for queued in batch)
         is_too_large = kafka.batch_max is not None and count > kafka.batch_max
         if is_bad or is_too_large or kafka.is_denied or kafka.chance(kafka.unkind.refuse):
             if self._is_gapless:
                 self._fatal = KafkaError(KafkaError._FATAL)
-            code = KafkaError.MSG_SIZE_TOO_LARGE if is_bad or is_too_large else KafkaError.POLICY_VIOLATION
+            code = kafka.poison_code if is_bad else KafkaError.POLICY_VIOLATION
+            code = KafkaError.MSG_SIZE_TOO_LARGE if is_too_large else code
             self._say(place, batch, -1, KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED if kafka.is_denied else code))
             return
         first: int | None = self._store(place, batch)
@@ -242,7 +243,8 @@ class FakeProducer:
         for place, queue in self._queues.items():
             if queue and self._fatal is None and self._kafka.chance(0.5):
                 batch = [queue.popleft() for _ in range(min(len(queue), self._batch_max))]
-                self._store(place, [queued for queued in batch if queued.value not in self._kafka.poison])
+                poison = () if place[0] == self._kafka.dead_letter_topic else self._kafka.poison
+                self._store(place, [queued for queued in batch if queued.value not in poison])
 
     def die(self) -> None:
         """The process is gone."""

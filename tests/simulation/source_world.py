@@ -9,17 +9,19 @@ import json
 import random
 from collections.abc import Iterable
 
+from confluent_kafka import KafkaError
 from msgspec.structs import replace
 
 from engine.api.batch import SourceBatch
-from engine.api.errors import ConnectError, DataError, RetriableError, UnreachableError
+from engine.api.errors import DataError, RetriableError, UnreachableError
 from engine.api.record import SourceRecord
 from engine.api.task import UNKNOWN_OFFSET, Polled, RecordMetadata, SourceTask
 from engine.api.transform import AnyRecord, FlatMap, Transform
-from engine.config.line import Errors, Timing
+from engine.config.line import DeadLetterSpec, Errors, Timing
 from engine.offsets.store import encode_part
 from engine.pump.delivery import Delivery
-from engine.shm.board import Measure, Stage
+from engine.pump.refusals import Refusals
+from engine.shm.board import Measure, Stage, Word
 from tests.harness.banks import LineMemory, SourceBanks, VirtualClock, line_spec
 from tests.harness.claims import claim
 from tests.harness.fake_kafka import FakeKafka
@@ -38,13 +40,20 @@ KEYS = 11
 #: Records that are made of one that is multiplied.
 PIECES = 3
 SOURCE = {"source": "numbers"}
+DEAD = "dead"
 KINDS = ("columns", "columns with partitions", "columns with keys", "records", "several batches")
+
+
+def _errors(letters: bool) -> Errors:
+    dead = DeadLetterSpec(DEAD, 1, has_context=True, kafka={}) if letters else None
+    return Errors(is_tolerant=True, retry_ms=-1, retry_pause_ms_max=50, dead_letters=dead)
 
 
 class Store:
     """The offset store; looks, whenever it is written, whether all before the offset is in Kafka."""
 
     def __init__(self, kafka: FakeKafka, is_dropped: set[int], is_multiplied: set[int]) -> None:
+        """is_dropped: numbers that nothing has to be in Kafka of; of others that do not arrive there is a letter."""
         self._kafka = kafka
         self._arrived: set[int] = set(is_dropped)
         self._pieces: dict[int, set[bytes]] = {number: set() for number in is_multiplied}
@@ -188,10 +197,12 @@ class SourceLine:
         stages: int = 0,
         bad: float = 0.0,
         refused: float = 0.0,
+        letters: bool = False,
     ) -> None:
         """total: records of the source, at most. kind, wants_each: else the seed decides. stages: stage processes.
 
         bad: how many of them a transform, or a converter, cannot take. refused: and how many Kafka does not.
+        letters: whether these are dead letters.
         """
         self.rng = rng = random.Random(seed)
         self.clock = VirtualClock()
@@ -203,20 +214,23 @@ class SourceLine:
         more = random.Random(seed + 1)  # of its own, so that a seed's schedule is what it was before there was this
         self.multiplied = {n for n in range(self.total) if more.random() < 0.2} if more.random() < 0.3 else set()
         self._spoil(seed, bad, refused)
-        self.store = Store(self.kafka, self.dropped | self.bad | self.refused, self.multiplied)
+        self.lettered = self.bad | self.refused if letters else set()
+        if letters:
+            self.kafka.dead_letter_topic, self.kafka.poison_code = DEAD, KafkaError.POLICY_VIOLATION
+        gone = (self.dropped | self.bad | self.refused) - self.lettered
+        self.store = Store(self.kafka, gone, self.multiplied)
         self.wants_each = rng.random() < 0.3 if wants_each is None else wants_each
         self.is_idempotent = rng.random() < 0.8  # else the user has switched it off
         self.ends = 0.002  # how often something ends the line
         self.producers: list[FakeProducer] = []
-        self.skipped: list[ConnectError] = []  # told of by the pump
-        spec = line_spec(
+        self.spec = spec = line_spec(
             "source",
             wants_commit_record=self.wants_each,
             is_bulk=True,
             ring_bytes=rng.choice((32, 64, 256)) * 1024,
             stage_processes=stages,
             timing=Timing(commit_interval=0.05, retry_backoff=0.02),
-            errors=Errors(is_tolerant=True, retry_ms=-1, retry_pause_ms_max=50) if bad or refused else Errors(),
+            errors=_errors(letters) if bad or refused else Errors(),
         )
         memory = LineMemory(spec, self.steps, is_in_ledger=rng.random() < 0.8)
         chance = random.Random(f"converters {seed}")
@@ -251,7 +265,7 @@ class SourceLine:
             wants_each=self.wants_each,
             timeout_seconds=1.0,
             now_ns=self.clock.monotonic_ns,
-            on_skip=self.skipped.append if self.refused else None,
+            refusals=Refusals(self.spec, self.banks.row, self.clock) if self.refused else None,
         )
 
     @property
@@ -320,6 +334,8 @@ class SourceLine:
         }
         claim(set(values) == wanted, f"missing: {sorted(wanted - set(values))[:10]}")
         claim(self.store.next == self.total, f"{self.store.next} of {self.total} is stored")
+        letters = {int(value) for value in self.kafka.letters()}
+        claim(letters == self.lettered, f"no letter of {sorted(self.lettered - letters)[:10]}")
         if self.is_idempotent or not self.kafka.unkind.lose:
             bound = self.banks.row.may_be_repeated() + self.kafka.untold
             claim(len(values) - len(wanted) <= bound, f"{len(values) - len(wanted)} repeats, at most {bound} were told")
@@ -327,7 +343,7 @@ class SourceLine:
             stored = self.banks.row.measured(Stage.STORE, Measure.RECORDS) - len(self.refused)
             claim(stored == len(wanted), f"{stored} of {len(wanted)} records count as stored")
         if "keys" in self.kind:
-            for (_, partition), log in self.kafka.logs.items():
+            for (_, partition), log in self.kafka.plain_logs.items():
                 keys = {b"%d" % (int(value) % KEYS) for _, value in log}
                 strays = {key for key in keys if partition_of(key, PARTITIONS) != partition}
                 claim(not strays, f"{strays} do not belong into partition {partition}")
@@ -335,7 +351,7 @@ class SourceLine:
         is_refused = bool(self.kafka.unkind.refuse or self.kafka.batch_max or self.refused)
         has_order = "keys" in self.kind or "partitions" in self.kind or self.kind == "records"
         if has_order and (self.is_idempotent or not is_refused):
-            for log in self.kafka.logs.values():
+            for log in self.kafka.plain_logs.values():
                 firsts = list(dict.fromkeys((int(value), len(value)) for _, value in log))
                 claim(firsts == sorted(firsts), "first occurrences are out of order")
         self._check_ledger()
@@ -355,5 +371,7 @@ class SourceLine:
         if not self.lives.deaths:
             claim((told.records_in, told.dropped) == (self.total, len(self.dropped)), told)
             claim(told.skipped == len(self.bad) + len(self.refused), told)
-            claim(len(self.skipped) == len(self.refused), f"{len(self.skipped)} of {len(self.refused)} are told")
+            refusals = self.banks.row.get(Word.REFUSALS)
+            claim(refusals == len(self.refused), f"{refusals} of {len(self.refused)} are told")
+            claim(self.banks.row.get(Word.LETTERS) >= len(self.lettered), "a letter for each bad record")
             claim(told.added == (PIECES - 1) * len(self.multiplied - self.dropped), told)

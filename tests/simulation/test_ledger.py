@@ -23,8 +23,9 @@ from engine.kafka.consumer import Member
 from engine.ledger.errors import LedgerError
 from engine.pump import delivery as pump_delivery
 from engine.pump import framing
-from engine.pump.delivery import Delivery, Sent
+from engine.pump.delivery import Delivery
 from engine.pump.partitions import Partitions
+from engine.pump.sent import Sent
 from engine.shm import frame
 from engine.shm.board import Phase, State, Target, Word
 from engine.shm.ring import RingWriter

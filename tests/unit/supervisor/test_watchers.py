@@ -85,7 +85,7 @@ class Port:
         self.watchers.reaped(pid, int(number))
 
     def stand_still(self) -> None:
-        """It hears nothing but KILL from now on: a signal that came before it stood still would be the first it hears."""
+        """It hears nothing but KILL from now on; until it stands still it would hear TERM first."""
         os.kill(self.pid, signal.SIGSTOP)
         _, status = os.waitpid(self.pid, os.WUNTRACED)
         assert os.WIFSTOPPED(status)
