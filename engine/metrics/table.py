@@ -302,16 +302,15 @@ TASK_METRICS = (
     Metric(
         "millrace_task_deadletterqueue_produce_requests_total",
         "counter",
-        "Dead letters that were handed to the producer; Kafka Connect's `deadletterqueue-produce-requests`. "
-        "Sinks only.",
-        _of_sink(Word.LETTERS),
+        "Dead letters that were handed to the producer; Kafka Connect's `deadletterqueue-produce-requests`.",
+        _word(Word.LETTERS),
     ),
     Metric(
         "millrace_task_deadletterqueue_produce_failures_total",
         "counter",
         "Dead letters that Kafka refused; the task has failed there. Kafka Connect's "
-        "`deadletterqueue-produce-failures`. Sinks only.",
-        _of_sink(Word.LETTERS_FAILED),
+        "`deadletterqueue-produce-failures`.",
+        _word(Word.LETTERS_FAILED),
     ),
     Metric(
         "millrace_task_added_records_total",

@@ -17,7 +17,14 @@ from confluent_kafka import (
     Producer,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # type: ignore[attr-defined]  # not in __all__
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # not in __all__
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    OffsetSpec,
+)
 from msgspec import Struct
 
 from tests.harness import wait
@@ -80,6 +87,14 @@ def create_topic(
         f"leaders of {topic}",
         timeout_s=ASK_S,
     )
+
+
+def configure_topic(bootstrap: str, topic: str, config: Mapping[str, str]) -> None:
+    """The topic has these settings besides its others."""
+    entries = [ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in config.items()]
+    resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=entries)
+    admin = _admin(bootstrap)
+    admin.incremental_alter_configs([resource])[resource].result()
 
 
 def delete_topic(bootstrap: str, topic: str) -> None:

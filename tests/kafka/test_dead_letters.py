@@ -235,3 +235,75 @@ def test_a_source_goes_on_without_what_is_too_large_for_it_or_for_the_topic(
     assert list(dict.fromkeys(found)) == [b"a", b"c", b"e"]
     assert len(found) - 3 <= report["totals"]["repeated_at_most"]  # to find it, its batch is sent again
     assert run.stderr.count("Executing stage 'KAFKA_PRODUCE'") == 3
+
+
+def source_of(folder: Path, kafka: Kafka, topic: str, dead: str) -> None:
+    """A source of numbers, one a line, whose dead letters tell what happened."""
+    source: dict[str, object] = {
+        "connector.class": "FileStreamSource",
+        "file": str(folder / "in.txt"),
+        "topic": topic,
+        "producer.override.max.request.size": "40000",
+        "transforms": "number",
+        "transforms.number.type": "org.apache.kafka.connect.transforms.Cast$Value",
+        "transforms.number.spec": "int64",
+        "errors.tolerance": "all",
+        "errors.deadletterqueue.topic.name": dead,
+        "errors.deadletterqueue.topic.replication.factor": 1,
+        "errors.deadletterqueue.context.headers.enable": "true",
+    }
+    worker = {"bootstrap.servers": kafka.bootstrap, "key.converter": TEXT, "value.converter": TEXT, "restart.max": 0}
+    (folder / "pipeline.toml").write_text(pipeline_toml(worker, {"copy": source}))
+
+
+def test_a_sources_bad_records_are_dead_letters_as_they_were_polled(
+    kafka: Kafka, topic: str, dead: str, tmp_path: Path
+) -> None:
+    lines = ["1", "two", "3", "four " + "x" * 60_000, "5"]
+    (tmp_path / "in.txt").write_text("".join(line + "\n" for line in lines))
+    source_of(tmp_path, kafka, topic, dead)
+    with Millrace("run", "pipeline.toml", "--json", folder=tmp_path) as run:
+        assert run.wait() == 0, run.stderr
+        report = run.report()
+    ledger: dict[str, Any] = report["totals"]["sources"]
+    assert (ledger["records_in"], ledger["records_out"], ledger["skipped"], ledger["added"]) == (5, 3, 2, 0)
+    found = [one.value for stored in topics.consume_all(kafka.bootstrap, topic).values() for one in stored]
+    assert sorted(value or b"" for value in found) == [b"1", b"3", b"5"]
+    two, four = letters(kafka, dead)
+    assert two.value == b"two"
+    headers = dict(two.headers)
+    assert headers["__connect.errors.topic"] == topic.encode()
+    assert headers["__connect.errors.stage"] == b"TRANSFORMATION"
+    assert (headers["__connect.errors.class.name"] or b"").endswith(b".CastValue")
+    assert headers["__connect.errors.exception.message"]
+    assert json.loads(headers["__millrace.errors.source.offset"] or b"") == {"position": len("1\ntwo\n")}
+    assert (headers["__millrace.errors.code"], headers["__millrace.errors.attempts"]) == (b"record", b"1")
+    assert four.value is None  # it would be too large itself
+    assert dict(four.headers)["__millrace.errors.left.out"] == b"%d bytes of value" % len(lines[3])
+
+
+def test_what_kafka_refuses_of_a_source_is_a_dead_letter_and_one_that_is_refused_ends_the_task(
+    kafka: Kafka, topic: str, dead: str, tmp_path: Path
+) -> None:
+    topics.configure_topic(kafka.bootstrap, topic, {"max.message.bytes": "2000"})
+    topics.create_topic(kafka.bootstrap, dead, partitions=1, config={"max.message.bytes": "1000"})
+    (tmp_path / "in.txt").write_text("1\n" + "2" * 3_000 + "\n3\n")
+    source_of(tmp_path, kafka, topic, dead)
+    text = (tmp_path / "pipeline.toml").read_text()
+    (tmp_path / "pipeline.toml").write_text(text.replace("int64", "string"))
+    with Millrace("run", "pipeline.toml", folder=tmp_path) as run:
+        assert run.wait() != 0
+    assert "cannot produce the dead letter of record 2 of 3" in run.stderr
+    topics.configure_topic(kafka.bootstrap, dead, {"max.message.bytes": "100000"})
+    with Millrace("run", "pipeline.toml", "--json", folder=tmp_path) as run:
+        assert run.wait() == 0, run.stderr
+        ledger: dict[str, Any] = run.report()["totals"]["sources"]
+    assert (ledger["records_out"], ledger["skipped"]) == (2, 1)
+    found = {one.value for stored in topics.consume_all(kafka.bootstrap, topic).values() for one in stored}
+    assert found == {b"1", b"3"}
+    for one in letters(kafka, dead):
+        headers = dict(one.headers)
+        assert (one.value, headers["__connect.errors.stage"]) == (None, b"KAFKA_PRODUCE")
+        assert headers["__millrace.errors.code"] == b"MSG_SIZE_TOO_LARGE"
+        assert headers["__millrace.errors.left.out"] == b"3000 bytes of value"
+    assert letters(kafka, dead)

@@ -93,7 +93,7 @@ IN_BAD_RECORDS = (
         (
             Change(
                 DELIVERY,
-                "        self._settled[sent.frame.sequence + index] = None\n        return True\n",
+                "        self._settled[number] = None\n        return True\n",
                 "        return True\n",
             ),
         ),
@@ -105,10 +105,52 @@ IN_BAD_RECORDS = (
         (
             Change(
                 DELIVERY,
-                "        self._settled[sent.frame.sequence + index] = None\n        return True\n",
-                "        self._settled[sent.frame.sequence + index] = None\n"
-                "        self._settled[sent.frame.sequence + index + 1] = None\n"
-                "        return True\n",
+                "        self._settled[number] = None\n        return True\n",
+                "        self._settled[number] = None\n        self._settled[number + 1] = None\n        return True\n",
+            ),
+        ),
+    ),
+    Mistake(
+        "refused-letter-not-awaited",
+        "a record that Kafka has refused is done with before Kafka has its dead letter",
+        REFUSED_SEEDS,
+        (
+            Change(
+                DELIVERY,
+                "        answer = partial(self._letter_arrived, sent, index)\n",
+                "        answer = None\n        sent.settle(index, self._settled[number])\n",
+            ),
+        ),
+    ),
+    Mistake(
+        "source-letter-behind-its-poll",
+        "dead letters of a source go into frames behind the offsets of their poll",
+        SKIPPED_SEEDS,
+        (
+            Change(
+                SOURCE,
+                "        if self._letters is not None and skipped:\n"
+                "            self._write_letters(self._letters, skipped, polled)\n",
+                "",
+            ),
+            Change(
+                SOURCE,
+                "            self._framing.offsets(offsets)\n\n",
+                "            self._framing.offsets(offsets)\n"
+                "        if self._letters is not None and skipped:\n"
+                "            self._write_letters(self._letters, skipped, polled)\n\n",
+            ),
+        ),
+    ),
+    Mistake(
+        "letters-are-counted",
+        "dead letters of a source count as records of it",
+        SKIPPED_SEEDS,
+        (
+            Change(
+                "engine/pump/source.py",
+                "        self._acknowledged += done.counted\n",
+                "        self._acknowledged += done.count\n",
             ),
         ),
     ),

@@ -159,6 +159,8 @@ def test_headers_tell_what_happened_under_kafka_connects_names_behind_the_record
                 *("exception.class.name", "exception.message", "exception.stacktrace"),
             )
         ),
+        "__millrace.errors.code",
+        "__millrace.errors.attempts",
     ]
     told = {name.removeprefix("__connect.errors."): text for name, text in bed.headers(0).items()}
     trace = told.pop("exception.stacktrace")
@@ -173,6 +175,8 @@ def test_headers_tell_what_happened_under_kafka_connects_names_behind_the_record
         "class.name": b"tests.harness.banks.Needy",
         "exception.class.name": b"engine.api.errors.DataError",
         "exception.message": b"a bad one",
+        "__millrace.errors.code": b"record",
+        "__millrace.errors.attempts": b"1",
     }
     assert trace is not None
     assert b"DataError: a bad one" in trace
