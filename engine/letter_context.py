@@ -1,6 +1,6 @@
 """Headers of a dead letter: what happened to its record, as text.
 
-Used by: engine.task, engine.pump.refusals, engine.stages.convert (names).
+Used by: engine.task, engine.pump.refusals.
 Not here: the letters, and where they go.
 Source: names and order of those under `__connect.errors.` are Kafka Connect's (its reference, section 9.6).
 """

@@ -13,6 +13,7 @@ TASK = "engine/task/source.py"
 FRAMING = "engine/task/framing.py"
 PUMP = "engine/pump/source.py"
 DELIVERY = "engine/pump/delivery.py"
+SENT = "engine/pump/sent.py"
 ENDINGS = "tests/simulation/test_source_endings.py"
 BATCH_REFUSED = "tests/simulation/test_source_line.py::test_a_batch_that_is_refused_whole_arrives_record_by_record"
 RECORD_REFUSED = (
@@ -69,7 +70,7 @@ IN_SOURCES = (
         SOURCE_SEEDS,
         (
             Change(
-                DELIVERY,
+                SENT,
                 "        if error is not None:\n            self._delivery.fail(self, None, error)\n        else:\n"
                 "            self.pending -= 1\n",
                 "        self.pending -= 1\n",

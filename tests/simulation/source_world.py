@@ -205,8 +205,7 @@ class SourceLine:
         letters: whether these are dead letters.
         """
         self.rng = rng = random.Random(seed)
-        self.clock = VirtualClock()
-        self.steps = Steps(rng)
+        self.clock, self.steps = VirtualClock(), Steps(rng)
         self.kafka = FakeKafka(rng, self.clock, partitions=PARTITIONS, steps=self.steps)
         self.total = rng.randint(1, total)
         self.kind = kind or rng.choice(KINDS)
@@ -214,11 +213,7 @@ class SourceLine:
         more = random.Random(seed + 1)  # of its own, so that a seed's schedule is what it was before there was this
         self.multiplied = {n for n in range(self.total) if more.random() < 0.2} if more.random() < 0.3 else set()
         self._spoil(seed, bad, refused)
-        self.lettered = self.bad | self.refused if letters else set()
-        if letters:
-            self.kafka.dead_letter_topic, self.kafka.poison_code = DEAD, KafkaError.POLICY_VIOLATION
-        gone = (self.dropped | self.bad | self.refused) - self.lettered
-        self.store = Store(self.kafka, gone, self.multiplied)
+        self.store = self._make_store(letters)
         self.wants_each = rng.random() < 0.3 if wants_each is None else wants_each
         self.is_idempotent = rng.random() < 0.8  # else the user has switched it off
         self.ends = 0.002  # how often something ends the line
@@ -235,9 +230,9 @@ class SourceLine:
         memory = LineMemory(spec, self.steps, is_in_ledger=rng.random() < 0.8)
         chance = random.Random(f"converters {seed}")
         memory.is_away = lambda: self.ends > 0 and chance.random() < 0.03
-        in_transforms = {number for number in self.bad if number % 2 and seed % 2}
-        memory.bad = {b"%d" % number for number in self.bad - in_transforms}
-        chain = self._chain(in_transforms)
+        in_chain = {number for number in self.bad if number % 2 and seed % 2}
+        memory.bad = {b"%d" % number for number in self.bad - in_chain}
+        chain = self._chain(in_chain)
         self.banks = SourceBanks(spec, self._delivery, self.store, lambda: Numbers(self), self.clock, chain, memory)
         self.lives = Lives(self.banks, self.steps, rng, self.clock)
         self.lives.may_be_late = lambda: self.kafka.unkind.outage > 0
@@ -249,6 +244,12 @@ class SourceLine:
         self.refused = {n for n in range(self.total) if chosen.random() < refused} - self.dropped - self.bad
         self.kafka.poison = {b"%d" % number for number in self.refused}
         self.multiplied -= self.bad | self.refused
+
+    def _make_store(self, letters: bool) -> Store:
+        self.lettered = self.bad | self.refused if letters else set()
+        if letters:
+            self.kafka.dead_letter_topic, self.kafka.poison_code = DEAD, KafkaError.POLICY_VIOLATION
+        return Store(self.kafka, (self.dropped | self.bad | self.refused) - self.lettered, self.multiplied)
 
     def _chain(self, bad: set[int]) -> list[Transform]:
         chain: list[Transform] = [DropSome(self.dropped)] if self.dropped else []
