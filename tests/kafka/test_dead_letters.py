@@ -144,7 +144,7 @@ def check_committed(kafka: Kafka, topic: str, dead: str) -> int:
     return sum(committed.values())
 
 
-@pytest.mark.parametrize("processes", [2, 1])
+@pytest.mark.parametrize("processes", [2, pytest.param(1, marks=pytest.mark.long)])
 def test_none_is_lost_when_pumps_and_all_are_killed_while_letters_are_written(
     processes: int, kafka: Kafka, topic: str, dead: str, tmp_path: Path
 ) -> None:

@@ -38,10 +38,8 @@ SHORT = (
     "all-killed/both/3/string",
     "frozen/sink/3/string",
     "broker-killed/both/1/json",
-    "leader-moved/source/1/json",
     "cut/both/3/json",
     "store.before/source/1/string",
-    "commit.before/sink/3/json",
 )
 
 
