@@ -26,7 +26,7 @@ from bench.line.throughput import ASK_S, PARTITIONS, Place, file_size, sink_conf
 from bench.line.watch import watch
 from tests.harness import topics
 
-__all__ = ["LINES", "SCHEMA", "URL_KEY", "RegistryLine", "avro_order"]
+__all__ = ["LINES", "SCHEMA", "URL_KEY", "RegistryLine", "avro_order", "register"]
 
 URL_KEY = "value.converter.schema.registry.url"
 AVRO_CONVERTER = "io.confluent.connect.avro.AvroConverter"
@@ -58,7 +58,7 @@ class RegistryLine(Struct, frozen=True):
         """Have the schema registered, the topic filled, and its content seen once in a file."""
         topic = self._topic(place)
         topics.create_topic(place.bootstrap, topic, partitions=PARTITIONS)
-        number = _register(place.registry().url, f"{topic}-value")
+        number = register(place.registry().url, f"{topic}-value")
         fill_topic(place.bootstrap, topic, Form(avro_order(number)), place.records, PARTITIONS)
         self._look_at_content(place)
 
@@ -114,7 +114,7 @@ def avro_order(number: int) -> Callable[[int], bytes]:
     return write
 
 
-def _register(url: str, subject: str) -> int:
+def register(url: str, subject: str) -> int:
     """The id of the schema under a subject."""
     body = json.dumps({"schema": json.dumps(SCHEMA)}).encode()
     request = urllib.request.Request(f"{url}/subjects/{subject}/versions", body, {"Content-Type": MEDIA})

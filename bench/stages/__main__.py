@@ -18,12 +18,15 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from bench.line.records import ENVELOPE, JSON, Form
+from bench.line.records import ENVELOPE, JSON, Form, order_json
+from bench.line.registry import avro_order, register
 from engine import logs
 from engine.api.batch import Run
 from engine.config.line import LineSpec, PluginSpec, StepSpec, Timing
@@ -37,11 +40,15 @@ from engine.shm.frame import Assigned, End, Payloads, SinkFrame, Stored
 from engine.stage import main as stage
 from engine.supervisor.fork import Child, fork
 from engine.task import main as task
+from tests.harness.registry import SchemaRegistry
 
 FRAME_RECORDS = 2000
 WARM_PART = 10  # the first tenth of the records is not measured
 JSON_PATH = "converters.json.converter:JsonConverter"
 STRING_PATH = "converters.string:StringConverter"
+AVRO_PATH = "converters.avro.converter:AvroConverter"
+#: Stands for orders under the schema that the registry of a run has numbered.
+AVRO = Form(order_json)
 
 
 class Line(Struct, frozen=True):
@@ -73,6 +80,10 @@ LINES = (
     Line(
         "three", "JSON with envelope -> InsertField, ReplaceField, MaskField -> sink", "sink", ENVELOPE,
         PluginSpec(JSON_PATH, {"schemas.enable": "true"}), THREE,
+    ),
+    Line(
+        "avro", "Avro with registry -> InsertField, ReplaceField, MaskField -> sink", "sink", AVRO,
+        PluginSpec(AVRO_PATH), THREE,
     ),
     Line("plain", "JSON schemaless -> sink: where it does not pay", "sink", JSON,
          PluginSpec(JSON_PATH, {"schemas.enable": "false"}), ()),
@@ -276,6 +287,12 @@ def look(rig: Rig) -> None:
             raise AssertionError(f"{name} has ended")
 
 
+def with_schema(line: Line, url: str) -> Line:
+    """The same with orders in Avro, whose schema this registry knows."""
+    form = Form(avro_order(register(url, "orders-value")))
+    return replace(line, form=form, value_converter=PluginSpec(AVRO_PATH, {"schema.registry.url": url}))
+
+
 def main() -> None:
     """Run what is asked for, and print a table."""
     parser = argparse.ArgumentParser()
@@ -285,12 +302,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
     records = asked.records // FRAME_RECORDS * FRAME_RECORDS
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         file = Path(folder) / "orders.txt"
         file.write_bytes(b"".join(JSON.write(number) + b"\n" for number in range(records)))
         for line in LINES:
             if asked.line and line.name not in asked.line:
                 continue
+            if line.form is AVRO:
+                line = with_schema(line, stack.enter_context(SchemaRegistry(Path(folder) / "registry")).url)
             rates: dict[int, list[float]] = {}
             for _ in range(asked.rounds):
                 for stages in asked.stages:

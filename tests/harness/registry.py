@@ -7,7 +7,7 @@
 Its Quarkus application comes by Maven (109 MB, once). Unlike Confluent's, it takes any schema for compatible until it
 is told otherwise (`PUT /config`).
 
-Used by: the fixture `registry` (tests/conftest.py), bench.line.
+Used by: the fixture `registry` (tests/conftest.py), bench.line, bench.stages.
 """
 
 from __future__ import annotations
