@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from engine import logs
@@ -17,27 +18,35 @@ from engine.config.line import LineSpec
 from engine.mending import kind_of
 from engine.shm.frame import Headers
 
-__all__ = ["OURS", "context_of", "name_of"]
+__all__ = ["LEFT_OUT", "context_of", "name_of", "without_own"]
 
 PREFIX = "__connect.errors."
 #: Of headers that Kafka Connect does not have.
 OURS = "__millrace.errors."
+#: Tells what of its record a letter does not have.
+LEFT_OUT = f"{OURS}left.out"
 #: Of a stack of calls, its end; a record's headers are not to become larger than the record.
 STACK_CHARACTERS_MAX = 8 * 1024
 MESSAGE_CHARACTERS_MAX = 4 * 1024
+CODE_CHARACTERS_MAX = 100
 
 
 def context_of(
-    spec: LineSpec, error: Exception, at: tuple[str, Any], place: Mapping[str, str], attempts: int = 1
+    spec: LineSpec,
+    error: Exception,
+    at: tuple[str, Any],
+    place: Mapping[str, str],
+    attempts: int = 1,
+    ours: Mapping[str, str] = MappingProxyType({}),
 ) -> Headers:
     """What happened, secrets hidden.
 
     at: the stage, as Kafka Connect names it, and the class that was at work; None: none.
-    place: where the record is, by the last word of each header's name. attempts: how often it was tried.
+    place: where the record is, by the last word of each header's name. ours: what Kafka Connect does not tell.
+    attempts: how often it was tried.
     """
     stage, plugin = at
-    message = _clean(spec, error.whole() if isinstance(error, DataError) else str(error))
-    stack = _clean(spec, "".join(traceback.format_exception(error)))
+    message = str(error.whole() if isinstance(error, DataError) else error)
     told = {
         **place,
         "connector.name": spec.connector,
@@ -45,15 +54,18 @@ def context_of(
         "stage": stage,
         "class.name": "" if plugin is None else name_of(plugin),
         "exception.class.name": name_of(error),
-        "exception.message": message[:MESSAGE_CHARACTERS_MAX] or None,
-        "exception.stacktrace": stack[-STACK_CHARACTERS_MAX:],
+        "exception.message": _clean(spec, message)[:MESSAGE_CHARACTERS_MAX] or None,
+        "exception.stacktrace": _clean(spec, "".join(traceback.format_exception(error)))[-STACK_CHARACTERS_MAX:],
     }
-    code = (error.code if isinstance(error, ConnectError) else "") or kind_of(error).label
-    return [
-        *((PREFIX + name, None if text is None else text.encode(errors="replace")) for name, text in told.items()),
-        (f"{OURS}code", code.encode()),
-        (f"{OURS}attempts", b"%d" % attempts),
-    ]
+    code = (isinstance(error, ConnectError) and error.code) or kind_of(error).label
+    more = {"code": str(code)[:CODE_CHARACTERS_MAX], "attempts": str(attempts), **ours}
+    named = [*((PREFIX + name, text) for name, text in told.items()), *((OURS + name, more[name]) for name in more)]
+    return [(name, None if text is None else _clean(spec, text).encode(errors="replace")) for name, text in named]
+
+
+def without_own(headers: Headers) -> Headers:
+    """Of a letter's headers, those that tell what happened."""
+    return [one for one in headers if one[0].startswith((PREFIX, OURS))]
 
 
 def _clean(spec: LineSpec, text: str) -> str:

@@ -77,7 +77,10 @@ class SourceTask(ABC):
         """Offsets of all that was acknowledged have been stored, up to `context`'s word at the time."""
 
     def commit_record(self, record: SourceRecord, metadata: RecordMetadata | None) -> None:  # noqa: B027
-        """Kafka has acknowledged this record (None: it was dropped on the way). Costs speed if overridden."""
+        """Kafka has acknowledged this record. Costs speed if overridden.
+
+        None: it was dropped, or skipped; if it has a dead letter, Kafka has that.
+        """
 
     def stop(self) -> None:  # noqa: B027  most hold nothing
         """Give back what `start` took. Called once, from the thread that polls, when polling is over."""

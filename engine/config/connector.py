@@ -92,6 +92,9 @@ def read_connector(
     return config
 
 
+_DEAD_LETTERS = "errors.deadletterqueue.topic.name"
+
+
 def connector_warnings(
     properties: Mapping[str, str], worker: WorkerConfig, *, is_sink: bool, is_strict: bool, known_keys: Collection[str]
 ) -> list[str]:
@@ -105,6 +108,9 @@ def connector_warnings(
             warnings.append(f"{key} has no effect: {reason}")
         elif not is_sink and key.startswith(_CREATION) and not worker.topic_creation_enable:
             warnings.append(f"{key} has no effect: the worker has topic.creation.enable=false")
+    is_tolerant = properties.get("errors.tolerance", "").strip().lower() == "all"
+    if not is_sink and properties.get(_DEAD_LETTERS, "").strip() and not is_tolerant:
+        warnings.append(f"{_DEAD_LETTERS} has no effect on a source without errors.tolerance=all")
     for converter in ("key.converter", "value.converter", "header.converter"):
         own = [key for key in properties if key.startswith(f"{converter}.")]
         if own and not properties.get(converter, "").strip():

@@ -149,6 +149,8 @@ class PumpAccount:
         last: None when Kafka did not say: it had them already, from a request whose answer was lost.
         Raises LedgerError when it has fewer than these.
         """
+        if frame.is_letter:
+            return
         place = frame.topic, partition
         entry, tally = self._keep(place)
         if last is None:
@@ -179,7 +181,7 @@ class PumpAccount:
                 "between produced and acknowledged", _before(frame), frame.sequence, self._acknowledging
             )
         self._acknowledging += frame.count
-        if frame.count and not is_placed:
+        if frame.counted and not is_placed:
             entry, tally = self._keep((frame.topic, PICKED))
             tally.records += frame.count - skipped
             entry.write(PUMP, tally)

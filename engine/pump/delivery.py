@@ -185,6 +185,8 @@ class Delivery:
         except Refused as refused:
             self.fail(None, None, refused.error)
         self._doubt()
+        if self._refusals is not None and self._refusals.letters and self.error is None:
+            self._send_letters(self._refusals)
         if not self._in_flight:
             self._silent_since_ns = self._now_ns()
         if self._fatal is not None and self.refusal is None and self.error is None and not len(self.producer):
@@ -241,16 +243,23 @@ class Delivery:
                 self.refusal = refusal
 
     def _is_skipped(self, sent: Sent, index: int | None, refusal: ConnectError) -> bool:
-        """Whether it is left out from now on; what may pass, or a dead letter, never is."""
+        """Whether it is left out from now on, or its letter goes once more; not what may pass."""
         may_pass = isinstance(refusal, RetriableError | UnreachableError)
-        if self._refusals is None or index is None or may_pass or sent.frame.is_letter:
+        if self._refusals is None or index is None or may_pass:
             return False
         number = sent.frame.sequence + index
-        if number in self._settled:  # and this was its letter
-            return False
-        self._refusals.note(sent.frame, index, refusal)
+        if self._is_letter(sent.frame, index):
+            if not self._refusals.may_reduce(sent.frame, index):
+                self._refusals.letter_failed()
+                return False
+        else:
+            self._refusals.note(sent.frame, index, refusal)
         self._settled[number] = None
         return True
+
+    def _is_letter(self, frame: SourceFrame, index: int) -> bool:
+        """Whether it is a dead letter that was sent there: what is settled is not sent again itself."""
+        return frame.is_letter or frame.sequence + index in self._settled
 
     def settle(self, number: int, place: tuple[int, int]) -> None:
         """Kafka has this record, should its frame be sent again without another one."""
@@ -285,7 +294,8 @@ class Delivery:
 
     def topics(self) -> set[str]:
         """Those of what is on its way."""
-        return {sent.frame.topic for sent in self._in_flight if sent.frame.count}
+        letters = set() if self._refusals is None else self._refusals.topics()
+        return letters | {sent.frame.topic for sent in self._in_flight if sent.frame.count}
 
     def silent_seconds(self) -> float:
         """How long nothing was acknowledged while something was on its way: a broker that hangs is no error."""
@@ -425,30 +435,35 @@ class Delivery:
     def _settle_again(self, sent: Sent, index: int) -> None:
         """Nothing is to be done for a record any more, but for its dead letter, if it has one that is not in Kafka."""
         number = sent.frame.sequence + index
-        letter = None if self._refusals is None else self._refusals.letters.get(number)
-        if letter is None:
+        if self._refusals is not None and number in self._refusals.letters:
+            sent.letters.append(index)
+        else:
             sent.settle(index, self._settled[number])
-            return
-        answer = partial(self._letter_arrived, sent, index)
-        try:
-            self.producer.send_each(
-                letter.topic, letter.value, letter.key, -1, letter.timestamp, letter.headers or None, answer
-            )
-        except Refused as refused:
-            self._refuse_letter(sent, index, refused.error)
 
-    def _letter_arrived(self, sent: Sent, index: int, error: KafkaError | None, _: object) -> None:
+    def _send_letters(self, refusals: Refusals) -> None:
+        """Send the letters of frames of which all else is answered: each once, however many records are refused."""
+        for sent in [one for one in self._in_flight if one.letters and one.pending == len(one.letters)]:
+            letters, sent.letters = sent.letters, []
+            for at, index in enumerate(letters):
+                if self.error is not None or self.refusal is not None:
+                    return
+                topic, value, key, timestamp, headers, _ = refusals.letters[sent.frame.sequence + index]
+                answer = partial(self._letter_arrived, refusals, sent, index)
+                refusals.letter_sent()
+                try:
+                    self.producer.send_each(topic, value, key, -1, timestamp, headers or None, answer)
+                except Refused as refused:
+                    if is_queue_full(refused.error):
+                        sent.letters = letters[at:]  # once these are answered
+                        return
+                    self.fail(sent, index, refused.error)
+
+    def _letter_arrived(self, refusals: Refusals, sent: Sent, index: int, error: KafkaError | None, _: object) -> None:
         if error is not None:
-            self._refuse_letter(sent, index, error)
-        elif self._refusals is not None and sent in self._in_flight:
-            self._refusals.has_arrived(sent.frame.sequence + index)
+            self.fail(sent, index, error)
+        elif sent in self._in_flight:
+            refusals.has_arrived(sent.frame.sequence + index)
             sent.settle(index, None)
-
-    def _refuse_letter(self, sent: Sent, index: int, error: KafkaError | None) -> None:
-        """Nothing goes on past a letter that is not there."""
-        if self._refusals is not None and not is_queue_full(error):
-            self._refusals.letter_failed()
-        self.fail(sent, index, error)
 
     def _is_left_out(self, sent: Sent, index: int, error: KafkaError | None) -> bool:
         """Whether the client itself does not take a record that is to be skipped: then it has left no gap."""
@@ -457,7 +472,7 @@ class Delivery:
         return self._is_skipped(sent, index, as_ours(error, f"produce {self._described(sent.frame, index)}"))
 
     def _described(self, frame: SourceFrame, index: int | None) -> str:
-        is_letter = index is not None and frame.sequence + index in self._settled
+        is_letter = index is not None and self._is_letter(frame, index)
         return f"{'the dead letter of ' * is_letter}{_place_of(frame, index)}"
 
 

@@ -67,8 +67,11 @@ def make_source_bank(spec: LineSpec, side: PumpSide, board: Board, index: int, c
     row = board.row(index)
     row.set(Word.PUMP_ACT, Act.START)
     account = source.PumpAccount.of(spec, board, index)
+    dead = spec.errors.dead_letters
     with Patience(row, Word.PUMP_WAIT, clock).leaving():
         store = OffsetStore(spec.store)
+        if dead is not None and not spec.is_embedded:
+            provide_topic(dead.kafka, dead.topic, dead.replication, spec.timing.broker_timeout)
     delivery = Delivery(
         EmbeddedProducer if spec.is_embedded else BatchProducer,
         spec.kafka,
@@ -78,9 +81,6 @@ def make_source_bank(spec: LineSpec, side: PumpSide, board: Board, index: int, c
         account=account,
         refusals=Refusals(spec, row, clock) if spec.errors.is_tolerant else None,
     )
-    dead = spec.errors.dead_letters
-    if dead is not None and not spec.is_embedded:
-        provide_topic(dead.kafka, dead.topic, dead.replication, spec.timing.broker_timeout)
     hold = BoardHold(board, clock) if spec.is_embedded else None
     bank = SourcePumpBank(spec, delivery, store, side, row, clock, hold, account)
     if spec.tracks_topics:

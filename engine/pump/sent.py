@@ -6,7 +6,7 @@ Not here: how it is sent, and what becomes of an error (delivery.py).
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 from confluent_kafka import KafkaError, Message
 
@@ -27,14 +27,14 @@ class Listener(Protocol):
     wants_places: bool
     account: PumpAccount | None
 
-    def fail(self, sent: Any, index: int | None, error: KafkaError | None) -> None: ...
+    def fail(self, sent: Sent | None, index: int | None, error: KafkaError | None) -> None: ...
     def settle(self, number: int, place: tuple[int, int]) -> None: ...
 
 
 class Sent:
     """A frame on its way, until Kafka has all of it."""
 
-    __slots__ = ("_delivery", "answered", "frame", "is_placed", "pending", "places", "skipped")
+    __slots__ = ("_delivery", "answered", "frame", "is_placed", "letters", "pending", "places", "skipped")
 
     def __init__(self, frame: SourceFrame, delivery: Listener) -> None:
         self.frame = frame
@@ -43,6 +43,7 @@ class Sent:
         self.answered = -1  # sum of the indexes of single records that were answered; -1: they have no answers each
         self.is_placed = False  # the ledger knows the offsets
         self.skipped = 0  # records that Kafka has refused
+        self.letters: list[int] = []  # indexes of records whose letters go once all others are answered
         self._delivery = delivery
 
     def group_arrived(self, count: int, error: KafkaError | None, message: Message) -> None:

@@ -194,7 +194,9 @@ class SourcePumpBank:
             self._patience.end(Cause.ACKNOWLEDGEMENTS, Cause.REPLICAS)
         if cause == Cause.STORE and self._patience.is_due(now_ns):
             self._keep()
-        topics = {self._next.topic} if isinstance(self._next, SourceFrame) else self._delivery.topics()
+        topics = self._delivery.topics()
+        if isinstance(self._next, SourceFrame) and self._next.count:
+            topics.add(self._next.topic)
         self._outside.ask(self._delivery.producer, topics, now_ns)
 
     def _may_go_on(self) -> bool:
@@ -247,7 +249,7 @@ class SourcePumpBank:
         return True
 
     def _count_sent(self, going: SourceFrame) -> None:
-        self._row.count(Stage.PRODUCE, going.counted, going.size_bytes)
+        self._row.count(Stage.PRODUCE, going.counted, going.size_bytes * (not going.is_letter))
         if going.is_letter:
             self._row.set(Word.LETTERS, self._row.get(Word.LETTERS) + 1)
 
@@ -258,8 +260,8 @@ class SourcePumpBank:
             done = sent.frame
             if self._account is not None:
                 self._account.acknowledged(done, is_placed=sent.is_placed, skipped=sent.skipped)
-            self._refused += sent.skipped
-            self._row.count(Stage.ACKNOWLEDGE, done.counted, done.size_bytes)
+            self._refused += sent.skipped * (not done.is_letter)
+            self._row.count(Stage.ACKNOWLEDGE, done.counted, done.size_bytes * (not done.is_letter))
             self._cover(done)
             if self.used is not None and done.counted:
                 self.used.use([done.topic])

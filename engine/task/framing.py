@@ -1,6 +1,6 @@
-"""What a source has converted, as frames that fit into its ring; they wait here until there is room.
+"""What a source has converted, as frames that fit into its ring.
 
-    columns of one topic ──► records ──► frames, each small enough, their records numbered ──► waiting
+    columns of one topic ──► records ──► frames, each small enough, their records numbered ──► outbox
     offsets ──► with the last frame of a poll, or in frames of their own
 
 Used by: engine.task.source.
@@ -9,7 +9,7 @@ Not here: where offsets end before a bad record (source.py), the ring (engine.sh
 
 from __future__ import annotations
 
-from collections import deque
+from collections.abc import Iterator
 from itertools import repeat
 from operator import attrgetter
 from typing import Any
@@ -21,8 +21,12 @@ from engine.shm.frame import End, Headers, Payloads, SourceFrame, SourceOffset
 from engine.stages.tolerate import kept_of
 from engine.stages.transform import RecordError
 from engine.stages.work import Converted, Outbound
+from engine.task.outbox import Outbox
 
-__all__ = ["Framing", "is_along", "payload_bytes", "record_bytes"]
+__all__ = ["Framing", "Letter", "is_along", "payload_bytes", "record_bytes"]
+
+#: Of a dead letter: value, key, timestamp, headers.
+Letter = tuple[bytes | None, bytes | None, int | None, Headers]
 
 #: Frames aim at this size, so that a ring holds many and the pump always has one.
 FRAME_BYTES_AIM = 512 * 1024
@@ -38,12 +42,14 @@ OFFSET_OVERHEAD_BYTES = 16
 class Framing:
     """A source's frames."""
 
-    def __init__(self, frame_bytes_max: int, record_bytes_max: int, polled: int, account: TaskAccount | None) -> None:
-        """polled: records of lives before."""
+    def __init__(
+        self, outbox: Outbox, frame_bytes_max: int, record_bytes_max: int, polled: int, account: TaskAccount | None
+    ) -> None:
+        """outbox: where frames wait for room in the ring. polled: records of lives before."""
+        self._outbox = outbox
         self._frame_bytes_max = frame_bytes_max
         self._record_bytes_max = record_bytes_max
         self._account = account
-        self.waiting: deque[bytes] = deque()  # for room in the ring
         self.sequence = 0  # number of the next record, of all that this life of the task has written
         self.polled = polled  # records of all lives, up to the batch that frames are made of
         self.too_large: RecordTooLargeError | None = None  # a record that no frame takes; nothing goes on past it
@@ -56,13 +62,35 @@ class Framing:
         """
         return self._split(columns, size, _headers_bytes(columns[-1]), offsets)
 
-    def letter(self, columns: tuple[Any, ...]) -> None:
-        """Queue a dead letter, which `fits`: columns of one record each, as `records` has them."""
-        topic, values, keys, partitions, timestamps, headers = columns
-        size = payload_bytes(values, keys)
-        whole = self._frame(topic, values, keys, partitions, timestamps, headers, [], size)
-        whole.is_letter = True
-        self.waiting.append(frame.encode(whole))
+    def letters(self, topic: str, letters: Iterator[Letter], count: int) -> None:
+        """Queue `count` dead letters, which fit; each is made when there is room for it."""
+        first = self.sequence
+        self.sequence += count
+        self._outbox.say_all(self._letters(topic, letters, first, self.polled, self._counts()))
+
+    def _letters(
+        self, topic: str, letters: Iterator[Letter], first: int, polled: int, counts: tuple[int, int, int]
+    ) -> Iterator[bytes]:
+        dropped, added, skipped = counts
+        for sequence, (value, key, timestamp, headers) in enumerate(letters, first):
+            yield frame.encode(
+                SourceFrame(
+                    topic,
+                    1,
+                    payload_bytes([value], [key]),
+                    polled,
+                    [value],
+                    [key],
+                    None,
+                    None if timestamp is None else [timestamp],
+                    [headers],
+                    sequence=sequence,
+                    dropped=dropped,
+                    added=added,
+                    skipped=skipped,
+                    is_letter=True,
+                )
+            )
 
     def fitting(self, done: Outbound) -> Outbound:
         """Without the records that no frame takes; these are skipped, as those are that Kafka refuses."""
@@ -122,7 +150,7 @@ class Framing:
 
     def end(self, *, is_complete: bool, is_failed: bool) -> None:
         """Queue the last message."""
-        self.waiting.append(frame.encode(End(self.polled, is_complete, is_failed, *self._counts())))
+        self._outbox.say(End(self.polled, is_complete, is_failed, *self._counts()))
 
     def _slice(self, offsets: list[SourceOffset], *, is_last: bool) -> None:
         dropped, added, skipped = self._counts()
@@ -139,7 +167,7 @@ class Framing:
             added=added,
             skipped=skipped,
         )
-        self.waiting.append(frame.encode(going))
+        self._outbox.say(going)
 
     def _counts(self) -> tuple[int, int, int]:
         """What transforms have dropped and added so far, and what was skipped."""
@@ -155,7 +183,7 @@ class Framing:
         fits_alone = count == 1 and self.fits(size + headers_size)
         if bound <= min(limit, FRAME_BYTES_AIM) or fits_alone:
             whole = self._frame(topic, values, keys, partitions, timestamps, headers, offsets, size)
-            self.waiting.append(frame.encode(whole))
+            self._outbox.say(whole)
             return count
         if count == 1:
             self.too_large = self._larger(size + headers_size, topic)

@@ -1,6 +1,6 @@
-"""What a sink's task says to its pump, in order: it waits here for room in the small ring.
+"""What a task says to its pump, in order: it waits here for room in the ring; a sink's in the small one.
 
-Used by: engine.task.sink, engine.task.letters.
+Used by: engine.task.sink, engine.task.letters, engine.task.source, engine.task.framing.
 Not here: what is said (engine.shm.frame).
 """
 

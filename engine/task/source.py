@@ -44,11 +44,12 @@ from engine.shm.waits import Cause, Trouble
 from engine.stages import outgoing
 from engine.stages.tolerate import kept_of, may_pass
 from engine.stages.transform import RecordError
-from engine.stages.work import Converted, Stages
+from engine.stages.work import Converted, Outbound, Stages
 from engine.task import framing
 from engine.task.crew import Crew
 from engine.task.dealing import Dealing, Made, Polled
 from engine.task.framing import Framing
+from engine.task.outbox import Outbox
 from engine.task.source_letters import SourceLetters
 from engine.task.tolerance import Tolerance
 
@@ -59,6 +60,8 @@ logger = logging.getLogger("millrace.task")
 #: The bell is rung for all that may end such a wait.
 IDLE_SECONDS = 0.5
 FULL_SECONDS = 0.01
+Records = Sequence[SourceRecord]
+
 #: A poll that has taken so long waits for its system: before the next one, all that is dealt is collected.
 WAITING_NS = 5_000_000
 
@@ -91,10 +94,12 @@ class SourceTaskBank:
         self._clock = clock
         self._stored_offsets: dict[bytes, Mapping[str, Any] | None] = {}
         self._polled_again: deque[Polled] = deque()  # batches of one poll that wait for their turn
-        # For commit_record: the record of each number, as it was polled; None: more that was made of it comes.
-        self._awaiting: deque[tuple[int, SourceRecord | None]] = deque()
+        # For commit_record: the record of each number, as it was polled, and whether that is the number of its letter.
+        # None: more that was made of it comes.
+        self._awaiting: deque[tuple[int, SourceRecord | None, bool]] = deque()
         self._polled = row.measured(Stage.POLL, Measure.RECORDS)
-        self._framing = Framing(self._ring.frame_bytes_max, spec.record_bytes_max, self._polled, account)
+        self._outbox = Outbox(self._ring, side.pump_bell)
+        self._framing = Framing(self._outbox, self._ring.frame_bytes_max, spec.record_bytes_max, self._polled, account)
         has_letters = spec.errors.dead_letters is not None and self._tolerance.skips
         self._letters = SourceLetters(spec, self._framing, self._tolerance) if has_letters else None
         self._complained: set[str] = set()  # calls of the connector that have failed and were logged
@@ -167,7 +172,7 @@ class SourceTaskBank:
             self.is_over = True  # nobody is left to take anything or to answer
         if self.is_over:
             return 0.0
-        if not self._send():
+        if not self._outbox.send():
             return FULL_SECONDS
         if self._end_is_sent:
             return IDLE_SECONDS
@@ -303,10 +308,14 @@ class SourceTaskBank:
         if failed is not None:
             self._fail(failed, "transformed", polled, failed.index)
             offsets = _offsets_before(polled, failed.index)
-        if self._letters is not None and skipped:
-            self._write_letters(self._letters, skipped, polled)
-        if self._spec.wants_commit_record:
-            self._await(polled, done.going())
+        if self._spec.wants_commit_record or (self._letters is not None and skipped):
+            records = list(outgoing.records_of(polled))
+            lettered: set[int] = set()
+            if self._letters is not None:
+                self._write_letters(self._letters, skipped, done, records)
+                lettered = {one.index for one in skipped}
+            if self._spec.wants_commit_record:
+                self._await(records, done.going(), lettered)
         if self._account is not None:
             self._account.gathered(polled, done.left, done.gathered)
         assert done.gathered == done.left == len(done.origins), "transforms have left columns of other lengths"
@@ -347,17 +356,6 @@ class SourceTaskBank:
             self._account.framed(polled, origins[batch.first], count, written)
         return written
 
-    def _send(self) -> bool:
-        """Write what waits; False while the ring has no room for all of it."""
-        wrote = False
-        waiting = self._framing.waiting
-        while waiting and self._ring.write(waiting[0]):
-            waiting.popleft()
-            wrote = True
-        if wrote:
-            self._side.pump_bell.ring()
-        return not waiting
-
     def _hear(self) -> None:
         while (notice := self._side.down.read()) is not None:
             message = frame.decode_down(notice)
@@ -368,25 +366,34 @@ class SourceTaskBank:
             elif isinstance(message, frame.Acknowledged):
                 self._acknowledge(message)
 
-    def _write_letters(self, letters: SourceLetters, skipped: Sequence[RecordError], polled: Polled) -> None:
-        if self._spec.wants_commit_record:  # nobody is told of letters, which are numbered all the same
-            self._awaiting.extend((self._framing.sequence + number, None) for number in range(len(skipped)))
-        letters.write(skipped, list(outgoing.records_of(polled)))
+    def _write_letters(
+        self, letters: SourceLetters, skipped: Sequence[RecordError], done: Outbound, of: Records
+    ) -> None:
+        if self._spec.wants_commit_record:
+            # A record is done with once Kafka has its letter; where something of it goes on, with the last of that.
+            gone = {one.index: at for at, one in enumerate(skipped)}
+            for index in set(done.going()):
+                gone.pop(index, None)
+            for at, one in enumerate(skipped):
+                record = of[one.index] if gone.get(one.index) == at else None
+                self._awaiting.append((self._framing.sequence + at, record, True))
+        letters.write(skipped, of)
 
-    def _await(self, polled: Polled, kept: Sequence[int]) -> None:
+    def _await(self, records: Records, kept: Sequence[int], lettered: set[int]) -> None:
         """Remember the records, as they were polled, until they are acknowledged; dropped ones are done with."""
-        records = list(outgoing.records_of(polled))
         for number, (index, following) in enumerate(pairwise([*kept, -1])):
-            self._awaiting.append((self._framing.sequence + number, None if index == following else records[index]))
-        for index in set(range(len(records))).difference(kept) if self.failure is None else ():
+            record = None if index == following else records[index]
+            self._awaiting.append((self._framing.sequence + number, record, False))
+        for index in set(range(len(records))).difference(kept, lettered) if self.failure is None else ():
             self._tell("commit_record", self._task.commit_record, records[index], None)
 
     def _acknowledge(self, message: frame.Acknowledged) -> None:
         for sequence, partition, offset in message.records:
-            number, record = self._awaiting.popleft()
+            number, record, is_letter = self._awaiting.popleft()
             assert number == sequence, f"record {sequence} acknowledged, {number} expected"
             if record is not None:
-                delivered = None if partition < 0 else Delivered(message.topic, partition, offset)  # None: refused
+                is_nowhere = is_letter or partition < 0  # which Kafka has refused
+                delivered = None if is_nowhere else Delivered(message.topic, partition, offset)
                 self._tell("commit_record", self._task.commit_record, record, delivered)
 
     def _tell(self, act: str, call: Callable[..., None], *about: Any) -> None:

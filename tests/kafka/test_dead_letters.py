@@ -307,3 +307,25 @@ def test_what_kafka_refuses_of_a_source_is_a_dead_letter_and_one_that_is_refused
         assert headers["__millrace.errors.code"] == b"MSG_SIZE_TOO_LARGE"
         assert headers["__millrace.errors.left.out"] == b"3000 bytes of value"
     assert letters(kafka, dead)
+
+
+def test_a_letter_is_not_refused_for_what_its_record_was(kafka: Kafka, topic: str, dead: str, tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("1\n2\n3\n")
+    (tmp_path / "clocks.py").write_text(
+        "from msgspec.structs import replace\n"
+        "def in_a_year(record):\n"
+        "    far = 4102444800000 if record.value == '2' else None  # which brokers refuse as a mistake\n"
+        "    return replace(record, timestamp=far)\n"
+    )
+    source_of(tmp_path, kafka, topic, dead)
+    text = (tmp_path / "pipeline.toml").read_text()
+    text = text.replace("org.apache.kafka.connect.transforms.Cast$Value", "Python").replace(".spec", ".function")
+    (tmp_path / "pipeline.toml").write_text(text.replace("int64", "clocks:in_a_year"))
+    with Millrace("run", "pipeline.toml", folder=tmp_path, environment={"PYTHONPATH": str(tmp_path)}) as run:
+        assert run.wait() == 0, run.stderr
+    found = [one.value for stored in topics.consume_all(kafka.bootstrap, topic).values() for one in stored]
+    assert set(found) == {b"1", b"3"}
+    told = {one.value: dict(one.headers) for one in letters(kafka, dead)}
+    assert set(told) == {b"2"}
+    assert told[b"2"]["__millrace.errors.code"] == b"INVALID_TIMESTAMP"
+    assert told[b"2"]["__millrace.errors.left.out"] == b"timestamp, headers of its own"

@@ -122,6 +122,8 @@ class Numbers(SourceTask):
         self.answered.append(number)
         if metadata is None:
             claim(number in self._line.dropped | self._line.bad | self._line.refused, f"{number} is said to be dropped")
+            has_letter = record.value in self._line.kafka.letters() or number not in self._line.lettered
+            claim(has_letter, f"{number} is said to be done with, and Kafka has no letter of it")
             return
         log = self._line.kafka.logs[metadata.topic, metadata.partition]
         last = record.value + b" " * PIECES if number in self._line.multiplied else record.value

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from engine.api.errors import DataError, RecordTooLargeError
+from engine.shm.channel import Channel, TaskSide
 from engine.stages.convert import EncodedColumns
 from engine.stages.transform import RecordError
 from engine.stages.work import Converted, Outbound
 from engine.task.framing import Framing
+from engine.task.outbox import Outbox
 
 RECORD_MAX = 100
 
 
 def framing() -> Framing:
-    return Framing(64 * 1024, RECORD_MAX, 0, None)
+    side = TaskSide(Channel.create("framing", 256 * 1024, 0))
+    return Framing(Outbox(side.data_writer(is_checked=False), side.pump_bell), 64 * 1024, RECORD_MAX, 0, None)
 
 
 def outbound(columns: EncodedColumns, expected: int) -> Outbound:
