@@ -117,8 +117,8 @@ IN_BAD_RECORDS = (
         (
             Change(
                 DELIVERY,
-                "        answer = partial(self._letter_arrived, sent, index)\n",
-                "        answer = None\n        sent.settle(index, self._settled[number])\n",
+                "            sent.letters.append(index)\n",
+                "            sent.letters.append(index)\n            sent.settle(index, None)\n",
             ),
         ),
     ),
@@ -129,18 +129,23 @@ IN_BAD_RECORDS = (
         (
             Change(
                 SOURCE,
-                "        if self._letters is not None and skipped:\n"
-                "            self._write_letters(self._letters, skipped, polled)\n",
-                "",
+                "                self._write_letters(self._letters, skipped, done, records)\n",
+                "                pass\n",
             ),
             Change(
                 SOURCE,
-                "            self._framing.offsets(offsets)\n\n",
+                "            self._framing.offsets(offsets)\n\n    def _write(",
                 "            self._framing.offsets(offsets)\n"
                 "        if self._letters is not None and skipped:\n"
-                "            self._write_letters(self._letters, skipped, polled)\n\n",
+                "            self._write_letters(self._letters, skipped, done, records)\n\n    def _write(",
             ),
         ),
+    ),
+    Mistake(
+        "done-before-its-letter",
+        "a source is told that a record is done with before Kafka has its dead letter",
+        SKIPPED_SEEDS,
+        (Change(SOURCE, ".difference(kept, lettered)", ".difference(kept)"),),
     ),
     Mistake(
         "letters-are-counted",
