@@ -14,6 +14,7 @@ FRAMING = "engine/task/framing.py"
 PUMP = "engine/pump/source.py"
 DELIVERY = "engine/pump/delivery.py"
 SENT = "engine/pump/sent.py"
+OUTBOX = "engine/task/outbox.py"
 ENDINGS = "tests/simulation/test_source_endings.py"
 BATCH_REFUSED = "tests/simulation/test_source_line.py::test_a_batch_that_is_refused_whole_arrives_record_by_record"
 RECORD_REFUSED = (
@@ -163,8 +164,8 @@ IN_SOURCES = (
         (
             Change(
                 FRAMING,
-                "            self.waiting.append(frame.encode(whole))\n",
-                "            self.waiting.appendleft(frame.encode(whole))\n",
+                "            self._outbox.say(whole)\n",
+                "            self._outbox._waiting.appendleft(frame.encode(whole))\n",
             ),
         ),
     ),
@@ -190,7 +191,7 @@ IN_SOURCES = (
         "lost-wake-up-of-the-pump",
         "the task publishes frames without ringing the pump's bell",
         SOURCE_SEEDS,
-        (Change(TASK, "            self._side.pump_bell.ring()\n", "            pass\n"),),
+        (Change(OUTBOX, "            self._bell.ring()\n", "            pass\n"),),
     ),
     Mistake(
         "lost-wake-up-of-the-task",
