@@ -5,6 +5,7 @@
     millrace standalone WORKER CONNECTOR...    connect-standalone's arguments
     millrace validate FILE... | doctor [FILE...]
     millrace try FILE... --records FILE        what converters and transforms make of records, step by step
+    millrace dlq list|show|redrive FILE...     dead letters: which there are, and their records sent again
     millrace plugins [install PACKAGE]         what is installed; an environment of its own for a package
     millrace connectors | status | apply ...   a worker that runs, over REST (engine.commands)
     millrace password                          the hash of a password, for rest.access.file
@@ -25,7 +26,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from engine import __version__
-from engine.commands import apply, connectors, settings
+from engine.commands import apply, connectors, dlq, settings
 from engine.exits import ExitCode
 from engine.shm.segment import require_supported_platform
 
@@ -284,7 +285,7 @@ def doctor(
     _leave(lambda: examine(files or [], prints_json=json))
 
 
-for _commands in (connectors, settings, apply):
+for _commands in (dlq, connectors, settings, apply):
     _commands.add_to(app)
 settings.add_plugins_to(plugins)
 

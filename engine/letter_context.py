@@ -1,6 +1,6 @@
 """Headers of a dead letter: what happened to its record, as text.
 
-Used by: engine.task, engine.pump.refusals.
+Used by: engine.task, engine.pump.refusals, engine.commands.dead_letters (reads them).
 Not here: the letters, and where they go.
 Source: names and order of those under `__connect.errors.` are Kafka Connect's (its reference, section 9.6).
 """
@@ -18,8 +18,9 @@ from engine.config.line import LineSpec
 from engine.mending import kind_of
 from engine.shm.frame import Headers
 
-__all__ = ["LEFT_OUT", "context_of", "name_of", "without_own"]
+__all__ = ["LEFT_OUT", "OURS", "PREFIX", "context_of", "name_of", "without_own"]
 
+#: Of those of Kafka Connect.
 PREFIX = "__connect.errors."
 #: Of headers that Kafka Connect does not have.
 OURS = "__millrace.errors."

@@ -5,7 +5,7 @@
 
 Each step is shown with the record as it leaves it. A step that fails is the last of its record, with what is wrong.
 
-Used by: engine.command_line.
+Used by: engine.command_line, engine.commands.dlq (what becomes of a dead letter now).
 Not here: where records come from (trial_records.py), how they are shown (trial_report.py).
 """
 
@@ -34,7 +34,7 @@ from engine.stages.convert import Converters
 from engine.stages.transform import Step, transform
 from engine.stages.work import make_stages
 
-__all__ = ["Tried", "TriedStep", "Wanted", "try_files"]
+__all__ = ["Tried", "TriedStep", "Wanted", "line_of", "try_files", "try_raw"]
 
 _BROKER_SECONDS = 10.0
 
@@ -72,24 +72,39 @@ def try_files(paths: Sequence[Path], wanted: Wanted, *, prints_json: bool = Fals
     records, topic, count = wanted.records, wanted.topic, wanted.most
     if (records is None) == (not topic):
         raise ConfigError("records come from one place; expected either --records FILE or --topic TOPIC")
-    pipeline = files.load(paths)
-    line = _line(pipeline, _chosen(pipeline, wanted.connector))
-    environment.enter(line.environments)
-    chain, converters = make_stages(line, fuses=False)
-    names = [step.transform.name for step in line.transforms]
+    line = line_of(files.load(paths), wanted.connector)
     if line.type == "sink":
         if records is None:
             raw = sample(line.kafka, topic, count, _BROKER_SECONDS, SystemClock())
         else:
             raw = trial_records.read_raw(records, _default_topic(line), count)
-        tried = [_try_sink(number, one, chain, names, converters) for number, one in enumerate(raw, 1)]
+        tried = try_raw(line, raw)
     elif records is None:
         raise ConfigError("--topic is for sinks, which read topics; expected --records FILE for a source")
     else:
         given = trial_records.read_source(records, count)
+        chain, names, converters = _made(line)
         tried = [_try_source(number, one, chain, names, converters) for number, one in enumerate(given, 1)]
     print(trial_report.as_json(tried) if prints_json else trial_report.as_text(tried))
     return ExitCode.FAILED if any(one.has_failed for one in tried) else ExitCode.OK
+
+
+def line_of(pipeline: Pipeline, connector: str) -> LineSpec:
+    """The line of a connector's first task: of that name, or the only one there is. Raises ConfigError."""
+    return _line(pipeline, _chosen(pipeline, connector))
+
+
+def try_raw(line: LineSpec, records: Sequence[RawRecord]) -> list[Tried]:
+    """What a sink's converters and transforms make of records of a topic."""
+    chain, names, converters = _made(line)
+    return [_try_sink(number, one, chain, names, converters) for number, one in enumerate(records, 1)]
+
+
+def _made(line: LineSpec) -> tuple[Sequence[Step], list[str], Converters]:
+    """The chain of a line, the names of its steps, its converters."""
+    environment.enter(line.environments)
+    chain, converters = make_stages(line, fuses=False)
+    return chain, [step.transform.name for step in line.transforms], converters
 
 
 def _chosen(pipeline: Pipeline, name: str) -> ConnectorFile:

@@ -58,6 +58,7 @@ _WHAT_TO_DO = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "give this user Write (sources) or Read (sinks) on the topic",
     KafkaError.GROUP_AUTHORIZATION_FAILED: "give this user Read on the consumer group",
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "give this user IdempotentWrite on the cluster",
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "give this user Describe and Write on the transactional id",
     KafkaError._AUTHENTICATION: "check user name and password, and that the listener takes this mechanism",
     KafkaError.SASL_AUTHENTICATION_FAILED: "check user name and password",
     KafkaError.FENCED_INSTANCE_ID: "another process has joined with the same group.instance.id",

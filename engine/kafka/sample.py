@@ -1,6 +1,7 @@
 """The first records of a topic, for somebody to look at: read without a group, and nothing is committed.
 
-Used by: engine.commands.trial.
+Used by: engine.commands.trial, engine.kafka.topic_reader.
+Not here: a topic as a whole (topic_reader.py).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from engine.api.errors import ConnectError, NotFoundError, UnreachableError
 from engine.clock import Clock
 from engine.kafka.check import make_client
 
-__all__ = ["RawRecord", "sample"]
+__all__ = ["RawRecord", "record_of", "sample"]
 
 _POLL_SECONDS = 0.5
 #: What has to do with a group, which is not joined.
@@ -57,7 +58,7 @@ def _read(client: Consumer, topic: str, count: int, seconds: float, clock: Clock
         for message in client.consume(count - len(found), _POLL_SECONDS):
             error = message.error()
             if error is None:
-                found.append(_record_of(message))
+                found.append(record_of(message))
             elif error.code() == KafkaError._PARTITION_EOF:
                 waiting.discard(message.partition())
             else:
@@ -75,7 +76,8 @@ def _partitions(client: Consumer, topic: str, seconds: float) -> set[int]:
     return set(told.partitions)
 
 
-def _record_of(message: Any) -> RawRecord:
+def record_of(message: Any) -> RawRecord:
+    """A message of the client's, as ours."""
     kind, timestamp = message.timestamp()
     return RawRecord(
         message.topic(),
