@@ -85,7 +85,10 @@ _SOURCE: Mapping[str, tuple[Any, Any]] = {
     "json": (AsJson, False),
 }
 _FILTERS: Mapping[str, tuple[Any, Any]] = {
-    "error": (Annotated[str, _option("--error", metavar="CLASS", help_text="Its class, the last part will do; or code.")], ""),
+    "error": (
+        Annotated[str, _option("--error", metavar="CLASS", help_text="Its class, the last part will do; or code.")],
+        "",
+    ),
     "stage": (Annotated[str, _option("--stage", help_text="VALUE_CONVERTER, TRANSFORMATION, TASK_PUT ...")], ""),
     "original_topic": (Annotated[str, _option("--original-topic", help_text="Where the record was.")], ""),
     "original_partition": (
