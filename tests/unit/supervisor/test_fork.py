@@ -67,6 +67,20 @@ def test_descriptors_that_are_not_on_the_list_are_closed(tmp_path: Path) -> None
     lost.close()
 
 
+def test_all_others_are_closed_however_many_there_are() -> None:
+    kept, *lost = (os.eventfd(0) for _ in range(600))
+
+    def main(say: object) -> int:
+        os.fstat(kept)
+        return ExitCode.FAILED if any(_is_open(descriptor) for descriptor in lost) else ExitCode.OK
+
+    child = fork("a child", main, (kept,))
+    assert ended(child) == ExitCode.OK
+    assert child.last_words() == ""
+    for descriptor in (kept, *lost):
+        os.close(descriptor)
+
+
 def test_a_child_ignores_ctrl_c_and_has_its_title() -> None:
     reading, writing = os.pipe()
 
@@ -147,6 +161,14 @@ def test_a_child_that_cannot_be_forked_leaves_no_descriptor() -> None:
     assert ended(child) == ExitCode.OK
     child.last_words()
     assert os.listdir("/proc/self/fd") == before
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
 
 
 def _lives(pid: int) -> bool:
