@@ -18,12 +18,10 @@ from typing import Any
 import msgspec
 
 from engine.altering import alter, read_offsets
-from engine.api.config import keys_of
+from engine.api.config import Config, keys_of
 from engine.api.errors import ConfigError, ConnectError
-from engine.config.connector_keys import SinkKeys, SourceKeys
 from engine.config.definitions import ConfigInfos, Definition
 from engine.config.files import Pipeline
-from engine.config.worker_keys import WorkerConfig
 from engine.config_infos import plugin_definitions, with_nulls
 from engine.connector_lines import PlanOptions
 from engine.herder.model import Alter, Plan, Planned, Refusal
@@ -31,6 +29,7 @@ from engine.herder.questions import Answered, Ask, NoAnswerError, PluginConfig, 
 from engine.looking import plan_each, plan_one
 from engine.plugins.apart import Apart, Named, environments_of
 from engine.plugins.catalog import Catalog, Found, discover
+from engine.plugins.environment import OURS
 from engine.plugins.probe import Tell
 from engine.plugins.versions import ranges_of
 from engine.probing import ask_probe, plugin_path, probe_seconds
@@ -52,9 +51,17 @@ _WITHIN = "org.apache.kafka.connect.runtime.rest.errors.BadRequestException: "
 
 def warm() -> None:
     """Make once, before the forks, what each answer and each task needs: nothing of it is others' code."""
-    for keys in (WorkerConfig, SourceKeys, SinkKeys):
-        keys_of(keys)
     discover().import_ours()
+    for config in _derived(Config):  # also those that only tasks read
+        if config.__module__.partition(".")[0] in OURS:
+            keys_of(config)
+
+
+def _derived(base: type[Config]) -> Iterator[type[Config]]:
+    """All that is derived from it in what is imported."""
+    for config in base.__subclasses__():
+        yield config
+        yield from _derived(config)
 
 
 def answer(worker: Pipeline, options: PlanOptions, ask: Ask) -> bytes:

@@ -27,7 +27,6 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from engine.api.config import keys_of
 from engine.api.connector import Connector
 from engine.api.converter import Converter, HeaderConverter
 from engine.api.errors import ConfigError, NotFoundError, Problem
@@ -101,12 +100,21 @@ def discover(plugin_path: Iterable[str] = ()) -> Catalog:
     Costs a look at every distribution's metadata, a few milliseconds an environment; imports nothing. What is installed
     here is read anew only when a folder of Python's path has changed since the last call.
     """
-    catalog = Catalog(_points_here(tuple(map(_age, sys.path))))
+    ages = tuple(map(_age, sys.path))
     found = find_environments(plugin_path)
+    if not (found.environments or found.complaints):
+        return _here(ages)
+    catalog = Catalog(_points_here(ages))
     for environment in found.environments:
         catalog.add(environment)
     catalog.complaints[:0] = found.complaints
     return catalog
+
+
+@lru_cache(maxsize=1)
+def _here(ages: tuple[object, ...]) -> Catalog:
+    """The catalog of what is installed on Python's path alone, which nobody changes. ages: as for _points_here."""
+    return Catalog(_points_here(ages))
 
 
 @lru_cache(maxsize=1)
@@ -144,7 +152,7 @@ class Catalog:
             self.complaints.append(f"{environment.path}: {type(error).__name__}: {error}; the rest of it is left out")
 
     def import_ours(self) -> None:
-        """Import the plugins that come with Millrace, and read their keys: children that are forked have it all then.
+        """Import the plugins that come with Millrace: children that are forked have it all then.
 
         Half of the time that a small task takes to start, and a third of its memory. Others' plugins are never imported
         where tasks are forked: they may start threads, and need what an environment has in another version.
@@ -154,9 +162,7 @@ class Catalog:
                 if entry.path.partition(".")[0] not in OURS:
                     continue
                 with suppress(NotFoundError):  # told to whoever asks for it
-                    keys = getattr(load(entry.path), "config", None)
-                    if keys is not None:
-                        keys_of(keys)
+                    load(entry.path)
 
     def entries(self, kind: Kind) -> list[tuple[Entry, tuple[str, ...]]]:
         """All registered plugins of a kind by their paths, each with the other names that it alone answers to."""

@@ -8,7 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine.answering import answer, answers
+from connectors.generator.source import GeneratorTaskConfig
+from engine.answering import answer, answers, warm
+from engine.api.config import keys_of
 from engine.config.files import Pipeline
 from engine.config.freshness import version_of
 from engine.connector_lines import PlanOptions
@@ -225,3 +227,10 @@ def test_plans_that_share_a_probe_are_answered_as_if_each_had_one(tmp_path: Path
     assert list(answers(pipeline, options, asks)) == alone
     planned = [msgspec.msgpack.decode(msgspec.msgpack.decode(one, type=Answered).answer, type=Planned) for one in alone]
     assert [bool(one.lines) for one in planned] == [True, False, False, True]
+
+
+def test_the_keys_of_our_tasks_are_read_before_the_forks() -> None:
+    warm()
+    before = keys_of.cache_info().misses
+    keys_of(GeneratorTaskConfig)
+    assert keys_of.cache_info().misses == before

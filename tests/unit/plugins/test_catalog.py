@@ -202,3 +202,12 @@ def test_the_listing_shows_a_broken_plugin_with_its_reason(folder: Path) -> None
     (folder / "broken_listing.py").write_text("raise RuntimeError('out of paper')")
     (info,) = listing(Catalog([EntryPoint("printer", "broken_listing:Printer", OURS)]), APART)
     assert "RuntimeError: out of paper" in info.problem
+
+
+def test_what_is_installed_is_read_anew_only_when_python_s_path_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = discover()
+    assert discover() is before
+    monkeypatch.syspath_prepend(tmp_path)
+    assert discover() is not before
