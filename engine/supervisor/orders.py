@@ -4,8 +4,9 @@
             ── Watch ──► watchers ──► Watched ──► control
             ── Ask ──► a child with a deadline ──► Answered, as bytes in its memfd ──► control
 
-Plans have children of their own, so that no number of other questions, however slow, holds a connector up. Where more
-wait than those children can begin with, as when hundreds of connectors start, some share a child.
+Plans have children of their own, so that no number of other questions, however slow, holds a connector up. A child
+costs several times what a plan does: where plans come faster than PLANNING children make them, as when hundreds of
+connectors start, those that wait share one. After GATHER_NS they get another all the same: whoever is asked may hang.
 
 Control may die at any time: what it has ordered stays so, and what it has asked is asked again by its successor, on a
 link of its own. The supervisor waits for neither: what cannot be sent now is kept, in its order.
@@ -43,6 +44,9 @@ logger = logging.getLogger("millrace.supervisor")
 MESSAGES_PER_TICK = 64
 #: Children that plan, and those for other questions, at the same time; what is asked beyond waits its turn.
 CHILDREN_MAX = 4
+#: Of those that plan, so many begin at once, and the others when a plan has waited for so long.
+PLANNING = 2
+GATHER_NS = 250_000_000
 #: Plans that share a child; one that hangs holds up those behind it, for the time of its step.
 PLANS_PER_CHILD = 16
 #: Other questions that wait; control asks one for a client's request, and a plan for each connector.
@@ -65,7 +69,7 @@ class _Waiting(Struct):
     """A question whose turn has not come."""
 
     ask: Ask
-    deadline_ns: int
+    since_ns: int
     is_alone: bool = False  # it shares no child
 
 
@@ -75,7 +79,7 @@ class _Asked(Struct):
     asks: Sequence[Ask]
     child: Child
     answer: int  # descriptor
-    deadline_ns: int
+    since_ns: int  # its time runs from then on
     is_awaited: bool = True  # whoever asked is there
 
 
@@ -159,7 +163,7 @@ class Orders:
         left = asked.asks[len(answers) :]
         if len(asked.asks) > 1:
             # One of them is at fault: which, is seen when each has a child of its own.
-            self._plans.waiting.extendleft(_Waiting(ask, 0, is_alone=True) for ask in reversed(left))
+            self._plans.waiting.extendleft(_Waiting(ask, asked.since_ns, is_alone=True) for ask in reversed(left))
         elif left:
             code = os.waitstatus_to_exitcode(status)
             self._refuse(left[0].ticket, words or f"the process that was asked ended with {code}")
@@ -206,32 +210,30 @@ class Orders:
             self._take(order)
 
     def _take(self, ask: Ask) -> None:
-        deadline_ns = self._clock.monotonic_ns() + ANSWER_NS_MAX
+        now_ns = self._clock.monotonic_ns()
         if isinstance(ask.question, Plan):
-            self._plans.waiting.append(_Waiting(ask, deadline_ns))
+            self._plans.waiting.append(_Waiting(ask, now_ns))
         elif len(self._others.waiting) < WAITING_MAX:
-            self._others.waiting.append(_Waiting(ask, deadline_ns))
+            self._others.waiting.append(_Waiting(ask, now_ns))
         else:
             self._refuse(ask.ticket, f"{WAITING_MAX} requests that need a process wait already; try again later", 503)
 
     def _go_on(self, lane: _Lane, now_ns: int) -> None:
         for asked in lane.asked.values():
-            if now_ns >= asked.deadline_ns:
+            if now_ns - asked.since_ns >= ANSWER_NS_MAX:
                 os.kill(asked.child.pid, signal.SIGKILL)
         while lane.waiting and len(lane.asked) < CHILDREN_MAX:
-            waiting = lane.waiting.popleft()
+            since_ns = lane.waiting[0].since_ns
             if lane is self._plans:
-                asks = [waiting.ask]
-                wanted = 1 if waiting.is_alone else min(PLANS_PER_CHILD, len(lane.waiting) // CHILDREN_MAX)
-                while len(asks) < wanted and not lane.waiting[0].is_alone:
-                    asks.append(lane.waiting.popleft().ask)
-                self._begin(lane, asks, now_ns + ANSWER_NS_MAX)
-            elif now_ns < waiting.deadline_ns:
-                self._begin(lane, [waiting.ask], waiting.deadline_ns)
+                if len(lane.asked) >= PLANNING and now_ns - since_ns < GATHER_NS:
+                    return
+                self._begin(lane, _together(lane), now_ns)
+            elif now_ns - since_ns < ANSWER_NS_MAX:
+                self._begin(lane, [lane.waiting.popleft().ask], since_ns)
             else:
-                self._refuse(waiting.ask.ticket, "Request timed out.")
+                self._refuse(lane.waiting.popleft().ask.ticket, "Request timed out.")
 
-    def _begin(self, lane: _Lane, asks: Sequence[Ask], deadline_ns: int) -> None:
+    def _begin(self, lane: _Lane, asks: Sequence[Ask], since_ns: int) -> None:
         answer = -1
         try:
             answer = os.memfd_create("millrace-answer", os.MFD_CLOEXEC)
@@ -242,7 +244,7 @@ class Orders:
             for ask in asks:
                 self._refuse(ask.ticket, f"cannot fork: {error.strerror}")
             return
-        lane.asked[child.pid] = _Asked(asks, child, answer, deadline_ns)
+        lane.asked[child.pid] = _Asked(asks, child, answer, since_ns)
 
     def _refuse(self, ticket: int, why: str, status: int = 500) -> None:
         self._tell(_encode(Answered(ticket, refusal=Refusal(status, why))))
@@ -257,6 +259,17 @@ class Orders:
                 self._outbox.popleft()
         except LinkClosedError:
             self._disconnect()
+
+
+def _together(lane: _Lane) -> list[Ask]:
+    """The plans that are next, taken off the list: a share for each child that may begin at once."""
+    places = max(1, PLANNING - len(lane.asked))
+    wanted = min(PLANS_PER_CHILD, -(-len(lane.waiting) // places))
+    first = lane.waiting.popleft()
+    asks = [first.ask]
+    while not first.is_alone and len(asks) < wanted and not lane.waiting[0].is_alone:
+        asks.append(lane.waiting.popleft().ask)
+    return asks
 
 
 def leave_answers(descriptor: int, answers: Iterable[bytes]) -> None:

@@ -20,6 +20,8 @@ from engine.supervisor.fork import Child
 from engine.supervisor.orders import (
     ANSWER_NS_MAX,
     CHILDREN_MAX,
+    GATHER_NS,
+    PLANNING,
     PLANS_PER_CHILD,
     SIZE_BYTES,
     WAITING_MAX,
@@ -157,7 +159,7 @@ def test_a_child_that_is_too_slow_is_ended(port: Port) -> None:
 
 def test_only_so_many_are_asked_at_a_time(port: Port) -> None:
     for ticket in range(CHILDREN_MAX + 1):
-        port.ask(ticket, plan())
+        port.ask(ticket, OTHER)
     port.tick()
     assert port.begun == list(range(CHILDREN_MAX))
     port.end(0, number=0)
@@ -169,11 +171,35 @@ def test_plans_share_children_where_many_wait_and_each_has_its_answer(port: Port
     for ticket in range(MANY):
         port.ask(ticket, plan())
     port.tick()
+    assert len(port.together) == PLANNING
+    port.clock.now_ns += GATHER_NS
+    port.tick()
     assert len(port.together) == CHILDREN_MAX
     assert all(1 < len(tickets) <= PLANS_PER_CHILD for tickets in port.together)
     answers = {ticket: Answered(ticket, b"%d" % ticket) for ticket in port.together[1]}
     port.end(port.together[1][0], *map(msgspec.msgpack.encode, answers.values()), number=0)
     assert port.tick() == list(answers.values())
+
+
+def test_a_plan_waits_for_company_while_others_are_made_but_not_for_long(port: Port) -> None:
+    for ticket in range(PLANNING):
+        port.ask(ticket, plan())
+        port.tick()
+    port.ask(PLANNING, plan())
+    port.tick()
+    port.ask(PLANNING + 1, plan())
+    port.tick()
+    assert port.together == [[ticket] for ticket in range(PLANNING)]
+    port.clock.now_ns += GATHER_NS
+    port.tick()
+    assert port.together[PLANNING:] == [[PLANNING, PLANNING + 1]]
+
+
+def test_plans_that_come_together_are_shared_out(port: Port) -> None:
+    for ticket in range(2 * PLANNING):
+        port.ask(ticket, plan())
+    port.tick()
+    assert port.together == [[2 * child, 2 * child + 1] for child in range(PLANNING)]
 
 
 def test_those_that_a_shared_child_has_not_answered_are_asked_again_each_alone(port: Port) -> None:
@@ -226,7 +252,7 @@ def test_more_questions_than_can_wait_are_refused_and_plans_are_not(port: Port) 
 
 def test_what_a_dead_control_has_asked_is_neither_begun_nor_answered_to_its_successor(port: Port) -> None:
     for ticket in range(CHILDREN_MAX + 1):
-        port.ask(ticket, plan())
+        port.ask(ticket, OTHER)
     port.tick()
     port.link.close()
     port.link = Link(port.orders.connect())
