@@ -49,7 +49,8 @@ class Fleet:
         self._board = board
         self._make_line = make_line
         self._forget = forget
-        self._berths: dict[tuple[str, int], _Berth] = {}
+        self._berths: dict[str, dict[int, _Berth]] = {}  # by connector and task
+        self.stirred: list[Line] = []  # lines that were ordered anything; whoever looks at them empties it
         self._orders: dict[str, Run] = {}  # the last of each connector
         self._open: set[str] = set()  # connectors whose order is not carried out yet
         self._held: set[str] = set()  # connectors that are paused
@@ -57,12 +58,12 @@ class Fleet:
     @property
     def lines(self) -> list[Line]:
         """All of them, over or not."""
-        return [berth.line for berth in self._berths.values()]
+        return [berth.line for berths in self._berths.values() for berth in berths.values()]
 
     def add(self, specs: Sequence[LineSpec]) -> None:
         """Make the lines that a run begins with; they start when the supervisor does. Raises OSError, ValueError."""
         for spec in specs:
-            self._moor(spec)
+            self._berth(self._claim(spec), spec)
 
     def run(self, order: Run) -> None:
         """Let this be so, from the next tick on."""
@@ -114,7 +115,7 @@ class Fleet:
             self._held.discard(name)
 
     def _of(self, name: str) -> list[_Berth]:
-        return [berth for (connector, _), berth in self._berths.items() if connector == name]
+        return list(self._berths.get(name, {}).values())
 
     def _come_closer(self, name: str, wanted: Sequence[LineSpec], *, is_held: bool) -> bool:
         """Do what can be done now; returns whether that was all. Raises OSError, ValueError."""
@@ -127,11 +128,14 @@ class Fleet:
                 berth.line.hold(is_held=is_held)
             elif not berth.line.is_over:
                 berth.line.stop(is_followed=is_same)
+                self.stirred.append(berth.line)
                 is_done = False
             else:
                 berth.line.close()
                 if spec is None:
-                    del self._berths[name, berth.spec.task]
+                    del self._berths[name][berth.spec.task]
+                    if not self._berths[name]:
+                        del self._berths[name]
                     self._board.free(berth.index)
                     self._forget(berth.index)
                 else:
@@ -142,13 +146,15 @@ class Fleet:
         return is_done
 
     def _start(self, index: int, spec: LineSpec, *, is_held: bool) -> None:
-        berth = self._berths[spec.connector, spec.task] = _Berth(index, spec, self._make_line(spec, index))
-        berth.line.start()
-        berth.line.hold(is_held=is_held)
+        line = self._berth(index, spec).line
+        line.start()
+        line.hold(is_held=is_held)
+        self.stirred.append(line)
 
-    def _moor(self, spec: LineSpec) -> None:
-        index = self._claim(spec)
-        self._berths[spec.connector, spec.task] = _Berth(index, spec, self._make_line(spec, index))
+    def _berth(self, index: int, spec: LineSpec) -> _Berth:
+        berth = _Berth(index, spec, self._make_line(spec, index))
+        self._berths.setdefault(spec.connector, {})[spec.task] = berth
+        return berth
 
     def _claim(self, spec: LineSpec) -> int:
         return self._board.add(Identity(spec.connector, spec.task, spec.type, spec.plugin))

@@ -259,12 +259,11 @@ class Line:
         if still_ns > self._lease_ns() and self._children:
             self._end_still("the whole worker", still_ns, list(self._children))
 
-    def tick(self) -> None:
-        """Do what is due; of hundreds of lines that rest, nearly nothing is."""
+    def tick(self) -> bool:
+        """Do what is due; returns whether it rests: but for a look now and then, nothing is, as of most of hundreds."""
         now_ns = self._clock.monotonic_ns()
-        rests = not (self._is_starting or self._start_at_ns or self._deadline_ns or self._held)
-        if rests and now_ns < self._guard.look_at_ns:
-            return
+        if self._rests and now_ns < self._guard.look_at_ns:
+            return True
         if self._is_due(now_ns):
             self.start()
         elif self.state == State.STARTING and self._is_ready():
@@ -277,6 +276,11 @@ class Line:
             self._end = Ending(killed.cause, Kind.CRASH, is_killed=True, is_plugins=runs_plugins(killed.bank))
         if self._deadline_ns and now_ns >= self._deadline_ns:
             self._climb(now_ns)
+        return self._rests
+
+    @property
+    def _rests(self) -> bool:
+        return not (self._is_starting or self._start_at_ns or self._deadline_ns or self._held)
 
     def close(self) -> None:
         """Give the channel back, when it is over."""

@@ -37,6 +37,9 @@ logger = logging.getLogger("millrace.supervisor")
 
 #: The board is looked at so often; a child's end wakes the loop at once.
 TICK_MS = 20
+#: Lines where nothing goes on are looked at so often, the others in each turn. Looks touch all of a line: its memory is
+#: then no longer the same as in the children forked before, which have as much more of their own.
+ALL_NS = 125_000_000
 #: A turn of the loop that took no longer than this is no reason to look at the lines' leases, which are longer.
 STILL_NS = 500_000_000
 #: Children heard of in one turn of the loop.
@@ -55,6 +58,10 @@ class Lines(Protocol):
     @property
     def lines(self) -> list[Line]:
         """All of them, now."""
+
+    @property
+    def stirred(self) -> list[Line]:
+        """Those that were ordered anything; whoever looks at them empties it."""
 
 
 class Supervisor:
@@ -86,6 +93,8 @@ class Supervisor:
         self._stopped_by: signal.Signals | None = None
         self._is_killed = False
         self._levels = Follower(board.levels)
+        self._awake: dict[Line, None] = {}  # where something goes on
+        self._all_at_ns = 0  # when all are looked at
 
     def run(self) -> ExitCode:
         """Returns when no line runs any more and no child lives."""
@@ -107,8 +116,7 @@ class Supervisor:
             self._reap()
             while self._signals:
                 self._obey(signal.Signals(self._signals.popleft()))
-            for line in self._lines:
-                line.tick()
+            self._look()
             for service in self._services:
                 service.tick()
             if self._orders is not None:
@@ -129,6 +137,16 @@ class Supervisor:
         if self._orders is not None and (self._stopped_by is None or not self._orders.is_over):
             return False
         return all(line.is_over for line in self._lines)
+
+    def _look(self) -> None:
+        """Let lines do what is due."""
+        now_ns = self._clock.monotonic_ns()
+        looked = [*self._awake, *self._fleet.stirred]
+        if now_ns >= self._all_at_ns:
+            self._all_at_ns = now_ns + ALL_NS
+            looked = self._lines
+        self._fleet.stirred.clear()
+        self._awake = {line: None for line in dict.fromkeys(looked) if not line.tick()}
 
     def _listen(self) -> int:
         reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -156,16 +174,20 @@ class Supervisor:
 
         Others than ours came to this process because it is the first of a container.
         """
-        owners: Mapping[int, Line | Service | Orders] | None = None
+        lines: Mapping[int, Line] | None = None
         for _ in range(NEWS_PER_TURN):
             pid = _who_has_news()
             if pid is None:
                 return
-            owners = owners or self._owners()  # of hundreds: made once, and only when there is news
+            owner: Line | Service | Orders | None = self._owner_beside_lines(pid)
+            if owner is None:
+                lines = lines or {pid: line for line in self._lines for pid in line.pids()}  # of hundreds: made once
+                owner = lines.get(pid)
             status = _news(pid)
-            owner = owners.get(pid)
             if status is None or owner is None:
                 continue
+            if isinstance(owner, Line):
+                self._awake[owner] = None
             if isinstance(owner, Line) and (os.WIFSTOPPED(status) or os.WIFCONTINUED(status)):
                 owner.held(pid, is_held=os.WIFSTOPPED(status))
             elif os.WIFSTOPPED(status) or os.WIFCONTINUED(status):
@@ -175,14 +197,13 @@ class Supervisor:
             else:
                 owner.reaped(pid, status)
 
-    def _owners(self) -> dict[int, Line | Service | Orders]:
-        owners: dict[int, Line | Service | Orders] = {pid: line for line in self._lines for pid in line.pids()}
-        owners |= {service.pid: service for service in self._services if service.pid is not None}
-        if self._orders is not None:
-            owners |= dict.fromkeys(self._orders.pids(), self._orders)
-        return owners
+    def _owner_beside_lines(self, pid: int) -> Service | Orders | None:
+        if self._orders is not None and pid in self._orders.pids():
+            return self._orders
+        return next((service for service in self._services if service.pid == pid), None)
 
     def _obey(self, number: signal.Signals) -> None:
+        self._all_at_ns = 0
         if self._stopped_by is None:
             self._stopped_by = number
             self._board.header[HeaderWord.IS_STOPPING] = 1

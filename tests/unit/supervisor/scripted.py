@@ -67,6 +67,7 @@ class Run:
         self.cgroups: Cgroups | None = None
         self.limits = Limits()  # of lines that are still to be made
         self.lines: list[Line] = []
+        self.stirred: list[Line] = []
         self.forked: list[str] = []
         self._stages: tuple[Script, ...] = ()  # of the line that is being made
         self.refusals: list[str] = []  # banks that cannot be forked, each once

@@ -16,6 +16,7 @@ class NoLines:
 
     def __init__(self) -> None:
         self.lines: list[Line] = []
+        self.stirred: list[Line] = []
 
 
 def test_from_the_first_signal_on_the_board_says_that_it_stops() -> None:
