@@ -96,7 +96,7 @@ def pipeline(bootstrap: str, folder: Path, tasks: int) -> None:
 
 @pytest.mark.parametrize(
     ("tasks", "away_s"),
-    [pytest.param(20, 6.0, id="20"), pytest.param(100, 40.0, id="100", marks=pytest.mark.long)],
+    [pytest.param(10, 5.0, id="10"), pytest.param(100, 40.0, id="100", marks=pytest.mark.long)],
 )
 def test_tasks_that_fail_together_come_back_within_a_stated_bound_of_attempts(
     tasks: int, away_s: float, broker: KafkaServer, tmp_path: Path

@@ -62,7 +62,7 @@ def pipeline(bootstrap: str, topic: str, folder: Path, stages: int) -> str:
     return pipeline_toml(worker, {"numbers": {**source, **own}, "copy": {**sink, **own}})
 
 
-@pytest.mark.parametrize("stages", [0, STAGES])
+@pytest.mark.parametrize("stages", [0, pytest.param(STAGES, marks=pytest.mark.long)])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_nothing_is_lost_whatever_is_killed(seed: int, stages: int, broker: KafkaServer, tmp_path: Path) -> None:
     rng = random.Random(seed)

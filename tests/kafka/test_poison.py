@@ -19,7 +19,7 @@ RECORDS = 2_000
 DEADLY = (701, 1_334)
 
 
-@pytest.mark.parametrize(("how", "processes"), [("segfault", 2), ("exit", 1)])
+@pytest.mark.parametrize(("how", "processes"), [("segfault", 2), pytest.param("exit", 1, marks=pytest.mark.long)])
 def test_a_record_that_kills_its_process_is_a_dead_letter(
     how: str, processes: int, kafka: Kafka, topic: str, dead: str, tmp_path: Path
 ) -> None:

@@ -39,7 +39,6 @@ SHORT = (
     "frozen/sink/3/string",
     "broker-killed/both/1/json",
     "cut/both/3/json",
-    "store.before/source/1/string",
 )
 
 
