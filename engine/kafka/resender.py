@@ -54,12 +54,14 @@ _OF_A_RECORD = {
     KafkaError.INVALID_TIMESTAMP,
     KafkaError.POLICY_VIOLATION,
 }
-#: Another message's failure has ended the transaction, or what an aborted one has left: librdkafka goes on with the
-#: sequence numbers of what was refused there, so that the next one fails, and mends it when that ends.
-_UNSAID = {
+#: Of a message whose transaction has failed already.
+_PURGED = {
     KafkaError._PURGE_QUEUE,
     KafkaError._PURGE_INFLIGHT,  # noqa: SLF001  its public name
 }
+#: What an aborted transaction may leave: librdkafka goes on with the sequence numbers of what was refused there, so
+#: that the next one fails, and mends it when that ends.
+_AGAIN = {KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER}
 _TRIES_MAX = 3
 _FENCED = {
     KafkaError._FENCED,  # noqa: SLF001  its public name
@@ -118,14 +120,14 @@ class Resender:
             error = self._transaction(records, begun)
             if error is None:
                 break
-            if error.code() not in _UNSAID:
+            if error.code() not in _AGAIN:
                 raise DataError(error.str())
             if attempt == _TRIES_MAX:
                 raise self._ours(error, f"send to topic {records[0].topic}")
         return {}
 
     def _transaction(self, records: Sequence[RawRecord], begun: Sequence[TopicPartition]) -> KafkaError | None:
-        """A whole one; returns why it was aborted, if that is a record's fault or not said. Raises ConnectError."""
+        """A whole one; returns why it is aborted, if a record's fault or the last one's. Raises ConnectError."""
         self._patiently(self._producer.begin_transaction, "begin a transaction")
         try:
             error = self._produced(records)
@@ -147,24 +149,35 @@ class Resender:
         return error
 
     def _produced(self, records: Sequence[RawRecord]) -> KafkaError | None:
-        """None: Kafka has all of them; else as `_transaction`. Raises ConnectError for what is no record's fault."""
+        """None: Kafka has all of them; else as `_transaction`. Raises ConnectError for what is nobody's fault here."""
         refusals: list[KafkaError] = []
 
         def answered(error: KafkaError | None, _: object) -> None:
-            # Of a transaction that has failed the rest is purged: another answer may say why.
-            if error is not None and (not refusals or refusals[0].code() in _UNSAID):
-                refusals.insert(0, error)
+            if error is not None:
+                refusals.append(error)
 
         for record in records:
             self._produce(record, answered, refusals)
             if refusals:
                 break
         # Each message has its time: message.timeout.ms.
-        while len(self._producer) and (not refusals or refusals[0].code() in _UNSAID):
+        while len(self._producer) and not refusals:
             self._producer.poll(_POLL_SECONDS)
-        if not refusals or refusals[0].code() in _UNSAID | _OF_A_RECORD:
-            return refusals[0] if refusals else None
-        raise self._ours(refusals[0], f"send to topic {records[0].topic}")
+        if not refusals:
+            return None
+        error = self._why_purged(refusals[0]) if refusals[0].code() in _PURGED else refusals[0]
+        if error.code() in _AGAIN | _OF_A_RECORD:
+            return error
+        raise self._ours(error, f"send to topic {records[0].topic}")
+
+    def _why_purged(self, purged: KafkaError) -> KafkaError:
+        """What the transaction has failed of: it cannot be committed any more, and says why."""
+        try:
+            self._producer.commit_transaction(self._seconds)
+        except KafkaException as error:
+            found: KafkaError = error.args[0]
+            return found
+        return purged
 
     def _produce(self, record: RawRecord, answered: Any, refusals: list[KafkaError]) -> None:
         more: dict[str, Any] = {} if record.timestamp is None else {"timestamp": record.timestamp}
