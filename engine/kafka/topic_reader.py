@@ -124,12 +124,12 @@ class TopicReader:
                     return
                 if error is not None:
                     continue
-                deadline = self._deadline()
                 record = record_of(message)
                 if record.offset < end:
                     yield record
                 if record.offset >= end - 1:
                     return
+                deadline = self._deadline()  # what becomes of a record may take longer than any answer of a broker
             if self._clock.monotonic_ns() > deadline:
                 place = f"topic {self._topic} partition {partition}"
                 raise UnreachableError(f"{place}: nothing came within {self._seconds:g} s, and its end is {end}")
