@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_type_hints
 
 import typer
 from msgspec import Struct
+from msgspec.structs import replace
 
 from engine.api.errors import ConfigError, ConnectError, NotFoundError, Problem, UnreachableError
 from engine.clock import SystemClock
@@ -44,6 +45,8 @@ _BROKER_SECONDS = 10.0
 _SENDING_SECONDS = 60.0
 _ROWS = 100
 _AT_ONCE = 500
+#: Any of them may be refused, and make the note of what is done longer.
+_AT_ONCE_MAX = 1000
 _ATTEMPTS = 3
 _GROUP = "millrace-redrive-"
 _FROM_PANEL, _PANEL = "Where from", "Which letters (all that is given must hold)"
@@ -257,7 +260,15 @@ def redrive(
     group: Annotated[
         str, typer.Option("--group", help="Which keeps what is done; by default millrace-redrive-TOPIC.")
     ] = "",
-    at_once: Annotated[int, typer.Option("--at-once", min=1, help="Letters in one transaction, at most.")] = _AT_ONCE,
+    at_once: Annotated[
+        int | None,
+        typer.Option(
+            "--at-once",
+            min=1,
+            max=_AT_ONCE_MAX,
+            help=f"Letters in one transaction, at most; {_AT_ONCE} by default, 1 into a sink whose put is not atomic.",
+        ),
+    ] = None,
 ) -> ExitCode:
     """Send the records of dead letters again, as they were, to the topics they come from, or into a sink.
 
@@ -274,7 +285,7 @@ def redrive(
         raise ConfigError([Problem("--into", "letters go one way; expected either --to TOPIC or --into CONNECTOR")])
     source = _source(given)
     line = line_into(given.files or (), into) if into else None
-    wanted = Wanted(filters, to, line.connector if line else "", attempts_max, given.limit, at_once)
+    wanted = Wanted(filters, to, line.connector if line else "", attempts_max, given.limit, at_once or 0)
     name = group or _GROUP + source.topic
     if to == source.topic:
         raise ConfigError([Problem("--to", f"--to {to}: it is the dead letter topic itself; expected another one")])
@@ -310,11 +321,14 @@ def _redriven(source: Source, wanted: Wanted, group: str, line: LineSpec | None,
             sender = sink = Into(line, source.topic, progress, sender, _SENDING_SECONDS, SystemClock())
             opened.callback(sink.close)
             sink.start()
-        done = Redrive(wanted, progress, reader.counts, sender)
+        # Of a put that fails nobody may know what it has written: then it has one letter, unless somebody wants more.
+        at_once = wanted.at_once or (1 if sink is not None and not is_dry and not sink.is_atomic else _AT_ONCE)
+        done = Redrive(replace(wanted, at_once=at_once), progress, reader.counts, sender)
         try:
             done.run(reader)
         except BaseException:
             if not is_dry:
+                done.sent += sink.kept if sink is not None else 0
                 print(f"millrace: {done.sent} sent again before this; the same command goes on", file=sys.stderr)
             raise
         if sink is not None:

@@ -8,7 +8,8 @@ partition. Its positions (`open`, `pre_commit`, original topic and partition, of
 letter for a record that it has long had, and what it keeps of the partitions of the connector that runs stays as it is.
 Converters and transforms see the record where it was.
 
-Each batch is flushed before the next one, so that nothing needs pauses or commits between.
+Each batch is flushed before the next one, so that nothing needs pauses or commits between. Where one fails, what is known
+to be put is flushed and noted before the command ends.
 
 Used by: engine.commands.dlq.
 Not here: which letters (redrive.py); a sink that runs (engine.task.sink).
@@ -16,6 +17,7 @@ Not here: which letters (redrive.py); a sink that runs (engine.task.sink).
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -123,10 +125,16 @@ class Into:
         self._reported: dict[int, str] = {}  # by the letter's offset
         self._is_open = False
         self.dropped = 0  # letters of which transforms have left nothing
+        self.kept = 0  # letters of the batch that has failed: they were put before, and are noted
         self._task: SinkTask = load(line.task_path)()
         # Whoever says himself what may be committed may keep positions, and drop what lies before them.
         self._keeps_positions = type(self._task).pre_commit is not SinkTask.pre_commit
         self._stages = make_stages(line)
+
+    @property
+    def is_atomic(self) -> bool:
+        """Whether a `put` that fails has written nothing."""
+        return bool(self._task.put_is_atomic)
 
     def assignment(self) -> Collection[TopicPartition]:
         return frozenset(TopicPartition(self._topic, partition) for partition in self._ends)
@@ -178,26 +186,51 @@ class Into:
     def send(self, batch: Sequence[Going], partition: int, noted: Noted) -> Mapping[int, str]:
         """These are in the sink and noted, but for those that are returned, with the reason. Raises ConnectError."""
         refused = self._passed(batch, partition)
-        wanted = [at for at in range(len(batch)) if at not in refused]
-        for _, some in groupby(wanted, key=lambda at: (batch[at].record.topic, batch[at].record.timestamp is None)):
-            indexes = [*some]
-            records = [batch[at].record for at in indexes]
-            done = self._patiently("converters and transforms", partial(self._made, records))
-            for one in done.skipped:
-                refused[indexes[one.index]] = self._told(one.error)
-            origins = range(done.came) if done.origins is None else done.origins
-            self.dropped += done.came - len(done.skipped) - len(set(origins))
-            if self._notes is not None and len(done.batch):
-                for at, error in self._put(_placed(done, [batch[at].letter for at in indexes], origins), len(batch)):
-                    refused.setdefault(indexes[origins[at]], self._told(error))
-        if self._notes is not None and len(refused) < len(batch):
-            place = TopicPartition(self._topic, partition)
-            self._flush(place, batch[-1].letter.offset + 1)
-            self._take_reports(batch, refused)
-            self._require_its_place(place, batch)
-            self._notes.send((), partition, lambda _: noted(refused))
-            self._ends[partition] = max(self._ends[partition], noted(refused).end)
+        waiting = {at for at in range(len(batch)) if at not in refused}  # nobody knows yet what becomes of them
+        wanted = sorted(waiting)
+        try:
+            for _, some in groupby(wanted, key=lambda at: (batch[at].record.topic, batch[at].record.timestamp is None)):
+                self._give(batch, [*some], refused, waiting)
+        except ConnectError:
+            self._seconds = 0.0  # what has failed is not waited for again
+            with contextlib.suppress(ConnectError):
+                self.kept += self._keep(batch, noted, refused, waiting)
+            raise
+        self._keep(batch, noted, refused, waiting)
         return refused
+
+    def _give(
+        self, batch: Sequence[Going], indexes: Sequence[int], refused: dict[int, str], waiting: set[int]
+    ) -> None:
+        """These are put, but for those that are refused then; whatever is raised, `waiting` loses what is known."""
+        done = self._patiently("converters and transforms", partial(self._made, [batch[at].record for at in indexes]))
+        for one in done.skipped:
+            refused[indexes[one.index]] = self._told(one.error)
+        origins = [*(range(done.came) if done.origins is None else done.origins)]
+        self.dropped += done.came - len(done.skipped) - len({*origins})
+        search = Search(0 if self._notes is None else len(done.batch))
+        try:
+            if not search.is_over:
+                self._put(_placed(done, [batch[at].letter for at in indexes], origins), len({*origins}), search)
+        finally:
+            for at, error in search.found:
+                refused.setdefault(indexes[origins[at]], self._told(error))
+            left = set() if search.is_over else {indexes[origin] for origin in origins[search.begin :]}
+            waiting -= {*indexes} - left
+
+    def _keep(self, batch: Sequence[Going], noted: Noted, refused: dict[int, str], waiting: Collection[int]) -> int:
+        """What is put is flushed and noted; returns how many letters that are. Raises ConnectError."""
+        if self._notes is None or len({*refused, *waiting}) == len(batch):
+            return 0
+        partition = batch[0].letter.partition
+        place = TopicPartition(self._topic, partition)
+        self._flush(place, batch[min(waiting)].letter.offset if waiting else batch[-1].letter.offset + 1)
+        self._take_reports(batch, refused)
+        self._require_its_place(place, batch)
+        missing = {*refused, *waiting}
+        self._notes.send((), partition, lambda _: noted(missing))
+        self._ends[partition] = max(self._ends[partition], noted(missing).end)
+        return len(batch) - len(missing)
 
     def _passed(self, batch: Sequence[Going], partition: int) -> dict[int, str]:
         """Those that a task which keeps positions would take for what it has."""
@@ -220,9 +253,8 @@ class Into:
             raise ConnectError(f"a converter has made {done.converted} values of {done.came}")
         return done
 
-    def _put(self, batch: SinkBatch, letters: int) -> Sequence[tuple[int, Exception]]:
-        """All of them are put but for those that are returned. letters: in hand. Raises ConnectError."""
-        search = Search(len(batch))
+    def _put(self, batch: SinkBatch, letters: int, search: Search) -> None:
+        """All of them are put but for those that are found. letters: that these come from. Raises ConnectError."""
         while not search.is_over:
             part = convert.part_of(batch, search.begin, search.end)
             try:
@@ -230,12 +262,15 @@ class Into:
             except ConnectError as error:
                 if kind_of(error) != Kind.RECORD:
                     raise
-                if not self._task.put_is_atomic and len(batch) > 1:
+                if self.is_atomic or len(batch) == 1:
+                    search.failed(error)
+                    continue
+                if letters > 1:
                     raise self._unknown(error, letters) from error
-                search.failed(error)
-            else:
-                search.passed()
-        return search.found
+                # All that it may have written in part is of one letter, which is left.
+                search.found.append((0, error))
+                return
+            search.passed()
 
     def _unknown(self, error: Exception, letters: int) -> ConnectError:
         advice = "; --at-once 1 puts one letter at a time, so that the bad one is found" if letters > 1 else ""

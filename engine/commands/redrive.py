@@ -71,7 +71,7 @@ class Wanted(Struct, frozen=True):
     into: str = ""  # a sink's connector; empty: to a topic
     attempts_max: int = 3
     limit: int | None = None
-    at_once: int = 500  # in one transaction
+    at_once: int = 500  # in one transaction; 0: what suits where they go
 
 
 class Left(NamedTuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import random
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from engine.api.batch import SinkBatch
 from engine.api.errors import ConfigError, ConnectError, DataError, RetriableError
 from engine.api.record import SinkRecord, TopicPartition
 from engine.api.task import SinkTask
+from engine.api.transform import AnyRecord, FlatMap
 from engine.commands.into import Into, line_into
 from engine.commands.redrive import Redrive, Wanted
 from engine.config.line import LineSpec, PluginSpec, StepSpec
@@ -42,7 +43,7 @@ class System:
     def __init__(self) -> None:
         self.records: list[SinkRecord] = []
         self.calls: list[str] = []
-        self.raises: dict[str, list[Exception]] = {}  # by call, one after the other
+        self.raises: dict[str, list[Any]] = {}  # by call, one after the other; None: that one is done
         self.refused: set[str] = set()  # values
         self.seeks: dict[str, int] = {}  # in which call, to where
         self.safe: list[int] = []  # what pre_commit says first
@@ -52,7 +53,9 @@ class System:
         if call in self.seeks:
             task.context.seek({TopicPartition("dead", 0): self.seeks.pop(call)})
         if self.raises.get(call):
-            raise self.raises[call].pop(0)
+            error = self.raises[call].pop(0)
+            if error is not None:
+                raise error
 
 
 class Sink(SinkTask):
@@ -130,6 +133,13 @@ class PositionedSink(Sink):
     def pre_commit(self, offsets: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, int]:
         self.flush(offsets)
         return {place: self.system.safe.pop(0) for place in offsets} if self.system.safe else offsets
+
+
+class Twice(FlatMap):
+    """Makes two of each."""
+
+    def apply_many(self, record: AnyRecord) -> Iterable[AnyRecord]:
+        return [record, record]
 
 
 class Notes:
@@ -266,6 +276,40 @@ def test_who_does_not_say_what_he_has_written_is_given_one_at_a_time_or_none() -
     world.system.records.clear()
     done, _ = world.run(Wanted(into="copy", at_once=1))
     assert (world.values(), [*left(done)]) == (["0", "1", "3"], ["0@2"])
+
+
+def test_what_was_put_before_a_failure_is_flushed_and_noted() -> None:
+    letters = [letter(number, topic="orders" if number < 3 else "bills") for number in range(6)]
+    world = World(letters=letters)
+    world.system.refused = {"4"}
+    with pytest.raises(ConnectError, match="refuses one of 3 letters"):
+        world.run()
+    assert world.notes.committed == {0: (3, "")}
+    world = World(AtomicSink, [letter(number) for number in range(8)])
+    world.system.records.clear()
+    world.system.refused = {"5"}
+    world.system.raises = {"put": [DataError("one of 8"), None, DataError("one of 4"), ValueError("a mistake")]}
+    with pytest.raises(ConnectError, match="failed in put: ValueError: a mistake"):
+        world.run()
+    assert (world.values(), world.notes.committed) == (["0", "1", "2", "3"], {0: (4, "")})
+    world.run()
+    assert world.values() == [str(number) for number in range(8) if number != 5]
+
+
+def test_nothing_is_noted_where_what_was_put_before_a_failure_is_not_safe() -> None:
+    world = World(letters=[letter(0), letter(1, topic="bills")])
+    world.system.raises = {"put": [None, ValueError("a mistake")], "flush": [RetriableError("away")] * 3}
+    with pytest.raises(ConnectError, match="failed in put: ValueError: a mistake"):
+        world.run()
+    assert world.notes.committed == {}
+
+
+def test_one_letter_of_which_transforms_make_several_is_left_where_nobody_knows_what_is_written() -> None:
+    explode = StepSpec(PluginSpec(f"{__name__}:Twice"))
+    world = World(letters=[letter(number) for number in range(3)], transforms=(explode,))
+    world.system.refused = {"1"}
+    done, _ = world.run(Wanted(into="copy", at_once=1))
+    assert (world.values(), [*left(done)]) == (["0", "0", "2", "2"], ["0@1"])
 
 
 def test_what_may_pass_is_tried_again_for_a_time() -> None:
