@@ -113,10 +113,12 @@ def redrive_text(done: Redrive, mask: Mask, *, is_dry: bool) -> str:
     """What a re-drive has done, or would do."""
     parts = []
     if is_dry:
-        rows = [(one.place, one.origin, topic, one.attempt + 1) for one, topic in done.destinations]
+        # A sink is not told how often.
+        head = ("PLACE", "FROM", "TO") if done.is_into else ("PLACE", "FROM", "TO", "ATTEMPT")
+        rows = [(one.place, one.origin, to, one.attempt + 1)[: len(head)] for one, to in done.destinations]
         parts.append("dry run: nothing is sent; --yes sends it")
         if rows:
-            parts.append(_and_more(table(("PLACE", "FROM", "TO", "ATTEMPT"), rows), done.sent - len(rows)))
+            parts.append(_and_more(table(head, rows), done.sent - len(rows)))
     if done.left:
         rows_left = [(*_row(one.letter, mask)[:4], one.why) for one in done.left]
         more = sum(done.counts.values()) - done.counts[Reason.FILTER] - done.counts[Reason.DONE] - len(rows_left)
@@ -124,6 +126,10 @@ def redrive_text(done: Redrive, mask: Mask, *, is_dry: bool) -> str:
     lines = [f"{done.sent} {'would be sent' if is_dry else 'sent'} again"]
     lines += [f"{done.dropped} of them dropped by transforms"] if done.dropped else []
     lines += [f"{done.counts[reason]} {words}" for reason, words in _LEFT_BY.items() if done.counts[reason]]
+    if done.anew:
+        lines.append(f"nothing is noted of partition {', '.join(map(str, done.anew))}: begins anew")
+    if done.error:
+        lines.append("it ended before its end; the same command goes on")
     if done.is_cut:
         lines.append("the rest was not looked at (--limit)")
     return "\n\n".join([*parts, "\n".join(lines)])
@@ -137,6 +143,8 @@ def redrive_json(done: Redrive, about: Mapping[str, Any], mask: Mask) -> dict[st
         "dropped": done.dropped,
         "left": {reason.value: done.counts[reason] for reason in Reason},
         "is_cut": done.is_cut,
+        "anew": list(done.anew),
+        "error": mask(done.error) or None,
         "letters_left": [_left_json(one, mask) for one in done.left],
     }
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -34,6 +33,7 @@ from engine.logs import masked
 
 if TYPE_CHECKING:
     from engine.commands.dead_letters import Filters, Letter
+    from engine.commands.into import Into
     from engine.commands.redrive import Redrive, Sending, Wanted
     from engine.config.line import LineSpec
     from engine.kafka.topic_reader import TopicReader
@@ -235,12 +235,12 @@ def show(
     if source.line is not None and source.line.type == "sink":
         tried = trial.try_raw(source.line, [letter.original])
     if given.json:
-        now = json.loads(trial_report.as_json(tried))[0]["steps"] if tried else None
+        now = json.loads(trial_report.as_json(tried, source.mask))[0]["steps"] if tried else None
         print(json.dumps({**report.letter_json(letter, source.mask), "now": now}, indent=2, ensure_ascii=False))
     else:
         print(report.letter_text(letter, source.topic, source.mask))
         if tried:
-            print(f"\nnow, with {', '.join(map(str, given.files or ()))}:\n{trial_report.as_text(tried)}")
+            print(f"\nnow, with {', '.join(map(str, given.files or ()))}:\n{trial_report.as_text(tried, source.mask)}")
     return ExitCode.FAILED if not letter.context or any(one.has_failed for one in tried) else ExitCode.OK
 
 
@@ -285,55 +285,96 @@ def redrive(
         raise ConfigError([Problem("--into", "letters go one way; expected either --to TOPIC or --into CONNECTOR")])
     source = _source(given)
     line = line_into(given.files or (), into) if into else None
+    if line is None:
+        _require_one_cluster(source)
     wanted = Wanted(filters, to, line.connector if line else "", attempts_max, given.limit, at_once or 0)
     name = group or _GROUP + source.topic
     if to == source.topic:
         raise ConfigError([Problem("--to", f"--to {to}: it is the dead letter topic itself; expected another one")])
-    done = _redriven(source, wanted, name, line, is_dry=is_dry)
-    if given.json:
-        about = {"topic": source.topic, "group": name, "dry_run": is_dry}
-        print(json.dumps(report.redrive_json(done, about, source.mask), indent=2, ensure_ascii=False))
-    else:
-        print(report.redrive_text(done, source.mask, is_dry=is_dry))
+
+    def tell(done: Redrive) -> None:
+        if given.json:
+            about = {"topic": source.topic, "group": name, "dry_run": is_dry}
+            print(json.dumps(report.redrive_json(done, about, source.mask), indent=2, ensure_ascii=False))
+        else:
+            print(report.redrive_text(done, source.mask, is_dry=is_dry))
+
+    done = _redriven(source, wanted, name, line, None if is_dry else _SENDING_SECONDS, tell)
     return ExitCode.OK if done.is_whole else ExitCode.FAILED
 
 
-def _redriven(source: Source, wanted: Wanted, group: str, line: LineSpec | None, *, is_dry: bool) -> Redrive:
-    """The work, done. line: of the sink that they go into; None: they go to topics. Raises ConnectError."""
+def _require_one_cluster(source: Source) -> None:
+    """Raises ConfigError where letters are in another cluster than their topics: one transaction has one cluster."""
+    if source.line is None:
+        return
+    servers = "bootstrap.servers"
+    here, there = str(source.reading.get(servers, "")), str(source.line.kafka.get(servers, ""))
+    if {*here.split(",")}.isdisjoint(there.split(",")):
+        text = (
+            f"letters are in {here}, and the connector's topics in {there}: records and the note of what is done are "
+            "written in one transaction, which one cluster has; expected --into CONNECTOR, or the same bootstrap.servers"
+        )
+        raise ConfigError([Problem(servers, text, source.line.connector)])
+
+
+def _redriven(
+    source: Source,
+    wanted: Wanted,
+    group: str,
+    line: LineSpec | None,
+    seconds: float | None,
+    tell: Callable[[Redrive], None],
+) -> Redrive:
+    """The work, done and told, also where it fails in the middle. Raises ConnectError.
+
+    line: of the sink that they go into; None: they go to topics. seconds: for what may pass; None: a dry run.
+    """
     from engine.commands.into import Into
     from engine.commands.redrive import Redrive
     from engine.kafka.resender import Resender
     from engine.kafka.topic_reader import reading_alone
 
+    _check(source)
     with ExitStack() as opened:
-        reader = opened.enter_context(_reading(source, group))
+        sender: Sending | None = None
+        resender: Resender | None = None
+        sink: Into | None = None
+        if seconds is not None:
+            alone = reading_alone(source.reading, group)
+            sender = resender = Resender(source.writing, alone, source.topic, group, seconds)
+            opened.callback(resender.close)
+            resender.begin()  # before anything is read: what an earlier one has left open is settled then
+        reader = opened.enter_context(_reader(source, group))
         if wanted.to and wanted.to not in reader.counts:
             raise UnreachableError(f"--to {wanted.to}: there is no such topic that this user may see; create it")
-        sender: Sending | None = None
-        sink: Into | None = None
-        if not is_dry:
-            alone = reading_alone(source.reading, group)
-            sender = resender = Resender(source.writing, alone, source.topic, group, _SENDING_SECONDS)
-            opened.callback(resender.close)
-            resender.begin()  # first: what an earlier one has left open is settled then
         progress = reader.progress()
+        if resender is not None:
+            resender.renew(progress)
         if line is not None:
             sender = sink = Into(line, source.topic, progress, sender, _SENDING_SECONDS, SystemClock())
-            opened.callback(sink.close)
-            sink.start()
+            opened.push(sink.ended)
         # Of a put that fails nobody may know what it has written: then it has one letter, unless somebody wants more.
-        at_once = wanted.at_once or (1 if sink is not None and not is_dry and not sink.is_atomic else _AT_ONCE)
+        at_once = wanted.at_once or (1 if sink is not None and resender is not None and not sink.is_atomic else _AT_ONCE)
         done = Redrive(replace(wanted, at_once=at_once), progress, reader.counts, sender)
-        try:
-            done.run(reader)
-        except BaseException:
-            if not is_dry:
-                done.sent += sink.kept if sink is not None else 0
-                print(f"millrace: {done.sent} sent again before this; the same command goes on", file=sys.stderr)
-            raise
-        if sink is not None:
-            done.dropped = sink.dropped
+        done.anew = reader.anew
+        _run(done, reader, sink, tell)
         return done
+
+
+def _run(done: Redrive, reader: TopicReader, sink: Into | None, tell: Callable[[Redrive], None]) -> None:
+    """Do it and tell what has become of it. Raises ConnectError."""
+    try:
+        if sink is not None:
+            sink.start()
+        done.run(reader)
+    except BaseException as error:
+        done.error = str(error) or type(error).__name__
+        raise
+    finally:
+        if sink is not None:
+            done.sent += sink.kept
+            done.dropped = sink.dropped
+        tell(done)
 
 
 def _as_command(act: Callable[..., ExitCode], options: Mapping[str, tuple[Any, Any]]) -> Callable[..., None]:
@@ -378,24 +419,38 @@ def _source(given: Given) -> Source:
         key = "errors.deadletterqueue.topic.name"
         text = f"it has no {key}; expected that key, or --topic TOPIC"
         raise ConfigError([Problem(key, text, line.connector, str(given.files[0]))])
-    way = client_settings(line.kafka)
-    reading = line.kafka if line.type == "sink" else way
-    return Source(topic, reading, dead.kafka if dead is not None else {**way, **ours}, line)
+    if dead is None:
+        way = client_settings(line.kafka)
+        return Source(topic, way, {**way, **ours}, line)
+    # Letters are where their producer writes them, which need not be where the connector reads.
+    return Source(topic, client_settings(dead.kafka), dead.kafka, line)
 
 
 @contextmanager
-def _reading(source: Source, group: str = "") -> Iterator[TopicReader]:
-    """A reader of the topic. group: which keeps what is done, where that matters. Raises ConnectError."""
+def _reading(source: Source) -> Iterator[TopicReader]:
+    """A reader of the topic, once its cluster has answered. Raises ConnectError."""
+    _check(source)
+    with _reader(source, _GROUP + source.topic) as reader:
+        yield reader
+
+
+def _check(source: Source) -> None:
+    """Raises ConnectError, and says what to do, where the cluster does not answer."""
     from engine.kafka.access import client_settings
     from engine.kafka.check import check_kafka
-    from engine.kafka.topic_reader import TopicReader, reading_alone
 
     check = check_kafka([], own=client_settings(source.reading), timeout_seconds=_BROKER_SECONDS)
     if check.problems:
         text = source.mask("\n".join(problem.message for problem in check.problems))
         raise UnreachableError(text) if check.is_unreachable else ConfigError(text)
-    settings = reading_alone(source.reading, group or _GROUP + source.topic)
-    reader = TopicReader(settings, source.topic, _BROKER_SECONDS, SystemClock())
+
+
+@contextmanager
+def _reader(source: Source, group: str) -> Iterator[TopicReader]:
+    """A reader of the topic. group: which keeps what is done. Raises ConnectError."""
+    from engine.kafka.topic_reader import TopicReader, reading_alone
+
+    reader = TopicReader(reading_alone(source.reading, group), source.topic, _BROKER_SECONDS, SystemClock())
     try:
         yield reader
     finally:

@@ -183,6 +183,14 @@ class Into:
         finally:
             self._stages.close()
 
+    def ended(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        """Close it at the end of a block; an error that ends the block is not hidden by another. Raises ConnectError."""
+        try:
+            self.close()
+        except ConnectError:
+            if error is None:
+                raise
+
     def send(self, batch: Sequence[Going], partition: int, noted: Noted) -> Mapping[int, str]:
         """These are in the sink and noted, but for those that are returned, with the reason. Raises ConnectError."""
         refused = self._passed(batch, partition)
@@ -235,16 +243,23 @@ class Into:
     def _passed(self, batch: Sequence[Going], partition: int) -> dict[int, str]:
         """Those that a task which keeps positions would take for what it has."""
         sought = self._sought.pop(TopicPartition(self._topic, partition), 0)
+        noted = self._ends[partition]
         if sought:
             self._ends[partition] = max(self._ends[partition], sought)
         if not sought and not self._keeps_positions:
             return {}
         end = self._ends[partition]
         why = (
-            f"connector {self._line.connector} keeps positions of its own, and letters up to offset {end - 1} were "
+            f"connector {self._line.connector} keeps positions of its own, and letters up to offset {noted - 1} were "
             "there before: it would take this one for one that it has; send it to its topic, without --into"
         )
-        return {at: why for at, one in enumerate(batch) if one.letter.offset < end}
+        unsure = (
+            f"connector {self._line.connector} goes on at offset {end} by its own positions: letters {noted} to "
+            f"{end - 1} are in it, or were passed over, and no command has noted which; look there, and go on with "
+            f"--place {partition}@{end}-"
+        )
+        before = [at for at, one in enumerate(batch) if one.letter.offset < end]
+        return {at: why if batch[at].letter.offset < noted else unsure for at in before}
 
     def _made(self, records: Sequence[RawRecord]) -> Inbound:
         """What the task is given of neighbours with one topic. Raises AgainError, ConnectError."""
@@ -307,8 +322,8 @@ class Into:
             given = f"{place.partition}@{batch[0].letter.offset}-{batch[-1].letter.offset}"
             raise ConnectError(
                 f"connector {self._line.connector} goes on at offset {self._sought[place]} by its own positions when "
-                f"it is given letters {given}, so that nobody knows which it has; nothing of them is noted. Send them "
-                "to their topics, without --into"
+                f"it is given letters {given}, so that nobody knows which it has; nothing of them is noted. Look "
+                f"there, and go on with --place {place.partition}@{self._sought[place]}-"
             )
 
     def _patiently(self, doing: str, act: Callable[[], Made], *, lets_pass: Kind | None = None) -> Made:

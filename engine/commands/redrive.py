@@ -111,11 +111,18 @@ class Redrive:
         self.left: list[Left] = []  # the first of those that are meant
         self.dropped = 0  # of what was sent: a sink's transforms have left nothing of it
         self.is_cut = False  # by the limit: the rest was not looked at
+        self.anew: Sequence[int] = ()  # partitions with letters of which nothing is noted
+        self.error = ""  # what has ended it before its end
 
     @property
     def is_whole(self) -> bool:
         """Whether all that is meant is done."""
         return not any(self.counts[reason] for reason in GRAVE)
+
+    @property
+    def is_into(self) -> bool:
+        """Whether they go into a sink."""
+        return bool(self._wanted.into)
 
     def run(self, reader: Reading) -> None:
         """Go through all partitions, in order. Raises ConnectError; what was acknowledged before is noted."""

@@ -27,6 +27,7 @@ from engine.config.files import ConnectorFile, Pipeline
 from engine.config.line import LineSpec
 from engine.exits import ExitCode
 from engine.kafka.sample import RawRecord, sample
+from engine.logs import masked
 from engine.plan import PlanOptions, prepare
 from engine.plugins import environment
 from engine.stages import convert, outgoing
@@ -85,7 +86,8 @@ def try_files(paths: Sequence[Path], wanted: Wanted, *, prints_json: bool = Fals
         given = trial_records.read_source(records, count)
         chain, names, converters = _made(line)
         tried = [_try_source(number, one, chain, names, converters) for number, one in enumerate(given, 1)]
-    print(trial_report.as_json(tried) if prints_json else trial_report.as_text(tried))
+    report = trial_report.as_json if prints_json else trial_report.as_text
+    print(report(tried, lambda text: masked(text, line.secrets)))
     return ExitCode.FAILED if any(one.has_failed for one in tried) else ExitCode.OK
 
 

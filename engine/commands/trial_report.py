@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import base64
 import datetime
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -34,29 +34,31 @@ if TYPE_CHECKING:
 
 __all__ = ["as_json", "as_text", "plain", "schema_text"]
 
+Mask = Callable[[str], str]
+
 _COLUMNS = ("topic", "partition", "timestamp", "key", "key schema", "value", "value schema", "headers")
 _SAME = "="
 _SHOWN_MAX = 200  # characters of a cell
 
 
-def as_text(tried: Sequence[Tried]) -> str:
-    """For people."""
-    return "\n\n".join(map(_record_text, tried)) or "there were no records"
+def as_text(tried: Sequence[Tried], mask: Mask) -> str:
+    """For people. mask: hides secrets in errors."""
+    return "\n\n".join(_record_text(one, mask) for one in tried) or "there were no records"
 
 
-def as_json(tried: Sequence[Tried]) -> str:
-    """For machines: a list of records, each a list of steps."""
-    found = [{"record": one.number, "steps": [_step_json(step) for step in one.steps]} for one in tried]
+def as_json(tried: Sequence[Tried], mask: Mask) -> str:
+    """For machines: a list of records, each a list of steps. mask: hides secrets in errors."""
+    found = [{"record": one.number, "steps": [_step_json(step, mask) for step in one.steps]} for one in tried]
     return msgspec.json.format(msgspec.json.encode(found)).decode()
 
 
-def _record_text(one: Tried) -> str:
+def _record_text(one: Tried, mask: Mask) -> str:
     rows: list[list[str]] = []
     before: list[str] = []
     notes = []
     for step in one.steps:
         if step.error is not None:
-            notes.append(f"{step.name} failed: {type(step.error).__name__}: {_message(step.error)}")
+            notes.append(f"{step.name} failed: {type(step.error).__name__}: {mask(_message(step.error))}")
             continue
         if step.record is None:
             notes.append(f"{step.name} dropped it")
@@ -89,10 +91,10 @@ def _compact(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _step_json(step: TriedStep) -> dict[str, Any]:
+def _step_json(step: TriedStep, mask: Mask) -> dict[str, Any]:
     found: dict[str, Any] = {"step": step.name}
     if step.error is not None:
-        return {**found, "error": {"type": type(step.error).__name__, "message": _message(step.error)}}
+        return {**found, "error": {"type": type(step.error).__name__, "message": mask(_message(step.error))}}
     return {**found, "record": None if step.record is None else _record_json(step.record)}
 
 

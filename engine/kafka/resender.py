@@ -103,6 +103,11 @@ class Resender:
         """End what an earlier one with this name has left open. Raises ConnectError."""
         self._patiently(lambda: self._producer.init_transactions(self._seconds), f"begin as {self._group}")
 
+    def renew(self, progress: Mapping[int, Progress]) -> None:
+        """Write what is noted of these partitions once more: a broker forgets what is old. Raises ConnectError."""
+        noted = {partition: one.as_offset() for partition, one in progress.items()}
+        self._transaction((), [TopicPartition(self._topic, at, offset, note) for at, (offset, note) in noted.items()])
+
     def close(self) -> None:
         """Give the clients back."""
         self._member.close()

@@ -49,7 +49,8 @@ class TopicReader:
     """Reads one topic; close it.
 
     counts: partitions of every topic that this user may see. borders: first and end offset of each partition of this
-    one, as they were at the beginning.
+    one, as they were at the beginning. anew: partitions with records of which the group has noted nothing, once
+    somebody has asked for its progress.
     """
 
     def __init__(self, settings: Mapping[str, Any], topic: str, seconds: float, clock: Clock) -> None:
@@ -57,6 +58,7 @@ class TopicReader:
         self._topic = topic
         self._seconds = seconds
         self._clock = clock
+        self.anew: list[int] = []
         client = make_client({**settings, **ClientLog().settings()}, is_sink=True)
         assert isinstance(client, Consumer)
         self._client = client
@@ -82,7 +84,12 @@ class TopicReader:
             return offsets_in(answers)
 
         patiently(ask, f"what group {self._group} has noted", self._seconds)
+        self.anew = [one.partition for one in answers if one.offset < 0 and self._has_records(one.partition)]
         return {answer.partition: self._progress_of(answer) for answer in answers}
+
+    def _has_records(self, partition: int) -> bool:
+        first, end = self.borders[partition]
+        return first < end
 
     def _look(self) -> dict[int, tuple[int, int]]:
         if self._topic not in self.counts:

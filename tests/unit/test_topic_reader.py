@@ -130,7 +130,9 @@ def test_what_came_after_the_reader_was_made_is_not_read(broker: Broker, clock: 
 def test_what_was_deleted_is_done_and_a_partition_that_was_added_begins(broker: Broker, clock: VirtualClock) -> None:
     broker.borders = [(5, 9), (3, 4)]
     broker.noted = [(2, "")]
-    first, added = reader_of(clock).progress().values()
+    reader = reader_of(clock)
+    first, added = reader.progress().values()
+    assert reader.anew == [1]
     assert [offset in first for offset in (4, 5)] == [True, False]
     assert added.as_offset() == (3, "")
 

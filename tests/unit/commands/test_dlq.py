@@ -75,6 +75,18 @@ def test_a_connector_without_dead_letters_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_letters_of_another_cluster_go_into_a_sink_only(tmp_path: Path) -> None:
+    more = {"errors.deadletterqueue.topic.name": "dead", "producer.override.bootstrap.servers": "127.0.0.1:2"}
+    files = str(tmp_path / "worker.properties"), pipeline(tmp_path, **more)
+    done = run("dlq", "redrive", *files)
+    assert done.code == ExitCode.USAGE, done.err
+    assert "letters are in 127.0.0.1:2, and the connector's topics in 127.0.0.1:1" in done.err
+    into = run("dlq", "redrive", *files, "--into", "copy")
+    assert into.code == ExitCode.UNREACHABLE, into.err
+    assert "bootstrap.servers=127.0.0.1:2: no broker answers" in into.err
+
+
+@pytest.mark.slow
 def test_a_broker_that_is_not_there_is_told_and_no_secret(tmp_path: Path) -> None:
     file = pipeline(tmp_path, **{"errors.deadletterqueue.topic.name": "dead"})
     done = run("dlq", "redrive", str(tmp_path / "worker.properties"), file, "--yes")

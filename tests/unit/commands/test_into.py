@@ -9,6 +9,7 @@ import contextlib
 import random
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -178,12 +179,11 @@ class World:
     def run(self, wanted: Wanted | None = None, *, is_dry: bool = False) -> tuple[Redrive, Into]:
         progress = self.notes.progress()
         into = Into(self.line, "dead", progress, None if is_dry else self.notes, 60.0, self.clock, self.sleep)
-        try:
+        with ExitStack() as opened:
+            opened.push(into.ended)
             into.start()
             done = Redrive(wanted or Wanted(into="copy"), progress, {}, into)
             done.run(self)
-        finally:
-            into.close()
         return done, into
 
     def sleep(self, seconds: float) -> None:
@@ -312,6 +312,16 @@ def test_one_letter_of_which_transforms_make_several_is_left_where_nobody_knows_
     assert (world.values(), [*left(done)]) == (["0", "0", "2", "2"], ["0@1"])
 
 
+def test_a_stop_that_fails_does_not_hide_what_ended_the_command() -> None:
+    world = World(letters=[letter(0)])
+    world.system.raises = {"put": [ValueError("a mistake")], "stop": [ValueError("not stopped")]}
+    with pytest.raises(ConnectError, match="failed in put: ValueError: a mistake"):
+        world.run()
+    world.system.raises = {"stop": [ValueError("not stopped")]}
+    with pytest.raises(ConnectError, match="failed in stop: ValueError: not stopped"):
+        world.run()
+
+
 def test_what_may_pass_is_tried_again_for_a_time() -> None:
     world = World(letters=[letter(0)])
     world.system.raises = {"put": [RetriableError("away")] * 3, "flush": [RetriableError("away")]}
@@ -358,6 +368,17 @@ def test_who_keeps_positions_is_given_nothing_that_lies_before_them(kind: type[S
     assert world.values() == ["4", "5"]
     assert [*left(done)] == ["0@0", "0@1", "0@2"]
     assert "keeps positions of its own, and letters up to offset 3 were there before" in left(done)["0@0"]
+
+
+def test_what_lies_between_the_note_and_a_sinks_own_position_is_looked_for_in_the_sink() -> None:
+    world = World(letters=[letter(number) for number in range(6)])
+    world.notes.committed = {0: (2, "")}
+    world.system.seeks = {"open": 4}
+    done, _ = world.run()
+    assert (world.values(), [*left(done)]) == (["4", "5"], ["0@2", "0@3"])
+    told = left(done)["0@2"]
+    assert "letters 2 to 3 are in it, or were passed over" in told
+    assert told.endswith("look there, and go on with --place 0@4-")
 
 
 def test_others_are_given_what_filters_have_left() -> None:
