@@ -330,7 +330,7 @@ def _redriven(
     line: of the sink that they go into; None: they go to topics. seconds: for what may pass; None: a dry run.
     """
     from engine.commands.into import Into
-    from engine.commands.redrive import Redrive
+    from engine.commands.redrive import Redrive, begin_at
     from engine.kafka.resender import Resender
     from engine.kafka.topic_reader import reading_alone
 
@@ -348,6 +348,8 @@ def _redriven(
         if wanted.to and wanted.to not in reader.counts:
             raise UnreachableError(f"--to {wanted.to}: there is no such topic that this user may see; create it")
         progress = reader.progress()
+        if group != _GROUP + source.topic:
+            begin_at({at: progress[at] for at in reader.anew}, wanted.filters.places, reader.borders)
         if resender is not None:
             resender.renew(progress)
         if line is not None:

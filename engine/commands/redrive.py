@@ -19,12 +19,12 @@ from typing import NamedTuple, Protocol
 from msgspec import Struct
 
 from engine.api.errors import ConnectError, DataError
-from engine.commands.dead_letters import ATTEMPT, Filters, Letter, letter_of
+from engine.commands.dead_letters import ATTEMPT, Filters, Letter, Span, letter_of
 from engine.kafka.progress import METADATA_CHARACTERS_MAX, Progress
-from engine.kafka.resender import Going, Noted
+from engine.kafka.resender import Going, Noted, TopicRefusedError
 from engine.kafka.sample import RawRecord
 
-__all__ = ["Left", "Reading", "Reason", "Redrive", "Sending", "Wanted"]
+__all__ = ["Left", "Reading", "Reason", "Redrive", "Sending", "Wanted", "begin_at"]
 
 #: Of letters that are left, and in a dry run of those that would be sent, so many are listed.
 LISTED_MAX = 1000
@@ -44,7 +44,8 @@ class Sending(Protocol):
     def send(self, batch: Sequence[Going], partition: int, noted: Noted) -> Mapping[int, str]:
         """Send these and note what is done; returns why which of them are refused.
 
-        Raises DataError where one is, nobody knows which, and nothing of the batch is sent; ConnectError.
+        Raises DataError where one is, nobody knows which, and nothing of the batch is sent; TopicRefusedError where
+        nothing of a topic is taken, and nothing of the batch is sent; ConnectError.
         """
 
 
@@ -82,6 +83,18 @@ class Left(NamedTuple):
     why: str
 
 
+def begin_at(
+    progress: Mapping[int, Progress], places: Collection[tuple[int, Span]], borders: Mapping[int, tuple[int, int]]
+) -> None:
+    """Let a new group begin at the places without an end, not far before: what lies there is another group's.
+
+    progress: of partitions of which nothing is noted. borders: where each begins and ends.
+    """
+    for partition, span in places:
+        if partition in progress and span.last is None:
+            progress[partition].mark(0, min(span.first, borders[partition][1]))
+
+
 class _Chosen(NamedTuple):
     """A letter on its way."""
 
@@ -105,6 +118,7 @@ class Redrive:
         self._progress = dict(progress)
         self._counts = counts
         self._sender = sender
+        self._closed: dict[str, str] = {}  # topics of which nothing is taken, and why
         self.sent = 0  # in a dry run, what would be
         self.destinations: list[tuple[Letter, str]] = []  # the first of them
         self.counts: Counter[Reason] = Counter()
@@ -180,6 +194,9 @@ class Redrive:
             missing = f"there is no topic {topic} that this user may see" if topic else "it does not say where it was"
             self._leave(letter, Reason.NOWHERE, f"{missing}; --to TOPIC says where to")
             return None
+        if topic in self._closed:
+            self._leave(letter, Reason.REFUSED, self._closed[topic])
+            return None
         # Elsewhere a partition of that number is another one: the key decides, as for any other producer.
         is_there = not self._wanted.to and letter.partition is not None and letter.partition < count
         headers = (*letter.own_headers, (ATTEMPT, b"%d" % (letter.attempt + 1)))
@@ -212,8 +229,18 @@ class Redrive:
             "first send what was left"
         )
 
+    def _close(self, topic: str, why: str, batch: Sequence[_Chosen]) -> None:
+        """Leave all of a topic, from these on."""
+        self._closed[topic] = why
+        for one in batch:
+            if one.record.topic == topic:
+                self._leave(one.letter, Reason.REFUSED, why)
+
     def _send(self, partition: int, batch: Sequence[_Chosen]) -> None:
         """Send all of these that are taken; one that is refused costs itself alone, found by halving if need be."""
+
+        if not batch:
+            return
 
         def noted(refused: Collection[int]) -> Progress:
             progress = self._progress[partition].copy()
@@ -228,6 +255,10 @@ class Redrive:
             going = [Going(one.letter.record, one.record) for one in batch]
             try:
                 refused = self._sender.send(going, partition, noted)
+            except TopicRefusedError as error:
+                self._close(error.topic, str(error), batch)
+                self._send(partition, [one for one in batch if one.record.topic != error.topic])
+                return
             except DataError as error:
                 if len(batch) > 1:
                     middle = len(batch) // 2

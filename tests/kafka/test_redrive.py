@@ -15,6 +15,11 @@ from typing import Any
 import pytest
 
 from engine.exits import ExitCode
+from engine.kafka.progress import Progress
+from engine.kafka.resender import Going, Resender
+from engine.kafka.sample import RawRecord
+from engine.kafka.topic_reader import reading_alone
+from engine.shm.lease import RivalError
 from tests.harness import topics, wait
 from tests.harness.command import Done, run
 from tests.harness.engine import Millrace, pipeline_toml
@@ -261,6 +266,27 @@ def test_one_that_its_topic_does_not_take_costs_itself_alone(kafka: Kafka, topic
         topics.delete_topic(kafka.bootstrap, small)
 
 
+def test_of_two_commands_at_once_the_first_one_ends(kafka: Kafka, topic: str, dead: str) -> None:
+    for name in (topic, dead):
+        topics.create_topic(kafka.bootstrap, name, partitions=1)
+    settings, group = {"bootstrap.servers": kafka.bootstrap}, f"millrace-redrive-{dead}"
+    first, second = (Resender(settings, reading_alone(settings, group), dead, group, WAIT_S) for _ in range(2))
+    record = RawRecord(topic, 0, -1, STAMP_MS, None, b"1")
+    going = [Going(record._replace(topic=dead, offset=0), record)]
+    try:
+        first.begin()
+        first.send(going, 0, lambda _: Progress(1))
+        second.begin()
+        with pytest.raises(RivalError, match=f"another re-drive of group {group} has begun"):
+            first.send(going, 0, lambda _: Progress(1))
+        second.renew({0: Progress(1)})
+        second.send(going, 0, lambda _: Progress(2))
+    finally:
+        first.close()
+        second.close()
+    assert [one.value for one in committed(kafka, topic)[0]] == [b"1", b"1"]
+
+
 def test_what_is_no_dead_letter_or_not_there_is_told(kafka: Kafka, topic: str, dead: str) -> None:
     def told(*arguments: str) -> Done:
         return run("dlq", *arguments, "--bootstrap", kafka.bootstrap)
@@ -345,7 +371,8 @@ def test_a_user_of_the_file_sends_what_he_may_and_is_told_what_he_may_not(secure
         return done.err
 
     secure.deny(USER, "orders", operation="WRITE")
-    assert "cannot send to topic orders" in told()
+    left = redriven(file, "--yes", code=ExitCode.FAILED)
+    assert "cannot send to topic orders" in left["letters_left"][0]["why"]
     secure.allow_again(USER, "orders")
     secure.deny(USER, "dead", operation="READ")
     assert "cannot read topic dead" in told()

@@ -15,9 +15,9 @@ import pytest
 
 from engine.api.errors import ConnectError, DataError
 from engine.commands.dead_letters import Filters, place_of
-from engine.commands.redrive import Reason, Redrive, Wanted
+from engine.commands.redrive import Reason, Redrive, Wanted, begin_at
 from engine.kafka.progress import Progress
-from engine.kafka.resender import Going, Noted
+from engine.kafka.resender import Going, Noted, TopicRefusedError
 from engine.kafka.sample import RawRecord
 
 SEEDS = 200
@@ -37,6 +37,7 @@ class World:
         self.chance = None if seed is None else random.Random(seed)
         self.sent: list[RawRecord] = []
         self.committed: dict[int, tuple[int, str]] = {}
+        self.closed: set[str] = set()  # topics that take nothing
         self.calls = 0
         self.tells_which = False  # a sink tells which letters it refuses; Kafka does not
 
@@ -46,6 +47,9 @@ class World:
     def send(self, batch: Sequence[Going], partition: int, noted: Noted) -> dict[int, str]:
         self.calls += 1
         self._perhaps_killed()
+        topics = {one.record.topic for one in batch} & self.closed
+        if topics:
+            raise TopicRefusedError("no right to write", topics.pop())
         refused = {at: "too large" for at, one in enumerate(batch) if one.record.value in self.refused}
         if refused and not self.tells_which:
             raise DataError("too large")
@@ -177,6 +181,27 @@ def test_what_kafka_refuses_costs_itself_alone() -> None:
     world.refused.clear()
     world.run(Wanted())
     assert world.values()[-2:] == values([6, 80])
+
+
+def test_a_topic_that_takes_nothing_does_not_stop_the_others() -> None:
+    letters = [letter(number, topic="bills" if number % 4 else "orders") for number in range(0, 40, 2)]
+    world = World(letters)
+    world.closed = {"bills"}
+    done = world.run(Wanted(at_once=6))
+    assert world.values() == values(range(0, 40, 4))
+    assert ({left.why for left in done.left}, done.counts[Reason.REFUSED]) == ({"no right to write"}, 10)
+    assert world.calls == 4  # one is refused, its rest goes, then the seven that are left
+    world.closed.clear()
+    assert world.run(Wanted()).sent == 10
+
+
+def test_a_new_group_begins_at_a_place_without_an_end_and_not_before_it() -> None:
+    progress = {0: Progress(), 1: Progress()}
+    places = [place_of("--place", text) for text in ("0@12-", "1@3-4", "2@5-")]
+    begin_at(progress, places, {0: (0, 20), 1: (0, 20), 2: (0, 20)})
+    assert [one.position for one in progress.values()] == [12, 0]
+    begin_at(progress, [place_of("--place", "1@30-")], {1: (0, 20)})
+    assert progress[1].position == 20
 
 
 def test_what_is_told_to_be_refused_is_left_at_once_and_goes_later() -> None:
