@@ -275,7 +275,6 @@ def redrive(
     A dry run, unless --yes is given. Each letter is sent once, whatever the filters: what is done is kept in a consumer
     group. Ends with 1 if any that is meant is left.
     """
-    from engine.commands import dead_letters_report as report
     from engine.commands.into import line_into
     from engine.commands.redrive import Wanted
 
@@ -291,16 +290,20 @@ def redrive(
     name = group or _GROUP + source.topic
     if to == source.topic:
         raise ConfigError([Problem("--to", f"--to {to}: it is the dead letter topic itself; expected another one")])
-
-    def tell(done: Redrive) -> None:
-        if given.json:
-            about = {"topic": source.topic, "group": name, "dry_run": is_dry}
-            print(json.dumps(report.redrive_json(done, about, source.mask), indent=2, ensure_ascii=False))
-        else:
-            print(report.redrive_text(done, source.mask, is_dry=is_dry))
-
+    about = {"topic": source.topic, "group": name, "dry_run": is_dry} if given.json else None
+    tell = functools.partial(_tell, source.mask, about, is_dry=is_dry)
     done = _redriven(source, wanted, name, line, None if is_dry else _SENDING_SECONDS, tell)
     return ExitCode.OK if done.is_whole else ExitCode.FAILED
+
+
+def _tell(mask: Callable[[str], str], about: Mapping[str, Any] | None, done: Redrive, *, is_dry: bool) -> None:
+    """Print what has become of the letters. about: None: for people; else what JSON has beside it."""
+    from engine.commands import dead_letters_report as report
+
+    if about is not None:
+        print(json.dumps(report.redrive_json(done, about, mask), indent=2, ensure_ascii=False))
+    else:
+        print(report.redrive_text(done, mask, is_dry=is_dry))
 
 
 def _require_one_cluster(source: Source) -> None:
@@ -312,7 +315,8 @@ def _require_one_cluster(source: Source) -> None:
     if {*here.split(",")}.isdisjoint(there.split(",")):
         text = (
             f"letters are in {here}, and the connector's topics in {there}: records and the note of what is done are "
-            "written in one transaction, which one cluster has; expected --into CONNECTOR, or the same bootstrap.servers"
+            "written in one transaction, which one cluster has; expected --into CONNECTOR, or the same "
+            "bootstrap.servers"
         )
         raise ConfigError([Problem(servers, text, source.line.connector)])
 
@@ -356,7 +360,8 @@ def _redriven(
             sender = sink = Into(line, source.topic, progress, sender, _SENDING_SECONDS, SystemClock())
             opened.push(sink.ended)
         # Of a put that fails nobody may know what it has written: then it has one letter, unless somebody wants more.
-        at_once = wanted.at_once or (1 if sink is not None and resender is not None and not sink.is_atomic else _AT_ONCE)
+        is_single = sink is not None and resender is not None and not sink.is_atomic
+        at_once = wanted.at_once or (1 if is_single else _AT_ONCE)
         done = Redrive(replace(wanted, at_once=at_once), progress, reader.counts, sender)
         done.anew = reader.anew
         _run(done, reader, sink, tell)

@@ -8,8 +8,8 @@ partition. Its positions (`open`, `pre_commit`, original topic and partition, of
 letter for a record that it has long had, and what it keeps of the partitions of the connector that runs stays as it is.
 Converters and transforms see the record where it was.
 
-Each batch is flushed before the next one, so that nothing needs pauses or commits between. Where one fails, what is known
-to be put is flushed and noted before the command ends.
+Each batch is flushed before the next one, so that nothing needs pauses or commits between. Where one fails, what is
+known to be put is flushed and noted before the command ends.
 
 Used by: engine.commands.dlq.
 Not here: which letters (redrive.py); a sink that runs (engine.task.sink).
@@ -184,7 +184,7 @@ class Into:
             self._stages.close()
 
     def ended(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        """Close it at the end of a block; an error that ends the block is not hidden by another. Raises ConnectError."""
+        """Close it at the end of a block; an error that ends the block is not hidden. Raises ConnectError."""
         try:
             self.close()
         except ConnectError:
