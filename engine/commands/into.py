@@ -122,6 +122,8 @@ class Into:
         self._sleep = sleep
         self._pause_seconds = line.timing.retry_backoff
         self._sought: dict[TopicPartition, int] = {}
+        # Partitions of which the task has sought a position: how far was noted then, and that position.
+        self._own: dict[int, tuple[int, int]] = {}
         self._reported: dict[int, str] = {}  # by the letter's offset
         self._is_open = False
         self.dropped = 0  # letters of which transforms have left nothing
@@ -204,7 +206,7 @@ class Into:
             with contextlib.suppress(ConnectError):
                 self.kept += self._keep(batch, noted, refused, waiting)
             raise
-        self._keep(batch, noted, refused, waiting)
+        self._keep(batch, noted, refused, ())
         return refused
 
     def _give(
@@ -224,7 +226,7 @@ class Into:
             for at, error in search.found:
                 refused.setdefault(indexes[origins[at]], self._told(error))
             left = set() if search.is_over else {indexes[origin] for origin in origins[search.begin :]}
-            waiting -= {*indexes} - left
+            waiting -= ({*indexes} - left) | {*refused}
 
     def _keep(self, batch: Sequence[Going], noted: Noted, refused: dict[int, str], waiting: Collection[int]) -> int:
         """What is put is flushed and noted; returns how many letters that are. Raises ConnectError."""
@@ -242,24 +244,24 @@ class Into:
 
     def _passed(self, batch: Sequence[Going], partition: int) -> dict[int, str]:
         """Those that a task which keeps positions would take for what it has."""
-        sought = self._sought.pop(TopicPartition(self._topic, partition), 0)
         noted = self._ends[partition]
+        sought = self._sought.pop(TopicPartition(self._topic, partition), 0)
         if sought:
-            self._ends[partition] = max(self._ends[partition], sought)
-        if not sought and not self._keeps_positions:
+            self._own[partition] = noted, sought
+        first, own = self._own.get(partition, (noted, 0))
+        if not own and not self._keeps_positions:
             return {}
-        end = self._ends[partition]
         why = (
             f"connector {self._line.connector} keeps positions of its own, and letters up to offset {noted - 1} were "
             "there before: it would take this one for one that it has; send it to its topic, without --into"
         )
         unsure = (
-            f"connector {self._line.connector} goes on at offset {end} by its own positions: letters {noted} to "
-            f"{end - 1} are in it, or were passed over, and no command has noted which; look there, and go on with "
-            f"--place {partition}@{end}-"
+            f"connector {self._line.connector} goes on at offset {own} by its own positions: letters {first} to "
+            f"{own - 1} are in it, or were passed over, and no command has noted which; look there, and go on with "
+            f"--place {partition}@{own}-"
         )
-        before = [at for at, one in enumerate(batch) if one.letter.offset < end]
-        return {at: why if batch[at].letter.offset < noted else unsure for at in before}
+        offsets = {at: one.letter.offset for at, one in enumerate(batch) if one.letter.offset < max(noted, own)}
+        return {at: unsure if first <= offset < own else why for at, offset in offsets.items()}
 
     def _made(self, records: Sequence[RawRecord]) -> Inbound:
         """What the task is given of neighbours with one topic. Raises AgainError, ConnectError."""

@@ -373,15 +373,16 @@ def test_who_keeps_positions_is_given_nothing_that_lies_before_them(kind: type[S
     assert "keeps positions of its own, and letters up to offset 3 were there before" in left(done)["0@0"]
 
 
-def test_what_lies_between_the_note_and_a_sinks_own_position_is_looked_for_in_the_sink() -> None:
+@pytest.mark.parametrize("at_once", [1, 2, 500])
+def test_what_lies_between_the_note_and_a_sinks_own_position_is_looked_for_in_the_sink(at_once: int) -> None:
     world = World(letters=[letter(number) for number in range(6)])
     world.notes.committed = {0: (2, "")}
     world.system.seeks = {"open": 4}
-    done, _ = world.run()
+    done, _ = world.run(Wanted(into="copy", at_once=at_once))
     assert (world.values(), [*left(done)]) == (["4", "5"], ["0@2", "0@3"])
-    told = left(done)["0@2"]
-    assert "letters 2 to 3 are in it, or were passed over" in told
-    assert told.endswith("look there, and go on with --place 0@4-")
+    for told in left(done).values():
+        assert "letters 2 to 3 are in it, or were passed over" in told
+        assert told.endswith("look there, and go on with --place 0@4-")
 
 
 def test_others_are_given_what_filters_have_left() -> None:
