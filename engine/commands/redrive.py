@@ -229,18 +229,19 @@ class Redrive:
             "first send what was left"
         )
 
-    def _close(self, topic: str, why: str, batch: Sequence[_Chosen]) -> None:
-        """Leave all of a topic, from these on."""
-        self._closed[topic] = why
+    def _send_by_topic(self, partition: int, batch: Sequence[_Chosen], why: str) -> None:
+        """One of their topics takes nothing: it is found by sending to each alone, and left from here on."""
+        topics = dict.fromkeys(one.record.topic for one in batch)
+        if len(topics) > 1:
+            for topic in topics:
+                self._send(partition, [one for one in batch if one.record.topic == topic])
+            return
+        self._closed[batch[0].record.topic] = why
         for one in batch:
-            if one.record.topic == topic:
-                self._leave(one.letter, Reason.REFUSED, why)
+            self._leave(one.letter, Reason.REFUSED, why)
 
     def _send(self, partition: int, batch: Sequence[_Chosen]) -> None:
         """Send all of these that are taken; one that is refused costs itself alone, found by halving if need be."""
-
-        if not batch:
-            return
 
         def noted(refused: Collection[int]) -> Progress:
             progress = self._progress[partition].copy()
@@ -256,8 +257,7 @@ class Redrive:
             try:
                 refused = self._sender.send(going, partition, noted)
             except TopicRefusedError as error:
-                self._close(error.topic, str(error), batch)
-                self._send(partition, [one for one in batch if one.record.topic != error.topic])
+                self._send_by_topic(partition, batch, str(error))
                 return
             except DataError as error:
                 if len(batch) > 1:

@@ -28,7 +28,7 @@ from engine.kafka.progress import Progress
 from engine.kafka.sample import RawRecord
 from engine.shm.lease import RivalError
 
-__all__ = ["Going", "Noted", "Resender"]
+__all__ = ["Going", "Noted", "Resender", "TopicRefusedError"]
 
 _POLL_SECONDS = 0.1
 _ABORT_SECONDS = 10.0
@@ -62,11 +62,22 @@ _PURGED = {
 #: What an aborted transaction may leave: librdkafka goes on with the sequence numbers of what was refused there, so
 #: that the next one fails, and mends it when that ends.
 _AGAIN = {KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER}
+#: Kafka may refuse all records of one topic so, and take those of others.
+_OF_A_TOPIC = {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.TOPIC_EXCEPTION,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001  its public name
+}
 _TRIES_MAX = 3
 _FENCED = {
     KafkaError._FENCED,  # noqa: SLF001  its public name
     KafkaError.INVALID_PRODUCER_EPOCH,
 }
+
+
+class TopicRefusedError(ConnectError):
+    """Kafka takes no record of a topic from this user: of one of those of the batch."""
 
 
 class Going(NamedTuple):
@@ -116,7 +127,7 @@ class Resender:
         """All of these and the progress of a partition are in Kafka, or none of it.
 
         Returns which are refused: none. Raises DataError, why, where Kafka refuses any of them: which, it may not have
-        said; ConnectError.
+        said; TopicRefusedError, and nothing is sent; ConnectError.
         """
         offset, note = noted(()).as_offset()
         begun = [TopicPartition(self._topic, partition, offset, note)]
@@ -173,7 +184,8 @@ class Resender:
         error = self._why_purged(refusals[0]) if refusals[0].code() in _PURGED else refusals[0]
         if error.code() in _AGAIN | _OF_A_RECORD:
             return error
-        raise self._ours(error, f"send to topic {records[0].topic}")
+        ours = self._ours(error, f"send to topic {records[0].topic}")
+        raise TopicRefusedError(str(ours)) if error.code() in _OF_A_TOPIC else ours
 
     def _why_purged(self, purged: KafkaError) -> KafkaError:
         """What the transaction has failed of: it cannot be committed any more, and says why."""
