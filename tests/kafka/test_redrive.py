@@ -375,7 +375,7 @@ def test_a_user_of_the_file_sends_what_he_may_and_is_told_what_he_may_not(secure
     assert "cannot send to topic orders" in left["letters_left"][0]["why"]
     secure.allow_again(USER, "orders")
     secure.deny(USER, "dead", operation="READ")
-    assert "cannot read topic dead" in told()
+    assert "cannot note the progress of group millrace-redrive-dead" in told()
     secure.allow_again(USER, "dead")
     secure.change_password(USER, "another")
     assert "the broker refuses this client" in told()
