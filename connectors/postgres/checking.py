@@ -3,26 +3,26 @@
 A server that is away is told within seconds: who writes a configuration hears that its address may be wrong. Where the
 connector is known to be good, its task waits for the server (docs/plugin-guide.md, `validate`).
 
-Used by: sink.py.
+Used by: sink.py, the connectors of source/.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from msgspec.structs import replace
 
 from connectors.postgres.addresses import libpq_parameters
-from connectors.postgres.config import KAFKA_COLUMNS, PostgresSinkConfig, Target, quoted
-from connectors.postgres.session import Session, connect
+from connectors.postgres.config import KAFKA_COLUMNS, ConnectionConfig, PostgresSinkConfig, Target, quoted
+from connectors.postgres.session import PsycopgSession, Session, connected
 from connectors.postgres.tables import Table, read_table
 from engine.api.errors import ConfigError, Problem, RefusedError
 
-__all__ = ["look", "problems_of"]
+__all__ = ["ask", "look", "problems_of"]
 
 #: For all hosts together; libpq gives none of them less than two seconds.
 CONNECT_MS_MAX = 8_000
-STATEMENT_MS_MAX = 5_000
+STATEMENT_MS = 5_000
 #: Rights may be granted for columns, but for DELETE.
 _TABLE_RIGHTS = """
 SELECT CASE r WHEN 'DELETE' THEN has_table_privilege(t, r) ELSE has_any_column_privilege(t, r) END
@@ -37,18 +37,20 @@ FROM (SELECT COALESCE(%s, current_schema()::text) AS name) AS n
 
 
 def look(settings: PostgresSinkConfig, topics: Sequence[str]) -> list[Problem]:
-    """What is wrong. topics: as tables are named after them; none where that is not known.
+    """What is wrong with a sink. topics: as tables are named after them; none where that is not known. Raises as `ask`."""
+    return ask(settings, lambda session: problems_of(session, settings, topics))
+
+
+def ask(settings: ConnectionConfig, questions: Callable[[PsycopgSession], Iterable[Problem]]) -> list[Problem]:
+    """What is wrong by these questions.
+
 
     Raises RetriableError for a server that is away, RefusedError for a password of a file, which may hold another soon.
     """
     hosts = libpq_parameters(settings.url).get("host", "").count(",") + 1
-    hurried = replace(
-        settings,
-        connect_ms=min(settings.connect_ms, CONNECT_MS_MAX // hosts),
-        statement_ms=min(settings.statement_ms, STATEMENT_MS_MAX),
-    )
+    hurried = replace(settings, connect_ms=min(settings.connect_ms, CONNECT_MS_MAX // hosts))
     try:
-        session = connect(hurried, "millrace validation")
+        session = connected(hurried, "millrace validation", f"SET statement_timeout = {STATEMENT_MS}")
     except RefusedError as error:
         if settings.credentials_file is not None:
             raise
@@ -56,7 +58,7 @@ def look(settings: PostgresSinkConfig, topics: Sequence[str]) -> list[Problem]:
     except ConfigError as error:
         return [*error.problems]
     try:
-        return [*problems_of(session, settings, topics)]
+        return [*questions(session)]
     finally:
         session.close()
 

@@ -1,6 +1,6 @@
-"""What the PostgreSQL sink can be told, and which table a topic goes to.
+"""What PostgreSQL's connectors can be told of their connection, and the sink besides; which table a topic goes to.
 
-Names are those of Kafka Connect's JDBC sinks, where they have one for the same thing.
+Names are those of Kafka Connect's JDBC connectors, where they have one for the same thing.
 
 Used by: the modules of this folder.
 Not here: what is said of the connection (addresses.py), what only the server knows (checking.py).
@@ -21,11 +21,14 @@ __all__ = [
     "KAFKA_COLUMNS",
     "NAME_BYTES_MAX",
     "NAMING",
+    "ConnectionConfig",
     "PostgresSinkConfig",
     "Target",
+    "bad_connection",
     "contradictions",
     "literal",
     "quoted",
+    "target_of",
 ]
 
 TOPIC = "${topic}"
@@ -64,17 +67,15 @@ class Target(NamedTuple):
         return ".".join(filter(None, self))
 
 
-class PostgresSinkConfig(Config, frozen=True, kw_only=True):
-    """Where to, into which tables, and how."""
-
-    ignore_case: ClassVar[frozenset[str]] = frozenset({"insert.mode", "pk.mode"})
+class ConnectionConfig(Config, frozen=True, kw_only=True):
+    """Where the database is, and who connects."""
 
     url: Annotated[
         str,
         Meta(
             min_length=1,
             description="Where the database is: `postgresql://HOST:PORT/DATABASE` with libpq's parameters, or a JDBC "
-            "URL. Several hosts, with commas: the first one that takes writes.",
+            "URL. Several hosts, with commas, are tried in turn.",
             extra={"importance": "HIGH", "group": "Connection"},
         ),
     ] = field(name="connection.url")
@@ -96,6 +97,13 @@ class PostgresSinkConfig(Config, frozen=True, kw_only=True):
         int,
         Meta(ge=2000, le=600_000, description="How long a connection may take.", extra={"group": "Connection"}),
     ] = field(name="connection.timeout.ms", default=10_000)
+
+
+class PostgresSinkConfig(ConnectionConfig, frozen=True, kw_only=True):
+    """Where to, into which tables, and how."""
+
+    ignore_case: ClassVar[frozenset[str]] = frozenset({"insert.mode", "pk.mode"})
+
     statement_ms: Annotated[
         int,
         Meta(ge=1000, le=3_600_000, description="How long a statement may take.", extra={"group": "Connection"}),
@@ -158,19 +166,19 @@ class PostgresSinkConfig(Config, frozen=True, kw_only=True):
     @property
     def offsets(self) -> Target:
         """The table of offsets."""
-        return _target(self.offsets_table)
+        return target_of(self.offsets_table)
 
     def target(self, topic: str) -> Target:
         """The table of a topic. Raises ConfigError for what is no name."""
         for entry in self.tables:
             name, _, table = entry.rpartition(":")
             if name.strip() == topic:
-                return _target(table.strip())
-        return _target(self.table_format, topic)
+                return target_of(table.strip())
+        return target_of(self.table_format, topic)
 
 
-def contradictions(settings: PostgresSinkConfig) -> Iterator[Problem]:
-    """What single keys cannot tell."""
+def bad_connection(settings: ConnectionConfig) -> Iterator[Problem]:
+    """What single keys of a connection cannot tell."""
     try:
         libpq_parameters(settings.url)
     except ValueError as error:
@@ -179,6 +187,11 @@ def contradictions(settings: PostgresSinkConfig) -> Iterator[Problem]:
         yield Problem(
             "connection.password", "connection.password and connection.credentials.file are given: expected one of them"
         )
+
+
+def contradictions(settings: PostgresSinkConfig) -> Iterator[Problem]:
+    """What single keys cannot tell."""
+    yield from bad_connection(settings)
     if settings.insert_mode == "upsert" and settings.pk_mode == "none":
         yield Problem("pk.mode", "insert.mode=upsert needs a key: expected pk.mode=record_key, record_value or kafka")
     if settings.delete_enabled and settings.pk_mode != "record_key":
@@ -198,26 +211,27 @@ def contradictions(settings: PostgresSinkConfig) -> Iterator[Problem]:
 def _bad_names(settings: PostgresSinkConfig) -> Iterator[Problem]:
     for key, text in (("table.name.format", settings.table_format), ("offsets.table", settings.offsets_table)):
         try:
-            _target(text, "topic")
+            target_of(text, "topic")
         except ConfigError as error:
             yield Problem(key, str(error))
     for entry in settings.tables:
         topic, _, table = entry.rpartition(":")
         try:
-            _target(table if topic.strip() else "")
+            target_of(table if topic.strip() else "")
         except ConfigError as error:
             expected = "expected topic:table or topic:schema.table"
             yield Problem("topic.to.table.map", f"topic.to.table.map: {entry}: {expected}; {error}")
 
 
-def _target(text: str, topic: str = "") -> Target:
+def target_of(text: str, topic: str = "", *, keys: str = NAMING) -> Target:
+    """The table that a text names, with `topic` for what stands for it. keys: that the text may stand in."""
     parts = [part.strip().strip(QUOTE).replace(TOPIC, topic) for part in text.split(".")]
     if not 1 <= len(parts) <= 2 or not all(parts) or "\0" in text:
-        raise ConfigError(f"{text}: expected table or schema.table ({NAMING})")
+        raise ConfigError(f"{text}: expected table or schema.table ({keys})")
     for part in parts:
         if len(part.encode()) > NAME_BYTES_MAX:
             raise ConfigError(
                 f"{part}: the name of a table or schema has at most {NAME_BYTES_MAX} bytes, and this has "
-                f"{len(part.encode())}: PostgreSQL would cut it, and could take it for another ({NAMING})"
+                f"{len(part.encode())}: PostgreSQL would cut it, and could take it for another ({keys})"
             )
     return Target(None, parts[0]) if len(parts) == 1 else Target(parts[0], parts[1])

@@ -3,10 +3,11 @@
     session.run("BEGIN; UPDATE ...; SAVEPOINT one")    one way there and back; the rows that each has changed
     session.rows("SELECT ... %s", name)                rows
     session.copy("COPY t (a, b) FROM STDIN", block)    rows in
+    session.stream("COPY t (a, b) TO STDOUT")          rows out, as they come
 
 psycopg is imported when it is needed, so that Millrace does without it where nobody has a PostgreSQL.
 
-Used by: sink.py, checking.py.
+Used by: sink.py, checking.py, the modules of source/.
 Not here: where to (addresses.py), what errors mean (refusals.py), transactions (sink.py).
 """
 
@@ -18,11 +19,12 @@ from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 from connectors.postgres.addresses import libpq_parameters, read_credentials
-from connectors.postgres.config import PostgresSinkConfig
+from connectors.postgres.config import ConnectionConfig, PostgresSinkConfig
+from connectors.postgres.copying import CopyStream
 from connectors.postgres.refusals import is_connection_over, of_connecting, translated
-from engine.api.errors import ConfigError, RetriableError
+from engine.api.errors import ConfigError, ConnectError, RetriableError
 
-__all__ = ["LETTER_SECONDS", "PsycopgSession", "Session", "connect", "driver"]
+__all__ = ["LETTER_SECONDS", "PsycopgSession", "Session", "connect", "connected", "driver"]
 
 #: So long a transaction waits for a dead letter. One that is idle for twice as long is ended by the server, so that a
 #: task that was frozen holds nothing up.
@@ -63,21 +65,31 @@ def driver() -> Any:
         import psycopg  # noqa: PLC0415  an extra, for those who have a PostgreSQL
     except ImportError as error:
         raise ConfigError(
-            f"the PostgreSQL sink needs the library psycopg ({error}): install millrace[postgres]"
+            f"PostgreSQL's connectors need the library psycopg ({error}): install millrace[postgres]"
         ) from error
     return psycopg
 
 
 def connect(settings: PostgresSinkConfig, title: str) -> PsycopgSession:
-    """A new connection, by the credentials as they are now. title: what the server shows in pg_stat_activity.
+    """A new connection to write by. Raises as `connected`."""
+    setup = (
+        f"SET statement_timeout = {settings.statement_ms}; SET idle_in_transaction_session_timeout = {IDLE_MS}; "
+        f"{_KEEPALIVE_OF_SERVER}"
+    )
+    return connected(settings, title, setup, target_session_attrs="read-write")
 
-    Raises RetriableError, RefusedError, ConfigError.
+
+def connected(settings: ConnectionConfig, title: str, setup: str, **more: Any) -> PsycopgSession:
+    """A new connection, by the credentials as they are now.
+
+    title: what the server shows in pg_stat_activity. setup: statements that are run first. more: parameters of libpq;
+    those of the URL count before them. Raises RetriableError, RefusedError, ConfigError.
     """
     psycopg = driver()
     parameters: dict[str, Any] = {
-        "target_session_attrs": "read-write",
         "application_name": title,
         **_KEEPALIVE,
+        **more,
         **libpq_parameters(settings.url),
     }
     seconds = math.ceil(settings.connect_ms / 1000)
@@ -99,15 +111,12 @@ def connect(settings: PostgresSinkConfig, title: str) -> PsycopgSession:
     except psycopg.Error as error:
         raise of_connecting(error, where) from error
     session = PsycopgSession(connection, psycopg)
-    session.run(
-        f"SET statement_timeout = {settings.statement_ms}; SET idle_in_transaction_session_timeout = {IDLE_MS}; "
-        f"{_KEEPALIVE_OF_SERVER}"
-    )
+    session.run(setup)
     return session
 
 
 class PsycopgSession:
-    """A `Session`."""
+    """A `Session`, and what sources need besides."""
 
     def __init__(self, connection: Any, psycopg: Any) -> None:
         self._connection = connection
@@ -136,6 +145,22 @@ class PsycopgSession:
             with cursor.copy(statement.encode()) as copy:
                 copy.write(block)
             return int(cursor.rowcount)
+
+    def described(self, query: str) -> list[tuple[str, int, int]]:
+        """Name, type and the type's modifier of each column that a query gives, which is not run."""
+        with self._errors(query):
+            cursor = self._connection.execute(f"SELECT * FROM ({query}\n) AS given LIMIT 0".encode())
+            found = cursor.pgresult
+            return [(found.fname(at).decode(), found.ftype(at), found.fmod(at)) for at in range(found.nfields)]
+
+    def stream(self, statement: str) -> CopyStream:
+        """Rows of `COPY ... TO STDOUT`, or changes. Nothing else is done with the session until they are over."""
+
+        def fail(error: Any) -> ConnectError:
+            self._is_over = self._is_over or is_connection_over(error)
+            return translated(error, _doing(statement))
+
+        return CopyStream(self._connection.pgconn, statement, self._psycopg, fail)
 
     def close(self) -> None:
         self._is_over = True

@@ -39,6 +39,11 @@ class FakeSourceContext:
     def offset(self, partition: Mapping[str, Any]) -> Mapping[str, Any] | None:
         return self._offsets.get(_key(partition))
 
+    def store(self, record: SourceRecord) -> None:
+        """As if Kafka had this record, and all before it, and their offsets were stored."""
+        assert record.source_partition is not None
+        self._offsets[_key(record.source_partition)] = record.source_offset
+
     def end(self) -> None:
         self.has_ended = True
 

@@ -38,7 +38,15 @@ INIT_S = 120.0
 ASK_S = 2
 USER = "postgres"
 #: What is written survives the end of a process, not that of the machine.
-SETTINGS = {"listen_addresses": "127.0.0.1", "fsync": "off", "full_page_writes": "off", "max_connections": "50"}
+SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "fsync": "off",
+    "full_page_writes": "off",
+    "max_connections": "50",
+    "wal_level": "logical",
+    "max_replication_slots": "20",
+    "max_wal_senders": "20",
+}
 
 
 class PostgresServer(Server):

@@ -1,0 +1,123 @@
+"""What the server copies out, row by row or change by change, as it comes: nobody waits for the end.
+
+    stream = session.stream("COPY t TO STDOUT")
+    stream.take(2000, bytes_max, seconds)     up to 2,000 messages: b"1\tone\n", b"2\ttwo\n", ...
+    stream.is_over                            all were taken
+
+psycopg waits for each row by itself, and knows nothing of streams that go both ways; so its `pq` is used, libpq's own
+functions. Whoever stops in the middle closes the connection: the server then ends the statement.
+
+Used by: session.py, the modules of source/.
+Source: PostgreSQL's manual, "Functions Associated with the COPY Command".
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Callable
+from typing import Any
+
+from engine.api.errors import ConnectError
+
+__all__ = ["CopyStream"]
+
+#: What was taken does not wait longer for what may come right after it.
+LINGER_MS = 5
+
+
+class CopyStream:
+    """A statement that copies out, under way. `take` raises what `fail` makes of psycopg's errors."""
+
+    def __init__(self, pgconn: Any, statement: str, psycopg: Any, fail: Callable[[Any], ConnectError]) -> None:
+        self._pgconn = pgconn
+        self._psycopg = psycopg
+        self._fail = fail
+        self._is_copying = False
+        self._is_over = False
+        try:
+            pgconn.send_query(statement.encode())
+            self.flush()
+        except psycopg.Error as error:
+            raise fail(error) from error
+        self._socket = select.poll()
+        self._socket.register(pgconn.socket, select.POLLIN)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all messages were taken."""
+        return self._is_over
+
+    def take(self, count: int, bytes_max: int, seconds: float) -> list[bytes]:
+        """Up to `count` messages, and no more once they have `bytes_max`; after `seconds` without any, none."""
+        try:
+            if not (self._is_copying or self._is_over) and not self._begin(seconds):
+                return []
+            return self._take(count, bytes_max, seconds)
+        except self._psycopg.Error as error:
+            raise self._fail(error) from error
+
+    def send(self, message: bytes) -> None:
+        """Answer the server, in a stream that goes both ways."""
+        try:
+            self._pgconn.put_copy_data(message)
+            self.flush()
+        except self._psycopg.Error as error:
+            raise self._fail(error) from error
+
+    def flush(self) -> None:
+        """Let what was sent go out; messages are small, and the server reads them."""
+        while self._pgconn.flush():
+            select.select([], [self._pgconn.socket], [], 1.0)
+
+    def _begin(self, seconds: float) -> bool:
+        """Whether the server has begun to copy."""
+        deadline = time.monotonic() + seconds
+        while self._pgconn.is_busy():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            self._read(left)
+        result = self._pgconn.get_result()
+        status = self._psycopg.pq.ExecStatus(result.status)
+        self._is_copying = status in (self._psycopg.pq.ExecStatus.COPY_OUT, self._psycopg.pq.ExecStatus.COPY_BOTH)
+        if not self._is_copying:
+            self._end(result)
+        return True
+
+    def _take(self, count: int, bytes_max: int, seconds: float) -> list[bytes]:
+        taken: list[bytes] = []
+        size = 0
+        get = self._pgconn.get_copy_data
+        deadline = time.monotonic() + seconds
+        while len(taken) < count and size < bytes_max and not self._is_over:
+            length, data = get(1)
+            if length > 0:
+                taken.append(bytes(data))
+                size += length
+            elif length < 0:
+                self._end(self._pgconn.get_result())
+            elif taken:
+                if not self._read(LINGER_MS / 1000):
+                    break
+            else:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    break
+                self._read(left)
+        return taken
+
+    def _read(self, seconds: float) -> bool:
+        """Wait for the server's word; whether there was one."""
+        found = bool(self._socket.poll(seconds * 1000))
+        if found:
+            self._pgconn.consume_input()
+        return found
+
+    def _end(self, result: Any) -> None:
+        """Take what comes after the last message. Raises psycopg's error when that is one."""
+        self._is_over = True
+        while result is not None:
+            if result.status not in (self._psycopg.pq.ExecStatus.COMMAND_OK, self._psycopg.pq.ExecStatus.TUPLES_OK):
+                raise self._psycopg.errors.error_from_result(result, encoding="utf-8")
+            result = self._pgconn.get_result()

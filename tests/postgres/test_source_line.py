@@ -1,0 +1,111 @@
+"""Whole lines out of the real PostgreSQL, killed again and again: every row is in the topic."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness import topics, wait
+from tests.harness.engine import Millrace, pipeline_toml
+from tests.harness.kafka import KafkaServer, UserKafka
+from tests.harness.postgres import PostgresServer
+from tests.harness.server import UnavailableError
+
+pytestmark = [pytest.mark.kafka, pytest.mark.postgres, pytest.mark.slow, pytest.mark.faults]
+
+Kafka = KafkaServer | UserKafka
+JSON = "org.apache.kafka.connect.json.JsonConverter"
+POLLING = "connectors.postgres.source.polling_connector:PostgresPollingSourceConnector"
+ROWS = 4_000
+#: tox -e faults widens them.
+KILLS = int(os.environ.get("MILLRACE_POSTGRES_KILLS", "6"))
+WAIT_S = 120.0
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[PostgresServer]:
+    """One that may be killed."""
+    try:
+        made = PostgresServer(tmp_path / "postgres").start()
+    except UnavailableError as error:
+        pytest.skip(f"no real PostgreSQL: {error}")
+    with made:
+        yield made
+
+
+def pipeline(folder: Path, kafka: Kafka, source: dict[str, object]) -> None:
+    worker = {
+        "bootstrap.servers": kafka.bootstrap,
+        "key.converter": JSON,
+        "key.converter.schemas.enable": "false",
+        "value.converter": JSON,
+        "value.converter.schemas.enable": "false",
+        "offset.storage.file.filename": folder / "offsets",
+        "offset.flush.interval.ms": 200,
+    }
+    (folder / "pipeline.toml").write_text(pipeline_toml(worker, {"shop": {"restart.backoff.ms": 100, **source}}))
+
+
+def killed_again_and_again(
+    run: Millrace, server: PostgresServer, count: Callable[[], int], write: Callable[[int], None]
+) -> None:
+    """Write rows and kill whoever has to do with them in turn."""
+    rng = random.Random(7)
+
+    def kill_server() -> None:
+        server.kill9()
+        server.start()
+
+    kills: list[Callable[[], object]] = [
+        lambda: run.kill9("shop/0 task"),
+        lambda: run.kill9("shop/0 pump"),
+        kill_server,
+    ]
+    step = ROWS // KILLS
+    for number in range(KILLS):
+        write(step)
+        before = count()
+        wait.until(lambda before=before: count() > before, "more records", timeout_s=WAIT_S)
+        write(rng.randrange(1, 50))
+        kills[number % len(kills)]()
+    write(step)
+
+
+def numbers(kafka: Kafka, topic: str) -> list[int]:
+    found = topics.consume_all(kafka.bootstrap, topic)
+    return [json.loads(record.value)["id"] for records in found.values() for record in records if record.value]
+
+
+def ends(kafka: Kafka, topic: str) -> int:
+    return sum(topics.end_offsets(kafka.bootstrap, topic).values())
+
+
+def test_whoever_is_killed_every_polled_row_arrives(
+    kafka: Kafka, topic: str, server: PostgresServer, tmp_path: Path
+) -> None:
+    server.query("CREATE TABLE orders (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, note text)")
+    source = {
+        "connector.class": POLLING,
+        "connection.url": server.url(),
+        "mode": "incrementing",
+        "query": "SELECT * FROM orders",
+        "incrementing.column.name": "id",
+        "topic.prefix": topic,
+        "poll.interval.ms": 20,
+        "batch.max.rows": 100,
+    }
+    pipeline(tmp_path, kafka, source)
+
+    def write(rows: int) -> None:
+        server.query(f"INSERT INTO orders (note) SELECT 'note' FROM generate_series(1, {rows})")
+
+    with Millrace("standalone", "pipeline.toml", folder=tmp_path) as run:
+        killed_again_and_again(run, server, lambda: ends(kafka, topic), write)
+        expected = {row[0] for row in server.query("SELECT id FROM orders")}
+        wait.until(lambda: ends(kafka, topic) >= len(expected), "as many records as rows", timeout_s=WAIT_S)
+        wait.until(lambda: set(numbers(kafka, topic)) == expected, "every row", timeout_s=WAIT_S)
