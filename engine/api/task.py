@@ -42,7 +42,11 @@ class SourceContext(Protocol):
         """Whether this run ends: a source without an end of its own reads what is there and calls `end`."""
 
     def offset(self, partition: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """The offset stored for this source partition before the task started; None: none."""
+        """The offset that is stored for this source partition; None: none.
+
+        Before `start` it is where to go on, from each `commit` on what is stored by then. Raises RetriableError when
+        the store cannot be read now.
+        """
 
     def end(self) -> None:
         """There will be no more records: what the running `poll` returns is the last batch."""
@@ -74,7 +78,7 @@ class SourceTask(ABC):
         """The next records, or None; may wait (`context.wait`) up to a second or so when there are none."""
 
     def commit(self) -> None:  # noqa: B027  most have nothing to do
-        """Offsets of all that was acknowledged have been stored, up to `context`'s word at the time."""
+        """Offsets of all that was acknowledged have been stored: `context.offset` says which."""
 
     def commit_record(self, record: SourceRecord, metadata: RecordMetadata | None) -> None:  # noqa: B027
         """Kafka has acknowledged this record. Costs speed if overridden.

@@ -20,6 +20,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from itertools import islice, pairwise
 from typing import Any
@@ -92,7 +93,7 @@ class SourceTaskBank:
         self._ring = side.data_writer(is_checked=account is not None)
         self._row = row
         self._clock = clock
-        self._stored_offsets: dict[bytes, Mapping[str, Any] | None] = {}
+        self._stored_offsets: dict[bytes, Mapping[str, Any] | None] | None = {}  # None: as they are in the store now
         self._polled_again: deque[Polled] = deque()  # batches of one poll that wait for their turn
         # For commit_record: the record of each number, as it was polled, and whether that is the number of its letter.
         # None: more that was made of it comes.
@@ -115,6 +116,8 @@ class SourceTaskBank:
         return self._spec.is_bulk
 
     def offset(self, partition: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        if self._stored_offsets is None:
+            self._stored_offsets = self._read_store()
         return self._stored_offsets.get(encode_part(partition))
 
     def end(self) -> None:
@@ -145,16 +148,20 @@ class SourceTaskBank:
     def start(self) -> None:
         """Read the stored offsets and start the connector's task."""
         with self._patience.leaving(), noting_acts(self._row):
-            if self._spec.store:
-                store = OffsetStore(self._spec.store)
-                self._stored_offsets = store.offsets(self._spec.connector)
-                store.close()
+            self._stored_offsets = self._read_store()
             self._row.set(Word.TASK_ACT, Act.START)
             self._task.initialize(self)
             self._task.start(self._spec.task_config)
         self._patience.end(Cause.START, Cause.STORE)
         self._row.set(Word.POLL_MS, max(0, round(self._task.poll_seconds * 1000)))
         self._row.set(Word.TASK_PHASE, Phase.READY)
+
+    def _read_store(self) -> dict[bytes, Mapping[str, Any] | None]:
+        """What is stored of the connector. Raises ConnectError."""
+        if not self._spec.store:
+            return {}
+        with closing(OffsetStore(self._spec.store)) as store:
+            return store.offsets(self._spec.connector)
 
     def stop(self) -> None:
         """Give back what the task and its transforms took; once, whatever happened before."""
@@ -362,6 +369,7 @@ class SourceTaskBank:
             self._side.down.release()
             if isinstance(message, frame.Stored):
                 self.is_over = self.is_over or message.is_end
+                self._stored_offsets = None  # read when somebody asks: most do not
                 self._tell("commit", self._task.commit)
             elif isinstance(message, frame.Acknowledged):
                 self._acknowledge(message)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,10 +22,11 @@ from engine.bank import Bank, Stopper, serve
 from engine.clock import SystemClock
 from engine.config.line import LineSpec
 from engine.exits import ExitCode
+from engine.offsets.store import OffsetStore, encode_part
 from engine.shm.acts import Act, act_of
 from engine.shm.board import Row, Word
 from engine.shm.channel import PumpSide
-from engine.shm.frame import Assigned, encode
+from engine.shm.frame import Assigned, Stored, encode
 from engine.shm.lease import Fenced
 from engine.stages.transform import Step
 from engine.stages.work import Stages
@@ -211,3 +213,31 @@ def test_a_source_that_waits_by_its_context_shows_that_it_lives_and_declares_wha
     assert task.beats[0] < task.beats[1]
     assert noting.acts == [Act.TRANSFORM]
     assert act_of(memory.row, "task") == Act.CONVERT
+
+
+class Told(SourceTask):
+    """Asks, when it is told to commit, what is stored."""
+
+    def start(self, config: object) -> None:
+        self.answers = [self.context.offset({"a": 1})]
+
+    def poll(self) -> None:
+        self.context.wait(0.001)
+
+    def commit(self) -> None:
+        self.answers.append(self.context.offset({"a": 1}))
+
+
+def test_a_source_is_told_at_each_commit_what_is_stored_by_then(tmp_path: Path) -> None:
+    spec = line_spec("source", connector="told", store=str(tmp_path / "store.db"))
+    store = OffsetStore(spec.store)
+    memory, task = LineMemory(spec), Told()
+    side, pump_side = memory.begin()
+    bank = SourceTaskBank(spec, task, Stages([], plain_converters()), side, memory.row, SystemClock())
+    bank.start()
+    for number in (1, 2):
+        store.write("told", [(encode_part({"a": 1}), encode_part({"n": number}))])
+        assert pump_side.down.write(encode(Stored(number)))
+        bank.step()
+    store.close()
+    assert task.answers == [None, {"n": 1}, {"n": 2}]
