@@ -44,6 +44,11 @@ class CopyStream:
         self._socket.register(pgconn.socket, select.POLLIN)
 
     @property
+    def is_under_way(self) -> bool:
+        """Whether the server has begun and not ended."""
+        return self._is_copying and not self._is_over
+
+    @property
     def is_over(self) -> bool:
         """Whether all messages were taken."""
         return self._is_over

@@ -14,6 +14,8 @@ Not here: where to (addresses.py), what errors mean (refusals.py), transactions 
 from __future__ import annotations
 
 import math
+import select
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
@@ -152,6 +154,30 @@ class PsycopgSession:
             cursor = self._connection.execute(f"SELECT * FROM ({query}\n) AS given LIMIT 0".encode())
             found = cursor.pgresult
             return [(found.fname(at).decode(), found.ftype(at), found.fmod(at)) for at in range(found.nfields)]
+
+    def awaited(self, statement: str, seconds: float) -> list[tuple[str | None, ...]]:
+        """The rows of a statement that knows no timeout of the server. Raises RetriableError after `seconds`."""
+        pq, pgconn = self._psycopg.pq, self._connection.pgconn
+        with self._errors(statement):
+            pgconn.send_query(statement.encode())
+            pgconn.flush()
+            answer = select.poll()
+            answer.register(pgconn.socket, select.POLLIN)
+            deadline = time.monotonic() + seconds
+            while pgconn.is_busy():
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    self.close()
+                    raise RetriableError(f"PostgreSQL has not answered to {_doing(statement)} for {seconds:g} s")
+                if answer.poll(left * 1000):
+                    pgconn.consume_input()
+            result = pgconn.get_result()
+            if result.status != pq.ExecStatus.TUPLES_OK:
+                raise self._psycopg.errors.error_from_result(result, encoding="utf-8")
+            while pgconn.get_result() is not None:
+                pass
+            cells = [[result.get_value(row, at) for at in range(result.nfields)] for row in range(result.ntuples)]
+            return [tuple(None if cell is None else cell.decode() for cell in row) for row in cells]
 
     def stream(self, statement: str) -> CopyStream:
         """Rows of `COPY ... TO STDOUT`, or changes. Nothing else is done with the session until they are over."""

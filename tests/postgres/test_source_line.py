@@ -6,6 +6,7 @@ import json
 import os
 import random
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ pytestmark = [pytest.mark.kafka, pytest.mark.postgres, pytest.mark.slow, pytest.
 Kafka = KafkaServer | UserKafka
 JSON = "org.apache.kafka.connect.json.JsonConverter"
 POLLING = "connectors.postgres.source.polling_connector:PostgresPollingSourceConnector"
+CHANGES = "connectors.postgres.source.changes_connector:PostgresSourceConnector"
 ROWS = 4_000
 #: tox -e faults widens them.
 KILLS = int(os.environ.get("MILLRACE_POSTGRES_KILLS", "6"))
@@ -69,11 +71,14 @@ def killed_again_and_again(
     step = ROWS // KILLS
     for number in range(KILLS):
         write(step)
-        before = count()
-        wait.until(lambda before=before: count() > before, "more records", timeout_s=WAIT_S)
+        wait.until(partial(is_more, count, count()), "more records", timeout_s=WAIT_S)
         write(rng.randrange(1, 50))
         kills[number % len(kills)]()
     write(step)
+
+
+def is_more(count: Callable[[], int], before: int) -> bool:
+    return count() > before
 
 
 def numbers(kafka: Kafka, topic: str) -> list[int]:
@@ -109,3 +114,50 @@ def test_whoever_is_killed_every_polled_row_arrives(
         expected = {row[0] for row in server.query("SELECT id FROM orders")}
         wait.until(lambda: ends(kafka, topic) >= len(expected), "as many records as rows", timeout_s=WAIT_S)
         wait.until(lambda: set(numbers(kafka, topic)) == expected, "every row", timeout_s=WAIT_S)
+
+
+def test_whoever_is_killed_every_change_arrives_in_order(
+    kafka: Kafka, topic: str, server: PostgresServer, tmp_path: Path
+) -> None:
+    server.query("CREATE TABLE orders (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, note text)")
+    source = {
+        "connector.class": CHANGES,
+        "connection.url": server.url(),
+        "table.include.list": "public.orders",
+        "transforms": "route",
+        "transforms.route.type": "org.apache.kafka.connect.transforms.RegexRouter",
+        "transforms.route.regex": ".*",
+        "transforms.route.replacement": topic,
+        "status.update.interval.ms": 100,
+        "max.batch.size": 100,
+    }
+    pipeline(tmp_path, kafka, source)
+
+    def write(rows: int) -> None:
+        server.query(f"INSERT INTO orders (note) SELECT 'old' FROM generate_series(1, {rows})")
+
+    with Millrace("standalone", "pipeline.toml", folder=tmp_path) as run:
+        is_read = "SELECT 1 FROM pg_replication_slots WHERE active"
+        wait.until(lambda: server.query(is_read), "the slot", timeout_s=WAIT_S)
+        killed_again_and_again(run, server, lambda: ends(kafka, topic), write)
+        server.query("UPDATE orders SET note = 'new' WHERE id % 2 = 0")
+        server.query("DELETE FROM orders WHERE id % 3 = 0")
+        expected = {f"{key}": note for key, note in server.query("SELECT id, note FROM orders")}
+        wait.until(lambda: table_of(kafka, topic) == expected, "the table as it is", timeout_s=WAIT_S)
+        # What is stored is confirmed, so that the server keeps no more log.
+        goal = server.query("SELECT pg_current_wal_lsn()")[0][0]
+        reached = f"SELECT confirmed_flush_lsn >= '{goal}' FROM pg_replication_slots"
+        wait.until(lambda: server.query(reached)[0][0], "the slot to go on", timeout_s=WAIT_S)
+
+
+def table_of(kafka: Kafka, topic: str) -> dict[str, str]:
+    """The table that the records make, whose order is that of each key."""
+    made: dict[str, str] = {}
+    for records in topics.consume_all(kafka.bootstrap, topic).values():
+        for record in records:
+            key = str(json.loads(record.key or b"{}")["id"])
+            if record.value is None:
+                made.pop(key, None)
+            else:
+                made[key] = json.loads(record.value)["note"]
+    return made

@@ -26,6 +26,7 @@ ALLOWED = {
     "engine/logs.py": "how the time of a log line is written",
     "engine/api/java_date_patterns.py": "which century a year of two digits lies in",
     "engine/metrics/collector.py": "since when a counter counts, for Prometheus, told once",
+    "connectors/postgres/source/changes.py": "when a change was read, in Debezium's envelope",
     "connectors/generator/source.py": "timestamps that records carry, if that is wanted",
 }
 

@@ -5,5 +5,12 @@ polling.py             its task: tables in turn, each from where it was left
 polling_config.py      its keys
 passes.py              one pass over a table or query: SQL, rows, offsets
 relations.py           what a table or query gives: columns, types, keys
+changes_connector.py   PostgresSource: changes, by logical decoding
+changes.py             its task: what the slot tells becomes records, what Kafka has is confirmed
+changes_config.py      its keys
+snapshot.py            what is there before, by ranges of pages
+capturing.py           changes of one table become records: rows, or Debezium's envelopes
+replication.py         the stream of a slot          pgoutput.py   what is said in it
+slots.py               slot and publication: made, looked at, watched
 values.py              PostgreSQL's text becomes values of Connect
 """

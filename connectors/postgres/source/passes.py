@@ -22,7 +22,7 @@ from connectors.postgres.config import literal, quoted
 from connectors.postgres.session import PsycopgSession
 from connectors.postgres.source.polling_config import PollingConfig
 from connectors.postgres.source.relations import Column, Relation
-from connectors.postgres.source.values import Cells, unescaped
+from connectors.postgres.source.values import Cells, columns_of_copy
 from engine.api.batch import SourceBatch
 from engine.api.column import StructColumn
 from engine.api.errors import ConnectError, DataError
@@ -36,7 +36,6 @@ BATCH_BYTES_MAX = 4 * 1024 * 1024
 INTEGERS = ("smallint", "integer", "bigint")
 NUMBERS = (*INTEGERS, "numeric")
 TIMESTAMPS = ("timestamp", "date")
-NULL = b"\\N"
 
 
 class Order(NamedTuple):
@@ -154,7 +153,7 @@ class Pass:
 
     def _batch(self, rows: Sequence[bytes]) -> SourceBatch:
         columns = self._relation.columns
-        cells = _cells(rows)
+        cells = columns_of_copy(rows)
         values = []
         for column, found in zip(columns, cells, strict=False):
             try:
@@ -206,19 +205,6 @@ class _Offsets(Sequence[Position]):
         if texts:
             found[KEY] = texts
         return found
-
-
-def _cells(rows: Sequence[bytes]) -> list[Cells]:
-    """The columns of COPY's rows."""
-    columns: list[Cells] = [*zip(*[row[:-1].split(b"\t") for row in rows], strict=True)]
-    if not any(b"\\" in row for row in rows):
-        return columns
-    for at, column in enumerate(columns):
-        if NULL in column:
-            columns[at] = column = [None if cell == NULL else cell for cell in column]
-        if any(cell is not None and b"\\" in cell for cell in column):
-            columns[at] = unescaped(column)
-    return columns
 
 
 def _from(relation: Relation, settings: PollingConfig) -> str:

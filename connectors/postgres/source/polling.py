@@ -55,7 +55,6 @@ class _Followed:
         self.partition = partition_of(target)
         self.position = position  # after what was given
         self.due_ns = 0
-        self.passes = 0
         self.is_missed = False
 
 
@@ -153,7 +152,6 @@ class PostgresPollingTask(SourceTask):
 
     def _finish(self, followed: _Followed) -> None:
         self._pass = self._at = None
-        followed.passes += 1
         if self._settings.mode == "bulk":
             followed.position = None
         followed.due_ns = self._monotonic_ns() + self._settings.poll_ms * 1_000_000

@@ -1,6 +1,6 @@
 """What a table, a view or a query gives: its columns, how they are read, what tells its rows apart.
 
-Used by: passes.py, polling.py, polling_connector.py.
+Used by: passes.py, polling.py, polling_connector.py, capturing.py, slots.py.
 Not here: the tables of the sink (connectors.postgres.tables).
 """
 

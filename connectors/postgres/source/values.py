@@ -5,7 +5,7 @@
 Types are those of connectors.postgres.types. Needs a session that writes as SESSION says. What a value of Connect
 cannot hold is left as it is where a converter refuses it with its record: the NaN of a numeric, arrays in arrays.
 
-Used by: relations.py, passes.py, polling.py.
+Used by: relations.py, passes.py, polling.py, capturing.py, changes.py, snapshot.py.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from engine.api.column import Column, Utf8Column
 from engine.api.java_scalars import nearest_float32
 from engine.api.schema import Schema
 
-__all__ = ["SESSION", "Cells", "Reading", "reading_of", "unescaped"]
+__all__ = ["SESSION", "Cells", "Reading", "columns_of_copy", "reading_of", "unescaped"]
 
 #: How a session is to write values.
 SESSION = (
@@ -34,6 +34,7 @@ SESSION = (
 Cells = Sequence[bytes | None]
 
 UTC = datetime.UTC
+NULL = b"\\N"
 DAY_MS = 86_400_000
 EPOCH = datetime.date(1970, 1, 1).toordinal()
 #: The calendar repeats itself after so many years, which have so many days.
@@ -82,6 +83,19 @@ def reading_of(type_name: str, zone: str = "UTC") -> Reading:
 def unescaped(cells: Cells) -> Cells:
     """What COPY's text means."""
     return [cell if cell is None or b"\\" not in cell else _ESCAPED.sub(_meant, cell) for cell in cells]
+
+
+def columns_of_copy(rows: Sequence[bytes]) -> list[Cells]:
+    """The columns of rows as COPY's text has them; at least one row."""
+    columns: list[Cells] = [*zip(*[row[:-1].split(b"\t") for row in rows], strict=True)]
+    if not any(b"\\" in row for row in rows):
+        return columns
+    for at, column in enumerate(columns):
+        if NULL in column:
+            columns[at] = column = [None if cell == NULL else cell for cell in column]
+        if any(cell is not None and b"\\" in cell for cell in column):
+            columns[at] = unescaped(column)
+    return columns
 
 
 def _meant(found: re.Match[bytes]) -> bytes:
@@ -143,7 +157,7 @@ def _moment(cell: bytes) -> datetime.datetime | int:
     """In whole milliseconds, the rest cut off."""
     if cell[-1:] != b"C":  # before Christ
         try:
-            return datetime.datetime.fromisoformat(cell.removesuffix(b"+00")[:23].decode()).replace(tzinfo=UTC)
+            return datetime.datetime.fromisoformat((cell.removesuffix(b"+00")[:23] + b"+00").decode())
         except ValueError:
             pass
     return _ENDLESS_MS[cell] if cell in _ENDLESS_MS else _beyond_ms(cell)

@@ -1,0 +1,277 @@
+"""The replication slot and the publication: looked at, made, watched.
+
+    publication ──► says which tables      slot ──► keeps the log from where we are on, however long we are away
+
+A slot that nobody reads keeps the log until the disk is full; `Guard` warns before it is.
+
+Used by: changes.py, changes_connector.py.
+Source: PostgreSQL's manual, "pg_replication_slots".
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Sequence
+
+from msgspec import Struct
+
+from connectors.postgres.config import Target, quoted
+from connectors.postgres.session import PsycopgSession
+from connectors.postgres.source.changes_config import ChangesConfig
+from connectors.postgres.source.pgoutput import lsn_of
+from connectors.postgres.source.relations import tables_like
+from engine.api.errors import ConnectError, Problem
+
+__all__ = [
+    "Guard",
+    "Slot",
+    "drop_slot",
+    "find_slot",
+    "is_wanted",
+    "make_publication",
+    "make_slot",
+    "problems_of",
+    "title_of",
+]
+
+logger = logging.getLogger(__name__)
+
+_SLOT = """
+SELECT slot_type, plugin, database, active, COALESCE(wal_status, ''), safe_wal_size,
+       confirmed_flush_lsn::text, pg_wal_lsn_diff(
+           CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn() ELSE pg_current_wal_lsn() END, restart_lsn
+       )::bigint,
+       COALESCE((SELECT application_name FROM pg_stat_activity a WHERE a.pid = s.active_pid), ''), current_database()
+FROM pg_replication_slots s WHERE slot_name = %s
+"""
+_PUBLICATION = "SELECT puballtables FROM pg_publication WHERE pubname = %s"
+#: A table with parts is named itself, or its parts are.
+_PUBLISHED = """
+SELECT schemaname::text, tablename::text FROM pg_publication_tables WHERE pubname = %s
+UNION SELECT n.nspname::text, c.relname::text
+FROM pg_publication p JOIN pg_publication_rel r ON r.prpubid = p.oid JOIN pg_class c ON c.oid = r.prrelid
+JOIN pg_namespace n ON n.oid = c.relnamespace WHERE p.pubname = %s
+"""
+#: Rows of a table with parts are told as the table's.
+_AS_WHOLE = "WITH (publish_via_partition_root = true)"
+_SERVER = """
+SELECT current_setting('wal_level'), current_setting('max_replication_slots')::int,
+       (SELECT count(*) FROM pg_replication_slots)::int,
+       COALESCE((SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user), false),
+       current_user::text
+"""
+_IDENTITY = """
+SELECT c.relreplident IN ('f', 'i') OR EXISTS (SELECT 1 FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)
+FROM pg_class c WHERE c.oid = to_regclass(%s)
+"""
+_MAY_READ = "SELECT COALESCE(has_table_privilege(to_regclass(%s), 'SELECT'), true)"
+#: Tables that have rows of their own, or parts that have.
+KINDS = ("r", "p")
+#: Of what the server may keep, so little left is too little.
+SAFE_BYTES_MIN = 256 * 1024**2
+MIB = 1024**2
+
+
+class Slot(Struct, frozen=True):
+    """A slot that is there."""
+
+    kind: str
+    plugin: str | None
+    database: str | None
+    is_active: bool
+    wal_status: str  # empty: an old server does not say
+    safe_bytes: int | None  # how much more log may be written before it is lost; None: no end
+    confirmed: int
+    kept_bytes: int  # of log
+    user: str  # the application that reads it
+    here: str  # the database of the connection
+
+    @property
+    def fault(self) -> str:
+        """Why it cannot be used; empty: it can."""
+        if self.kind != "logical" or self.plugin != "pgoutput":
+            return f"is a {self.kind} slot of {self.plugin or 'no plugin'}; expected a logical one of pgoutput"
+        if self.database != self.here:
+            return f"is of the database {self.database}; expected one of {self.here}"
+        if self.wal_status == "lost":
+            return (
+                "has lost log that it needs (max_slot_wal_keep_size): changes are gone. Drop it by "
+                "SELECT pg_drop_replication_slot(...), forget the connector's offsets, and begin anew"
+            )
+        return ""
+
+
+def find_slot(session: PsycopgSession, name: str) -> Slot | None:
+    """The slot as it is now."""
+    found = session.rows(_SLOT, name)
+    if not found:
+        return None
+    kind, plugin, database, active, status, safe, confirmed, kept, *rest = found[0]
+    return Slot(kind, plugin, database, active, status, safe, lsn_of(confirmed) if confirmed else 0, kept or 0, *rest)
+
+
+def make_slot(session: PsycopgSession, name: str, seconds: float) -> tuple[int, str]:
+    """Make the slot; returns from where on it has changes, and the name of a snapshot of what was before.
+
+    session: for replication; the snapshot is there until something else is done with it. Waits for transactions that
+    run now, and raises RetriableError after `seconds`.
+    """
+    statement = f"CREATE_REPLICATION_SLOT {quoted(name)} LOGICAL pgoutput EXPORT_SNAPSHOT"
+    ((_, start, snapshot, _),) = session.awaited(statement, seconds)
+    return lsn_of(start or ""), snapshot or ""
+
+
+def drop_slot(session: PsycopgSession, name: str) -> None:
+    """Let the slot go, if it is there."""
+    session.rows(
+        "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s AND NOT active", name
+    )
+
+
+def make_publication(session: PsycopgSession, settings: ChangesConfig) -> None:
+    """See to it that the publication is there and has the tables. Raises ConnectError with what to do by hand."""
+    found = session.rows(_PUBLICATION, settings.publication)
+    name = quoted(settings.publication)
+    if not found and settings.autocreate == "disabled":
+        raise ConnectError(_no_publication(settings))
+    if not found and settings.autocreate == "all_tables":
+        session.run(f"CREATE PUBLICATION {name} FOR ALL TABLES {_AS_WHOLE}")
+        return
+    if settings.autocreate == "filtered" and not (found and found[0][0]):
+        lacking = _lacking(session, settings)
+        if not found and not lacking:
+            raise ConnectError(_no_tables(settings))
+        tables = ", ".join(target.sql for target in lacking)
+        if not found:
+            session.run(f"CREATE PUBLICATION {name} FOR TABLE {tables} {_AS_WHOLE}")
+        elif lacking:
+            session.run(f"ALTER PUBLICATION {name} ADD TABLE {tables}")
+
+
+def is_wanted(settings: ChangesConfig, table: Target) -> bool:
+    """Whether a table's changes become records."""
+    name = str(table)
+    if settings.included and not any(re.fullmatch(pattern, name) for pattern in settings.included):
+        return False
+    return not any(re.fullmatch(pattern, name) for pattern in settings.excluded)
+
+
+def problems_of(session: PsycopgSession, settings: ChangesConfig, connector: str) -> Iterator[Problem]:
+    """What is wrong with the server, the slot, the publication and the tables."""
+    level, slots_max, slots, may_replicate, user = session.rows(_SERVER)[0]
+    if level != "logical":
+        text = (
+            f"wal_level of the server is {level}; expected logical: ALTER SYSTEM SET wal_level = logical, and a restart"
+        )
+        yield Problem("connection.url", text)
+    if not may_replicate:
+        yield Problem("connection.user", f"the user {user} may not replicate: ALTER ROLE {quoted(user)} REPLICATION")
+    slot = find_slot(session, settings.slot)
+    if slot is None and slots >= slots_max:
+        text = f"there are {slots} replication slots of {slots_max}: drop one, or raise max_replication_slots"
+        yield Problem("slot.name", text)
+    elif slot is not None and slot.fault:
+        yield Problem("slot.name", f"slot.name: {settings.slot} {slot.fault}")
+    elif slot is not None and slot.is_active and slot.user != title_of(connector):
+        text = (
+            f"slot.name: {settings.slot} is in use by {slot.user or 'somebody'}: expected a slot of the connector's own"
+        )
+        yield Problem("slot.name", text)
+    tables = _matching(session, settings)
+    yield from _publication(session, settings, tables)
+    for target in tables:
+        yield from _table(session, settings, target)
+
+
+def title_of(connector: str, use: str = "") -> str:
+    """How a connector's connections are called; that of the changes has no use besides."""
+    return " ".join(filter(None, (f"millrace {connector}"[:50], use)))
+
+
+class Guard:
+    """Warns of a slot that keeps much of the server's log, again when it is twice as much."""
+
+    def __init__(self, settings: ChangesConfig, connector: str) -> None:
+        self._slot = settings.slot
+        self._connector = connector
+        self._first_bytes = settings.warn_bytes
+        self._next_bytes = settings.warn_bytes
+        self._is_told = False
+
+    def look(self, session: PsycopgSession) -> Slot | None:
+        """See how it stands. Raises ConnectError for one whose log is lost."""
+        slot = find_slot(session, self._slot)
+        if slot is None:
+            return None
+        if slot.fault:
+            raise ConnectError(f"slot {self._slot} {slot.fault}")
+        is_short = slot.wal_status == "unreserved" or (slot.safe_bytes is not None and slot.safe_bytes < SAFE_BYTES_MIN)
+        if is_short and not self._is_told:
+            logger.warning(
+                "connector %s: the server may soon drop log that slot %s needs: %d MiB are kept, %d MiB more may be "
+                "written (max_slot_wal_keep_size): see why records are not taken",
+                self._connector, self._slot, slot.kept_bytes // MIB, max(0, slot.safe_bytes or 0) // MIB,
+            )  # fmt: skip
+        self._is_told = is_short
+        if self._first_bytes and slot.kept_bytes >= self._next_bytes:
+            logger.warning(
+                "connector %s: the server keeps %d MiB of its log for slot %s: its disk may fill; a transaction is "
+                "long, or records are not taken",
+                self._connector, slot.kept_bytes // MIB, self._slot,
+            )  # fmt: skip
+            self._next_bytes = 2 * slot.kept_bytes
+        elif slot.kept_bytes < self._first_bytes:
+            self._next_bytes = self._first_bytes
+        return slot
+
+
+def _publication(session: PsycopgSession, settings: ChangesConfig, tables: Sequence[Target]) -> Iterator[Problem]:
+    found = session.rows(_PUBLICATION, settings.publication)
+    if settings.included and not tables:
+        yield Problem("table.include.list", _no_tables(settings))
+    if not found and settings.autocreate == "disabled":
+        yield Problem("publication.name", _no_publication(settings))
+    if found and settings.autocreate != "filtered" and settings.included and not found[0][0]:
+        for target in _lacking(session, settings):
+            yield Problem(
+                "publication.name",
+                f"publication {settings.publication} lacks table {target}: ALTER PUBLICATION "
+                f"{quoted(settings.publication)} ADD TABLE {target.sql}, or publication.autocreate.mode=filtered",
+            )
+
+
+def _table(session: PsycopgSession, settings: ChangesConfig, target: Target) -> Iterator[Problem]:
+    if settings.snapshot == "initial" and not session.rows(_MAY_READ, target.sql)[0][0]:
+        yield Problem(
+            "table.include.list",
+            f"the user may not SELECT from table {target}: GRANT SELECT ON {target.sql} TO the user, or "
+            "snapshot.mode=no_data",
+        )
+    known = session.rows(_IDENTITY, target.sql)
+    if known and not known[0][0]:
+        yield Problem(
+            "table.include.list",
+            f"table {target} has no primary key, and PostgreSQL refuses updates and deletes of a published table "
+            f"without: ALTER TABLE {target.sql} REPLICA IDENTITY FULL, or give it a key",
+        )
+
+
+def _matching(session: PsycopgSession, settings: ChangesConfig) -> list[Target]:
+    return tables_like(session, settings.included, settings.excluded, KINDS)
+
+
+def _lacking(session: PsycopgSession, settings: ChangesConfig) -> Sequence[Target]:
+    published = {Target(*row) for row in session.rows(_PUBLISHED, settings.publication, settings.publication)}
+    return [target for target in _matching(session, settings) if target not in published]
+
+
+def _no_publication(settings: ChangesConfig) -> str:
+    return (
+        f"publication {settings.publication} is not there: CREATE PUBLICATION {quoted(settings.publication)} FOR TABLE "
+        "..., or publication.autocreate.mode=filtered"
+    )
+
+
+def _no_tables(settings: ChangesConfig) -> str:
+    return f"no table matches {','.join(settings.included)} (table.include.list): expected patterns of schema.table"

@@ -1,0 +1,145 @@
+"""PostgresSource's snapshot on the real server: what was there before the slot comes first and once, range by range."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from connectors.postgres.source import snapshot
+from engine.api.errors import RetriableError
+from engine.api.record import SourceRecord
+from tests.harness.capture import Capture, context_of, drained, fields, polled_until
+from tests.harness.contexts import records_of
+from tests.harness.postgres import LIMITED, PASSWORD
+
+pytestmark = pytest.mark.postgres
+
+INITIAL: dict[str, object] = {"snapshot_mode": "initial"}
+WIDE = "INSERT INTO orders SELECT n, repeat('x', 1000), n FROM generate_series({}, {}) n"
+
+
+@pytest.fixture(autouse=True)
+def small_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that small tables have several: eight rows of WIDE fill a page."""
+    monkeypatch.setattr(snapshot, "RANGE_PAGES", 3)
+
+
+def ids(records: list[SourceRecord]) -> list[Any]:
+    return [record.key.id for record in records]
+
+
+def test_rows_that_are_there_come_before_changes(capture: Capture) -> None:
+    capture.run("INSERT INTO orders VALUES (1, 'one', 1), (2, E'tab\\t', NULL)")
+    found = capture.changes(INITIAL)
+    assert [fields(record.value) for record in found] == [(1, "one", Decimal("1.00")), (2, "tab\t", None)]
+    capture.run("UPDATE orders SET note = 'uno' WHERE id = 1")
+    later = capture.changes(INITIAL, after=found[-1])
+    assert [fields(record.value) for record in later] == [(1, "uno", Decimal("1.00"))]
+    assert later[0].value_schema == found[0].value_schema
+    assert later[0].key_schema == found[0].key_schema
+
+
+def test_each_row_is_told_once_while_others_write(capture: Capture) -> None:
+    capture.run(WIDE.format(1, 500))
+    task = capture.task({**INITIAL, "max_batch_size": 50})
+    found = records_of(task.poll())
+    capture.run(WIDE.format(501, 600))
+    capture.run("UPDATE orders SET note = 'new' WHERE id <= 100")
+    capture.run("DELETE FROM orders WHERE id > 590")
+    found += drained(task)
+    task.stop()
+    assert ids(found[:500]) == [*range(1, 501)]
+    assert {record.value.note for record in found[:500]} == {"x" * 1000}
+    # The run's end is before the others' writes, which another run reads.
+    later = capture.changes(INITIAL, after=found[-1])
+    assert len(later) + len(found) - 500 == 100 + 100 + 10
+
+
+def test_a_task_goes_on_with_the_range_in_which_it_was(capture: Capture) -> None:
+    capture.run("CREATE TABLE items (id bigint PRIMARY KEY, note text)")
+    capture.run("INSERT INTO items SELECT n, repeat('x', 1000) FROM generate_series(1, 60) n")
+    capture.run(WIDE.format(1, 60))
+    keys = {**INITIAL, "max_batch_size": 10}
+    found = capture.changes(keys)
+    assert len(found) == 120
+    all_told = {(record.topic, record.key.id) for record in found}
+    places = {json.dumps(record.source_offset): at for at, record in enumerate(found)}
+    assert len(places) > 4
+    for at in places.values():
+        rest = [(record.topic, record.key.id) for record in capture.changes(keys, after=found[at])]
+        told = {(record.topic, record.key.id) for record in found[: at + 1]}
+        assert told | set(rest) == all_told
+        assert len(rest) <= 120 - at + 3 * 8
+    assert capture.changes(keys, after=found[-1]) == []
+
+
+def test_a_connection_that_breaks_in_a_snapshot_loses_no_row(capture: Capture) -> None:
+    capture.run(WIDE.format(1, 5000))
+    task = capture.task(INITIAL)
+    found = records_of(task.poll())
+    capture.run(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'millrace shop copy'"
+    )
+    capture.run("INSERT INTO orders VALUES (6000)")
+    broken = 0
+    while not context_of(task).has_ended:
+        try:
+            found += records_of(task.poll())
+        except RetriableError:
+            broken += 1
+    assert broken == 1
+    assert {*ids(found)} >= {*range(1, 5001)}
+
+
+def test_envelopes_of_rows_that_are_there_say_so(capture: Capture) -> None:
+    capture.run("INSERT INTO orders VALUES (1, 'one', 1)")
+    (record,) = capture.changes({**INITIAL, "record_format": "envelope"})
+    assert (record.value.op, record.value.before, record.value.source.snapshot) == ("r", None, "true")
+    assert fields(record.value.after) == (1, "one", Decimal("1.00"))
+    assert record.value_schema is not None
+    record.value_schema.validate(record.value)
+
+
+def test_parts_of_a_table_are_read_as_the_table(capture: Capture) -> None:
+    capture.run("CREATE TABLE days (day date PRIMARY KEY, n int) PARTITION BY RANGE (day)")
+    for year in (2023, 2024):
+        capture.run(
+            f"CREATE TABLE days_{year} PARTITION OF days FOR VALUES FROM ('{year}-01-01') TO ('{year + 1}-01-01')"
+        )
+    capture.run("INSERT INTO days VALUES ('2024-05-05', 1), ('2023-05-05', 2)")
+    found = capture.changes(INITIAL)
+    assert [(record.topic, record.value.n) for record in found] == [("public.days", 2), ("public.days", 1)]
+
+
+def test_after_a_snapshot_the_slot_goes_on_though_nothing_changes(capture: Capture) -> None:
+    capture.run("INSERT INTO orders VALUES (1)")
+    capture.run("CREATE TABLE busy (id int)")
+    keys = {**INITIAL, "table_include_list": "public\\.orders", "status_update_interval_ms": 100}
+    task = capture.task(keys, is_bulk=False)
+    found = polled_until(task, lambda found: len(found) == 1)
+    context_of(task).store(found[0])
+    task.commit()
+    capture.run("INSERT INTO busy VALUES (1)")
+    goal = capture.log_end()
+
+    def is_there(_: list[SourceRecord]) -> bool:
+        context_of(task).wait(1)
+        return capture.confirmed() >= goal
+
+    assert polled_until(task, is_there) == []
+
+
+def test_tables_without_rows_and_none_at_all_are_no_trouble(capture: Capture) -> None:
+    assert capture.changes(INITIAL) == []
+    capture.run("INSERT INTO orders VALUES (1)")
+    assert capture.changes(INITIAL)  # of the slot that is there, without an offset: rows once more
+
+
+def test_a_user_who_may_not_read_is_told(capture: Capture) -> None:
+    url = f"postgresql://127.0.0.1:{capture.postgres.port}/{capture.database}"
+    user = {"connection_url": url, "connection_user": LIMITED, "connection_password": PASSWORD}
+    assert "GRANT SELECT" in capture.problems(**INITIAL, **user)
+    assert "GRANT SELECT" not in capture.problems(**user)
