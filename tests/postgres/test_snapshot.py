@@ -6,6 +6,7 @@ import json
 from decimal import Decimal
 from typing import Any
 
+import psycopg
 import pytest
 
 from connectors.postgres.source import snapshot
@@ -29,6 +30,12 @@ def small_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def ids(records: list[SourceRecord]) -> list[Any]:
     return [record.key.id for record in records]
+
+
+def page_of(record: SourceRecord) -> int:
+    """How far its part is read behind it."""
+    offset = record.source_offset or {}
+    return int(offset["snapshot"]["page"] or 0)
 
 
 def test_rows_that_are_there_come_before_changes(capture: Capture) -> None:
@@ -143,3 +150,38 @@ def test_a_user_who_may_not_read_is_told(capture: Capture) -> None:
     user = {"connection_url": url, "connection_user": LIMITED, "connection_password": PASSWORD}
     assert "GRANT SELECT" in capture.problems(**INITIAL, **user)
     assert "GRANT SELECT" not in capture.problems(**user)
+
+
+def test_a_table_that_was_written_anew_meanwhile_is_read_from_its_beginning(capture: Capture) -> None:
+    capture.run(WIDE.format(1, 200))
+    capture.run("DELETE FROM orders WHERE id <= 60")
+    keys = {**INITIAL, "max_batch_size": 10}
+    found = capture.changes(keys)
+    at = next(at for at, one in enumerate(found) if page_of(one) > 9)
+    capture.run("VACUUM FULL orders")  # its rows are eight pages further ahead now
+    rest = capture.changes(keys, after=found[at])
+    assert {*ids(found[: at + 1]), *ids(rest)} == {*range(61, 201)}
+
+
+def test_a_large_value_of_a_row_that_has_moved_to_pages_that_were_read_is_not_lost(capture: Capture) -> None:
+    capture.run("ALTER TABLE orders ADD COLUMN big text; ALTER TABLE orders ALTER COLUMN big SET STORAGE EXTERNAL")
+    capture.run("INSERT INTO orders SELECT n, repeat('x', 1000), n FROM generate_series(1, 100) n")
+    capture.run("UPDATE orders SET big = repeat('y', 5000) WHERE id = 100")
+    capture.run("DELETE FROM orders WHERE id <= 8")
+    capture.run("VACUUM orders")
+    keys = {**INITIAL, "max_batch_size": 10}
+    found = capture.changes(keys)
+    at = next(at for at, one in enumerate(found) if page_of(one))
+    assert 100 not in ids(found[: at + 1])
+    capture.run("UPDATE orders SET price = 0 WHERE id = 100")  # into the room at the beginning
+    rest = capture.changes(keys, after=found[at])
+    assert "y" * 5000 in {record.value.big for record in rest}
+
+
+def test_a_table_is_locked_from_the_beginning(capture: Capture) -> None:
+    capture.run("CREATE TABLE zebras (id bigint PRIMARY KEY)")
+    capture.run(WIDE.format(1, 100))
+    task = capture.task({**INITIAL, "max_batch_size": 10})
+    assert task.poll() is not None
+    with pytest.raises(psycopg.errors.LockNotAvailable):
+        capture.run("SET lock_timeout = 100; ALTER TABLE zebras ALTER COLUMN id TYPE numeric")

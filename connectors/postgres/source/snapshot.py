@@ -1,12 +1,13 @@
 """What is in the tables when the slot is made: read by ranges of pages, each by COPY, before the first change.
 
     CREATE_REPLICATION_SLOT ... EXPORT_SNAPSHOT ──► this transaction sees exactly what the slot does not tell
-    part a   pages 0-4095   4096-8191 ...           {"lsn": "0/16B3748", "snapshot": {"part": "public.a", "page": 4096}}
-    part b   ...
+    part a   pages 0-4095   4096-8191 ...           {"lsn": "0/16B3748",
+    part b   ...                                     "snapshot": {"part": "public.a", "page": 4096, "file": 16385}}
 
 A part is a table, or a leaf of one with partitions; parts come in the order of their names. After a crash the exported
 snapshot is gone: what is left is read in a later one, and the changes between, which the slot tells all the same, come
-twice. Rows that have moved meanwhile are among those changes.
+twice. Rows that have moved meanwhile are among those changes; but a table that was written anew (VACUUM FULL) has moved
+all of them without a word, and a change does not tell a large value that it has not touched: such a part is begun anew.
 
 Used by: changes.py.
 Source: PostgreSQL's manual, "Snapshot Synchronization Functions" and "CREATE_REPLICATION_SLOT".
@@ -31,21 +32,26 @@ __all__ = ["Place", "Snapshot"]
 
 #: Of a range: 32 MiB of rows are what is read again after a crash.
 RANGE_PAGES = 4096
-#: Ranges of pages are found without reading the others from this version on.
-RANGES_FROM = 140_000
 BATCH_BYTES_MAX = 4 * 1024 * 1024
 
 _BEGIN = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _PUBLISHED = "SELECT schemaname::text, tablename::text FROM pg_publication_tables WHERE pubname = %s"
 #: The leaves of a table with partitions, or the table itself; those of other servers have no pages here.
-_PARTS = """
-SELECT n.nspname::text, c.relname::text,
-       (pg_relation_size(c.oid) / current_setting('block_size')::int)::bigint,
-       current_setting('server_version_num')::int
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+_LEAVES = """
+SELECT n.nspname::text, c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'r' AND c.oid IN (
     SELECT to_regclass(%s) UNION SELECT relid FROM pg_partition_tree(to_regclass(%s)) WHERE isleaf
 )
+"""
+#: The columns of pg_class are as the snapshot sees them, what functions say is as it is now. Ranges of pages are found
+#: without reading the others from version 14 on.
+_PART = """
+SELECT (pg_relation_size(c.oid) / current_setting('block_size')::int)::bigint,
+       pg_relation_filenode(c.oid)::bigint,
+       c.relfilenode = pg_relation_filenode(c.oid),
+       c.relreplident <> 'f' AND COALESCE(pg_relation_size(NULLIF(c.reltoastrelid, 0)) > 0, false),
+       current_setting('server_version_num')::int >= 140000
+FROM pg_class c WHERE c.oid = to_regclass(%s)
 """
 _TABLE = "SELECT oid::bigint, relreplident::text FROM pg_class WHERE oid = to_regclass(%s)"
 #: As the slot tells a table: without columns that are computed from others.
@@ -64,13 +70,17 @@ class Place(NamedTuple):
     """How far it is: of this part the pages before this one are read."""
 
     part: str
-    page: int
+    page: int | None  # None: all
+    file: int = 0  # where the part's rows were: another one has them in other pages
 
 
 class _Part(NamedTuple):
     table: Target
     leaf: Target
     pages: int
+    file: int
+    is_as_seen: bool  # not written anew since the snapshot
+    has_untold: bool  # large values that changes may leave out
     has_ranges: bool
 
 
@@ -88,7 +98,7 @@ class Snapshot:
         session.run(_BEGIN)
         if name is not None:
             session.run(f"SET TRANSACTION SNAPSHOT {literal(name)}")
-        self._parts = iter(sorted(self._find(), key=lambda part: str(part.leaf)))
+        self._parts = iter([*self._find()])  # all at once: each of them is locked from here on
         self._part: _Part | None = None
         self._table: Captured | None = None
         self._stream: Any = None
@@ -106,7 +116,8 @@ class Snapshot:
         rows = self._stream.take(count, BATCH_BYTES_MAX, seconds)
         if self._stream.is_over:
             self._stream = None
-            self.place = Place(str(self._part.leaf), self._range_end)
+            is_read = self._range_end >= self._part.pages
+            self.place = Place(str(self._part.leaf), None if is_read else self._range_end, self._part.file)
         if not rows:
             return None
         moment = Moment(now_ms, None, None, snapshot="true")
@@ -119,9 +130,10 @@ class Snapshot:
             if part is None:
                 return False
             leaf = str(part.leaf)
-            if leaf < self.place.part:
+            if leaf < self.place.part or (leaf == self.place.part and self.place.page is None):
                 continue
-            self._range_end = self.place.page if leaf == self.place.part else 0
+            goes_on = leaf == self.place.part and part.file == self.place.file and not part.has_untold
+            self._range_end = self.place.page or 0 if goes_on else 0
             self._part = part
             if self._range_end < part.pages:
                 self._table = self._captured(part.table)
@@ -136,12 +148,22 @@ class Snapshot:
         return True
 
     def _find(self) -> Iterator[_Part]:
-        for row in self._session.rows(_PUBLISHED, self._settings.publication):
-            table = Target(*row)
-            if not slots.is_wanted(self._settings, table):
-                continue
-            for schema, name, pages, version in self._session.rows(_PARTS, table.sql, table.sql):
-                yield _Part(table, Target(schema, name), pages, version >= RANGES_FROM)
+        """The parts in order; nobody writes one of them anew until the transaction ends."""
+        tables = [Target(*row) for row in self._session.rows(_PUBLISHED, self._settings.publication)]
+        found = [
+            (table, Target(*row))
+            for table in tables
+            if slots.is_wanted(self._settings, table)
+            for row in self._session.rows(_LEAVES, table.sql, table.sql)
+        ]
+        if found:
+            names = ", ".join(f"ONLY {leaf.sql}" for _, leaf in found)
+            self._session.run(f"LOCK TABLE {names} IN ACCESS SHARE MODE")
+        for table, leaf in sorted(found, key=lambda pair: str(pair[1])):
+            rows = self._session.rows(_PART, leaf.sql)
+            if not rows or not rows[0][2]:
+                raise StaleError(f"table {leaf} was written anew")
+            yield _Part(table, leaf, *rows[0])
 
     def _captured(self, table: Target) -> Captured:
         """The table, as the slot would tell it."""
