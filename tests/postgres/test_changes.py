@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 
 from connectors.postgres.source.changes_connector import PostgresSourceConnector
 from connectors.postgres.source.pgoutput import lsn_of
@@ -328,9 +329,33 @@ def test_a_slot_that_is_gone_ends_the_task_that_has_an_offset(capture: Capture) 
         capture.changes(after=found[0])
 
 
-def test_a_slot_is_dropped_at_the_end_on_request(capture: Capture) -> None:
-    capture.begin({"slot_drop_on_stop": "true"})
-    assert capture.run("SELECT count(*) FROM pg_replication_slots") == [(0,)]
+def test_an_offset_behind_the_end_of_the_log_is_of_another_history(capture: Capture) -> None:
+    capture.begin()
+    capture.run("INSERT INTO orders VALUES (1)")
+    (found,) = capture.changes()
+    with pytest.raises(ConnectError, match="another history"):
+        capture.changes(after=replace(found, source_offset={"lsn": "FFFF/0"}))
+
+
+def test_a_bulk_run_ends_though_others_go_on_writing(capture: Capture) -> None:
+    capture.begin()
+    capture.run("INSERT INTO orders VALUES (0)")
+    task = capture.task()
+    found: list[SourceRecord] = []
+    for number in range(1, 200):
+        capture.run(f"INSERT INTO orders VALUES ({number})")
+        found += records_of(task.poll())
+        if context_of(task).has_ended:
+            break
+    assert context_of(task).has_ended
+    assert found[0].key.id == 0
+
+
+def test_of_several_hosts_the_one_that_takes_writes_is_read(capture: Capture) -> None:
+    host = f"127.0.0.1:{capture.postgres.port}"
+    url = f"postgresql://postgres@{host},{host}/{capture.database}?options=-cdefault_transaction_read_only%3Don"
+    with pytest.raises(ConnectError, match="read-only"):
+        capture.changes({"connection_url": url, "publication_autocreate_mode": "disabled"})
 
 
 def test_what_is_wrong_is_told_before_a_task_starts(capture: Capture) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from decimal import Decimal
 from typing import Any
 
@@ -185,3 +186,25 @@ def test_a_table_is_locked_from_the_beginning(capture: Capture) -> None:
     assert task.poll() is not None
     with pytest.raises(psycopg.errors.LockNotAvailable):
         capture.run("SET lock_timeout = 100; ALTER TABLE zebras ALTER COLUMN id TYPE numeric")
+
+
+def test_limits_of_the_role_do_not_end_a_snapshot(capture: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshot, "RANGE_PAGES", 4096)
+    capture.run(WIDE.format(1, 10_000))
+    limits = "-cstatement_timeout%3D1s%20-cidle_in_transaction_session_timeout%3D1s"
+    task = capture.task({**INITIAL, "connection_url": f"{capture.postgres.url(capture.database)}?options={limits}"})
+    found = records_of(task.poll())
+    time.sleep(1.5)  # more than the limits, within a statement
+    found += drained(task)
+    assert ids(found) == [*range(1, 10_001)]
+
+
+def test_log_that_is_kept_is_warned_of_while_rows_are_read(capture: Capture, caplog: pytest.LogCaptureFixture) -> None:
+    capture.run(WIDE.format(1, 100))
+    task = capture.task({**INITIAL, "max_batch_size": 10, "slot_warn_bytes": 1_000_000})
+    assert task.poll() is not None
+    capture.run(WIDE.format(1001, 3000))
+    for _ in range(16):
+        context_of(task).wait(2)
+    task.poll()
+    assert "of its log for slot changes" in caplog.text

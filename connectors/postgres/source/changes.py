@@ -49,11 +49,22 @@ BATCH_BYTES_MAX = 4 * 1024 * 1024
 #: Making a slot waits for the transactions of others; then it is tried again.
 STATEMENT_MS = 60_000
 GUARD_NS = 30_000_000_000
+#: What a role or database may have set, and what would end a snapshot or a stream.
+_NO_LIMITS = """
+SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN (
+    'statement_timeout', 'transaction_timeout', 'idle_in_transaction_session_timeout', 'idle_session_timeout'
+)
+"""
 _OPERATIONS = {pgoutput.INSERT: "c", pgoutput.UPDATE: "u", pgoutput.DELETE: "d"}
 #: The end of a bulk run: what was committed before this is waited for.
 _NOW = """
 SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn()
             ELSE pg_logical_emit_message(true, 'millrace', 'how far is it?') END::text
+"""
+#: How far the server's log goes; nothing behind it was ever told by this server.
+_LOG_END = """
+SELECT CASE WHEN pg_is_in_recovery() THEN GREATEST(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())
+            ELSE pg_current_wal_flush_lsn() END::text
 """
 
 
@@ -110,6 +121,7 @@ class PostgresSourceTask(SourceTask):
         try:
             if self._changes is None and self._snapshot is None:
                 self._open()
+            self._watch()
             if self._snapshot is not None:
                 return self._copy(self._snapshot)
             assert self._changes is not None
@@ -132,10 +144,6 @@ class PostgresSourceTask(SourceTask):
         with suppress(ConnectError):  # then the slot keeps a little more than it has to
             if changes is not None and changes.is_under_way:
                 self._confirm(changes)
-        self._close()
-        with suppress(ConnectError):
-            if self._settings.is_dropped:
-                slots.drop_slot(self._query(), self._settings.slot)
         self._close()
 
     def _forget(self) -> None:
@@ -164,15 +172,26 @@ class PostgresSourceTask(SourceTask):
         elif self._given is None:
             self._begin_at(slot.confirmed)
         assert self._given is not None
+        self._refuse_another_history(session, self._given)
         if self.context.is_bulk and self._end_lsn is None:
             session.run("SET synchronous_commit = on")
             self._end_lsn = lsn_of(session.rows(_NOW)[0][0])
         if SNAPSHOT in self._given:
             place = Place(**self._given[SNAPSHOT])
-            self._copying = self._connected("copy")
+            self._copying = self._connected("copy", setup=f"{SESSION}; SET lock_timeout = {STATEMENT_MS}; {_NO_LIMITS}")
             self._snapshot = Snapshot(self._copying, settings, self._origin, place, exported)
         else:
             self._stream(self._given)
+
+    def _refuse_another_history(self, session: PsycopgSession, given: Position) -> None:
+        """The server would leave out without a word what is before a place that it has not reached."""
+        end = session.rows(_LOG_END)[0][0]
+        if end is not None and lsn_of(given[LSN]) > lsn_of(end):
+            raise ConnectError(
+                f"connector {self._name}: the offset {given[LSN]} is behind the end of the server's log, {end}: it is "
+                "of another history (a backup, a failover that has lost transactions), and changes would be left out: "
+                "forget the connector's offsets to begin anew"
+            )
 
     def _make_slot(self) -> str:
         """Make the slot, and begin at it; returns the name of the snapshot of what was before."""
@@ -181,7 +200,7 @@ class PostgresSourceTask(SourceTask):
                 f"connector {self._name}: the slot {self._settings.slot} is gone, and with it the changes since "
                 f"{self._given[LSN]}: forget the connector's offsets to begin anew with a new slot"
             )
-        self._replication = self._connected("", replication="database")
+        self._replication = self._for_replication()
         start, exported = slots.make_slot(self._replication, self._settings.slot, STATEMENT_MS / 1000)
         self._begin_at(start)
         return exported
@@ -197,7 +216,7 @@ class PostgresSourceTask(SourceTask):
         self._boundary = lsn_of(given[LSN])
         self._skip = (lsn_of(given.get(COMMIT, "0/0")), given.get(CHANGE, 0))
         if self._replication is None or self._replication.is_over:
-            self._replication = self._connected("", replication="database")
+            self._replication = self._for_replication()
         self._changes = Changes(self._replication, self._settings.slot, self._settings.publication, self._boundary)
 
     def _copy(self, snapshot: Snapshot) -> Polled:
@@ -227,15 +246,14 @@ class PostgresSourceTask(SourceTask):
         polled = gathered.polled(self._partition, before, self._position())
         if polled is not None:
             self._given = self._emitted = self._position()
-            return polled
-        if changes.is_over:
+        elif changes.is_over:
             raise RetriableError("the server has ended the stream of changes")
-        if not messages and self.context.is_bulk and self._end_lsn is not None:
+        if self._end_lsn is not None:
             if max(self._boundary, changes.looked) >= self._end_lsn:
-                self.context.end()
-            elif changes.is_under_way:
+                self.context.end()  # others may write for ever
+            elif not messages and changes.is_under_way:
                 changes.confirm(0, wants_answer=True)
-        return None
+        return polled
 
     def _hear(self, message: bytes, gathered: _Gathered) -> None:
         kind = message[AT]
@@ -283,11 +301,15 @@ class PostgresSourceTask(SourceTask):
         return position_of(self._place)
 
     def _tend(self, changes: Changes) -> None:
-        """Tell the server how far it may forget, and look at how much it keeps."""
+        """Tell the server how far it may forget."""
         now_ns = self._monotonic_ns()
         if changes.is_under_way and (changes.is_asked or now_ns >= self._status_ns):
             self._confirm(changes)
             self._status_ns = now_ns + self._settings.status_ms * 1_000_000
+
+    def _watch(self) -> None:
+        """Look at how much the server keeps, from time to time."""
+        now_ns = self._monotonic_ns()
         if now_ns >= self._guard_ns:
             self._guard_ns = now_ns + GUARD_NS
             self._guard.look(self._query())
@@ -304,7 +326,12 @@ class PostgresSourceTask(SourceTask):
             self._queries = self._connected("queries", setup=f"{SESSION}; SET statement_timeout = {STATEMENT_MS}")
         return self._queries
 
-    def _connected(self, use: str, *, setup: str = SESSION, **more: Any) -> PsycopgSession:
+    def _for_replication(self) -> PsycopgSession:
+        return self._connected("", setup=f"{SESSION}; {_NO_LIMITS}", replication="database")
+
+    def _connected(self, use: str, *, setup: str, **more: Any) -> PsycopgSession:
+        if "," in libpq_parameters(self._settings.url).get("host", ""):
+            more["target_session_attrs"] = "read-write"  # the one that is primary now; the URL may say otherwise
         return connected(self._settings, slots.title_of(self._name, use), setup, **more)
 
     def _close(self) -> None:

@@ -70,14 +70,6 @@ class ChangesConfig(ConnectionConfig, frozen=True, kw_only=True):
             extra={"group": "Replication"},
         ),
     ] = field(name="publication.autocreate.mode", default="filtered")
-    is_dropped: Annotated[
-        bool,
-        Meta(
-            description="Whether the slot is dropped when the task is stopped. What changes until the next start is "
-            "lost.",
-            extra={"group": "Replication"},
-        ),
-    ] = field(name="slot.drop.on.stop", default=False)
     status_ms: Annotated[
         int,
         Meta(

@@ -26,7 +26,6 @@ from engine.api.errors import ConnectError, Problem
 __all__ = [
     "Guard",
     "Slot",
-    "drop_slot",
     "find_slot",
     "is_wanted",
     "make_publication",
@@ -120,13 +119,6 @@ def make_slot(session: PsycopgSession, name: str, seconds: float) -> tuple[int, 
     statement = f"CREATE_REPLICATION_SLOT {quoted(name)} LOGICAL pgoutput EXPORT_SNAPSHOT"
     ((_, start, snapshot, _),) = session.awaited(statement, seconds)
     return lsn_of(start or ""), snapshot or ""
-
-
-def drop_slot(session: PsycopgSession, name: str) -> None:
-    """Let the slot go, if it is there."""
-    session.rows(
-        "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s AND NOT active", name
-    )
 
 
 def make_publication(session: PsycopgSession, settings: ChangesConfig) -> None:
