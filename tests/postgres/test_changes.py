@@ -374,6 +374,51 @@ def test_what_is_wrong_is_told_before_a_task_starts(capture: Capture) -> None:
     assert "public.keyless has no primary key" in capture.problems()
 
 
+def test_a_publication_that_keeps_changes_from_us_is_told(capture: Capture) -> None:
+    capture.run("CREATE TABLE days (day date PRIMARY KEY) PARTITION BY RANGE (day)")
+    capture.run("CREATE TABLE days_2024 PARTITION OF days FOR VALUES FROM ('2024-01-01') TO ('2025-01-01')")
+    capture.run("CREATE PUBLICATION millrace FOR TABLE days WITH (publish = 'insert, delete')")
+    keys = {"table_include_list": "public\\.days", "publication_autocreate_mode": "disabled"}
+    told = capture.problems(**keys)
+    assert "changes of public.days by the names of its partitions" in told
+    assert "does not tell updates" in told
+    with pytest.raises(ConnectError, match="does not tell updates"):
+        capture.changes(keys)
+    with pytest.raises(ConnectError, match="publish_via_partition_root"):
+        capture.changes({**keys, "skipped_operations": "u"})
+    capture.run("ALTER PUBLICATION millrace SET (publish_via_partition_root = true)")
+    assert capture.problems(**keys, skipped_operations="u") == ""
+    # Whoever wants the partitions gets them.
+    capture.run("ALTER PUBLICATION millrace SET (publish_via_partition_root = false, publish = 'insert,update,delete')")
+    assert capture.problems(**{**keys, "table_include_list": "public\\.days_.*"}) == ""
+
+
+def test_a_table_that_appears_is_captured_and_what_is_not_is_warned_of(
+    capture: Capture, caplog: pytest.LogCaptureFixture
+) -> None:
+    task = capture.task(is_bulk=False)
+    task.poll()
+    capture.run("CREATE TABLE later (id int PRIMARY KEY); CREATE TABLE keyless (id int)")
+    capture.run("INSERT INTO later VALUES (1)")
+    for _ in range(2):
+        for _ in range(16):  # the next look is half a minute later
+            context_of(task).wait(2)
+        task.poll()
+    assert "has got the tables public.later" in caplog.text
+    assert caplog.text.count("public.keyless has no primary key") == 1
+    capture.run("INSERT INTO later VALUES (2); INSERT INTO keyless VALUES (2); UPDATE keyless SET id = 3")
+    found = polled_until(task, lambda found: len(found) >= 1)
+    assert [(record.topic, record.key.id) for record in found] == [("public.later", 2)]
+
+
+def test_without_a_list_all_tables_of_the_publication_are_looked_at(capture: Capture) -> None:
+    capture.run("CREATE TABLE keyless (id int); CREATE PUBLICATION millrace FOR TABLE orders")
+    keys = {"table_include_list": "", "publication_autocreate_mode": "disabled"}
+    assert capture.problems(**keys) == ""
+    capture.run("ALTER PUBLICATION millrace ADD TABLE keyless")
+    assert "public.keyless has no primary key" in capture.problems(**keys)
+
+
 def test_a_slot_in_use_is_told_and_waited_for(capture: Capture) -> None:
     task = capture.task(is_bulk=False)
     task.poll()

@@ -32,6 +32,7 @@ from connectors.postgres.source import pgoutput, slots
 from connectors.postgres.source.capturing import Captured, Moment, Origin, columns_of_relation, records_of
 from connectors.postgres.source.changes_config import ChangesConfig
 from connectors.postgres.source.pgoutput import RelationMessage, lsn_of, lsn_text
+from connectors.postgres.source.publications import Publication, is_wanted
 from connectors.postgres.source.replication import AT, Changes
 from connectors.postgres.source.snapshot import Place, Snapshot
 from connectors.postgres.source.values import SESSION
@@ -113,6 +114,7 @@ class PostgresSourceTask(SourceTask):
         self._partition = partition_of(settings)
         self._origin = Origin(settings.topic_prefix, libpq_parameters(settings.url).get("dbname", ""))
         self._guard = slots.Guard(settings, self._name)
+        self._publication = Publication(settings, self._name)
         self._status_ns = self._guard_ns = 0
         self._given = self._emitted = self._stored = self.context.offset(self._partition)
         self._forget()
@@ -160,7 +162,7 @@ class PostgresSourceTask(SourceTask):
         """Begin with the snapshot, or go on with it, or else with the changes."""
         settings = self._settings
         session = self._query()
-        slots.make_publication(session, settings)
+        self._publication.see_to(session, is_begun=self._given is not None)
         slot = slots.find_slot(session, settings.slot)
         exported = None
         if slot is None:
@@ -287,7 +289,7 @@ class PostgresSourceTask(SourceTask):
         if self._messages.get(message.oid) == message:
             return
         self._messages[message.oid] = message
-        if not slots.is_wanted(self._settings, Target(message.schema, message.table)):
+        if not is_wanted(self._settings, Target(message.schema, message.table)):
             self._tables[message.oid] = None
             return
         columns = columns_of_relation(self._query(), message)
@@ -308,11 +310,12 @@ class PostgresSourceTask(SourceTask):
             self._status_ns = now_ns + self._settings.status_ms * 1_000_000
 
     def _watch(self) -> None:
-        """Look at how much the server keeps, from time to time."""
+        """Look at how much the server keeps, and for tables that have appeared, from time to time."""
         now_ns = self._monotonic_ns()
         if now_ns >= self._guard_ns:
             self._guard_ns = now_ns + GUARD_NS
             self._guard.look(self._query())
+            self._publication.see_to(self._query(), is_begun=True)
 
     def _confirm(self, changes: Changes) -> None:
         if self._stored == self._emitted:

@@ -1,18 +1,16 @@
-"""The replication slot and the publication: looked at, made, watched.
-
-    publication ──► says which tables      slot ──► keeps the log from where we are on, however long we are away
+"""The replication slot: looked at, made, watched. It keeps the log from where we are on, however long we are away.
 
 A slot that nobody reads keeps the log until the disk is full; `Guard` warns before it is.
 
 Used by: changes.py, changes_connector.py.
+Not here: which tables (publications.py).
 Source: PostgreSQL's manual, "pg_replication_slots".
 """
 
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from msgspec import Struct
 
@@ -20,15 +18,18 @@ from connectors.postgres.config import Target, quoted
 from connectors.postgres.session import PsycopgSession
 from connectors.postgres.source.changes_config import ChangesConfig
 from connectors.postgres.source.pgoutput import lsn_of
-from connectors.postgres.source.relations import tables_like
+from connectors.postgres.source.publications import (
+    has_identity,
+    no_identity,
+    problems_of_publication,
+    wanted_tables,
+)
 from engine.api.errors import ConnectError, Problem
 
 __all__ = [
     "Guard",
     "Slot",
     "find_slot",
-    "is_wanted",
-    "make_publication",
     "make_slot",
     "problems_of",
     "title_of",
@@ -44,29 +45,13 @@ SELECT slot_type, plugin, database, active, COALESCE(wal_status, ''), safe_wal_s
        COALESCE((SELECT application_name FROM pg_stat_activity a WHERE a.pid = s.active_pid), ''), current_database()
 FROM pg_replication_slots s WHERE slot_name = %s
 """
-_PUBLICATION = "SELECT puballtables FROM pg_publication WHERE pubname = %s"
-#: A table with parts is named itself, or its parts are.
-_PUBLISHED = """
-SELECT schemaname::text, tablename::text FROM pg_publication_tables WHERE pubname = %s
-UNION SELECT n.nspname::text, c.relname::text
-FROM pg_publication p JOIN pg_publication_rel r ON r.prpubid = p.oid JOIN pg_class c ON c.oid = r.prrelid
-JOIN pg_namespace n ON n.oid = c.relnamespace WHERE p.pubname = %s
-"""
-#: Rows of a table with parts are told as the table's.
-_AS_WHOLE = "WITH (publish_via_partition_root = true)"
 _SERVER = """
 SELECT current_setting('wal_level'), current_setting('max_replication_slots')::int,
        (SELECT count(*) FROM pg_replication_slots)::int,
        COALESCE((SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user), false),
        current_user::text
 """
-_IDENTITY = """
-SELECT c.relreplident IN ('f', 'i') OR EXISTS (SELECT 1 FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)
-FROM pg_class c WHERE c.oid = to_regclass(%s)
-"""
 _MAY_READ = "SELECT COALESCE(has_table_privilege(to_regclass(%s), 'SELECT'), true)"
-#: Tables that have rows of their own, or parts that have.
-KINDS = ("r", "p")
 #: Of what the server may keep, so little left is too little.
 SAFE_BYTES_MIN = 256 * 1024**2
 MIB = 1024**2
@@ -121,34 +106,6 @@ def make_slot(session: PsycopgSession, name: str, seconds: float) -> tuple[int, 
     return lsn_of(start or ""), snapshot or ""
 
 
-def make_publication(session: PsycopgSession, settings: ChangesConfig) -> None:
-    """See to it that the publication is there and has the tables. Raises ConnectError with what to do by hand."""
-    found = session.rows(_PUBLICATION, settings.publication)
-    name = quoted(settings.publication)
-    if not found and settings.autocreate == "disabled":
-        raise ConnectError(_no_publication(settings))
-    if not found and settings.autocreate == "all_tables":
-        session.run(f"CREATE PUBLICATION {name} FOR ALL TABLES {_AS_WHOLE}")
-        return
-    if settings.autocreate == "filtered" and not (found and found[0][0]):
-        lacking = _lacking(session, settings)
-        if not found and not lacking:
-            raise ConnectError(_no_tables(settings))
-        tables = ", ".join(target.sql for target in lacking)
-        if not found:
-            session.run(f"CREATE PUBLICATION {name} FOR TABLE {tables} {_AS_WHOLE}")
-        elif lacking:
-            session.run(f"ALTER PUBLICATION {name} ADD TABLE {tables}")
-
-
-def is_wanted(settings: ChangesConfig, table: Target) -> bool:
-    """Whether a table's changes become records."""
-    name = str(table)
-    if settings.included and not any(re.fullmatch(pattern, name) for pattern in settings.included):
-        return False
-    return not any(re.fullmatch(pattern, name) for pattern in settings.excluded)
-
-
 def problems_of(session: PsycopgSession, settings: ChangesConfig, connector: str) -> Iterator[Problem]:
     """What is wrong with the server, the slot, the publication and the tables."""
     level, slots_max, slots, may_replicate, user = session.rows(_SERVER)[0]
@@ -170,9 +127,8 @@ def problems_of(session: PsycopgSession, settings: ChangesConfig, connector: str
             f"slot.name: {settings.slot} is in use by {slot.user or 'somebody'}: expected a slot of the connector's own"
         )
         yield Problem("slot.name", text)
-    tables = _matching(session, settings)
-    yield from _publication(session, settings, tables)
-    for target in tables:
+    yield from problems_of_publication(session, settings)
+    for target in wanted_tables(session, settings):
         yield from _table(session, settings, target)
 
 
@@ -218,21 +174,6 @@ class Guard:
         return slot
 
 
-def _publication(session: PsycopgSession, settings: ChangesConfig, tables: Sequence[Target]) -> Iterator[Problem]:
-    found = session.rows(_PUBLICATION, settings.publication)
-    if settings.included and not tables:
-        yield Problem("table.include.list", _no_tables(settings))
-    if not found and settings.autocreate == "disabled":
-        yield Problem("publication.name", _no_publication(settings))
-    if found and settings.autocreate != "filtered" and settings.included and not found[0][0]:
-        for target in _lacking(session, settings):
-            yield Problem(
-                "publication.name",
-                f"publication {settings.publication} lacks table {target}: ALTER PUBLICATION "
-                f"{quoted(settings.publication)} ADD TABLE {target.sql}, or publication.autocreate.mode=filtered",
-            )
-
-
 def _table(session: PsycopgSession, settings: ChangesConfig, target: Target) -> Iterator[Problem]:
     if settings.snapshot == "initial" and not session.rows(_MAY_READ, target.sql)[0][0]:
         yield Problem(
@@ -240,30 +181,5 @@ def _table(session: PsycopgSession, settings: ChangesConfig, target: Target) -> 
             f"the user may not SELECT from table {target}: GRANT SELECT ON {target.sql} TO the user, or "
             "snapshot.mode=no_data",
         )
-    known = session.rows(_IDENTITY, target.sql)
-    if known and not known[0][0]:
-        yield Problem(
-            "table.include.list",
-            f"table {target} has no primary key, and PostgreSQL refuses updates and deletes of a published table "
-            f"without: ALTER TABLE {target.sql} REPLICA IDENTITY FULL, or give it a key",
-        )
-
-
-def _matching(session: PsycopgSession, settings: ChangesConfig) -> list[Target]:
-    return tables_like(session, settings.included, settings.excluded, KINDS)
-
-
-def _lacking(session: PsycopgSession, settings: ChangesConfig) -> Sequence[Target]:
-    published = {Target(*row) for row in session.rows(_PUBLISHED, settings.publication, settings.publication)}
-    return [target for target in _matching(session, settings) if target not in published]
-
-
-def _no_publication(settings: ChangesConfig) -> str:
-    return (
-        f"publication {settings.publication} is not there: CREATE PUBLICATION {quoted(settings.publication)} FOR TABLE "
-        "..., or publication.autocreate.mode=filtered"
-    )
-
-
-def _no_tables(settings: ChangesConfig) -> str:
-    return f"no table matches {','.join(settings.included)} (table.include.list): expected patterns of schema.table"
+    if not has_identity(session, target):
+        yield Problem("table.include.list", no_identity(target))
