@@ -168,6 +168,33 @@ def test_a_large_value_that_is_not_told_has_a_placeholder_unless_the_old_row_is_
     assert "REPLICA IDENTITY FULL" in caplog.text
 
 
+def test_values_that_are_not_told_never_look_like_others(capture: Capture) -> None:
+    capture.run("CREATE TABLE large (id int PRIMARY KEY, a bytea, b text[], c int)")
+    capture.run("ALTER TABLE large ALTER a SET STORAGE EXTERNAL, ALTER b SET STORAGE EXTERNAL")
+    capture.run("INSERT INTO large VALUES (1, convert_to(repeat('x', 5000), 'UTF8'), ARRAY[repeat('y', 5000)], 1)")
+    assert capture.problems() == ""
+    capture.begin()
+    capture.run("UPDATE large SET c = 2")
+    (found,) = capture.changes({"unavailable_value_placeholder": 'not "told"'})
+    assert fields(found.value) == (1, b'not "told"', ['not "told"'], 2)
+    capture.run("ALTER TABLE large ADD d int[]")
+    assert "nothing but null could stand for it in d (integer[])" in capture.problems()
+    assert capture.problems(skipped_operations="u") == ""
+    capture.run("ALTER TABLE large REPLICA IDENTITY FULL")
+    assert capture.problems() == ""
+
+
+def test_a_topic_has_a_name_that_kafka_takes_and_the_source_its_database(capture: Capture) -> None:
+    capture.run('CREATE TABLE "größe x" (id int PRIMARY KEY)')
+    url = f"postgresql://postgres@127.0.0.1:{capture.postgres.port}/?dbname={capture.database}"
+    keys = {"record_format": "envelope", "connection_url": url}
+    capture.begin(keys)
+    capture.run('INSERT INTO "größe x" VALUES (1)')
+    (found,) = capture.changes(keys)
+    assert found.topic == "public.gr__e_x"
+    assert found.value.source.db == capture.database
+
+
 def test_a_table_that_is_altered_is_told_as_it_was_and_as_it_is(capture: Capture) -> None:
     capture.begin()
     capture.run("INSERT INTO orders VALUES (1, 'one', 1)")
@@ -451,6 +478,8 @@ def test_offsets_that_are_set_are_checked(capture: Capture) -> None:
         ('{"slot":"other"}', good),
         ('{"slot":"changes"}', {"lsn": 5}),
         ('{"slot":"changes"}', {**good, "else": 5}),
+        ('{"slot":"changes"}', {**good, "snapshot": {"part": "public.orders"}}),
+        ('{"slot":"changes"}', {**good, "snapshot": 5}),
     ]:
         with pytest.raises(ConnectError, match="expected"):
             connector.alter_offsets(capture.keys({}), {partition: offset})

@@ -13,6 +13,7 @@ Not here: what the server says (pgoutput.py), offsets (changes.py).
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -37,12 +38,16 @@ from engine.api.schema import (
     Schema,
 )
 
-__all__ = ["Captured", "Moment", "Origin", "columns_of_relation", "records_of"]
+__all__ = ["Captured", "Moment", "Origin", "columns_of_relation", "placeholder_of", "records_of"]
 
 logger = logging.getLogger(__name__)
 
 INSERT, UPDATE, DELETE, TRUNCATE, READ = "c", "u", "d", "t", "r"
 VERSION = "1"
+#: What Kafka takes in no topic's name.
+_NO_TOPIC = re.compile(r"[^a-zA-Z0-9._-]")
+#: What ends a text within an array's text.
+_TO_ESCAPE = re.compile(rb'["\\]')
 #: Debezium's names for what has no use for its numbers of microseconds.
 SOURCE = Schema.struct(
     {
@@ -66,7 +71,7 @@ class Moment(Struct, frozen=True):
 
     commit_ms: int
     transaction: int | None
-    lsn: int | None  # of the commit
+    lsn: int | None  # of the commit, of all its changes
     snapshot: str = "false"
 
 
@@ -87,7 +92,7 @@ class Captured:
         self._settings = settings
         self._origin = origin
         self.target = Target(message.schema, message.table)
-        self.topic = ".".join(filter(None, (settings.topic_prefix, *self.target)))
+        self.topic = _NO_TOPIC.sub("_", ".".join(filter(None, (settings.topic_prefix, *self.target))))
         self._key_places = _key_places(message, columns)
         keys = set(self._key_places)
         self._columns = columns
@@ -242,8 +247,7 @@ class Captured:
                 self.target, column.name, self.target.sql,
             )  # fmt: skip
         self._is_told = True
-        is_text = column.reading.schema.type == "STRING"
-        instead = self._settings.placeholder.encode() if is_text else None
+        instead = placeholder_of(column.reading.schema, self._settings.placeholder)
         return [instead if cell == UNCHANGED else cell for cell in cells]
 
     def _keys(self) -> Any:
@@ -293,6 +297,16 @@ class Captured:
             txId=moment.transaction,
             lsn=moment.lsn,
         )
+
+
+def placeholder_of(schema: Schema, text: str) -> bytes | None:
+    """What stands for a value that is not told, as the server would write it; None: nothing but null can."""
+    if schema.type == "ARRAY" and schema.value_schema is not None:
+        inner = placeholder_of(schema.value_schema, text) if schema.value_schema.type == "STRING" else None
+        return None if inner is None else b'{"' + _TO_ESCAPE.sub(rb"\\\g<0>", inner) + b'"}'
+    if schema.logical is not None:
+        return None
+    return {"STRING": text.encode(), "BYTES": b"\\x" + text.encode().hex().encode()}.get(schema.type)
 
 
 def columns_of_relation(session: PsycopgSession, message: RelationMessage) -> list[Column]:

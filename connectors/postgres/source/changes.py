@@ -34,7 +34,7 @@ from connectors.postgres.source.changes_config import ChangesConfig
 from connectors.postgres.source.pgoutput import RelationMessage, lsn_of, lsn_text
 from connectors.postgres.source.publications import Publication, is_wanted
 from connectors.postgres.source.replication import AT, Changes
-from connectors.postgres.source.snapshot import Place, Snapshot
+from connectors.postgres.source.snapshot import Place, Snapshot, place_of
 from connectors.postgres.source.values import SESSION
 from engine.api.batch import SourceBatch
 from engine.api.errors import ConfigError, ConnectError, Problem, RetriableError
@@ -79,6 +79,8 @@ def check_offset(offset: Position) -> None:
     is_good = {LSN} <= set(offset) <= {LSN, COMMIT, CHANGE, SNAPSHOT} and isinstance(offset.get(CHANGE, 0), int)
     try:
         places = [lsn_of(str(offset[name])) for name in (LSN, COMMIT) if name in offset]
+        if SNAPSHOT in offset:
+            place_of(offset[SNAPSHOT])
     except ValueError:
         places = []
     if not is_good or not places:
@@ -112,7 +114,6 @@ class PostgresSourceTask(SourceTask):
         self._name = config.get("name", "postgres")
         self.poll_seconds = 2 * settings.connect_ms / 1000 + STATEMENT_MS / 1000 + 2 * WAIT_SECONDS
         self._partition = partition_of(settings)
-        self._origin = Origin(settings.topic_prefix, libpq_parameters(settings.url).get("dbname", ""))
         self._guard = slots.Guard(settings, self._name)
         self._publication = Publication(settings, self._name)
         self._status_ns = self._guard_ns = 0
@@ -162,6 +163,7 @@ class PostgresSourceTask(SourceTask):
         """Begin with the snapshot, or go on with it, or else with the changes."""
         settings = self._settings
         session = self._query()
+        self._origin = Origin(settings.topic_prefix, session.rows("SELECT current_database()::text")[0][0])
         self._publication.see_to(session, is_begun=self._given is not None)
         slot = slots.find_slot(session, settings.slot)
         exported = None
@@ -179,7 +181,7 @@ class PostgresSourceTask(SourceTask):
             session.run("SET synchronous_commit = on")
             self._end_lsn = lsn_of(session.rows(_NOW)[0][0])
         if SNAPSHOT in self._given:
-            place = Place(**self._given[SNAPSHOT])
+            place = place_of(self._given[SNAPSHOT])
             self._copying = self._connected("copy", setup=f"{SESSION}; SET lock_timeout = {STATEMENT_MS}; {_NO_LIMITS}")
             self._snapshot = Snapshot(self._copying, settings, self._origin, place, exported)
         else:

@@ -115,7 +115,7 @@ class ChangesConfig(ConnectionConfig, frozen=True, kw_only=True):
         str,
         Meta(
             description="What stands for a large text that an update has not touched, and that the server does not "
-            "tell (replica identity other than FULL). Other types are null then.",
+            "tell (replica identity other than FULL): in texts, bytes and arrays of texts.",
             extra={"group": "Records"},
         ),
     ] = field(name="unavailable.value.placeholder", default="__debezium_unavailable_value")

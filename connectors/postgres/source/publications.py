@@ -19,7 +19,7 @@ from connectors.postgres.config import Target, quoted
 from connectors.postgres.session import PsycopgSession
 from connectors.postgres.source.changes_config import ChangesConfig
 from connectors.postgres.source.relations import tables_like
-from engine.api.errors import ConnectError, Problem
+from engine.api.errors import ConnectError, Problem, RefusedError
 
 __all__ = ["Publication", "has_identity", "is_wanted", "no_identity", "problems_of_publication", "wanted_tables"]
 
@@ -60,6 +60,8 @@ class Publication:
         self._settings = settings
         self._connector = connector
         self._told: set[Target] = set()  # tables that are left out, and were warned of
+        self._refused: set[Target] = set()  # tables that appeared, and that the user may not add
+        self._is_seen = False
 
     def see_to(self, session: PsycopgSession, *, is_begun: bool) -> None:
         """See to it that it is there and has the tables. Raises ConnectError with what to do by hand.
@@ -77,17 +79,28 @@ class Publication:
             self._complete(session, name, is_there=bool(found), is_begun=is_begun)
         for fault in _faults(session, settings):
             raise ConnectError(fault)
+        self._is_seen = True
 
     def _complete(self, session: PsycopgSession, name: str, *, is_there: bool, is_begun: bool) -> None:
         """Make it, or add what it lacks."""
-        lacking = self._without_harm(session, _lacking(session, self._settings))
+        candidates = [target for target in _lacking(session, self._settings) if target not in self._refused]
+        lacking = self._without_harm(session, candidates)
         tables = ", ".join(target.sql for target in lacking)
         if not is_there and not lacking:
             raise ConnectError(_no_tables(self._settings))
         if not is_there:
             session.run(f"CREATE PUBLICATION {name} FOR TABLE {tables} {_AS_WHOLE}")
         elif lacking:
-            session.run(f"ALTER PUBLICATION {name} ADD TABLE {tables}")
+            try:
+                session.run(f"ALTER PUBLICATION {name} ADD TABLE {tables}")
+            except RefusedError as error:
+                if not self._is_seen:
+                    raise
+                self._refused.update(lacking)  # somebody else's new table is no reason to stop
+                logger.warning(
+                    "connector %s does not capture %s: %s", self._connector, ", ".join(map(str, lacking)), error
+                )
+                return
             if is_begun:
                 logger.warning(
                     "connector %s: publication %s has got the tables %s: their changes are captured from now on; rows "

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from connectors.postgres.config import Target, quoted
 from connectors.postgres.session import PsycopgSession
+from connectors.postgres.source.capturing import placeholder_of
 from connectors.postgres.source.changes_config import ChangesConfig
 from connectors.postgres.source.pgoutput import lsn_of
 from connectors.postgres.source.publications import (
@@ -24,6 +25,7 @@ from connectors.postgres.source.publications import (
     problems_of_publication,
     wanted_tables,
 )
+from connectors.postgres.source.relations import columns_of_types
 from engine.api.errors import ConnectError, Problem
 
 __all__ = [
@@ -52,6 +54,13 @@ SELECT current_setting('wal_level'), current_setting('max_replication_slots')::i
        current_user::text
 """
 _MAY_READ = "SELECT COALESCE(has_table_privilege(to_regclass(%s), 'SELECT'), true)"
+#: Columns that may be stored outside of their row; an old row of identity FULL has them all the same.
+_LARGE = """
+SELECT a.attname::text, a.atttypid::bigint, a.atttypmod FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+WHERE c.oid = to_regclass(%s) AND c.relkind = 'r' AND c.relreplident <> 'f' AND a.attnum > 0 AND NOT a.attisdropped
+  AND a.attgenerated = '' AND a.attstorage IN ('x', 'e')
+ORDER BY a.attnum
+"""
 #: Of what the server may keep, so little left is too little.
 SAFE_BYTES_MIN = 256 * 1024**2
 MIB = 1024**2
@@ -183,3 +192,23 @@ def _table(session: PsycopgSession, settings: ChangesConfig, target: Target) -> 
         )
     if not has_identity(session, target):
         yield Problem("table.include.list", no_identity(target))
+    if "u" not in settings.skipped:
+        yield from _large(session, settings, target)
+
+
+def _large(session: PsycopgSession, settings: ChangesConfig, target: Target) -> Iterator[Problem]:
+    """Columns in which a null would stand for a value that is not told, as if it were one."""
+    columns = session.rows(_LARGE, target.sql)
+    types = columns_of_types(session, [column[1:] for column in columns]) if columns else []
+    untold = [
+        f"{column[0]} ({name})"
+        for column, (name, reading) in zip(columns, types, strict=True)
+        if placeholder_of(reading.schema, settings.placeholder) is None
+    ]
+    if untold:
+        yield Problem(
+            "table.include.list",
+            f"table {target}: of a large value that an update has not touched the server does not tell what it is, and "
+            f"nothing but null could stand for it in {', '.join(untold)}: ALTER TABLE {target.sql} REPLICA IDENTITY "
+            "FULL, or skipped.operations=u",
+        )

@@ -15,7 +15,7 @@ Source: PostgreSQL's manual, "Snapshot Synchronization Functions" and "CREATE_RE
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from connectors.postgres.config import Target, literal, quoted
@@ -28,14 +28,18 @@ from connectors.postgres.source.publications import is_wanted
 from connectors.postgres.source.values import columns_of_copy
 from engine.api.batch import SourceBatch
 
-__all__ = ["Place", "Snapshot"]
+__all__ = ["Place", "Snapshot", "place_of"]
 
 #: Of a range: 32 MiB of rows are what is read again after a crash.
 RANGE_PAGES = 4096
 BATCH_BYTES_MAX = 4 * 1024 * 1024
 
 _BEGIN = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
-_PUBLISHED = "SELECT schemaname::text, tablename::text FROM pg_publication_tables WHERE pubname = %s"
+#: With the columns and rows that are told from version 15 on; null: all.
+_PUBLISHED = """
+SELECT schemaname::text, tablename::text, to_jsonb(t) -> 'attnames', to_jsonb(t) ->> 'rowfilter'
+FROM pg_publication_tables t WHERE pubname = %s
+"""
 #: The leaves of a table with partitions, or the table itself; those of other servers have no pages here.
 _LEAVES = """
 SELECT n.nspname::text, c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -74,8 +78,24 @@ class Place(NamedTuple):
     file: int = 0  # where the part's rows were: another one has them in other pages
 
 
-class _Part(NamedTuple):
+def place_of(stored: object) -> Place:
+    """A place as an offset has it. Raises ValueError for what is none."""
+    match stored:
+        case {"part": str(part), "page": int() | None as page, "file": int(file)} if len(stored) == len(Place._fields):
+            return Place(part, page, file)
+    raise ValueError(f"{stored} is no place in a snapshot")
+
+
+class _Told(NamedTuple):
+    """What of a table the publication tells."""
+
     table: Target
+    columns: Sequence[str] | None
+    filter: str | None
+
+
+class _Part(NamedTuple):
+    told: _Told
     leaf: Target
     pages: int
     file: int
@@ -136,41 +156,44 @@ class Snapshot:
             self._range_end = self.place.page or 0 if goes_on else 0
             self._part = part
             if self._range_end < part.pages:
-                self._table = self._captured(part.table)
+                self._table = self._captured(part.told)
         assert self._table is not None
         start = self._range_end
         self._range_end = min(start + RANGE_PAGES, self._part.pages) if self._part.has_ranges else self._part.pages
         columns = ", ".join(quoted(column.name) for column in self._message.columns)
         # The last range has no end: what is behind it is empty, but costs no more.
         end = f" AND ctid < '({self._range_end},0)'" if self._range_end < self._part.pages else ""
-        where = f" WHERE ctid >= '({start},0)'{end}" if self._part.has_ranges else ""
+        range_sql = f"ctid >= '({start},0)'{end}" if self._part.has_ranges else "true"
+        where = f" WHERE ({self._part.told.filter or 'true'}) AND {range_sql}"
         self._stream = self._session.stream(f"COPY (SELECT {columns} FROM ONLY {self._part.leaf.sql}{where}) TO STDOUT")
         return True
 
     def _find(self) -> Iterator[_Part]:
         """The parts in order; nobody writes one of them anew until the transaction ends."""
-        tables = [Target(*row) for row in self._session.rows(_PUBLISHED, self._settings.publication)]
+        published = self._session.rows(_PUBLISHED, self._settings.publication)
         found = [
-            (table, Target(*row))
-            for table in tables
-            if is_wanted(self._settings, table)
-            for row in self._session.rows(_LEAVES, table.sql, table.sql)
+            (told, Target(*row))
+            for told in (_Told(Target(schema, name), *rest) for schema, name, *rest in published)
+            if is_wanted(self._settings, told.table)
+            for row in self._session.rows(_LEAVES, told.table.sql, told.table.sql)
         ]
         if found:
             names = ", ".join(f"ONLY {leaf.sql}" for _, leaf in found)
             self._session.run(f"LOCK TABLE {names} IN ACCESS SHARE MODE")
-        for table, leaf in sorted(found, key=lambda pair: str(pair[1])):
+        for told, leaf in sorted(found, key=lambda pair: str(pair[1])):
             rows = self._session.rows(_PART, leaf.sql)
             if not rows or not rows[0][2]:
                 raise StaleError(f"table {leaf} was written anew")
-            yield _Part(table, leaf, *rows[0])
+            yield _Part(told, leaf, *rows[0])
 
-    def _captured(self, table: Target) -> Captured:
+    def _captured(self, told: _Told) -> Captured:
         """The table, as the slot would tell it."""
+        table = told.table
         found = self._session.rows(_TABLE, table.sql)
         if not found:
             raise StaleError(f"table {table} is gone")
         oid, identity = found[0]
-        columns = tuple(RelationColumn(*row) for row in self._session.rows(_COLUMNS, table.sql))
+        rows = self._session.rows(_COLUMNS, table.sql)
+        columns = tuple(RelationColumn(*row) for row in rows if told.columns is None or row[0] in told.columns)
         self._message = RelationMessage(oid, table.schema or "", table.table, identity, columns)
         return Captured(self._message, columns_of_relation(self._session, self._message), self._settings, self._origin)
