@@ -39,9 +39,10 @@ JOIN pg_namespace n ON n.oid = c.relnamespace WHERE p.pubname = %s
 _BY_PARTS = """
 SELECT t.schemaname::text, t.tablename::text, n.nspname::text, c.relname::text
 FROM pg_publication p JOIN pg_publication_tables t ON t.pubname = p.pubname
-JOIN pg_class c ON c.oid = pg_partition_root(format('%%I.%%I', t.schemaname, t.tablename)::regclass)
+CROSS JOIN LATERAL to_regclass(format('%%I.%%I', t.schemaname, t.tablename)) AS part
+JOIN pg_class c ON c.oid = pg_partition_root(part) AND c.oid <> part
 JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE p.pubname = %s AND NOT p.pubviaroot AND c.relname <> t.tablename
+WHERE p.pubname = %s AND NOT p.pubviaroot
 """
 _IDENTITY = """
 SELECT CASE c.relreplident WHEN 'd' THEN EXISTS (SELECT 1 FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)
@@ -170,7 +171,9 @@ def problems_of_publication(session: PsycopgSession, settings: ChangesConfig) ->
 def _faults(session: PsycopgSession, settings: ChangesConfig) -> Iterator[str]:
     """Changes that somebody else's publication would keep from us without a word."""
     for _, *does in session.rows(_FOUND, settings.publication):
-        untold = [op for op, is_told in zip(_OPERATIONS, does, strict=True) if not is_told and op not in settings.skipped]
+        untold = [
+            op for op, is_told in zip(_OPERATIONS, does, strict=True) if not is_told and op not in settings.skipped
+        ]
         if untold:
             yield (
                 f"publication {settings.publication} does not tell {' and '.join(_OPERATIONS[op] for op in untold)}: "
@@ -204,7 +207,4 @@ def _no_publication(settings: ChangesConfig) -> str:
 
 
 def _no_tables(settings: ChangesConfig) -> str:
-    return (
-        f"no table matches {','.join(settings.included)} (table.include.list): expected patterns of "
-        "schema.table"
-    )
+    return f"no table matches {','.join(settings.included)} (table.include.list): expected patterns of schema.table"

@@ -81,7 +81,7 @@ class Place(NamedTuple):
 def place_of(stored: object) -> Place:
     """A place as an offset has it. Raises ValueError for what is none."""
     match stored:
-        case {"part": str(part), "page": int() | None as page, "file": int(file)} if len(stored) == len(Place._fields):
+        case {"part": str(part), "page": int() | None as page, "file": int(file), **more} if not more:
             return Place(part, page, file)
     raise ValueError(f"{stored} is no place in a snapshot")
 
