@@ -97,6 +97,9 @@ class Config(Struct, frozen=True, kw_only=True):
 
     #: Names of keys whose text is compared without regard to case (Java's CaseInsensitiveValidString).
     ignore_case: ClassVar[frozenset[str]] = frozenset()
+    #: Beginnings of keys whose names hold something of the user's (`topic.NAME.`): `parse` leaves them alone, and they
+    #: are not unknown. Whoever declares them reads them, and tells of bad ones in `Connector.validate`.
+    key_prefixes: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def parse(cls, properties: Mapping[str, str | None]) -> Self:

@@ -209,6 +209,7 @@ class Interview:
         self._declare(connector.config, "")
         if not keys_of(connector.config):
             self.known_keys |= set(properties)  # it reads what it likes
+        self.known_keys |= {key for key in properties if key.startswith(connector.config.key_prefixes)}
         self.ask("reading its keys", lambda: connector.config.parse(properties))
         found = self.ask("validate", look)
         self.problems += [problem for problem in found or () if problem not in self.problems]

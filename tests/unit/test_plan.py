@@ -173,6 +173,15 @@ def test_all_mistakes_of_all_connectors_are_told_together(tmp_path: Path) -> Non
         assert any(line.startswith(f"{file}: {place}") and text in line for line in found), (place, text, found)
 
 
+def test_keys_that_are_called_after_what_the_user_has_are_known_by_their_beginning(tmp_path: Path) -> None:
+    lines = ("topics = 'a'", '"table.orders.name" = "o"')
+    assert make_plan(pipeline(tmp_path, connector("a", "Prefixed", *lines)), OPTIONS).lines
+    with pytest.raises(ConfigError) as caught:
+        make_plan(pipeline(tmp_path, connector("a", "Prefixed", *lines, '"tables.orders.name" = "o"')), OPTIONS)
+    (complaint,) = complaints(caught)
+    assert 'unknown key "tables.orders.name"' in complaint
+
+
 def test_a_wrong_converter_of_the_worker_is_told_once_as_the_workers(tmp_path: Path) -> None:
     worker = WORKER.replace("schemas.enable", "schemas.cache.size").replace("= false", '= "all"')
     with pytest.raises(ConfigError) as caught:

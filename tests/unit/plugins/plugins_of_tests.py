@@ -31,6 +31,7 @@ __all__ = [
     "Listening",
     "NotText",
     "Picky",
+    "Prefixed",
     "Printing",
     "Raising",
     "Refusing",
@@ -250,6 +251,17 @@ class Writing(SinkConnector):
 
     def task_configs(self, tasks_max: int) -> Sequence[Mapping[str, str]]:
         return [{"number": str(number)} for number in range(tasks_max)]
+
+
+class PrefixedConfig(Config, frozen=True, kw_only=True):
+    key_prefixes: ClassVar[tuple[str, ...]] = ("table.",)
+    rows: Annotated[int, Meta(description="How many.")] = 1
+
+
+class Prefixed(Writing):
+    """Has keys that are called after what the user has."""
+
+    config = PrefixedConfig
 
 
 class Curious(Writing):
