@@ -18,6 +18,7 @@ from hypothesis import settings
 sys.path.append(str(Path(__file__).parent.parent))
 
 from tests.harness import skips, topics
+from tests.harness.cassandra import CassandraServer, UserCassandra, cassandra_of_user
 from tests.harness.kafka import KafkaServer, UserKafka, bootstrap_of_user
 from tests.harness.postgres import DATABASE, LIMITED, PASSWORD, PostgresServer
 from tests.harness.registry import SchemaRegistry
@@ -92,6 +93,20 @@ def database(postgres: PostgresServer) -> str:
         postgres.start()
     postgres.empty()
     return DATABASE
+
+
+def cassandra(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CassandraServer | UserCassandra]:
+    """The Cassandra of this run, shared by its tests, which use keyspaces of their own. Has `.host` and `.port`."""
+    address = cassandra_of_user()
+    if address is not None:
+        yield UserCassandra(address)
+        return
+    try:
+        server = CassandraServer(tmp_path_factory.mktemp("cassandra")).start()
+    except UnavailableError as error:
+        pytest.skip(f"no real Cassandra: {error}")
+    with server:
+        yield server
 
 
 def _start_registry(folder: Path) -> SchemaRegistry:

@@ -12,7 +12,8 @@ from typing import Any
 
 from engine.api.batch import Run, SinkBatch, SourceBatch
 from engine.api.column import Repeat
-from engine.api.record import SourceRecord, TopicPartition
+from engine.api.record import Header, SinkRecord, SourceRecord, TopicPartition
+from engine.api.schema import Schema
 from engine.api.task import SourceTask
 
 POLLS_MAX = 100_000
@@ -55,12 +56,40 @@ class FakeSourceContext:
         return self.now_ns
 
 
+class FakeReporter:
+    """An `ErrantRecordReporter` that remembers what it was told; all of it is done at once."""
+
+    def __init__(self) -> None:
+        self.reports: list[tuple[SinkRecord, Exception]] = []
+
+    def report(self, record: SinkRecord, error: Exception) -> FakeReported:
+        self.reports.append((record, error))
+        return FakeReported()
+
+
+class FakeReported:
+    """A `Reported`."""
+
+    def done(self) -> bool:
+        return True
+
+    def result(self, timeout: float | None = None) -> None:
+        """At once."""
+
+
 class FakeSinkContext:
     """A `SinkContext` that remembers what was asked of it."""
 
-    def __init__(self, *, is_bulk: bool = False, partitions: Collection[TopicPartition] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        is_bulk: bool = False,
+        partitions: Collection[TopicPartition] = (),
+        reporter: FakeReporter | None = None,
+    ) -> None:
         self._is_bulk = is_bulk
         self._partitions = partitions
+        self._reporter = reporter
         self.sought: dict[TopicPartition, int] = {}
         self.paused: set[TopicPartition] = set()
         self.commits_requested = 0
@@ -85,8 +114,8 @@ class FakeSinkContext:
     def request_commit(self) -> None:
         self.commits_requested += 1
 
-    def errant_record_reporter(self) -> None:
-        return None
+    def errant_record_reporter(self) -> FakeReporter | None:
+        return self._reporter
 
     def retry_after(self, milliseconds: int) -> None:
         self.retry_ms = milliseconds
@@ -114,16 +143,28 @@ def records_of(polled: SourceBatch | Sequence[SourceBatch] | Sequence[SourceReco
     return [record for item in polled for record in (item.records() if isinstance(item, SourceBatch) else [item])]
 
 
-def sink_batch(values: Sequence[Any], *, topic: str = "topic", partition: int = 0, first_offset: int = 0) -> SinkBatch:
-    """Neighbours of one partition, without keys and schemas."""
+def sink_batch(  # noqa: PLR0913  a batch's columns
+    values: Sequence[Any],
+    *,
+    topic: str = "topic",
+    partition: int = 0,
+    first_offset: int = 0,
+    value_schema: Schema | None = None,
+    keys: Sequence[Any] | None = None,
+    key_schema: Schema | None = None,
+    timestamps: Sequence[int | None] | None = None,
+    headers: Sequence[Sequence[Header]] = (),
+) -> SinkBatch:
+    """Neighbours of one partition, without keys and schemas unless they are given."""
     count = len(values)
     return SinkBatch(
         [Run(topic, partition, 0, count, first_offset, first_offset + count - 1)],
         values,
-        value_schemas=Repeat(None, count),
-        keys=Repeat(None, count),
-        key_schemas=Repeat(None, count),
-        timestamps=Repeat(0, count),
+        value_schemas=Repeat(value_schema, count),
+        keys=Repeat(None, count) if keys is None else keys,
+        key_schemas=Repeat(key_schema, count),
+        timestamps=Repeat(0, count) if timestamps is None else timestamps,
+        headers=headers,
     )
 
 

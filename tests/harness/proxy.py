@@ -54,10 +54,10 @@ class Proxy(Server):
         """routes: for each port that is listened on, the port of loopback that is meant."""
         super().__init__(folder)
         (self._control_port,) = free_ports(1)
-        self._routes = dict(routes)
+        self.routes = dict(routes)
 
     def command(self) -> Sequence[str]:
-        routes = [f"{here}:{there}" for here, there in self._routes.items()]
+        routes = [f"{here}:{there}" for here, there in self.routes.items()]
         run = "import sys; sys.path.append(sys.argv.pop(1)); from tests.harness import proxy; proxy.main()"
         return [sys.executable, "-c", run, str(ROOT), str(self._control_port), *routes]
 

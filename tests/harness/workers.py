@@ -16,6 +16,7 @@ __all__ = ["Apart"]
 GROUPS = {
     "broker": ("tests/faults/", "tests/kafka/", "tests/shape/test_live_run.py"),
     "runs": (
+        "tests/cassandra/",
         "tests/dual/",
         "tests/faults_in_numbers/",
         "tests/matrix/",

@@ -118,7 +118,7 @@ def test_what_kafka_connect_has_and_millrace_lacks_is_said_so(installed: Catalog
 
 def test_a_misspelled_name_is_answered_with_the_nearest_and_all_there_are(installed: Catalog) -> None:
     text = complaint(installed, "connector", "FileStreamSourse")
-    assert "matches FileStreamSourse, available connectors are: FileStreamSinkConnector, " in text
+    assert "matches FileStreamSourse, available connectors are: CassandraSinkConnector, " in text
     assert text.endswith('did you mean "FileStreamSource"?')
 
 

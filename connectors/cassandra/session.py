@@ -1,0 +1,178 @@
+"""The connection to Cassandra: whom to ask, whom to believe, who we are.
+
+The driver is imported when a connection is wanted. It has threads of its own, so that is in a task or a probe only.
+What is read from files (certificates, name and password) is read anew for each connection of ours, and name and
+password for each of the driver's too.
+
+Used by: sink.py.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from connectors.cassandra.config import CassandraSinkConfig
+from connectors.cassandra.errors import driver_is_missing, translated
+from connectors.cassandra.plans import Statement
+from connectors.cassandra.sender import HostsOf
+from engine.api.errors import ConfigError, Problem, RetriableError
+from engine.api.tls import Stores, load_key, load_trust
+
+__all__ = ["Link"]
+
+RECONNECT_S = (0.5, 15.0)
+CREDENTIALS = ("username", "password")
+
+
+class Link:
+    """One connection to a cluster; it may be closed and opened again."""
+
+    def __init__(self, settings: CassandraSinkConfig) -> None:
+        self._settings = settings
+        self._cluster: Any = None
+        self._session: Any = None
+        self._driver: Any = None
+        self._life = 0  # counts connections: what was prepared in another is prepared again
+        self.unset: Any = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._session is not None
+
+    def open(self) -> None:
+        """Connect. Raises RetriableError, RefusedError, ConfigError."""
+        try:
+            from connectors.cassandra import driver  # noqa: PLC0415  only with the extra
+        except ImportError as error:
+            raise driver_is_missing(error) from error
+        settings = self._settings
+        hosts = ", ".join(settings.contact_points)
+        self._driver = driver
+        cluster = driver.cluster(
+            settings.contact_points,
+            port=settings.port,
+            local_datacenter=settings.local_datacenter,
+            login=self._login(),
+            ssl_context=tls_context(settings) if settings.tls else None,
+            connect_s=settings.connect_timeout_ms / 1000,
+            request_s=settings.request_timeout_ms / 1000,
+            reconnect_s=RECONNECT_S,
+        )
+        try:
+            self._session = cluster.connect()
+        except Exception as error:
+            cluster.shutdown()
+            raise translated(error, f"connecting to {hosts}, port {settings.port}") from error
+        self._cluster = cluster
+        self._life += 1
+        self.unset = driver.UNSET
+
+    def close(self) -> None:
+        """Give everything back; what is on its way is not waited for."""
+        cluster, self._cluster, self._session = self._cluster, None, None
+        if cluster is not None:
+            cluster.shutdown()
+
+    def rows(self, cql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows that a statement gives, which writes none. Raises ConnectError."""
+        try:
+            return list(self._session.execute(cql, tuple(values) or None))
+        except Exception as error:
+            raise translated(error, "reading the schema") from error
+
+    def change(self, cql: str) -> None:
+        """Run a statement that changes the schema. Raises what the driver raises."""
+        self._session.execute(cql)
+
+    def prepare(self, statement: Statement) -> None:
+        """Have Cassandra look at a statement before there are rows. Raises ConnectError."""
+        try:
+            self._prepared(statement)
+        except Exception as error:
+            raise translated(error, f"preparing to write {statement.table}") from error
+
+    def execute(self, statement: Statement, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Write rows, and wait for them. Raises what the driver raises."""
+        self._session.execute(self._bound(statement, rows))
+
+    def execute_async(self, statement: Statement, rows: Sequence[tuple[Any, ...]]) -> Any:
+        """Write rows; the driver's future of it. Raises what the driver raises."""
+        return self._session.execute_async(self._bound(statement, rows))
+
+    def hosts_of(self, keyspace: str) -> HostsOf:
+        """What names the hosts that keep a partition of this keyspace."""
+        metadata = self._cluster.metadata
+        if len(metadata.all_hosts()) == 1:
+            return lambda _: None
+        return lambda key: frozenset(metadata.get_replicas(keyspace, _routing_key(key)))
+
+    def _bound(self, statement: Statement, rows: Sequence[tuple[Any, ...]]) -> Any:
+        return self._driver.bound(self._prepared(statement), rows, statement.consistency)
+
+    def _prepared(self, statement: Statement) -> Any:
+        if statement.life != self._life:
+            statement.prepared = self._session.prepare(statement.cql)
+            statement.life = self._life
+        return statement.prepared
+
+    def _login(self) -> Any:
+        settings = self._settings
+        if settings.credentials_file is not None:
+            read_credentials(settings.credentials_file)  # what is wrong with it is told at once
+            return lambda: read_credentials(settings.credentials_file or "")
+        if settings.username is None:
+            return None
+        pair = settings.username, settings.password.reveal() if settings.password is not None else ""
+        return lambda: pair
+
+
+def read_credentials(path: str) -> tuple[str, str]:
+    """Name and password as the file says now. Raises ConfigError without a word of what it holds."""
+    key = "credentials.file"
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError as error:
+        # Where secrets are put into files by others, it may come.
+        raise RetriableError(f"{key}={path}: {error.strerror}; expected a file to read") from error
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no UTF-8"
+        raise ConfigError([Problem(key, f"Invalid value {path} for configuration {key}: {reason}")]) from error
+    pairs = (line.partition("=") for line in lines if line.strip() and not line.lstrip().startswith("#"))
+    found = {name.strip(): text.strip() for name, _, text in pairs}
+    lacking = [name for name in CREDENTIALS if not found.get(name)]
+    if lacking:
+        reason = f"it has no line {' and no line '.join(f'{name}=...' for name in lacking)}"
+        raise ConfigError([Problem(key, f"Invalid value {path} for configuration {key}: {reason}")])
+    return found["username"], found["password"]
+
+
+def tls_context(settings: CassandraSinkConfig) -> ssl.SSLContext:
+    """A client's context; its files are read now. Raises ConfigError that names the key."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = bool(settings.endpoint_identification)
+    stores = Stores(
+        prefix="ssl.",
+        location=settings.keystore_location,
+        password=settings.keystore_password and settings.keystore_password.reveal(),
+        key_password=settings.key_password and settings.key_password.reveal(),
+        trust_location=settings.truststore_location,
+        trust_password=settings.truststore_password and settings.truststore_password.reveal(),
+        trust_pem=settings.truststore_certificates or "",
+    )
+    if stores.has_trust:
+        load_trust(context, stores)
+    else:
+        context.load_default_certs()
+    if stores.has_key:
+        load_key(context, stores)
+    return context
+
+
+def _routing_key(parts: Sequence[bytes]) -> bytes:
+    """A partition key as it is hashed."""
+    if len(parts) == 1:
+        return parts[0]
+    return b"".join(len(part).to_bytes(2, "big") + part + b"\0" for part in parts)

@@ -1,0 +1,339 @@
+"""Writes batches: rows into requests, requests to Cassandra, and what became of them.
+
+    put(batch) ──► settle ──► rows ──► requests ──► on their way        returns, with some of them unanswered
+    flush()    ──► settle ──► all are answered, or RetriableError
+
+    settle: what has failed meanwhile     passes      ──► sent again; still failing: RetriableError
+                                          is refused  ──► row by row: the bad ones are told, the others written
+                                          neither     ──► raised, by each call from then on: no flush passes any more
+
+Every row has a time of writing that follows from its record, so that writing it again changes nothing. `put` raises
+RetriableError before it has done anything of its batch, and never after: nothing is told twice.
+
+Used by: sink.py.
+Not here: the connection (session.py), what a row is (plans.py).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from connectors.cassandra.columns import Shaped, fields_of, schema_at, shapes_of
+from connectors.cassandra.config import CassandraSinkConfig
+from connectors.cassandra.errors import is_cut_off, is_refusal_of_statement, translated
+from connectors.cassandra.mapping import TableMapping
+from connectors.cassandra.plans import Plan, Statement, encoded_rows, plan_of
+from connectors.cassandra.sender import HostsOf, Limits, Request, Sender, requests_of
+from connectors.cassandra.tables import (
+    Table,
+    add_column,
+    create_table,
+    has_keyspace,
+    misfits,
+    missing,
+    read_table,
+    targets_for,
+)
+from engine.api.batch import SinkBatch
+from engine.api.errors import ConfigError, ConnectError, DataError, Problem, RetriableError
+from engine.api.task import ErrantRecordReporter
+
+__all__ = ["LinkPort", "Writer", "check_tables"]
+
+logger = logging.getLogger(__name__)
+
+PLANS_MAX = 256
+#: Of the time that a request may take: the driver answers within it, and may try once more.
+PATIENCE = 2.5
+
+
+class LinkPort(Protocol):
+    """A connection (`session.Link`)."""
+
+    unset: Any
+
+    @property
+    def is_open(self) -> bool: ...
+    def open(self) -> None: ...
+    def close(self) -> None: ...
+    def rows(self, cql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]: ...
+    def change(self, cql: str) -> None: ...
+    def prepare(self, statement: Statement) -> None: ...
+    def execute(self, statement: Statement, rows: Sequence[tuple[Any, ...]]) -> None: ...
+    def execute_async(self, statement: Statement, rows: Sequence[tuple[Any, ...]]) -> Any: ...
+    def hosts_of(self, keyspace: str) -> HostsOf: ...
+
+
+def check_tables(link: LinkPort, mappings: Sequence[TableMapping], settings: CassandraSinkConfig) -> list[Problem]:
+    """What of the tables does not fit what is to be written into them."""
+    problems = []
+    for mapping in mappings:
+        table = read_table(link, mapping.keyspace, mapping.table)
+        if table is None:
+            if not (settings.create_tables and has_keyspace(link, mapping.keyspace)):
+                problems.append(Problem(mapping.key("mapping"), missing(link, mapping)))
+            continue
+        told = misfits(mapping, table, may_add=settings.add_columns)
+        problems += [Problem(mapping.key("mapping"), reason) for reason in told]
+    return problems
+
+
+class Writer:
+    """Of one task."""
+
+    def __init__(
+        self,
+        link: LinkPort,
+        settings: CassandraSinkConfig,
+        mappings: Sequence[TableMapping],
+        reporter: ErrantRecordReporter | None,
+        connector: str,
+    ) -> None:
+        """connector: its name, for messages."""
+        self._link = link
+        self._settings = settings
+        self._reporter = reporter
+        self._connector = connector
+        self._mappings: dict[str, list[TableMapping]] = {}
+        for mapping in mappings:
+            self._mappings.setdefault(mapping.topic, []).append(mapping)
+        self._limits = Limits(settings.batch_rows, settings.batch_bytes)
+        self._tables: dict[tuple[str, str], Table] = {}
+        self._plans: dict[Any, Plan] = {}
+        self._sender: Sender | None = None
+        self._again: list[Request] = []  # to be sent again
+        self._trouble: ConnectError | None = None  # why
+        self._failure: Exception | None = None  # something that was put can never be written
+
+    def start(self) -> None:
+        """Connect, and look at the tables. Raises RetriableError, RefusedError, ConfigError."""
+        self._open()
+        mappings = [mapping for mappings in self._mappings.values() for mapping in mappings]
+        problems = check_tables(self._link, mappings, self._settings)
+        if problems:
+            raise ConfigError(problems)
+
+    def put(self, batch: SinkBatch) -> None:
+        """Send a batch. Raises RetriableError before anything of it is sent; DataError for a record that is bad."""
+        self._settle()
+        # Plans first: they may have to ask Cassandra, and fail. Nothing has been told or sent then.
+        work = [
+            (records, self._plan(mapping, records))
+            for records in shapes_of(batch)
+            for mapping in self._mappings_of(records.topic)
+            if mapping.settings.deletesEnabled or not records.is_tombstone
+        ]
+        for records, plan in work:
+            self._write(plan, records, batch)
+
+    def flush(self) -> None:
+        """Return when all that was put is written. Raises RetriableError: it is not, so far."""
+        self._settle()
+        self._wait()
+
+    def stop(self) -> None:
+        """Give everything back."""
+        self._link.close()
+
+    def _mappings_of(self, topic: str) -> Sequence[TableMapping]:
+        mappings = self._mappings.get(topic)
+        if mappings is None:
+            key = f"topic.{topic}.KEYSPACE.TABLE.mapping"
+            known = ", ".join(self._mappings)
+            raise ConfigError([Problem(key, f"topic {topic} has no table: expected a key {key}; {known} have one")])
+        return mappings
+
+    def _write(self, plan: Plan | DataError, records: Shaped, batch: SinkBatch) -> None:
+        """plan: or why there is none, for all of these records."""
+        if isinstance(plan, DataError):
+            self._tell_all(records, plan, batch)
+            return
+        try:
+            rows = encoded_rows(plan, records, self._link.unset)
+        except DataError as error:
+            self._tell_all(records, error, batch)
+            return
+        for index, failure in rows.failures:
+            self._tell(batch, index, failure)
+        if rows.failures and plan.strays:
+            # The column that is missing may be there by the next batch.
+            self._plans.clear()
+            self._tables.pop((plan.mapping.keyspace, plan.mapping.table), None)
+        by_replicas = self._settings.batch_by == "replicas"
+        hosts_of = self._link.hosts_of(plan.mapping.keyspace) if by_replicas else None
+        for request in requests_of(rows, batch, self._limits, hosts_of):
+            self._send(request)
+
+    def _send(self, request: Request) -> None:
+        assert self._sender is not None, "a writer was started"
+        if self._again or not self._sender.send(request):
+            self._trouble = self._trouble or RetriableError(f"{request.statement.table}: Cassandra does not answer")
+            self._again.append(request)
+
+    def _settle(self) -> None:
+        """See to what has failed. Raises RetriableError while it fails."""
+        assert self._sender is not None, "a writer was started"
+        if not self._link.is_open:
+            self._open()
+        self._collect()
+        if not self._again:
+            return
+        if not self._link.is_open:
+            self._open()
+        again, self._again, self._trouble = self._again, [], None
+        for request in again:
+            self._send(request)
+        self._wait()
+
+    def _wait(self) -> None:
+        """Return when everything is answered, and well. Raises RetriableError."""
+        assert self._sender is not None, "a writer was started"
+        if not self._sender.drain():
+            self._disconnect()
+            raise RetriableError(f"{self._connector}: Cassandra has not answered within {self._wait_s:g} s")
+        self._collect()
+        if self._again:
+            # Requests of its own kind: the next call sends them again.
+            raise self._trouble or RetriableError(f"{self._connector}: rows are not written yet")
+
+    def _collect(self) -> None:
+        """See to all that has failed so far. What it raises, it raises from then on."""
+        assert self._sender is not None, "a writer was started"
+        if self._failure is not None:
+            raise self._failure
+        is_lost = False
+        try:
+            for request, error in self._sender.failed():
+                self._failed(request, error)
+                is_lost = is_lost or is_cut_off(error)
+        except Exception as error:
+            # A task that ends flushes first: rows that were put and are not written must not let it pass.
+            self._failure = error
+            raise
+        if is_lost:
+            self._disconnect()
+
+    def _disconnect(self) -> None:
+        """Give the connection up; the next call makes one anew, and sends again what has no answer."""
+        assert self._sender is not None, "a writer was started"
+        self._again += self._sender.abandon()
+        self._link.close()
+
+    def _failed(self, request: Request, error: Exception) -> None:
+        if is_refusal_of_statement(error):
+            self._find_bad(request, error)
+            return
+        failure = translated(error, f"{self._connector}: writing {request.statement.table}")
+        if not isinstance(failure, RetriableError):
+            raise failure from error
+        self._again.append(request)
+        self._trouble = failure
+
+    def _find_bad(self, request: Request, error: Exception) -> None:
+        """Cassandra does not take one of these rows, and so none: find which, and write the others."""
+        try:
+            self._check_again(request)
+        except RetriableError as trouble:
+            self._again.append(request)
+            self._trouble = trouble
+            return
+        if len(request.rows) == 1:
+            reason = f"{request.statement.table}: Cassandra does not take this row: {error}"
+            self._tell(request.batch, request.indexes[0], DataError(reason, expected="values within its limits"))
+            return
+        for alone in request.alone():
+            try:
+                self._link.execute(alone.statement, alone.rows)
+            except Exception as failed:  # noqa: BLE001  whatever the driver raises, it is this row's
+                self._failed(alone, failed)
+
+    def _check_again(self, request: Request) -> None:
+        """Raises ConnectError when a table is no longer what rows were made for: then no row is to blame."""
+        for place, table in self._tables.items():
+            if f"{place[0]}.{place[1]}" != request.statement.table:
+                continue
+            now = read_table(self._link, *place)
+            if now is None or now.primary_key != table.primary_key or not table.columns.items() <= now.columns.items():
+                raise ConnectError(
+                    f"{self._connector}: table {request.statement.table} has been changed or dropped meanwhile; its "
+                    f"columns were {', '.join(table.columns)}"
+                )
+
+    def _tell_all(self, records: Shaped, error: DataError, batch: SinkBatch) -> None:
+        for index in records.indexes:
+            self._tell(batch, index, error)
+
+    def _tell(self, batch: SinkBatch, index: int, error: DataError) -> None:
+        record = batch[index]
+        place = f"{record.original_topic}-{record.original_partition}@{record.original_offset}"
+        failure = DataError(f"{self._connector}: record {place}: {error.whole()}")
+        if self._reporter is None:
+            raise failure
+        self._reporter.report(record, failure)
+
+    def _plan(self, mapping: TableMapping, records: Shaped) -> Plan | DataError:
+        names = [frozenset(fields_of(records, root)) for root in mapping.stars]
+        shape = (
+            mapping.topic, mapping.name, records.is_tombstone, records.value_schema, records.key_schema, *names,
+        )  # fmt: skip
+        found = self._plans.get(shape)
+        if found is None:
+            if len(self._plans) >= PLANS_MAX:
+                self._plans.clear()
+            try:
+                found = self._plans[shape] = self._planned(mapping, records)
+            except DataError as error:
+                return error
+        return found
+
+    def _planned(self, mapping: TableMapping, records: Shaped) -> Plan:
+        place = mapping.keyspace, mapping.table
+        table = self._tables.get(place) or read_table(self._link, *place)
+        if table is None:
+            table = self._created(mapping, records)
+        level = self._settings.consistency_level
+        plan = plan_of(mapping, records, table, level)
+        if plan.strays and self._settings.add_columns and not records.is_tombstone:
+            targets = targets_for(mapping, records)
+            known = [name for name in plan.strays if schema_at(records, targets[name]) is not None]
+            for name in known:
+                self._change(add_column(mapping, name, targets[name], records), mapping)
+            if known:
+                table = read_table(self._link, *place) or table
+                plan = plan_of(mapping, records, table, level)
+        self._link.prepare(plan.statement)  # what Cassandra has against it is no record's fault
+        self._tables[place] = table
+        return plan
+
+    def _created(self, mapping: TableMapping, records: Shaped) -> Table:
+        if not self._settings.create_tables:
+            raise ConfigError([Problem(mapping.key("mapping"), missing(self._link, mapping))])
+        if records.is_tombstone:
+            raise DataError(f"{mapping.name} is not there, and a record without a value cannot tell its columns")
+        self._change(create_table(mapping, targets_for(mapping, records), records), mapping)
+        table = read_table(self._link, mapping.keyspace, mapping.table)
+        if table is None:
+            raise RetriableError(f"{mapping.name}: it was created, and is not to be seen yet")
+        return table
+
+    def _change(self, cql: str, mapping: TableMapping) -> None:
+        logger.info("changing the schema: %s", cql)
+        try:
+            self._link.change(cql)
+        except Exception as error:
+            if cql.startswith("ALTER") and is_refusal_of_statement(error):
+                table = read_table(self._link, mapping.keyspace, mapping.table)
+                if table is not None and any(f'ADD "{name}" ' in cql for name in table.columns):
+                    return  # another task was quicker
+            raise translated(error, f"changing {mapping.name}") from error
+
+    def _open(self) -> None:
+        """Connect, anew perhaps; what is to be sent again stays."""
+        self._link.open()
+        self._sender = Sender(self._link, requests_max=self._settings.requests_max, wait_s=self._wait_s)
+
+    @property
+    def _wait_s(self) -> float:
+        return self._settings.request_timeout_ms / 1000 * PATIENCE

@@ -1,0 +1,328 @@
+"""What fails is sent again, row by row where one is bad; nothing is lost, and nothing told twice."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import cassandra
+import pytest
+from cassandra.cluster import NoHostAvailable
+
+import connectors.cassandra
+from connectors.cassandra.config import CassandraSinkConfig
+from connectors.cassandra.mapping import read_mappings
+from connectors.cassandra.plans import Statement
+from connectors.cassandra.sender import Request, Sender
+from connectors.cassandra.sink import CassandraSinkConnector
+from connectors.cassandra.writer import Writer
+from engine.api.errors import ConfigError, ConnectError, DataError, RefusedError, RetriableError
+from tests.harness.contexts import FakeReporter, sink_batch
+
+COLUMNS = [("id", "partition_key", 0, "int"), ("name", "regular", -1, "text")]
+MAPPING = {"topic.topic.k.t.mapping": "id=key, name=value"}
+REFUSED = cassandra.InvalidRequest("Key may not be empty")
+
+
+class FakeFuture:
+    """What the driver gives for a request; it is answered before anybody asks, unless it is mute."""
+
+    def __init__(self, error: Exception | None, *, is_mute: bool = False) -> None:
+        self._error = error
+        self._is_mute = is_mute
+
+    def add_callbacks(self, callback: Any, errback: Any, *, callback_args: Any, errback_args: Any) -> None:
+        self._errback, self._errback_args = errback, errback_args
+        if self._is_mute:
+            return
+        if self._error is None:
+            callback(None, *callback_args)
+        else:
+            self.fail(self._error)
+
+    def fail(self, error: Exception) -> None:
+        """Answer it so."""
+        self._errback(error, *self._errback_args)
+
+
+class FakeLink:
+    """A `LinkPort` over one table k.t, kept in memory by its key; `fail` says what becomes of a request."""
+
+    unset = None
+
+    def __init__(self) -> None:
+        self.written: dict[bytes, bytes] = {}
+        self.requests: list[int] = []  # how many rows each had
+        self.opened = 0
+        self.columns = COLUMNS
+        self.fail: Callable[[Sequence[tuple[Any, ...]]], Exception | None] = lambda rows: None
+        self.refuse_opening: Exception | None = None
+        self.refuse_preparing: Exception | None = None
+        self.is_open = False
+        self.is_mute = False  # requests arrive nowhere, and are not answered
+        self.unanswered: list[FakeFuture] = []
+
+    def open(self) -> None:
+        if self.refuse_opening is not None:
+            raise self.refuse_opening
+        self.opened += 1
+        self.is_open = True
+
+    def close(self) -> None:
+        self.is_open = False
+
+    def rows(self, cql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        return list(self.columns) if "system_schema.columns" in cql else []
+
+    def change(self, cql: str) -> None:
+        raise AssertionError(f"nobody may change the schema: {cql}")
+
+    def prepare(self, statement: Statement) -> None:
+        if self.refuse_preparing is not None:
+            raise self.refuse_preparing
+
+    def execute(self, statement: Statement, rows: Sequence[tuple[Any, ...]]) -> None:
+        error = self._write(rows)
+        if error is not None:
+            raise error
+
+    def execute_async(self, statement: Statement, rows: Sequence[tuple[Any, ...]]) -> FakeFuture:
+        if self.is_mute:
+            self.unanswered.append(FakeFuture(None, is_mute=True))
+            return self.unanswered[-1]
+        return FakeFuture(self._write(rows))
+
+    def hosts_of(self, keyspace: str) -> Callable[[Sequence[bytes]], object]:
+        """The same for all."""
+        return lambda key: None
+
+    def _write(self, rows: Sequence[tuple[Any, ...]]) -> Exception | None:
+        assert self.is_open, "nobody writes into a closed connection"
+        self.requests.append(len(rows))
+        error = self.fail(rows)
+        if error is None:
+            self.written.update((row[0], row[1]) for row in rows)
+        return error
+
+
+def writer(link: FakeLink, reporter: FakeReporter | None = None, **keys: str) -> Writer:
+    properties = {"contact.points": "here", **{name.replace("_", "."): text for name, text in keys.items()}}
+    made = Writer(link, CassandraSinkConfig.parse(properties), read_mappings(MAPPING), reporter, "orders")
+    made.start()
+    return made
+
+
+def batch(*keys: int, first_offset: int = 0) -> Any:
+    return sink_batch(["x"] * len(keys), keys=list(keys), first_offset=first_offset)
+
+
+def bad(key: int) -> Callable[[Sequence[tuple[Any, ...]]], Exception | None]:
+    return lambda rows: REFUSED if any(row[0] == key.to_bytes(4, "big") for row in rows) else None
+
+
+def test_what_is_put_is_written_when_it_is_flushed() -> None:
+    link = FakeLink()
+    made = writer(link)
+    made.put(batch(1, 2, 3))
+    made.flush()
+    assert len(link.written) == 3
+
+
+def test_what_passes_is_sent_again_and_holds_the_next_batch_back() -> None:
+    link = FakeLink()
+    made = writer(link)
+    link.fail = lambda rows: cassandra.OperationTimedOut()
+    made.put(batch(1))
+    with pytest.raises(RetriableError, match=r"orders: writing k\.t: OperationTimedOut"):
+        made.put(batch(2))
+    with pytest.raises(RetriableError):
+        made.flush()
+    link.fail = lambda rows: None
+    made.put(batch(2))
+    made.flush()
+    assert len(link.written) == 2
+
+
+def test_a_connection_without_hosts_is_made_anew() -> None:
+    link = FakeLink()
+    made = writer(link)
+    link.fail = lambda rows: NoHostAvailable("none", {"here": ConnectionRefusedError("refused")})
+    made.put(batch(1))
+    link.refuse_opening = RetriableError("not yet")
+    with pytest.raises(RetriableError, match="not yet"):
+        made.flush()
+    with pytest.raises(RetriableError, match="not yet"):
+        made.flush()
+    link.refuse_opening, link.fail = None, lambda rows: None
+    made.flush()
+    assert (len(link.written), link.opened) == (1, 2)
+
+
+def test_a_row_that_cassandra_refuses_is_told_and_the_rest_goes_through() -> None:
+    link, reporter = FakeLink(), FakeReporter()
+    made = writer(link, reporter, batch_by="replicas")
+    link.fail = bad(7)
+    made.put(batch(5, 6, 7, 8, first_offset=40))
+    made.flush()
+    assert sorted(link.written) == [key.to_bytes(4, "big") for key in (5, 6, 8)]
+    ((record, error),) = reporter.reports
+    assert record.original_offset == 42
+    assert "orders: record topic-0@42: k.t: Cassandra does not take this row: " in str(error)
+    assert "Key may not be empty" in str(error)
+
+
+def test_a_bad_record_ends_the_task_where_nobody_hears_of_it() -> None:
+    link = FakeLink()
+    made = writer(link)
+    with pytest.raises(DataError, match="orders: record topic-0@1: k.t: column id of the primary key is null"):
+        made.put(sink_batch(["x", "y"], keys=[1, None]))
+    link.fail = bad(7)
+    made.put(batch(7))
+    with pytest.raises(DataError, match="orders: record topic-0@0: "):
+        made.flush()
+
+
+def test_a_table_that_was_changed_is_no_records_fault() -> None:
+    link, reporter = FakeLink(), FakeReporter()
+    made = writer(link, reporter)
+    made.put(batch(1))
+    link.columns, link.fail = [*COLUMNS[:1], ("name", "regular", -1, "int")], lambda rows: REFUSED
+    made.put(batch(2))
+    with pytest.raises(ConnectError, match="table k.t has been changed or dropped meanwhile"):
+        made.flush()
+    assert reporter.reports == []
+
+
+def test_a_statement_that_cassandra_does_not_take_is_no_records_fault() -> None:
+    link, reporter = FakeLink(), FakeReporter()
+    made = writer(link, reporter)
+    link.refuse_preparing = ConnectError("preparing to write k.t: Cassandra does not take it")
+    with pytest.raises(ConnectError, match="does not take it"):
+        made.put(batch(1))
+    assert (reporter.reports, link.requests) == ([], [])
+
+
+def test_a_column_that_was_missing_is_written_once_it_is_there() -> None:
+    link, reporter = FakeLink(), FakeReporter()
+    keys = {"topic.topic.k.t.mapping": "value.*"}
+    made = Writer(link, CassandraSinkConfig.parse({"contact.points": "h"}), read_mappings(keys), reporter, "orders")
+    made.start()
+    row = {"id": 1, "name": "x", "note": "y"}
+    made.put(sink_batch([row]))
+    assert ["has no column note" in str(error) for _, error in reporter.reports] == [True]
+    link.columns = [*COLUMNS, ("note", "regular", -1, "text")]
+    made.put(sink_batch([row], first_offset=1))
+    made.flush()
+    assert (len(reporter.reports), len(link.written)) == (1, 1)
+
+
+def test_no_right_to_write_is_a_refusal() -> None:
+    link = FakeLink()
+    made = writer(link)
+    link.fail = lambda rows: cassandra.Unauthorized("User has no MODIFY permission on <table k.t>")
+    made.put(batch(1))
+    with pytest.raises(RefusedError, match=r"no MODIFY permission on <table k\.t>; grant it"):
+        made.flush()
+
+
+def test_what_was_put_and_can_never_be_written_lets_no_flush_pass() -> None:
+    """A task that ends by what a put has raised is flushed once more, and its records would be committed."""
+    link = FakeLink()
+    made = writer(link)
+    link.fail = lambda rows: cassandra.Unauthorized("User has no MODIFY permission on <table k.t>")
+    made.put(batch(1))
+    with pytest.raises(RefusedError):
+        made.put(batch(2))
+    link.fail = lambda rows: None
+    for call in (made.flush, made.flush, lambda: made.put(batch(3))):
+        with pytest.raises(RefusedError):
+            call()
+
+
+def test_a_bad_record_that_is_not_sent_yet_leaves_what_came_before_it_to_be_flushed() -> None:
+    link = FakeLink()
+    made = writer(link)
+    made.put(batch(1))
+    with pytest.raises(DataError):
+        made.put(sink_batch(["x"], keys=[None]))
+    made.flush()
+    assert len(link.written) == 1
+
+
+def test_requests_that_are_never_answered_cost_the_connection_and_are_sent_on_the_next() -> None:
+    link = FakeLink()
+    made = writer(link, request_timeout_ms="10")
+    link.is_mute = True
+    made.put(batch(1))
+    with pytest.raises(RetriableError, match="orders: Cassandra has not answered within"):
+        made.flush()
+    assert not link.is_open
+    link.is_mute = False
+    made.flush()
+    assert (len(link.written), link.opened) == (1, 2)
+
+
+def test_what_fails_while_a_connection_is_given_up_is_sent_again() -> None:
+    link = FakeLink()
+    link.is_mute = True
+    sender = Sender(link, requests_max=2, wait_s=1)
+    statement = Statement("INSERT ...", "k.t", (0,), "ONE")
+    sent = [Request(statement, [(b"", b"")], batch(key), [0]) for key in (1, 2)]
+    for request in sent:
+        assert sender.send(request)
+    assert sender.failed() == []
+    link.unanswered[1].fail(cassandra.OperationTimedOut())
+    assert sender.abandon() == sent
+    link.unanswered[0].fail(cassandra.OperationTimedOut())
+    assert (sender.failed(), sender.abandon()) == ([], [])
+
+
+def test_a_topic_without_a_table_is_told_with_its_key() -> None:
+    with pytest.raises(ConfigError, match=r"topic\.other\.KEYSPACE\.TABLE\.mapping"):
+        writer(FakeLink()).put(sink_batch(["x"], topic="other"))
+
+
+def test_a_table_that_does_not_fit_is_told_at_the_start() -> None:
+    link = FakeLink()
+    link.columns = COLUMNS[:1]
+    with pytest.raises(ConfigError, match=r"k\.t has no column name; expected one of id, or add\.columns=true"):
+        writer(link)
+    link.columns = []
+    with pytest.raises(ConfigError, match="there is no keyspace k"):
+        writer(link)
+
+
+def test_records_without_a_value_may_change_nothing() -> None:
+    link = FakeLink()
+    keys = {**MAPPING, "topic.topic.k.t.deletesEnabled": "false"}
+    made = Writer(link, CassandraSinkConfig.parse({"contact.points": "h"}), read_mappings(keys), None, "orders")
+    made.start()
+    made.put(sink_batch([None], keys=[1]))
+    made.flush()
+    assert link.requests == []
+
+
+def test_without_its_extra_the_connector_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(connectors.cassandra, "driver", raising=False)
+    for name in ("cassandra", "connectors.cassandra.driver"):
+        monkeypatch.setitem(sys.modules, name, None)
+    properties = {"contact.points": "here", "topics": "topic", **MAPPING}
+    (problem,) = CassandraSinkConnector().validate(properties)
+    assert problem.key == "connector.class"
+    assert "pip install 'millrace[cassandra]'" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("keys", "key"),
+    [
+        ({"topics": "topic,other"}, "topics"),
+        ({"credentials.file": "a", "username": "b"}, "credentials.file"),
+        ({"password": "secret"}, "username"),
+        ({"topic.topic.k.t.ttk": "1"}, "topic.topic.k.t.ttk"),
+    ],
+)
+def test_contradictions_are_found_before_anything_is_asked(keys: dict[str, str], key: str) -> None:
+    problems = CassandraSinkConnector().validate({"contact.points": "here", "topics": "topic", **MAPPING, **keys})
+    assert [problem.key for problem in problems] == [key]
+    assert "secret" not in str(problems)
