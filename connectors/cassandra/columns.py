@@ -11,6 +11,7 @@ Not here: what a part becomes in Cassandra (codecs.py).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
@@ -58,19 +59,15 @@ class Shaped(Struct, frozen=True):
 
 def shapes_of(batch: SinkBatch) -> Iterator[Shaped]:
     """The records of a batch, in their topics' and their own order but for those of different shapes."""
-    topics: list[tuple[str, int, int]] = []
-    begin = 0
-    for run in batch.runs:
-        if topics and topics[-1][0] == run.topic:
-            topics[-1] = (run.topic, topics[-1][1], begin + run.count)
-        else:
-            topics.append((run.topic, begin, begin + run.count))
-        begin += run.count
-    if len(topics) == 1:
-        yield from _of_topic(topics[0][0], batch, range(len(batch)))
+    topics = batch.topics
+    if isinstance(topics, Repeat):
+        yield from _of_topic(topics.value, batch, range(len(batch)))
         return
-    for topic, first, end in topics:
-        yield from _of_topic(topic, batch, range(first, end))
+    begin = 0
+    for topic, neighbours in groupby(topics):
+        end = begin + sum(1 for _ in neighbours)
+        yield from _of_topic(topic, batch, range(begin, end))
+        begin = end
 
 
 def _of_topic(topic: str, batch: SinkBatch, indexes: range) -> Iterator[Shaped]:

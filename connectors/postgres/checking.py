@@ -44,7 +44,6 @@ def look(settings: PostgresSinkConfig, topics: Sequence[str]) -> list[Problem]:
 def ask(settings: ConnectionConfig, questions: Callable[[PsycopgSession], Iterable[Problem]]) -> list[Problem]:
     """What is wrong by these questions.
 
-
     Raises RetriableError for a server that is away, RefusedError for a password of a file, which may hold another soon.
     """
     hosts = libpq_parameters(settings.url).get("host", "").count(",") + 1

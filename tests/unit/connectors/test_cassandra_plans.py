@@ -19,6 +19,7 @@ from engine.api.column import MapColumn, Repeat, StructColumn, Utf8Column
 from engine.api.errors import DataError
 from engine.api.record import Header
 from engine.api.schema import DATE, FLOAT64, INT32, INT64, OPTIONAL_STRING, STRING, TIME, TIMESTAMP, Schema
+from engine.stages.convert import TransformedBatch, columns_of
 from tests.harness.contexts import sink_batch
 
 UNSET = object()
@@ -242,6 +243,16 @@ def test_rows_of_a_partition_go_together_within_limits() -> None:
     assert all(len(one.rows) == 1 for one in requests_of(found, batch, Limits(rows=1, bytes=50)))
     together = [*requests_of(found, batch, Limits(rows=100, bytes=10_000), hosts_of=lambda key: None)]
     assert [len(one.rows) for one in together] == [10]
+
+
+def test_batches_that_transforms_have_changed_have_rows_too() -> None:
+    columns = columns_of(sink_batch([{"id": at} for at in range(4)], timestamps=[1] * 4, first_offset=7))
+    columns.topics = ["topic", "topic", "other", "topic"]
+    found = rows_by_shape(TransformedBatch(columns), mapping="value.*")
+    assert [list(one.indexes) for one in found] == [[0, 1], [2], [3]]
+    assert [row[:] for row in found[2].rows] == [(int32(3), int64(1_010))]
+    columns.topics = Repeat("topic", 4)
+    assert [len(one.rows) for one in rows_by_shape(TransformedBatch(columns), mapping="value.*")] == [4]
 
 
 def test_a_column_that_is_the_same_all_along_is_encoded_once() -> None:
