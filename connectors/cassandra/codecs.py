@@ -28,7 +28,7 @@ from msgspec import Struct
 from connectors.cassandra.columns import Odd
 from engine.api.schema import schema_of
 
-__all__ = ["ENCODING_ERRORS", "Codec", "MisfitError", "UnsupportedTypeError", "UserType", "codec_of", "encode_one"]
+__all__ = ["ENCODING_ERRORS", "Codec", "MisfitError", "UnsupportedTypeError", "UserType", "codec_of", "encode_one", "whole_number"]
 
 #: What an encoding may fail with; each says that the value is no value of the type.
 ENCODING_ERRORS = (ValueError, TypeError, OverflowError, AttributeError, InvalidOperation, struct.error)
@@ -83,6 +83,15 @@ def codec_of(cql: str, user_types: Mapping[str, UserType]) -> Codec:
     """The codec of a type as `system_schema` writes it. Raises UnsupportedTypeError."""
     words = iter([*_WORDS.findall(cql), ""])
     return _Parsing(words, user_types).type()
+
+
+def whole_number(value: Any) -> int:
+    """A whole number, of text perhaps. Raises one of ENCODING_ERRORS."""
+    if isinstance(value, Odd):
+        raise MisfitError(value.reason)
+    if isinstance(value, bool):
+        raise TypeError(value)
+    return value if isinstance(value, int) else _as_int(value)
 
 
 class _Parsing:

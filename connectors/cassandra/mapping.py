@@ -180,6 +180,12 @@ def _read(topic: str, keyspace: str, table: str, settings: TableSettings) -> Tab
     timestamp = read("timestamp", settings.timestamp, _path) or TIMESTAMP
     ttl = None if settings.ttl is None else read("ttl", settings.ttl, partial(_ttl, unit=settings.ttlTimeUnit))
     primary_key = None if settings.primaryKey is None else read("primaryKey", settings.primaryKey, _primary_key)
+    if timestamp.root == "value" and settings.deletesEnabled:
+        reason = (
+            f"timestamp={timestamp}: a record without a value deletes a row, and has no {timestamp} to say when; expected "
+            "deletesEnabled=false, or a part of the key, a header or the record's own timestamp"
+        )
+        problems.append(Problem("timestamp", reason))
     if problems:
         raise ConfigError(problems)
     return TableMapping(topic, keyspace, table, entries, stars, settings, timestamp, ttl, primary_key)

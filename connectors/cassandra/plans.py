@@ -10,23 +10,16 @@ Not here: which columns there are (tables.py), how rows are sent (sender.py).
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
 
-from connectors.cassandra.codecs import ENCODING_ERRORS, Codec, MisfitError, codec_of, encode_one
+from connectors.cassandra.codecs import ENCODING_ERRORS, Codec, MisfitError, codec_of, encode_one, whole_number
 from connectors.cassandra.columns import Odd, Shaped, column_of, lacks_any
-from connectors.cassandra.mapping import (
-    TIMESTAMP,
-    TTL_SECONDS_MAX,
-    Path,
-    TableMapping,
-    microseconds_of,
-    seconds_of,
-)
+from connectors.cassandra.mapping import TTL_SECONDS_MAX, Path, TableMapping, seconds_of
 from connectors.cassandra.tables import Table, quoted, targets_for
+from connectors.cassandra.times import Times
 from engine.api.column import Column, Repeat, Utf8Column
 from engine.api.errors import DataError
 
@@ -35,8 +28,6 @@ __all__ = ["Plan", "Rows", "Statement", "encoded_rows", "plan_of"]
 _BIGINT = codec_of("bigint", {})
 _INT = codec_of("int", {})
 _TEXT = codec_of("text", {})
-_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-_MICROSECOND = datetime.timedelta(microseconds=1)
 
 
 class Statement(Struct, eq=False):
@@ -106,7 +97,7 @@ def plan_of(mapping: TableMapping, records: Shaped, table: Table, consistency: s
     return Plan(mapping, statement, columns, frozenset(key_columns), strays, records.is_tombstone)
 
 
-def encoded_rows(plan: Plan, records: Shaped, unset: Any) -> Rows:
+def encoded_rows(plan: Plan, records: Shaped, times: Times, unset: Any) -> Rows:
     """The rows of records. unset: what stands for a value that is not there and changes nothing.
 
     Raises DataError when none of them can be written.
@@ -122,7 +113,9 @@ def encoded_rows(plan: Plan, records: Shaped, unset: Any) -> Rows:
         if is_key and lacks_any(column):
             for at in [at for at, slot in enumerate(column) if slot is None]:
                 bad.setdefault(at, _null_in_key(mapping, name, path))
-    written = _write_times(mapping, records, unset, bad)
+    written = [*map(_BIGINT.encode, times.microseconds)]
+    for at, error in times.failures.items():
+        bad.setdefault(at, error)
     if plan.is_delete:
         columns.insert(0, written)
     else:
@@ -201,67 +194,27 @@ def _utf8(column: Utf8Column, null: Any) -> Column | None:
     return [null if slot is None else slot for slot in encoded]
 
 
-def _write_times(mapping: TableMapping, records: Shaped, unset: Any, bad: dict[int, DataError]) -> Column:
-    """When each row is written, in microseconds: what is written again later is no later for that.
-
-    Records of one millisecond keep their order by their offsets.
-    """
-    encode = _BIGINT.encode
-    if mapping.timestamp == TIMESTAMP:
-        times = records.timestamps
-        if not lacks_any(times):
-            whole: Sequence[Any] = times
-            return [encode(ms * 1000 + at % 1000) for ms, at in zip(whole, records.offsets, strict=True)]
-        return [
-            unset if ms is None else encode(ms * 1000 + at % 1000)
-            for ms, at in zip(times, records.offsets, strict=True)
-        ]
-    column = _column_of(records, mapping.timestamp, mapping, "(timestamp)")
-    unit = mapping.settings.timestampTimeUnit
-
-    def microseconds(value: Any) -> int:
-        if isinstance(value, datetime.datetime):
-            return (value - _EPOCH) // _MICROSECOND
-        return microseconds_of(_number(value), unit)
-
-    return _numbers(column, microseconds, _BIGINT, "its time of writing", mapping, unset, bad)
-
-
 def _times_to_live(mapping: TableMapping, records: Shaped, unset: Any, bad: dict[int, DataError]) -> Column:
     if not isinstance(mapping.ttl, Path):
         return Repeat(_INT.encode(mapping.ttl), len(records))
     column = _column_of(records, mapping.ttl, mapping, "(ttl)")
     unit = mapping.settings.ttlTimeUnit
 
-    def seconds(value: Any) -> int:
-        found = seconds_of(_number(value), unit)
-        if not 0 <= found <= TTL_SECONDS_MAX:
-            raise MisfitError(f"it is not from 0 to {TTL_SECONDS_MAX} seconds")
-        return found
-
-    return _numbers(column, seconds, _INT, "its time to live", mapping, unset, bad)
-
-
-def _numbers(
-    column: Column, read: Any, codec: Codec, what: str, mapping: TableMapping, unset: Any, bad: dict[int, DataError]
-) -> Column:
     encoded: list[Any] = []
     for at, slot in enumerate(column):
         try:
-            encoded.append(unset if slot is None else codec.encode(read(slot)))
+            encoded.append(unset if slot is None else _INT.encode(_seconds(slot, unit)))
         except ENCODING_ERRORS as error:
             encoded.append(unset)
-            bad.setdefault(at, _misfit(mapping.name, what, codec, slot, error))
+            bad.setdefault(at, _misfit(mapping.name, "its time to live", _INT, slot, error))
     return encoded
 
 
-def _number(value: Any) -> int:
-    if isinstance(value, Odd):
-        raise MisfitError(value.reason)
-    if isinstance(value, bool):
-        raise TypeError(value)
-    number: int = value if isinstance(value, int) else _INT.convert(value)
-    return number
+def _seconds(value: Any, unit: str) -> int:
+    found = seconds_of(whole_number(value), unit)
+    if not 0 <= found <= TTL_SECONDS_MAX:
+        raise MisfitError(f"it is not from 0 to {TTL_SECONDS_MAX} seconds")
+    return found
 
 
 def _tell_strays(plan: Plan, records: Shaped, name: str, bad: dict[int, DataError]) -> None:

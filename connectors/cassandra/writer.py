@@ -17,7 +17,7 @@ Not here: the connection (session.py), what a row is (plans.py).
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 from connectors.cassandra.columns import Shaped, fields_of, schema_at, shapes_of
@@ -36,6 +36,7 @@ from connectors.cassandra.tables import (
     read_table,
     targets_for,
 )
+from connectors.cassandra.times import Times, WriteTimes
 from engine.api.batch import SinkBatch
 from engine.api.errors import ConfigError, ConnectError, DataError, Problem, RetriableError
 from engine.api.task import ErrantRecordReporter
@@ -99,6 +100,7 @@ class Writer:
         self._mappings: dict[str, list[TableMapping]] = {}
         for mapping in mappings:
             self._mappings.setdefault(mapping.topic, []).append(mapping)
+        self._times = {(mapping.name, mapping.topic): WriteTimes(mapping) for mapping in mappings}
         self._limits = Limits(settings.batch_rows, settings.batch_bytes)
         self._tables: dict[tuple[str, str], Table] = {}
         self._plans: dict[Any, Plan] = {}
@@ -120,13 +122,13 @@ class Writer:
         self._settle()
         # Plans first: they may have to ask Cassandra, and fail. Nothing has been told or sent then.
         work = [
-            (records, self._plan(mapping, records))
-            for records in shapes_of(batch)
-            for mapping in self._mappings_of(records.topic)
-            if mapping.settings.deletesEnabled or not records.is_tombstone
+            (mapping, [(records, self._plan(mapping, records)) for records in groups])
+            for mapping, groups in self._by_mapping(batch)
         ]
-        for records, plan in work:
-            self._write(plan, records, batch)
+        for mapping, planned in work:
+            times = self._times[mapping.name, mapping.topic].of([records for records, _ in planned])
+            for (records, plan), of_them in zip(planned, times, strict=True):
+                self._write(plan, records, of_them, batch)
 
     def flush(self) -> None:
         """Return when all that was put is written. Raises RetriableError: it is not, so far."""
@@ -137,6 +139,17 @@ class Writer:
         """Give everything back."""
         self._link.close()
 
+    def _by_mapping(self, batch: SinkBatch) -> Iterator[tuple[TableMapping, list[Shaped]]]:
+        by_topic: dict[str, list[Shaped]] = {}
+        for records in shapes_of(batch):
+            by_topic.setdefault(records.topic, []).append(records)
+        for topic, groups in by_topic.items():
+            for mapping in self._mappings_of(topic):
+                deletes = mapping.settings.deletesEnabled
+                wanted = [records for records in groups if deletes or not records.is_tombstone]
+                if wanted:
+                    yield mapping, wanted
+
     def _mappings_of(self, topic: str) -> Sequence[TableMapping]:
         mappings = self._mappings.get(topic)
         if mappings is None:
@@ -145,13 +158,13 @@ class Writer:
             raise ConfigError([Problem(key, f"topic {topic} has no table: expected a key {key}; {known} have one")])
         return mappings
 
-    def _write(self, plan: Plan | DataError, records: Shaped, batch: SinkBatch) -> None:
+    def _write(self, plan: Plan | DataError, records: Shaped, times: Times, batch: SinkBatch) -> None:
         """plan: or why there is none, for all of these records."""
         if isinstance(plan, DataError):
             self._tell_all(records, plan, batch)
             return
         try:
-            rows = encoded_rows(plan, records, self._link.unset)
+            rows = encoded_rows(plan, records, times, self._link.unset)
         except DataError as error:
             self._tell_all(records, error, batch)
             return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import struct
 from collections.abc import Sequence
 from typing import Any
@@ -10,10 +9,11 @@ from typing import Any
 import pytest
 
 from connectors.cassandra.columns import shapes_of
-from connectors.cassandra.mapping import read_mappings
+from connectors.cassandra.mapping import TableMapping, read_mappings
 from connectors.cassandra.plans import Rows, encoded_rows, plan_of
 from connectors.cassandra.sender import Limits, requests_of
 from connectors.cassandra.tables import Table, create_table, misfits, targets_for, type_for
+from connectors.cassandra.times import WriteTimes
 from engine.api.batch import SinkBatch
 from engine.api.column import MapColumn, Repeat, StructColumn, Utf8Column
 from engine.api.errors import DataError
@@ -28,10 +28,19 @@ CUSTOMER = Schema.struct({"name": OPTIONAL_STRING}, optional=True)
 ORDER = Schema.struct({"id": INT32, "price": FLOAT64, "customer": CUSTOMER})
 
 
-def rows_by_shape(batch: SinkBatch, table: Table = TABLE, **settings: str) -> list[Rows]:
+def mapping_of(table: Table = TABLE, **settings: str) -> TableMapping:
     keys = {f"topic.topic.{table.keyspace}.{table.name}.{name}": text for name, text in settings.items()}
     (mapping,) = read_mappings(keys)
-    return [encoded_rows(plan_of(mapping, one, table, "ONE"), one, UNSET) for one in shapes_of(batch)]
+    return mapping
+
+
+def rows_by_shape(batch: SinkBatch, table: Table = TABLE, **settings: str) -> list[Rows]:
+    mapping = mapping_of(table, **settings)
+    shapes = [*shapes_of(batch)]
+    return [
+        encoded_rows(plan_of(mapping, one, table, "ONE"), one, times, UNSET)
+        for one, times in zip(shapes, WriteTimes(mapping).of(shapes), strict=True)
+    ]
 
 
 def rows(batch: SinkBatch, table: Table = TABLE, **settings: str) -> Rows:
@@ -62,7 +71,7 @@ def test_structs_become_rows() -> None:
     assert found.statement.cql == (
         'INSERT INTO "shop"."orders" ("id", "name", "price") VALUES (?, ?, ?) USING TIMESTAMP ?'
     )
-    assert found.rows == [(int32(0), b"Ann", price, int64(7_999)), (int32(1), UNSET, price, int64(7_000))]
+    assert found.rows == [(int32(0), b"Ann", price, int64(7_999)), (int32(1), UNSET, price, int64(8_000))]
     assert (list(found.indexes), found.failures) == ([0, 1], [])
 
 
@@ -163,19 +172,6 @@ def test_the_same_bad_value_all_along_is_told_for_each() -> None:
     table = Table("k", "t", {"id": "int", "t": "int"}, ("id",), ())
     found = rows(sink_batch([1, 2]), table, mapping="id=value, t=topic")
     assert [index for index, _ in found.failures] == [0, 1]
-
-
-def test_the_time_of_writing_may_be_a_field() -> None:
-    when = datetime.datetime(1970, 1, 1, 0, 0, 1, 5, datetime.UTC)
-    batch = sink_batch([{"id": 1, "t": 5}, {"id": 2, "t": when}, {"id": 3, "t": None}, {"id": 4, "t": "soon"}])
-    found = rows(batch, mapping="id=value.id", timestamp="value.t", timestampTimeUnit="MILLISECONDS")
-    assert [row[-1] for row in found.rows] == [int64(5_000), int64(1_000_005), UNSET]
-    assert "its time of writing gets a str" in found.failures[0][1].whole()
-
-
-def test_a_record_without_a_timestamp_is_written_at_the_servers_time() -> None:
-    found = rows(sink_batch([{"id": 1}, {"id": 2}], timestamps=[None, 3]), mapping="value.*")
-    assert [row[-1] for row in found.rows] == [UNSET, int64(3_001)]
 
 
 def test_rows_live_as_long_as_is_said() -> None:
