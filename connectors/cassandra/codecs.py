@@ -6,7 +6,7 @@ Each codec has a quick `encode`, which takes the value that a column of such a t
 which makes one of what means the same: text of a number, a whole number that came as a float, a moment as text. A
 column is encoded by the first; what it does not take goes through the second, slot by slot.
 
-Used by: plans.py, tables.py.
+Used by: plans.py, tables.py, times.py.
 Source: the encodings of CQL's native protocol (versions 3 to 5), section 6 of its specification.
 """
 
@@ -28,7 +28,16 @@ from msgspec import Struct
 from connectors.cassandra.columns import Odd
 from engine.api.schema import schema_of
 
-__all__ = ["ENCODING_ERRORS", "Codec", "MisfitError", "UnsupportedTypeError", "UserType", "codec_of", "encode_one", "whole_number"]
+__all__ = [
+    "ENCODING_ERRORS",
+    "Codec",
+    "MisfitError",
+    "UnsupportedTypeError",
+    "UserType",
+    "codec_of",
+    "encode_one",
+    "whole_number",
+]
 
 #: What an encoding may fail with; each says that the value is no value of the type.
 ENCODING_ERRORS = (ValueError, TypeError, OverflowError, AttributeError, InvalidOperation, struct.error)

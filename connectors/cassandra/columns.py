@@ -4,7 +4,7 @@
 
 Records of one shape have the same schemas, and a value or none: what is looked up by name is looked up once for all.
 
-Used by: codecs.py, plans.py, tables.py, writer.py.
+Used by: changes.py, codecs.py, plans.py, tables.py, times.py, writer.py.
 Not here: what a part becomes in Cassandra (codecs.py).
 """
 

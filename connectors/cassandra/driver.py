@@ -72,7 +72,7 @@ def bound(prepared: Any, rows: Sequence[tuple[Any, ...]], consistency: str) -> A
     """A statement that writes rows, which are encoded already: one alone, or an unlogged batch."""
     level = ConsistencyLevel.name_to_value[consistency]
     one = BoundStatement(prepared, consistency_level=level)
-    one.is_idempotent = True  # each row has its own time of writing
+    one.is_idempotent = True  # each row has its own time of writing, made once
     if len(rows) == 1:
         one.values = list(rows[0])
         return one

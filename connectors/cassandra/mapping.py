@@ -7,7 +7,7 @@ A part is `value`, `key`, a field of them by its path, `header.NAME`, `timestamp
 `value.*` and `key.*` are all fields, each into the column of its name. What holds a dot, a comma or the like is written
 in double quotes. Topics may have several tables.
 
-Used by: sink.py, columns.py, plans.py, tables.py, writer.py.
+Used by: all of the others.
 Source: the mapping of DataStax's Kafka sink, whose names these keys have; what differs is in
 docs/connectors/cassandra-sink.md.
 """
@@ -182,8 +182,8 @@ def _read(topic: str, keyspace: str, table: str, settings: TableSettings) -> Tab
     primary_key = None if settings.primaryKey is None else read("primaryKey", settings.primaryKey, _primary_key)
     if timestamp.root == "value" and settings.deletesEnabled:
         reason = (
-            f"timestamp={timestamp}: a record without a value deletes a row, and has no {timestamp} to say when; expected "
-            "deletesEnabled=false, or a part of the key, a header or the record's own timestamp"
+            f"timestamp={timestamp}: a record without a value deletes a row, and has no {timestamp} to say when; "
+            "expected deletesEnabled=false, or a part of the key, a header or the record's own timestamp"
         )
         problems.append(Problem("timestamp", reason))
     if problems:

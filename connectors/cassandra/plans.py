@@ -25,6 +25,8 @@ from engine.api.errors import DataError
 
 __all__ = ["Plan", "Rows", "Statement", "encoded_rows", "plan_of"]
 
+#: Of a part of a primary key: Cassandra keeps its length in two bytes.
+KEY_BYTES_MAX = 65_535
 _BIGINT = codec_of("bigint", {})
 _INT = codec_of("int", {})
 _TEXT = codec_of("text", {})
@@ -34,7 +36,7 @@ class Statement(Struct, eq=False):
     """A statement of one table, as it is prepared."""
 
     cql: str
-    table: str
+    table: Table  # as it was when rows were made for it
     partition_slots: tuple[int, ...]  # where in a row the columns of the partition key are
     consistency: str
     prepared: Any = None
@@ -92,7 +94,7 @@ def plan_of(mapping: TableMapping, records: Shaped, table: Table, consistency: s
         cql = f"INSERT INTO {table.quoted} ({listed}) VALUES ({slots}) USING {using}"  # noqa: S608  as above
         shift = 0
     partition_slots = tuple(names.index(name) + shift for name in table.partition_key)
-    statement = Statement(cql, mapping.name, partition_slots, mapping.settings.consistencyLevel or consistency)
+    statement = Statement(cql, table, partition_slots, mapping.settings.consistencyLevel or consistency)
     columns = tuple((name, targets[name], table.codec(name)) for name in names)
     return Plan(mapping, statement, columns, frozenset(key_columns), strays, records.is_tombstone)
 
@@ -109,7 +111,11 @@ def encoded_rows(plan: Plan, records: Shaped, times: Times, unset: Any) -> Rows:
     for name, path, codec in plan.columns:
         column = _column_of(records, path, mapping, name)
         is_key = name in plan.key_columns
-        columns.append(_encoded(column, codec, None if is_key else null, mapping.name, name, bad))
+        encoded = _encoded(column, codec, None if is_key else null, mapping.name, name, bad)
+        columns.append(encoded)
+        if is_key and codec.size is None:
+            for at in [at for at, part in enumerate(encoded) if part and len(part) > KEY_BYTES_MAX]:
+                bad.setdefault(at, _too_long(mapping, name, len(encoded[at])))
         if is_key and lacks_any(column):
             for at in [at for at, slot in enumerate(column) if slot is None]:
                 bad.setdefault(at, _null_in_key(mapping, name, path))
@@ -136,6 +142,12 @@ def encoded_rows(plan: Plan, records: Shaped, times: Times, unset: Any) -> Rows:
 def _null_in_key(mapping: TableMapping, name: str, path: Path) -> DataError:
     return DataError(
         f"{mapping.name}: column {name} of the primary key is null: the record has no {path}", expected="a value"
+    )
+
+
+def _too_long(mapping: TableMapping, name: str, size: int) -> DataError:
+    return DataError(
+        f"{mapping.name}: column {name} of the primary key has {size} bytes", expected=f"at most {KEY_BYTES_MAX}"
     )
 
 

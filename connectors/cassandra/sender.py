@@ -11,19 +11,23 @@ Not here: what becomes of a request that failed (writer.py).
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Iterator, Sequence
 from operator import itemgetter
-from typing import Any, Protocol
+from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
+from connectors.cassandra.link import HostsOf, LinkPort
 from connectors.cassandra.plans import Rows, Statement
 from engine.api.batch import SinkBatch
 
-__all__ = ["Executing", "HostsOf", "Limits", "Request", "Sender", "requests_of"]
+__all__ = ["Limits", "Request", "Sender", "requests_of"]
 
-#: What names the hosts that keep a partition, by its key's parts.
-HostsOf = Callable[[Sequence[bytes]], object]
+#: The longest that one call waits for room or for answers: its task has other things to do.
+WAIT_S_MAX = 1.0
+#: How often rows go together to a server that fails at them: one of them may be why.
+TRIES_MAX = 3
 
 
 class Request(Struct, frozen=True, eq=False):
@@ -33,6 +37,13 @@ class Request(Struct, frozen=True, eq=False):
     rows: Sequence[tuple[Any, ...]]
     batch: SinkBatch
     indexes: Sequence[int]  # of their records in the batch
+    tries: int = 0  # at which a server has failed
+
+    def again(self) -> list[Request]:
+        """The same once more, after a server has failed at it; at some point each row by itself."""
+        if len(self.rows) > 1 and self.tries + 1 >= TRIES_MAX:
+            return [*self.alone()]
+        return [structs.replace(self, tries=self.tries + 1)]
 
     def alone(self) -> Iterator[Request]:
         """Each row by itself."""
@@ -40,31 +51,39 @@ class Request(Struct, frozen=True, eq=False):
             yield Request(self.statement, [row], self.batch, [index])
 
 
-class Executing(Protocol):
-    """Who writes (`session.Link`)."""
-
-    def execute_async(self, statement: Statement, rows: Sequence[tuple[Any, ...]]) -> Any:
-        """The driver's future."""
-
-
 class Sender:
     """The requests of one connection."""
 
-    def __init__(self, link: Executing, *, requests_max: int, wait_s: float) -> None:
-        """wait_s: the longest that room or answers are waited for."""
+    def __init__(self, link: LinkPort, *, requests_max: int, silence_s: float) -> None:
+        """silence_s: how long answers may be waited for, over several calls, before the connection counts as dead."""
         self._link = link
         self._requests_max = requests_max
-        self._wait_s = wait_s
+        self._silence_s = silence_s
+        self._wait_s = min(WAIT_S_MAX, silence_s)
         self._condition = threading.Condition()  # the driver calls from a thread of its own
         self._pending: dict[int, Request] = {}
         self._failed: list[tuple[Request, Exception]] = []
         self._number = 0
+        self._heard_at = 0.0  # when the last answer came, or the first request went that waits for one
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether all are answered."""
+        return not self._pending
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether no answer has come for too long."""
+        with self._condition:
+            return bool(self._pending) and time.monotonic() - self._heard_at >= self._silence_s
 
     def send(self, request: Request) -> bool:
         """Whether it is on its way; False: there was no room for so long."""
         with self._condition:
             if not self._condition.wait_for(lambda: len(self._pending) < self._requests_max, self._wait_s):
                 return False
+            if not self._pending:
+                self._heard_at = time.monotonic()
             self._number += 1
             number = self._number
             self._pending[number] = request
@@ -77,7 +96,7 @@ class Sender:
         return True
 
     def drain(self) -> bool:
-        """Whether all are answered; False: not within that time."""
+        """Whether all are answered; False: not yet."""
         with self._condition:
             return self._condition.wait_for(lambda: not self._pending, self._wait_s)
 
@@ -96,15 +115,18 @@ class Sender:
             return left
 
     def _end(self, _: object, number: int) -> None:
-        with self._condition:
-            self._pending.pop(number, None)
-            self._condition.notify_all()
+        self._answered(number)
 
     def _fail(self, error: Exception, number: int) -> None:
+        self._answered(number, error)
+
+    def _answered(self, number: int, error: Exception | None = None) -> None:
         with self._condition:
             request = self._pending.pop(number, None)
             if request is not None:
-                self._failed.append((request, error))
+                self._heard_at = time.monotonic()
+                if error is not None:
+                    self._failed.append((request, error))
             self._condition.notify_all()
 
 

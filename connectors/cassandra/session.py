@@ -9,6 +9,7 @@ Used by: sink.py.
 
 from __future__ import annotations
 
+import math
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,8 +17,8 @@ from typing import Any
 
 from connectors.cassandra.config import CassandraSinkConfig
 from connectors.cassandra.errors import driver_is_missing, translated
+from connectors.cassandra.link import HostsOf
 from connectors.cassandra.plans import Statement
-from connectors.cassandra.sender import HostsOf
 from engine.api.errors import ConfigError, Problem, RetriableError
 from engine.api.tls import Stores, load_key, load_trust
 
@@ -30,8 +31,10 @@ CREDENTIALS = ("username", "password")
 class Link:
     """One connection to a cluster; it may be closed and opened again."""
 
-    def __init__(self, settings: CassandraSinkConfig) -> None:
+    def __init__(self, settings: CassandraSinkConfig, connect_s_max: float = math.inf) -> None:
+        """connect_s_max: of all contact points together."""
         self._settings = settings
+        self._connect_s = min(settings.connect_timeout_ms / 1000, connect_s_max / len(settings.contact_points))
         self._cluster: Any = None
         self._session: Any = None
         self._driver: Any = None
@@ -57,7 +60,7 @@ class Link:
             local_datacenter=settings.local_datacenter,
             login=self._login(),
             ssl_context=tls_context(settings) if settings.tls else None,
-            connect_s=settings.connect_timeout_ms / 1000,
+            connect_s=self._connect_s,
             request_s=settings.request_timeout_ms / 1000,
             reconnect_s=RECONNECT_S,
         )
@@ -84,23 +87,26 @@ class Link:
             raise translated(error, "reading the schema") from error
 
     def change(self, cql: str) -> None:
-        """Run a statement that changes the schema. Raises what the driver raises."""
-        self._session.execute(cql)
+        """Run a statement that changes the schema. Raises ConnectError."""
+        try:
+            self._session.execute(cql)
+        except Exception as error:
+            raise translated(error, "changing the schema") from error
 
     def prepare(self, statement: Statement) -> None:
-        """Have Cassandra look at a statement before there are rows. Raises ConnectError."""
+        """Have Cassandra look at a statement, once a connection. Raises ConnectError: no row is to blame."""
+        if statement.life == self._life:
+            return
         try:
-            self._prepared(statement)
+            statement.prepared = self._session.prepare(statement.cql)
         except Exception as error:
-            raise translated(error, f"preparing to write {statement.table}") from error
-
-    def execute(self, statement: Statement, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Write rows, and wait for them. Raises what the driver raises."""
-        self._session.execute(self._bound(statement, rows))
+            raise translated(error, f"preparing to write {statement.table.place}") from error
+        statement.life = self._life
 
     def execute_async(self, statement: Statement, rows: Sequence[tuple[Any, ...]]) -> Any:
-        """Write rows; the driver's future of it. Raises what the driver raises."""
-        return self._session.execute_async(self._bound(statement, rows))
+        """Write rows; the driver's future of it. Raises what the driver raises, ConnectError for the statement."""
+        self.prepare(statement)
+        return self._session.execute_async(self._driver.bound(statement.prepared, rows, statement.consistency))
 
     def hosts_of(self, keyspace: str) -> HostsOf:
         """What names the hosts that keep a partition of this keyspace."""
@@ -108,15 +114,6 @@ class Link:
         if len(metadata.all_hosts()) == 1:
             return lambda _: None
         return lambda key: frozenset(metadata.get_replicas(keyspace, _routing_key(key)))
-
-    def _bound(self, statement: Statement, rows: Sequence[tuple[Any, ...]]) -> Any:
-        return self._driver.bound(self._prepared(statement), rows, statement.consistency)
-
-    def _prepared(self, statement: Statement) -> Any:
-        if statement.life != self._life:
-            statement.prepared = self._session.prepare(statement.cql)
-            statement.life = self._life
-        return statement.prepared
 
     def _login(self) -> Any:
         settings = self._settings

@@ -15,7 +15,8 @@ from collections.abc import Mapping, Sequence
 from connectors.cassandra.config import CassandraSinkConfig
 from connectors.cassandra.mapping import TableMapping, read_mappings
 from connectors.cassandra.session import Link
-from connectors.cassandra.writer import Writer, check_tables
+from connectors.cassandra.tables import check_tables
+from connectors.cassandra.writer import Writer
 from engine.api.batch import SinkBatch
 from engine.api.connector import SinkConnector
 from engine.api.errors import ConfigError, Problem, RetriableError
@@ -25,6 +26,9 @@ from engine.api.task import SinkTask
 __all__ = ["CassandraSinkConnector", "CassandraSinkTask"]
 
 logger = logging.getLogger(__name__)
+
+#: Of validation: who asks for it waits no longer than 30 s for an answer, and would be told nothing.
+CONNECT_S_MAX = 20.0
 
 
 class CassandraSinkTask(SinkTask):
@@ -37,7 +41,8 @@ class CassandraSinkTask(SinkTask):
         settings = CassandraSinkConfig.parse(config)
         reporter = self.context.errant_record_reporter()
         name = config.get("name", "CassandraSink")
-        self._writer = Writer(Link(settings), settings, read_mappings(config), reporter, name)
+        assignment = self.context.assignment
+        self._writer = Writer(Link(settings), settings, read_mappings(config), reporter, name, assignment)
         self._writer.start()
 
     def put(self, batch: SinkBatch) -> None:
@@ -81,10 +86,11 @@ class CassandraSinkConnector(SinkConnector):
             mappings = read_mappings(properties)
         except ConfigError as error:
             return [*problems, *error.problems]
-        problems += _without_table(properties, mappings)
+        if not properties.get("transforms", "").strip():  # they may give records other topics
+            problems += _without_table(properties, mappings)
         if problems:
             return problems
-        link = Link(settings)
+        link = Link(settings, CONNECT_S_MAX)
         try:
             link.open()
             return check_tables(link, mappings, settings)

@@ -1,26 +1,27 @@
 """What a table is, whether a mapping fits it, and how it is made from the schemas of records.
 
-Used by: plans.py, writer.py.
+Used by: changes.py, plans.py, sink.py, writer.py.
 Not here: how its types are encoded (codecs.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
 
 from msgspec import Struct
 
 from connectors.cassandra.codecs import Codec, UnsupportedTypeError, UserType, codec_of
 from connectors.cassandra.columns import Shaped, fields_of, schema_at
+from connectors.cassandra.config import CassandraSinkConfig
+from connectors.cassandra.link import LinkPort
 from connectors.cassandra.mapping import Path, TableMapping
-from engine.api.errors import DataError
+from engine.api.errors import DataError, Problem
 from engine.api.schema import Schema
 
 __all__ = [
-    "Asking",
     "Table",
     "add_column",
+    "check_tables",
     "create_table",
     "has_keyspace",
     "misfits",
@@ -36,15 +37,9 @@ _COLUMNS = (
 )
 _TYPES = "SELECT type_name, field_names, field_types FROM system_schema.types WHERE keyspace_name = %s"
 _TABLES = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = %s"
+_VIEW = "SELECT view_name FROM system_schema.views WHERE keyspace_name = %s AND view_name = %s"
 _KEYSPACE = "SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = %s"
 _NAMES_SHOWN_MAX = 20
-
-
-class Asking(Protocol):
-    """Who asks Cassandra (`session.Link`)."""
-
-    def rows(self, cql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """The rows that a statement gives."""
 
 
 class Table(Struct, frozen=True):
@@ -56,6 +51,12 @@ class Table(Struct, frozen=True):
     partition_key: tuple[str, ...]
     clustering: tuple[str, ...]
     user_types: Mapping[str, UserType] = {}
+    is_view: bool = False
+
+    @property
+    def place(self) -> str:
+        """Its name in messages."""
+        return f"{self.keyspace}.{self.name}"
 
     @property
     def primary_key(self) -> tuple[str, ...]:
@@ -86,7 +87,7 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def read_table(link: Asking, keyspace: str, name: str) -> Table | None:
+def read_table(link: LinkPort, keyspace: str, name: str) -> Table | None:
     """A table as Cassandra describes it now; None: there is none."""
     found = link.rows(_COLUMNS, (keyspace, name))
     if not found:
@@ -97,15 +98,30 @@ def read_table(link: Asking, keyspace: str, name: str) -> Table | None:
 
     user_types = {row[0]: UserType(tuple(row[1]), tuple(row[2])) for row in link.rows(_TYPES, (keyspace,))}
     columns = {row[0]: row[3] for row in found}
-    return Table(keyspace, name, columns, of_kind("partition_key"), of_kind("clustering"), user_types)
+    is_view = bool(link.rows(_VIEW, (keyspace, name)))
+    return Table(keyspace, name, columns, of_kind("partition_key"), of_kind("clustering"), user_types, is_view)
 
 
-def has_keyspace(link: Asking, name: str) -> bool:
+def check_tables(link: LinkPort, mappings: Sequence[TableMapping], settings: CassandraSinkConfig) -> list[Problem]:
+    """What of the tables does not fit what is to be written into them."""
+    problems = []
+    for mapping in mappings:
+        table = read_table(link, mapping.keyspace, mapping.table)
+        if table is None:
+            if not (settings.create_tables and has_keyspace(link, mapping.keyspace)):
+                problems.append(Problem(mapping.key("mapping"), missing(link, mapping)))
+            continue
+        told = misfits(mapping, table, may_add=settings.add_columns)
+        problems += [Problem(mapping.key("mapping"), reason) for reason in told]
+    return problems
+
+
+def has_keyspace(link: LinkPort, name: str) -> bool:
     """Whether there is a keyspace of this name."""
     return bool(link.rows(_KEYSPACE, (name,)))
 
 
-def missing(link: Asking, mapping: TableMapping) -> str:
+def missing(link: LinkPort, mapping: TableMapping) -> str:
     """That a table is not there, and what is."""
     if not has_keyspace(link, mapping.keyspace):
         return f"there is no keyspace {mapping.keyspace}; create it, or name another (names are as CQL shows them)"
@@ -119,6 +135,8 @@ def missing(link: Asking, mapping: TableMapping) -> str:
 
 def misfits(mapping: TableMapping, table: Table, *, may_add: bool) -> list[str]:
     """What of a mapping does not fit its table. may_add: a column that is missing can be added."""
+    if table.is_view:
+        return [f"{mapping.name} is a materialized view, into which nobody writes; expected the table it is made of"]
     told = []
     columns = [entry.column for entry in mapping.entries]
     for name in columns:

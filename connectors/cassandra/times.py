@@ -141,8 +141,7 @@ class WriteTimes:
                 if written <= last.written:
                     written = last.written + 1
                 last.moment, last.written = moment, written
-            if offset > last.offset:
-                last.offset = offset
+            last.offset = max(last.offset, offset)
             before = offset
             ordered.append(written)
         return ordered

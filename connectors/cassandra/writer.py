@@ -16,69 +16,29 @@ Not here: the connection (session.py), what a row is (plans.py).
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any
 
-from connectors.cassandra.columns import Shaped, fields_of, schema_at, shapes_of
+from connectors.cassandra.changes import Changes
+from connectors.cassandra.columns import Shaped, fields_of, shapes_of
 from connectors.cassandra.config import CassandraSinkConfig
-from connectors.cassandra.errors import is_cut_off, is_refusal_of_statement, translated
+from connectors.cassandra.errors import is_cut_off, is_of_row, is_of_server, translated
+from connectors.cassandra.link import LinkPort
 from connectors.cassandra.mapping import TableMapping
-from connectors.cassandra.plans import Plan, Statement, encoded_rows, plan_of
-from connectors.cassandra.sender import HostsOf, Limits, Request, Sender, requests_of
-from connectors.cassandra.tables import (
-    Table,
-    add_column,
-    create_table,
-    has_keyspace,
-    misfits,
-    missing,
-    read_table,
-    targets_for,
-)
+from connectors.cassandra.plans import Plan, encoded_rows, plan_of
+from connectors.cassandra.sender import Limits, Request, Sender, requests_of
+from connectors.cassandra.tables import Table, check_tables, read_table
 from connectors.cassandra.times import Times, WriteTimes
 from engine.api.batch import SinkBatch
 from engine.api.errors import ConfigError, ConnectError, DataError, Problem, RetriableError
+from engine.api.record import TopicPartition
 from engine.api.task import ErrantRecordReporter
 
-__all__ = ["LinkPort", "Writer", "check_tables"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["Writer"]
 
 PLANS_MAX = 256
 #: Of the time that a request may take: the driver answers within it, and may try once more.
 PATIENCE = 2.5
-
-
-class LinkPort(Protocol):
-    """A connection (`session.Link`)."""
-
-    unset: Any
-
-    @property
-    def is_open(self) -> bool: ...
-    def open(self) -> None: ...
-    def close(self) -> None: ...
-    def rows(self, cql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]: ...
-    def change(self, cql: str) -> None: ...
-    def prepare(self, statement: Statement) -> None: ...
-    def execute(self, statement: Statement, rows: Sequence[tuple[Any, ...]]) -> None: ...
-    def execute_async(self, statement: Statement, rows: Sequence[tuple[Any, ...]]) -> Any: ...
-    def hosts_of(self, keyspace: str) -> HostsOf: ...
-
-
-def check_tables(link: LinkPort, mappings: Sequence[TableMapping], settings: CassandraSinkConfig) -> list[Problem]:
-    """What of the tables does not fit what is to be written into them."""
-    problems = []
-    for mapping in mappings:
-        table = read_table(link, mapping.keyspace, mapping.table)
-        if table is None:
-            if not (settings.create_tables and has_keyspace(link, mapping.keyspace)):
-                problems.append(Problem(mapping.key("mapping"), missing(link, mapping)))
-            continue
-        told = misfits(mapping, table, may_add=settings.add_columns)
-        problems += [Problem(mapping.key("mapping"), reason) for reason in told]
-    return problems
 
 
 class Writer:
@@ -91,8 +51,9 @@ class Writer:
         mappings: Sequence[TableMapping],
         reporter: ErrantRecordReporter | None,
         connector: str,
+        assignment: Callable[[], Collection[TopicPartition]] = tuple,
     ) -> None:
-        """connector: its name, for messages."""
+        """connector: its name, for messages. assignment: the partitions that the task has now."""
         self._link = link
         self._settings = settings
         self._reporter = reporter
@@ -102,6 +63,7 @@ class Writer:
             self._mappings.setdefault(mapping.topic, []).append(mapping)
         self._times = {(mapping.name, mapping.topic): WriteTimes(mapping) for mapping in mappings}
         self._limits = Limits(settings.batch_rows, settings.batch_bytes)
+        self._changes = Changes(link, settings, assignment)
         self._tables: dict[tuple[str, str], Table] = {}
         self._plans: dict[Any, Plan] = {}
         self._sender: Sender | None = None
@@ -172,7 +134,7 @@ class Writer:
             self._tell(batch, index, failure)
         if rows.failures and plan.strays:
             # The column that is missing may be there by the next batch.
-            self._plans.clear()
+            self._plans = {shape: other for shape, other in self._plans.items() if other is not plan}
             self._tables.pop((plan.mapping.keyspace, plan.mapping.table), None)
         by_replicas = self._settings.batch_by == "replicas"
         hosts_of = self._link.hosts_of(plan.mapping.keyspace) if by_replicas else None
@@ -182,7 +144,8 @@ class Writer:
     def _send(self, request: Request) -> None:
         assert self._sender is not None, "a writer was started"
         if self._again or not self._sender.send(request):
-            self._trouble = self._trouble or RetriableError(f"{request.statement.table}: Cassandra does not answer")
+            place = request.statement.table.place
+            self._trouble = self._trouble or RetriableError(f"{place}: Cassandra does not answer")
             self._again.append(request)
 
     def _settle(self) -> None:
@@ -201,31 +164,42 @@ class Writer:
         self._wait()
 
     def _wait(self) -> None:
-        """Return when everything is answered, and well. Raises RetriableError."""
+        """Return when everything is answered, and well. Raises RetriableError, after a second or so."""
         assert self._sender is not None, "a writer was started"
-        if not self._sender.drain():
+        while True:
+            if not self._sender.drain():
+                self._unanswered()
+            self._collect()
+            if self._again:
+                # Requests of its own kind: the next call sends them again.
+                raise self._trouble or RetriableError(f"{self._connector}: rows are not written yet")
+            if self._sender.is_idle:
+                return
+
+    def _unanswered(self) -> None:
+        assert self._sender is not None, "a writer was started"
+        if self._sender.is_dead:
             self._disconnect()
-            raise RetriableError(f"{self._connector}: Cassandra has not answered within {self._wait_s:g} s")
-        self._collect()
-        if self._again:
-            # Requests of its own kind: the next call sends them again.
-            raise self._trouble or RetriableError(f"{self._connector}: rows are not written yet")
+            raise RetriableError(f"{self._connector}: Cassandra has not answered within {self._silence_s:g} s")
+        raise RetriableError(f"{self._connector}: Cassandra has not answered all requests yet")
 
     def _collect(self) -> None:
         """See to all that has failed so far. What it raises, it raises from then on."""
         assert self._sender is not None, "a writer was started"
         if self._failure is not None:
             raise self._failure
-        is_lost = False
+        failed = self._sender.failed()
         try:
-            for request, error in self._sender.failed():
-                self._failed(request, error)
-                is_lost = is_lost or is_cut_off(error)
+            if self._are_tables_as_they_were(failed):
+                for request, error in failed:
+                    self._failed(request, error)
+            else:
+                self._again += [request for request, _ in failed]
         except Exception as error:
             # A task that ends flushes first: rows that were put and are not written must not let it pass.
             self._failure = error
             raise
-        if is_lost:
+        if any(is_cut_off(error) for _, error in failed):
             self._disconnect()
 
     def _disconnect(self) -> None:
@@ -235,44 +209,36 @@ class Writer:
         self._link.close()
 
     def _failed(self, request: Request, error: Exception) -> None:
-        if is_refusal_of_statement(error):
-            self._find_bad(request, error)
-            return
-        failure = translated(error, f"{self._connector}: writing {request.statement.table}")
-        if not isinstance(failure, RetriableError):
-            raise failure from error
-        self._again.append(request)
-        self._trouble = failure
-
-    def _find_bad(self, request: Request, error: Exception) -> None:
-        """Cassandra does not take one of these rows, and so none: find which, and write the others."""
-        try:
-            self._check_again(request)
-        except RetriableError as trouble:
-            self._again.append(request)
-            self._trouble = trouble
-            return
-        if len(request.rows) == 1:
-            reason = f"{request.statement.table}: Cassandra does not take this row: {error}"
+        place = request.statement.table.place
+        if is_of_row(error):
+            if len(request.rows) > 1:
+                for alone in request.alone():  # find which of them, and write the others
+                    self._send(alone)
+                return
+            reason = f"{place}: Cassandra does not take this row: {error}"
             self._tell(request.batch, request.indexes[0], DataError(reason, expected="values within its limits"))
             return
-        for alone in request.alone():
-            try:
-                self._link.execute(alone.statement, alone.rows)
-            except Exception as failed:  # noqa: BLE001  whatever the driver raises, it is this row's
-                self._failed(alone, failed)
+        failure = translated(error, f"{self._connector}: writing {place}")
+        if not isinstance(failure, RetriableError):
+            raise failure from error
+        self._again += request.again() if is_of_server(error) else [request]
+        self._trouble = failure
 
-    def _check_again(self, request: Request) -> None:
-        """Raises ConnectError when a table is no longer what rows were made for: then no row is to blame."""
-        for place, table in self._tables.items():
-            if f"{place[0]}.{place[1]}" != request.statement.table:
-                continue
-            now = read_table(self._link, *place)
+    def _are_tables_as_they_were(self, failed: Sequence[tuple[Request, Exception]]) -> bool:
+        """Whether rows may be blamed; False: that cannot be told now. Raises ConnectError where a table is another."""
+        statements = {request.statement for request, error in failed if is_of_row(error)}
+        for table in [statement.table for statement in statements]:
+            try:
+                now = read_table(self._link, table.keyspace, table.name)
+            except RetriableError as trouble:
+                self._trouble = trouble
+                return False
             if now is None or now.primary_key != table.primary_key or not table.columns.items() <= now.columns.items():
                 raise ConnectError(
-                    f"{self._connector}: table {request.statement.table} has been changed or dropped meanwhile; its "
-                    f"columns were {', '.join(table.columns)}"
+                    f"{self._connector}: table {table.place} has been changed or dropped meanwhile; its columns were "
+                    f"{', '.join(table.columns)}"
                 )
+        return True
 
     def _tell_all(self, records: Shaped, error: DataError, batch: SinkBatch) -> None:
         for index in records.indexes:
@@ -303,50 +269,22 @@ class Writer:
 
     def _planned(self, mapping: TableMapping, records: Shaped) -> Plan:
         place = mapping.keyspace, mapping.table
-        table = self._tables.get(place) or read_table(self._link, *place)
-        if table is None:
-            table = self._created(mapping, records)
+        table = self._tables.get(place) or read_table(self._link, *place) or self._changes.create(mapping, records)
         level = self._settings.consistency_level
         plan = plan_of(mapping, records, table, level)
-        if plan.strays and self._settings.add_columns and not records.is_tombstone:
-            targets = targets_for(mapping, records)
-            known = [name for name in plan.strays if schema_at(records, targets[name]) is not None]
-            for name in known:
-                self._change(add_column(mapping, name, targets[name], records), mapping)
-            if known:
-                table = read_table(self._link, *place) or table
-                plan = plan_of(mapping, records, table, level)
+        if plan.strays and self._settings.add_columns:
+            table = self._changes.add_columns(mapping, plan.strays, records)
+            plan = plan_of(mapping, records, table, level)
         self._link.prepare(plan.statement)  # what Cassandra has against it is no record's fault
         self._tables[place] = table
         return plan
 
-    def _created(self, mapping: TableMapping, records: Shaped) -> Table:
-        if not self._settings.create_tables:
-            raise ConfigError([Problem(mapping.key("mapping"), missing(self._link, mapping))])
-        if records.is_tombstone:
-            raise DataError(f"{mapping.name} is not there, and a record without a value cannot tell its columns")
-        self._change(create_table(mapping, targets_for(mapping, records), records), mapping)
-        table = read_table(self._link, mapping.keyspace, mapping.table)
-        if table is None:
-            raise RetriableError(f"{mapping.name}: it was created, and is not to be seen yet")
-        return table
-
-    def _change(self, cql: str, mapping: TableMapping) -> None:
-        logger.info("changing the schema: %s", cql)
-        try:
-            self._link.change(cql)
-        except Exception as error:
-            if cql.startswith("ALTER") and is_refusal_of_statement(error):
-                table = read_table(self._link, mapping.keyspace, mapping.table)
-                if table is not None and any(f'ADD "{name}" ' in cql for name in table.columns):
-                    return  # another task was quicker
-            raise translated(error, f"changing {mapping.name}") from error
-
     def _open(self) -> None:
         """Connect, anew perhaps; what is to be sent again stays."""
         self._link.open()
-        self._sender = Sender(self._link, requests_max=self._settings.requests_max, wait_s=self._wait_s)
+        self._tables, self._plans = {}, {}  # what has become of them meanwhile is not known
+        self._sender = Sender(self._link, requests_max=self._settings.requests_max, silence_s=self._silence_s)
 
     @property
-    def _wait_s(self) -> float:
+    def _silence_s(self) -> float:
         return self._settings.request_timeout_ms / 1000 * PATIENCE

@@ -241,6 +241,22 @@ def test_rows_of_a_partition_go_together_within_limits() -> None:
     assert [len(one.rows) for one in together] == [10]
 
 
+def test_a_part_of_a_key_that_is_too_long_costs_its_record() -> None:
+    table = Table("k", "t", {"a": "text", "b": "int"}, ("a", "b"), ())
+    batch = sink_batch([1, 2], keys=["x" * 65_536, "x" * 65_535])
+    found = rows(batch, table, mapping="a=key, b=value")
+    assert [len(row[0]) for row in found.rows] == [65_535]
+    ((index, error),) = found.failures
+    assert index == 0
+    assert error.whole() == "k.t: column a of the primary key has 65536 bytes: expected at most 65535"
+
+
+def test_a_view_is_refused() -> None:
+    view = Table("k", "t", {"id": "int"}, ("id",), (), is_view=True)
+    (told,) = misfits(mapping_of(mapping="id=key"), view, may_add=False)
+    assert "is a materialized view" in told
+
+
 def test_batches_that_transforms_have_changed_have_rows_too() -> None:
     columns = columns_of(sink_batch([{"id": at} for at in range(4)], timestamps=[1] * 4, first_offset=7))
     columns.topics = ["topic", "topic", "other", "topic"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,13 +10,16 @@ from typing import Any
 import cassandra
 import pytest
 from cassandra.cluster import NoHostAvailable
+from cassandra.protocol import OverloadedErrorMessage
 
 import connectors.cassandra
+import connectors.cassandra.sender as sender_module
 from connectors.cassandra.config import CassandraSinkConfig
 from connectors.cassandra.mapping import read_mappings
 from connectors.cassandra.plans import Statement
 from connectors.cassandra.sender import Request, Sender
 from connectors.cassandra.sink import CassandraSinkConnector
+from connectors.cassandra.tables import Table
 from connectors.cassandra.writer import Writer
 from engine.api.errors import ConfigError, ConnectError, DataError, RefusedError, RetriableError
 from tests.harness.contexts import FakeReporter, sink_batch
@@ -34,12 +38,17 @@ class FakeFuture:
 
     def add_callbacks(self, callback: Any, errback: Any, *, callback_args: Any, errback_args: Any) -> None:
         self._errback, self._errback_args = errback, errback_args
+        self._callback, self._callback_args = callback, callback_args
         if self._is_mute:
             return
         if self._error is None:
             callback(None, *callback_args)
         else:
             self.fail(self._error)
+
+    def answer(self) -> None:
+        """It is written."""
+        self._callback(None, *self._callback_args)
 
     def fail(self, error: Exception) -> None:
         """Answer it so."""
@@ -55,6 +64,7 @@ class FakeLink:
         self.written: dict[bytes, bytes] = {}
         self.requests: list[int] = []  # how many rows each had
         self.opened = 0
+        self.asked = 0
         self.columns = COLUMNS
         self.fail: Callable[[Sequence[tuple[Any, ...]]], Exception | None] = lambda rows: None
         self.refuse_opening: Exception | None = None
@@ -73,6 +83,7 @@ class FakeLink:
         self.is_open = False
 
     def rows(self, cql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        self.asked += 1
         return list(self.columns) if "system_schema.columns" in cql else []
 
     def change(self, cql: str) -> None:
@@ -82,12 +93,8 @@ class FakeLink:
         if self.refuse_preparing is not None:
             raise self.refuse_preparing
 
-    def execute(self, statement: Statement, rows: Sequence[tuple[Any, ...]]) -> None:
-        error = self._write(rows)
-        if error is not None:
-            raise error
-
     def execute_async(self, statement: Statement, rows: Sequence[tuple[Any, ...]]) -> FakeFuture:
+        self.prepare(statement)
         if self.is_mute:
             self.unanswered.append(FakeFuture(None, is_mute=True))
             return self.unanswered[-1]
@@ -217,6 +224,115 @@ def test_a_column_that_was_missing_is_written_once_it_is_there() -> None:
     assert (len(reporter.reports), len(link.written)) == (1, 1)
 
 
+def test_a_statement_that_is_refused_on_a_new_connection_is_no_records_fault() -> None:
+    link, reporter = FakeLink(), FakeReporter()
+    made = writer(link, reporter)
+    link.fail = lambda rows: NoHostAvailable("none", {})
+    made.put(batch(1))
+    link.fail = lambda rows: None
+    link.refuse_preparing = ConnectError("preparing to write k.t: Cassandra does not take it")
+    for _ in range(2):
+        with pytest.raises(ConnectError, match="does not take it"):
+            made.flush()
+    assert (reporter.reports, link.opened) == ([], 2)
+
+
+@pytest.mark.parametrize(
+    "error", [struct.error("'H' format requires 0 <= number <= 65535"), OverflowError("int too big to convert")]
+)
+@pytest.mark.parametrize("is_of_host", [True, False])
+def test_a_row_that_the_protocol_has_no_room_for_is_bad(error: Exception, is_of_host: bool) -> None:
+    link, reporter = FakeLink(), FakeReporter()
+    made = writer(link, reporter, batch_by="replicas")
+    raised = NoHostAvailable("none", {"here": error}) if is_of_host else error
+    link.fail = lambda rows: raised if any(row[0] == (7).to_bytes(4, "big") for row in rows) else None
+    made.put(batch(6, 7, 8))
+    made.flush()
+    assert [record.original_offset for record, _ in reporter.reports] == [1]
+    assert (len(link.written), link.opened) == (2, 1)
+
+
+def test_a_mistake_of_the_driver_is_neither_a_rows_nor_passes() -> None:
+    link, reporter = FakeLink(), FakeReporter()
+    made = writer(link, reporter)
+    link.fail = lambda rows: RuntimeError("cannot schedule new futures after shutdown")
+    made.put(batch(1))
+    with pytest.raises(ConnectError, match=r"writing k\.t: RuntimeError: cannot schedule") as caught:
+        made.flush()
+    assert not isinstance(caught.value, RetriableError)
+    assert reporter.reports == []
+
+
+def test_rows_of_which_a_server_fails_at_one_are_written_each_by_itself() -> None:
+    link, reporter = FakeLink(), FakeReporter()
+    made = writer(link, reporter, batch_by="replicas")
+    failure = cassandra.WriteFailure("mutation is too large")
+    link.fail = lambda rows: failure if any(row[0] == (7).to_bytes(4, "big") for row in rows) else None
+    made.put(batch(6, 7, 8))
+    for _ in range(5):
+        with pytest.raises(RetriableError, match="mutation is too large"):
+            made.flush()
+    assert sorted(link.written) == [key.to_bytes(4, "big") for key in (6, 8)]
+    assert (link.requests, reporter.reports) == ([3, 3, 3, 1, 1, 1, 1, 1], [])
+    link.fail = lambda rows: None
+    made.flush()
+    assert len(link.written) == 3
+
+
+def test_hosts_that_have_too_much_to_do_are_not_left() -> None:
+    link = FakeLink()
+    made = writer(link)
+    overloaded = OverloadedErrorMessage(0x1001, "too many requests", {})
+    link.fail = lambda rows: NoHostAvailable("none", {"here": overloaded, "there": ConnectionRefusedError("refused")})
+    made.put(batch(1))
+    with pytest.raises(RetriableError, match="too many requests"):
+        made.flush()
+    link.fail = lambda rows: None
+    made.flush()
+    assert (len(link.written), link.opened) == (1, 1)
+
+
+def test_tables_are_looked_at_once_for_all_rows_that_are_refused() -> None:
+    link, reporter = FakeLink(), FakeReporter()
+    made = writer(link, reporter, batch_rows="1")
+    made.put(batch(1))
+    made.flush()
+    link.fail, link.asked = lambda rows: REFUSED, 0
+    made.put(batch(*range(20)))
+    made.flush()
+    assert (len(reporter.reports), link.asked) == (20, 3)
+
+
+def test_what_is_on_its_way_is_waited_for_over_several_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sender_module, "WAIT_S_MAX", 0.01)
+    link = FakeLink()
+    made = writer(link)
+    link.is_mute = True
+    made.put(batch(1))
+    for _ in range(3):
+        with pytest.raises(RetriableError, match="has not answered all requests yet"):
+            made.flush()
+    assert link.is_open
+    link.unanswered[0].answer()
+    made.flush()
+    assert link.opened == 1
+
+
+def test_a_table_is_looked_at_anew_on_a_new_connection() -> None:
+    link, reporter = FakeLink(), FakeReporter()
+    keys = {"topic.topic.k.t.mapping": "value.*"}
+    made = Writer(link, CassandraSinkConfig.parse({"contact.points": "h"}), read_mappings(keys), reporter, "orders")
+    made.start()
+    made.put(sink_batch([{"id": 1, "name": "x"}]))
+    made.flush()
+    link.columns = [COLUMNS[0], ("name", "regular", -1, "int")]
+    link.close()
+    made.put(sink_batch([{"id": 1, "name": 5}]))
+    made.flush()
+    assert reporter.reports == []
+    assert list(link.written.values()) == [(5).to_bytes(4, "big")]
+
+
 def test_no_right_to_write_is_a_refusal() -> None:
     link = FakeLink()
     made = writer(link)
@@ -266,8 +382,8 @@ def test_requests_that_are_never_answered_cost_the_connection_and_are_sent_on_th
 def test_what_fails_while_a_connection_is_given_up_is_sent_again() -> None:
     link = FakeLink()
     link.is_mute = True
-    sender = Sender(link, requests_max=2, wait_s=1)
-    statement = Statement("INSERT ...", "k.t", (0,), "ONE")
+    sender = Sender(link, requests_max=2, silence_s=1)
+    statement = Statement("INSERT ...", Table("k", "t", {}, (), ()), (0,), "ONE")
     sent = [Request(statement, [(b"", b"")], batch(key), [0]) for key in (1, 2)]
     for request in sent:
         assert sender.send(request)
