@@ -34,7 +34,7 @@ class Link:
     def __init__(self, settings: CassandraSinkConfig, connect_s_max: float = math.inf) -> None:
         """connect_s_max: of all contact points together."""
         self._settings = settings
-        self._connect_s = min(settings.connect_timeout_ms / 1000, connect_s_max / len(settings.contact_points))
+        self.connect_s = min(settings.connect_timeout_ms / 1000, connect_s_max / len(settings.contact_points))
         self._cluster: Any = None
         self._session: Any = None
         self._driver: Any = None
@@ -60,7 +60,7 @@ class Link:
             local_datacenter=settings.local_datacenter,
             login=self._login(),
             ssl_context=tls_context(settings) if settings.tls else None,
-            connect_s=self._connect_s,
+            connect_s=self.connect_s,
             request_s=settings.request_timeout_ms / 1000,
             reconnect_s=RECONNECT_S,
         )

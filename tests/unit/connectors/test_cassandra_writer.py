@@ -18,7 +18,8 @@ from connectors.cassandra.config import CassandraSinkConfig
 from connectors.cassandra.mapping import read_mappings
 from connectors.cassandra.plans import Statement
 from connectors.cassandra.sender import Request, Sender
-from connectors.cassandra.sink import CassandraSinkConnector
+from connectors.cassandra.session import Link
+from connectors.cassandra.sink import CONNECT_S_MAX, CassandraSinkConnector
 from connectors.cassandra.tables import Table
 from connectors.cassandra.writer import Writer
 from engine.api.errors import ConfigError, ConnectError, DataError, RefusedError, RetriableError
@@ -442,3 +443,14 @@ def test_contradictions_are_found_before_anything_is_asked(keys: dict[str, str],
     problems = CassandraSinkConnector().validate({"contact.points": "here", "topics": "topic", **MAPPING, **keys})
     assert [problem.key for problem in problems] == [key]
     assert "secret" not in str(problems)
+
+
+def test_with_transforms_other_topics_may_have_the_tables() -> None:
+    nowhere = {"contact.points": "127.0.0.1", "port": "1", "topics": "other", **MAPPING}
+    assert [problem.key for problem in CassandraSinkConnector().validate(nowhere)] == ["topics"]
+    assert CassandraSinkConnector().validate({**nowhere, "transforms": "route"}) == []
+
+
+def test_validation_waits_for_all_hosts_together_no_longer_than_who_asks() -> None:
+    settings = CassandraSinkConfig.parse({"contact.points": "a,b,c,d", "connect.timeout.ms": "60000"})
+    assert (Link(settings).connect_s, Link(settings, CONNECT_S_MAX).connect_s) == (60.0, 5.0)
