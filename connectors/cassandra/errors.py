@@ -7,7 +7,7 @@
 
 What a driver says of each host is the error of those hosts (`_causes`).
 
-Used by: session.py, writer.py, changes.py.
+Used by: session.py, writer.py.
 """
 
 from __future__ import annotations
