@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from connectors.cassandra import sender
 from connectors.cassandra.sink import CassandraSinkTask
 from tests.harness.cassandra import CassandraServer, UserCassandra
 from tests.harness.contexts import FakeReporter, FakeSinkContext
@@ -23,6 +24,12 @@ def session(cassandra: CassandraServer | UserCassandra) -> Iterator[Any]:
     """The driver's own, to look with."""
     with cassandra.session() as session:
         yield session
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine calls again after a second without an answer; tests that call a task themselves wait longer."""
+    monkeypatch.setattr(sender, "WAIT_S_MAX", 30.0)
 
 
 @pytest.fixture
