@@ -114,8 +114,10 @@ def _is_of_syntax(error: Any) -> bool:
 
 
 def _causes(error: Exception) -> Sequence[Any]:
-    """What each host has said, or the error itself."""
-    return [*_by_host(error).values()] or [error]
+    """What each host has said where all have failed, or the error itself."""
+    from cassandra.cluster import NoHostAvailable  # noqa: PLC0415
+
+    return (isinstance(error, NoHostAvailable) and [*_by_host(error).values()]) or [error]
 
 
 def _by_host(error: Any) -> dict[Any, Any]:

@@ -19,6 +19,7 @@ CANNOT_TELL = cassandra.AuthenticationFailed('message="Unable to perform authent
     ("error", "kind"),
     [
         (cassandra.OperationTimedOut(), RetriableError),
+        (cassandra.OperationTimedOut(errors={"here": "Client request timeout"}, last_host="here"), RetriableError),
         (cassandra.Unavailable("too few"), RetriableError),
         (cassandra.WriteTimeout("late", write_type=0), RetriableError),
         (ServerError(0, "trouble", {}), RetriableError),
