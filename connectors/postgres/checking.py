@@ -37,7 +37,10 @@ FROM (SELECT COALESCE(%s, current_schema()::text) AS name) AS n
 
 
 def look(settings: PostgresSinkConfig, topics: Sequence[str]) -> list[Problem]:
-    """What is wrong with a sink. topics: as tables are named after them; none where that is not known. Raises as `ask`."""
+    """What is wrong with a sink. topics: as tables are named after them; none where that is not known.
+
+    Raises as `ask`.
+    """
     return ask(settings, lambda session: problems_of(session, settings, topics))
 
 

@@ -209,9 +209,7 @@ class Into:
         self._keep(batch, noted, refused, ())
         return refused
 
-    def _give(
-        self, batch: Sequence[Going], indexes: Sequence[int], refused: dict[int, str], waiting: set[int]
-    ) -> None:
+    def _give(self, batch: Sequence[Going], indexes: Sequence[int], refused: dict[int, str], waiting: set[int]) -> None:
         """These are put, but for those that are refused then; whatever is raised, `waiting` loses what is known."""
         done = self._patiently("converters and transforms", partial(self._made, [batch[at].record for at in indexes]))
         for one in done.skipped:

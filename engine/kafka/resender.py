@@ -67,7 +67,7 @@ _OF_A_TOPIC = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.TOPIC_EXCEPTION,
     KafkaError.UNKNOWN_TOPIC_OR_PART,
-    KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001  its public name
+    KafkaError._UNKNOWN_TOPIC,
 }
 _TRIES_MAX = 3
 _FENCED = {

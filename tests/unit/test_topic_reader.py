@@ -65,19 +65,19 @@ class Broker(Consumer):
     def list_topics(self, *_: Any, **__: Any) -> Any:
         return SimpleNamespace(topics={"dead": SimpleNamespace(partitions=range(len(self.borders)))})
 
-    def offsets_for_times(self, asked: list[TopicPartition], *_: Any, **__: Any) -> list[TopicPartition]:
-        at = [int(one.offset != OFFSET_BEGINNING) for one in asked]
+    def offsets_for_times(self, partitions: list[TopicPartition], timeout: float = 0.0) -> list[TopicPartition]:
+        at = [int(one.offset != OFFSET_BEGINNING) for one in partitions]
         return [
             TopicPartition(one.topic, one.partition, self.borders[one.partition][which])
-            for one, which in zip(asked, at, strict=True)
+            for one, which in zip(partitions, at, strict=True)
         ]
 
-    def committed(self, asked: list[TopicPartition], *_: Any, **__: Any) -> list[TopicPartition]:
+    def committed(self, partitions: list[TopicPartition], timeout: float = 0.0) -> list[TopicPartition]:
         noted = {**dict(enumerate(self.noted))}
-        return [TopicPartition(one.topic, one.partition, *noted.get(one.partition, (-1001, ""))) for one in asked]
+        return [TopicPartition(one.topic, one.partition, *noted.get(one.partition, (-1001, ""))) for one in partitions]
 
-    def assign(self, places: list[TopicPartition]) -> None:  # type: ignore[override]
-        self.started += [one.offset for one in places]
+    def assign(self, partitions: list[TopicPartition]) -> None:
+        self.started += [one.offset for one in partitions]
 
     def consume(self, *_: Any, **__: Any) -> Any:
         self._clock.advance(1.0)
