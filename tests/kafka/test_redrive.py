@@ -267,8 +267,7 @@ def test_one_that_its_topic_does_not_take_costs_itself_alone(kafka: Kafka, topic
 
 
 def test_of_two_commands_at_once_the_first_one_ends(kafka: Kafka, topic: str, dead: str) -> None:
-    for name in (topic, dead):
-        topics.create_topic(kafka.bootstrap, name, partitions=1)
+    topics.create_topic(kafka.bootstrap, dead, partitions=1)
     settings, group = {"bootstrap.servers": kafka.bootstrap}, f"millrace-redrive-{dead}"
     first, second = (Resender(settings, reading_alone(settings, group), dead, group, WAIT_S) for _ in range(2))
     record = RawRecord(topic, 0, -1, STAMP_MS, None, b"1")
