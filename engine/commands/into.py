@@ -216,7 +216,7 @@ class Into:
             refused[indexes[one.index]] = self._told(one.error)
         origins = [*(range(done.came) if done.origins is None else done.origins)]
         self.dropped += done.came - len(done.skipped) - len({*origins})
-        search = Search(0 if self._notes is None else len(done.batch), done.batch.offsets)
+        search = Search(0 if self._notes is None else len(done.batch), origins)
         try:
             if not search.is_over:
                 self._put(_placed(done, [batch[at].letter for at in indexes], origins), len({*origins}), search)

@@ -29,6 +29,7 @@ from tests.harness.banks import VirtualClock, line_spec
 
 SEEDS = 100
 SECRET = "not-to-be-seen"
+TWICE = f"{__name__}:Twice"
 STRING = PluginSpec("converters.string:StringConverter")
 JSON = PluginSpec("converters.json:JsonConverter", {"schemas.enable": "false"})
 
@@ -281,6 +282,23 @@ def test_who_does_not_say_what_he_has_written_is_given_one_at_a_time_or_none() -
     assert (world.values(), [*left(done)]) == (["0", "1", "3"], ["0@2"])
 
 
+def test_a_refusal_costs_no_other_letter_that_was_at_the_same_offset() -> None:
+    for refused in ("0", "1"):
+        world = World(AtomicSink, [letter(number, partition=str(number), offset="7") for number in range(3)])
+        world.system.records.clear()
+        world.system.refused = {refused}
+        done, _ = world.run()
+        assert [*left(done)] == [f"0@{refused}"]
+        assert world.values() == [str(number) for number in range(3) if str(number) != refused]
+
+
+def test_one_letter_of_which_transforms_make_several_is_put_whole_or_left() -> None:
+    world = World(AtomicSink, [letter(number) for number in range(5)], transforms=(StepSpec(PluginSpec(TWICE)),))
+    world.system.refused = {"1"}
+    done, _ = world.run()
+    assert (world.values(), [*left(done)]) == ([*"00223344"], ["0@1"])
+
+
 def test_what_was_put_before_a_failure_is_flushed_and_noted() -> None:
     letters = [letter(number, topic="orders" if number < 3 else "bills") for number in range(6)]
     world = World(letters=letters)
@@ -308,7 +326,7 @@ def test_nothing_is_noted_where_what_was_put_before_a_failure_is_not_safe() -> N
 
 
 def test_one_letter_of_which_transforms_make_several_is_left_where_nobody_knows_what_is_written() -> None:
-    explode = StepSpec(PluginSpec(f"{__name__}:Twice"))
+    explode = StepSpec(PluginSpec(TWICE))
     world = World(letters=[letter(number) for number in range(3)], transforms=(explode,))
     world.system.refused = {"1"}
     done, _ = world.run(Wanted(into="copy", at_once=1))
