@@ -178,7 +178,7 @@ class Resender:
                 break
         # Each message has its time: message.timeout.ms.
         while len(self._producer) and not refusals:
-            self._producer.poll(_POLL_SECONDS)
+            self._patiently(lambda: self._producer.poll(_POLL_SECONDS), "send")
         if not refusals:
             return None
         error = self._why_purged(refusals[0]) if refusals[0].code() in _PURGED else refusals[0]
