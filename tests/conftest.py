@@ -95,6 +95,7 @@ def database(postgres: PostgresServer) -> str:
     return DATABASE
 
 
+@pytest.fixture(scope="session")
 def cassandra(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CassandraServer | UserCassandra]:
     """The Cassandra of this run, shared by its tests, which use keyspaces of their own. Has `.host` and `.port`."""
     address = cassandra_of_user()

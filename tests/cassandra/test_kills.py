@@ -19,7 +19,7 @@ from tests.harness.cassandra import CassandraServer
 from tests.harness.engine import Millrace, pipeline_toml
 from tests.harness.kafka import KafkaServer, UserKafka
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.cassandra]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.cassandra, pytest.mark.long]
 
 VICTIMS = ("rows/0 task", "rows/1 pump", "server", "rows/1 task", "rows/0 pump")
 #: One of each kind; all, ten times over, with `tox -e faults`.

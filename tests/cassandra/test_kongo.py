@@ -17,7 +17,7 @@ from tests.harness.engine import Millrace
 from tests.harness.kafka import KafkaServer, UserKafka
 from tests.shape.tree import ROOT
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.cassandra]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.cassandra, pytest.mark.long]
 
 RUN_S = 120.0
 

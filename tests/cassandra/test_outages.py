@@ -14,7 +14,7 @@ from tests.harness import wait
 from tests.harness.contexts import FakeSinkContext, sink_batch
 from tests.harness.proxy import Proxy
 
-pytestmark = [pytest.mark.slow, pytest.mark.cassandra]
+pytestmark = [pytest.mark.slow, pytest.mark.cassandra, pytest.mark.long]
 
 PUTS = 30
 ROWS = 100
