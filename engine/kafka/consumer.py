@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from confluent_kafka import (
@@ -27,7 +27,7 @@ from confluent_kafka.admin import AclOperation  # type: ignore[attr-defined]  # 
 from engine.api.errors import ConnectError
 from engine.kafka.access import CredentialFiles, client_settings, is_allowed
 from engine.kafka.client_log import ClientLog
-from engine.kafka.errors import DENIED, as_ours
+from engine.kafka.errors import DENIED, PASSING, as_ours
 from engine.kafka.fetched import TORN, Fetched, columns_of
 from engine.kafka.questions import border, list_topics, offsets_in, patiently
 from engine.kafka.topics import topic_ids
@@ -128,6 +128,7 @@ class GroupConsumer:
         self._topics = 0  # of the assigned partitions
         self._paused: set[Place] = set()  # as librdkafka has it, which keeps a pause over rebalances
         self._rebalances = 0
+        self._given: set[Place] = set()  # to the member, and not taken back
         self._ends: dict[Place, int] = {}
         self._gone: dict[Place, int] = {}
         self._leader_epochs: dict[Place, int] = {}  # of the last record read; a truncated log is known by it
@@ -384,9 +385,13 @@ class GroupConsumer:
 
     def _on_assign(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         self._rebalances += 1
+        if not self._is_incremental:
+            # Who gets all anew has nothing else: what was not revoked before is not ours, and would be waited for.
+            self._take_back([TopicPartition(*place) for place in sorted(self._given)], self._member.lost)
         try:
             starts = self._starts([(part.topic, part.partition) for part in partitions])
             self._member.assigned(starts)
+            self._given.update(starts)
             placed = self._listed({place: start.offset for place, start in starts.items()})
             if self._is_incremental:
                 self._client.incremental_assign(placed)
@@ -454,12 +459,16 @@ class GroupConsumer:
         return topic_ids(client_settings(self._settings), topics, ASK_SECONDS)
 
     def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
-        self._rebalances += 1
-        self._member.revoked([(part.topic, part.partition) for part in partitions])
+        self._take_back(partitions, self._member.revoked)
 
     def _on_lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        self._take_back(partitions, self._member.lost)
+
+    def _take_back(self, partitions: list[TopicPartition], tell: Callable[[list[Place]], None]) -> None:
         self._rebalances += 1
-        self._member.lost([(part.topic, part.partition) for part in partitions])
+        places = [(part.topic, part.partition) for part in partitions]
+        tell(places)
+        self._given.difference_update(places)
 
     def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
         offsets = {(part.topic, part.partition): part.offset for part in partitions if part.offset != OFFSET_INVALID}
@@ -478,18 +487,6 @@ class GroupConsumer:
                 self._gone[message.topic(), message.partition()] = message.offset()  # type: ignore[index, assignment]
             elif error.code() in DENIED:
                 self._log.error(error)  # told once, and tried on
-            elif error.fatal() or not (error.retriable() or error.code() in _PASSING):
+            elif error.fatal() or not (error.retriable() or error.code() in PASSING):
                 raise as_ours(error, f"read topic {message.topic()}")
         return kept
-
-
-_PASSING = {
-    KafkaError._ALL_BROKERS_DOWN,
-    KafkaError._TRANSPORT,
-    KafkaError.UNKNOWN_TOPIC_OR_PART,  # the topic is not there yet; librdkafka looks again
-    KafkaError.LEADER_NOT_AVAILABLE,
-    KafkaError.NOT_COORDINATOR,
-    KafkaError.COORDINATOR_NOT_AVAILABLE,
-    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-    KafkaError._MAX_POLL_EXCEEDED,
-}

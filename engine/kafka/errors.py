@@ -11,7 +11,7 @@ from engine.api.errors import ConnectError, DeliveryTimeoutError, RecordTooLarge
 from engine.shm.lease import RivalError
 from engine.shm.waits import Cause, OutsideError
 
-__all__ = ["CREDENTIALS", "DENIED", "as_ours", "is_queue_full"]
+__all__ = ["CREDENTIALS", "DENIED", "PASSING", "as_ours", "is_queue_full"]
 
 #: A person mends these, at the brokers or in files: worth waiting for once a line has begun.
 CREDENTIALS = {
@@ -23,6 +23,17 @@ DENIED = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.GROUP_AUTHORIZATION_FAILED,
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+}
+#: What a consumer says of something that passes by itself.
+PASSING = {
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._TRANSPORT,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,  # the topic is not there yet; librdkafka looks again
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError._MAX_POLL_EXCEEDED,
 }
 _TOO_LARGE = {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE, KafkaError.INVALID_MSG_SIZE}
 _TIMED_OUT = {KafkaError._MSG_TIMED_OUT}
