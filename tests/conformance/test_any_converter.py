@@ -3,8 +3,8 @@
 From a source: what its records hold is read back as it was, or refused record by record where the converter carries
 nothing of the kind (a line of text as 64 bits). Into a sink: what the converter reads is taken.
 
-Connectors and converters are those that pyproject.toml names; a new one needs a row here. Connectors of a server are held
-to it beside that server (tests/postgres, tests/cassandra): what they take and give depends on its tables.
+Connectors and converters are those that pyproject.toml names; a new one needs a row here. Connectors of a server have
+theirs beside it (tests/postgres, tests/cassandra): what they take and give depends on its tables.
 """
 
 from __future__ import annotations
