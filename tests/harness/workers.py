@@ -1,6 +1,6 @@
 """Which tests go to which worker of `pytest -n 2`: what needs a broker or kills processes, one test at a time.
 
-    gw0    tests/faults, tests/kafka: they are watched most closely, and take longest
+    gw0    tests/faults, most of tests/kafka: they are watched most closely, and take longest
     gw1    tests/matrix, tests/dual, ...: long runs with brokers of their own; then everything else, which computes
 
 Used by: tests/conftest.py.
@@ -12,18 +12,21 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped] 
 
 __all__ = ["Apart"]
 
-#: What stays together, in the order of its tests.
+#: What stays together, in the order of its tests; a test belongs to the first that names it.
 GROUPS = {
-    "broker": ("tests/faults/", "tests/kafka/", "tests/shape/test_live_run.py"),
     "runs": (
         "tests/cassandra/",
         "tests/dual/",
         "tests/faults_in_numbers/",
+        "tests/kafka/test_embedded_line.py",
+        "tests/kafka/test_mended.py",
+        "tests/kafka/test_redrive.py",
         "tests/matrix/",
         "tests/postgres/",
         "tests/registry/",
         "tests/soak/",
     ),
+    "broker": ("tests/faults/", "tests/kafka/", "tests/shape/test_live_run.py"),
 }
 
 

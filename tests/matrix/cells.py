@@ -36,7 +36,6 @@ SHORT = (
     "pump-killed/source/3/string",
     "supervisor-killed/both/1/string",
     "all-killed/both/3/string",
-    "frozen/sink/3/string",
     "broker-killed/both/1/json",
     "cut/both/3/json",
 )
