@@ -98,6 +98,7 @@ class Commits:
         self._put = 0  # records put, as of the last flush; -1: it did not cover them all
         self._given_up = 0  # records, by this life of the line
         self.flushes = 0  # heard of
+        self.opens = 0  # `Assigned` that the task had heard at the last of them
 
     def hear(self, fetch: Callable[[float, int], object], now_ns: int) -> bool:
         """Wait a little for the answer to a commit; returns whether it can still come in time.
@@ -127,6 +128,7 @@ class Commits:
             self._parts.flush(position)
         if message.is_last:
             self.flushes += 1
+            self.opens = max(self.opens, message.opens)
             self._put = message.put
 
     def step(self, now_ns: int) -> None:

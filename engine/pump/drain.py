@@ -6,6 +6,8 @@
 
 A partition without records needs no commit, unless the group has committed something else than its end: then either
 its commit is still on the way, or records are gone unread, which is an error, of the owner's fetch or of the drain.
+Where the task keeps offsets itself and seeks back when it opens a partition, there is more to read than the group
+knows: nothing is complete before the task has flushed what it has opened.
 Where the end was reached over transaction markers or a compacted tail, the end itself is committed, once all before it
 is flushed.
 
@@ -33,6 +35,8 @@ Place = tuple[str, int]
 
 #: How often the group's offsets are asked for while other members have not come to the end.
 ASK_NS = 200_000_000
+#: A member that gets nothing may never be told so: after so long it takes the group's word.
+JOIN_NS = 15_000_000_000
 #: How often the task is asked to flush again while it holds something back.
 FLUSH_NS = 1_000_000_000
 #: After so long without progress, and again after so long, it is looked at what may be in the way.
@@ -79,8 +83,10 @@ class Drain:
         self._timeout_seconds = timeout_seconds
         places = offsets.partitions(topics, timeout_seconds)
         self.missing = [topic for topic in topics if all(topic != place[0] for place in places)]
-        self._ends = self._ends_of(places)
+        self._all_ends = self._ends_of(places)
+        self._ends = dict(self._all_ends)  # of what is not complete
         self._others: dict[Place, int] = {}  # what the group has of partitions that are not ours, as asked last
+        self._join_until_ns = 0  # 0: not asked yet
         self._ask_at_ns = 0
         self._flush_at_ns = 0
         self._progress: tuple[int, ...] = ()
@@ -92,9 +98,12 @@ class Drain:
         """Whether all own partitions have been read to where they ended."""
         return all(part.reached >= self._ends.get(place, 0) for place, part in self._parts.items())
 
-    def wants_flush(self, now_ns: int) -> bool:
-        """Whether the task should be asked to flush; from time to time, while something is not flushed."""
-        if now_ns < self._flush_at_ns or all(part.is_flushed for _, part in self._parts.items()):
+    def wants_flush(self, now_ns: int, *, is_open: bool) -> bool:
+        """Whether the task should be asked to flush; from time to time, while something is not flushed.
+
+        is_open: the task has flushed since it has opened all partitions.
+        """
+        if now_ns < self._flush_at_ns or (is_open and all(part.is_flushed for _, part in self._parts.items())):
             return False
         self._flush_at_ns = now_ns + FLUSH_NS
         return True
@@ -111,10 +120,19 @@ class Drain:
                 part.flushed = part.reached
 
     def is_complete(self, now_ns: int) -> bool:
-        """Whether the group has committed the end of every partition; asks for the offsets of others now and then."""
+        """Whether the group has committed the end of every partition; asks for the offsets of others now and then.
+
+        Not before the member has joined: whose task then opens partitions may still seek back in them.
+        """
+        self._join_until_ns = self._join_until_ns or now_ns + JOIN_NS
+        if self._all_ends and not self._parts.were_assigned and now_ns < self._join_until_ns:
+            return False
         for place, part in self._parts.items():
-            if part.committed >= self._ends.get(place, part.committed + 1):
-                del self._ends[place]
+            end = self._all_ends.get(place)
+            if end is not None and part.committed >= end:
+                self._ends.pop(place, None)
+            elif end is not None:
+                self._ends[place] = end  # also one that was complete, and in which the task has sought back
         if not self._ends:
             return True
         if now_ns < self._ask_at_ns or any(place in self._ends for place in self._parts):

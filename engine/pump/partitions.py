@@ -66,6 +66,11 @@ class Partitions:
     def __iter__(self) -> Iterator[Place]:
         return iter(self._parts)
 
+    @property
+    def were_assigned(self) -> bool:
+        """Whether the group has ever told what is ours, if only that it is nothing."""
+        return self._assignments > 0
+
     def get(self, place: Place) -> Part | None:
         """What is known of a partition; None: it is not assigned."""
         return self._parts.get(place)

@@ -107,6 +107,7 @@ class SinkPumpBank:
         self._commits = Commits(self._consumer, self._parts, row, spec.timing, self._patience, account, fence, held)
         self._held: deque[bytes] = deque()  # frames that wait for room, in order
         self._held_since_ns = 0
+        self._opens = 0  # `Assigned` among them so far
         self._notices: deque[bytes] = deque()
         self._records_limit = min(FETCH_RECORDS_MAX, spec.fetch_records_max or FETCH_RECORDS_MAX)
         self._records_max = min(FETCH_RECORDS_FIRST, self._records_limit)
@@ -422,13 +423,15 @@ class SinkPumpBank:
             self._drain = self._drain_start.look(now_ns)
         if self._drain is None:
             return
-        if self._drain.is_at_end() and not self._held and self._drain.wants_flush(now_ns):
+        # Who has opened a partition may seek back in it: only a flush after that tells that there is no more to read.
+        is_open = self._commits.opens >= self._opens
+        if self._drain.is_at_end() and not self._held and self._drain.wants_flush(now_ns, is_open=is_open):
             self._hold(Tail())
             self._write()
         self._drain.settle()
         if self._row.get(Word.PUMP_PHASE) == Phase.COMPLETE:
             return
-        if self._commits.is_sure and self._drain.is_complete(now_ns):
+        if is_open and self._commits.is_sure and self._drain.is_complete(now_ns):
             self._row.set(Word.PUMP_PHASE, Phase.COMPLETE)
         else:
             self._drain.look(now_ns)
@@ -473,6 +476,7 @@ class SinkPumpBank:
     # Writing
 
     def _hold(self, message: Assigned | Tail) -> None:
+        self._opens += isinstance(message, Assigned)
         self._held.append(frame.encode(message))
 
     def _write(self) -> None:

@@ -169,6 +169,7 @@ class Flushed(Struct, array_like=True, tag=10):
     positions: list[Position]
     put: int
     is_last: bool = True  # of one flush, whose positions may need several messages
+    opens: int = 0  # so many `Assigned` had been heard when it began; 0 where it has failed
 
 
 class Revoked(Struct, array_like=True, tag=11):

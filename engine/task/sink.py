@@ -101,18 +101,12 @@ class SinkTaskBank:
         self._clock = clock
         self._parts: dict[TopicPartition, Part] = {}
         self._gone: dict[TopicPartition, int] = {}  # epochs up to which a partition was revoked
+        self._opens = 0  # `Assigned` heard, by this life
         self._outbox = Outbox(side.up, side.pump_bell)
         self._tolerance = Tolerance(spec, stages, row, clock)
         self._letters = None if spec.errors.dead_letters is None else Letters(spec, row, self._outbox, self._tolerance)
         self.reporter = Reporter(
-            task,
-            stages.converters,
-            self._tolerance,
-            self._letters,
-            self._outbox,
-            row,
-            clock,
-            side.bell.wait,
+            task, stages.converters, self._tolerance, self._letters, self._outbox, row, clock, side.bell.wait
         )
         self._suspects = Suspects(row, is_on=crew is None)
         self._retry: Putting | None = None
@@ -214,6 +208,8 @@ class SinkTaskBank:
         if self._flush_is_wanted or now_ns >= self._flush_at_ns:
             self._flush()
             return 0.0
+        if self._retry is not None and not all(self._is_current(run) for run in self._retry.message.runs):
+            self._forget_retry()  # the task has sought since: what it is to have next comes from there
         if self._retry is not None:
             if now_ns < self._retry.at_ns:
                 return 0.01
@@ -258,6 +254,7 @@ class SinkTaskBank:
 
     def _open(self, message: Assigned) -> None:
         """Take partitions, but for those that were revoked before the news of them came through the ring."""
+        self._opens += 1
         places = []
         for topic, partition, epoch, offset in message.partitions:
             place = TopicPartition(topic, partition)
@@ -377,10 +374,14 @@ class SinkTaskBank:
             self._suspects.let_go(self._clock.monotonic_ns())
         self._release(going.coming)
 
-    def _is_wanted(self, run: Run) -> bool:
+    def _is_current(self, run: Run) -> bool:
         part = self._parts.get(TopicPartition(run.topic, run.partition))
-        if part is None or part.epoch != run.epoch:
+        return part is not None and part.epoch == run.epoch
+
+    def _is_wanted(self, run: Run) -> bool:
+        if not self._is_current(run):
             return False
+        part = self._parts[TopicPartition(run.topic, run.partition)]
         if part.is_paused and part.skipped_from < 0:
             part.skipped_from = run.first_offset
         return not part.is_paused
@@ -441,7 +442,7 @@ class SinkTaskBank:
         if not offsets:
             self._row.reach(Stage.FLUSH, put)
             self._patience.end(Cause.FLUSH)
-            self._outbox.say(Flushed([], put))  # the pump may wait for an answer
+            self._outbox.say(Flushed([], put, opens=self._opens))  # the pump may wait for an answer
             return
         self._fence()
         self._row.set(Word.TASK_ACT, Act.FLUSH)
@@ -465,12 +466,10 @@ class SinkTaskBank:
         if is_all:
             self.reporter.flushed()
             self._row.reach(Stage.FLUSH, put)
-        for begin in range(0, len(positions), POSITIONS_MAX):
+        for begin in range(0, max(1, len(positions)), POSITIONS_MAX):
             end = begin + POSITIONS_MAX
             is_last = end >= len(positions)
-            self._outbox.say(Flushed(positions[begin:end], put if is_all else -1, is_last))
-        if not positions:
-            self._outbox.say(Flushed([], put if is_all else -1))
+            self._outbox.say(Flushed(positions[begin:end], put if is_all else -1, is_last, self._opens))
 
     def _finish(self) -> None:
         """Flush what was put, close, and end; the rest of the ring is read again next time."""

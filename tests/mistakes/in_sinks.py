@@ -15,6 +15,7 @@ COMMITS = "engine/pump/commits.py"
 PARTS = "engine/pump/partitions.py"
 FRAMING = "engine/pump/framing.py"
 DRAIN = "engine/pump/drain.py"
+SEEKING = "tests/unit/task/test_seeking.py"
 LINE = "tests/simulation/test_sink_line.py"
 NOTHING_TWICE = f"{LINE}::test_partitions_that_move_while_nothing_fails_have_nothing_done_twice"
 
@@ -89,8 +90,8 @@ IN_SINKS = (
             ),
             Change(
                 TASK,
-                "        self._release(going.coming)\n\n    def _is_wanted",
-                "\n    def _is_wanted",
+                "        self._release(going.coming)\n\n    def _is_current",
+                "\n    def _is_current",
             ),
         ),
     ),
@@ -159,8 +160,8 @@ IN_SINKS = (
         (
             Change(
                 TASK,
-                "        if part is None or part.epoch != run.epoch:\n            return False\n",
-                "        if part is None:\n            return False\n",
+                "        return part is not None and part.epoch == run.epoch\n",
+                "        return part is not None\n",
             ),
         ),
     ),
@@ -199,8 +200,26 @@ IN_SINKS = (
         (
             Change(
                 PUMP,
-                "if self._commits.is_sure and self._drain.is_complete(now_ns):",
-                "if self._drain.is_complete(now_ns):",
+                "if is_open and self._commits.is_sure and self._drain.is_complete(now_ns):",
+                "if is_open and self._drain.is_complete(now_ns):",
+            ),
+        ),
+    ),
+    Mistake(
+        "complete-before-the-first-flush",
+        "a pump is complete before its task has flushed what it has opened, and so may still seek back",
+        f"{SEEKING}::test_a_bulk_run_is_not_over_before_a_task_has_what_it_seeks_back_to_though_the_group_has_it_all",
+        (Change(PUMP, "is_open = self._commits.opens >= self._opens", "is_open = True"),),
+    ),
+    Mistake(
+        "put-again-after-a-seek",
+        "a batch that waits to be put again is put though its task has sought since",
+        f"{SEEKING}::test_what_was_not_put_before_a_seek_is_not_put_after_it",
+        (
+            Change(
+                TASK,
+                "if self._retry is not None and not all(self._is_current(run) for run in self._retry.message.runs):",
+                "if False:",
             ),
         ),
     ),
@@ -311,8 +330,8 @@ IN_SINKS = (
         (
             Change(
                 DRAIN,
-                "if part.committed >= self._ends.get(place, part.committed + 1):",
-                "if part.reached >= self._ends.get(place, part.reached + 1):",
+                "if end is not None and part.committed >= end:",
+                "if end is not None and part.reached >= end:",
             ),
         ),
     ),
