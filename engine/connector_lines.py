@@ -116,8 +116,11 @@ class ConnectorLines:
         if found is None:
             return []
         task = asked.task_class(found)
-        asked.keys(found, properties)
+        # Of files that are run; who validates hears it, and a herder tries again.
+        asked.keys(found, properties, may_wait=self._shared.options.is_run and self._herded is None)
         keys = self._read_keys(found)
+        if keys is not None:
+            self.restarts = restarts_of(keys, is_bulk=self._shared.options.is_bulk)
         client = self._client(0, is_sink=issubclass(found, SinkConnector))
         if isinstance(keys, SinkKeys) and keys.dead_letter_topic.strip():
             self._dead_letter_client(0)  # what is wrong with its settings is told now
@@ -128,7 +131,6 @@ class ConnectorLines:
         if len(plugins) < len(converters) or len(chain) < len(steps):
             return []  # the worker's converter is at fault, which is told as the worker's
         self.is_good = True
-        self.restarts = restarts_of(keys, is_bulk=self._shared.options.is_bulk)
         if self._connector.initial_state != "RUNNING":
             asked.warnings.append(f"initial_state is {self._connector.initial_state}: it is checked and not started")
             return []

@@ -42,6 +42,7 @@ from engine.shm.lease import RivalError
 from engine.shm.waits import FinalError
 
 __all__ = [
+    "UNCOUNTED",
     "Circuit",
     "How",
     "Kind",
@@ -121,7 +122,7 @@ _KINDS = {int(code): kind for kind, code in _CODES.items()}
 #: After these a circuit opens, when they have come too often.
 _CIRCUITED = (Kind.ERROR, Kind.CRASH, Kind.FENCED)
 #: These are nobody's fault in here: they use up no restarts.
-_UNCOUNTED = (Kind.OUTSIDE, Kind.REFUSED)
+UNCOUNTED = (Kind.OUTSIDE, Kind.REFUSED)
 _TREE: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Kind], ...] = (
     (RivalError, Kind.FENCED),
     # What Python raises by itself where a peer is away or silent; few plugins translate it.
@@ -220,7 +221,7 @@ class Mending:
             self._begin_anew()
         self._in_a_row += 1
         if is_soon:
-            if kind not in _UNCOUNTED:
+            if kind not in UNCOUNTED:
                 self._ended_ns.append(now_ns)
             return Verdict(How.SLOWLY if kind == Kind.REFUSED else How.BACKOFF, self._in_a_row)
         count = len(self._ended_ns)

@@ -40,7 +40,7 @@ from engine.connector_lines import ConnectorLines, Herded, PlanOptions, Shared
 from engine.herder.model import Plan as PlanOrder
 from engine.herder.model import Planned
 from engine.kafka.check import KafkaCheck, check_kafka
-from engine.mending import Kind
+from engine.mending import UNCOUNTED, Kind
 from engine.offsets.check import check_store
 from engine.offsets.store import OffsetStore, store_path
 from engine.plugins import environment
@@ -252,7 +252,7 @@ class Planner:
             order.attempt,
             problems=() if is_good or infos is None else infos.errors(),
             failure=failure if is_good else "",
-            failure_kind=asked.kind if is_good and asked.kind else Kind.CONFIG,
+            failure_kind=asked.kind if asked.kind and (is_good or asked.kind in UNCOUNTED) else Kind.CONFIG,
             restarts=made.restarts,
             infos=_encode_json(infos) if tells_keys else b"",
             type="unknown" if found is None else "sink" if issubclass(found, SinkConnector) else "source",

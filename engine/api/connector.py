@@ -78,7 +78,11 @@ class Connector(ABC):
         """Give back what `start` took."""
 
     def validate(self, properties: Mapping[str, str]) -> list[Problem]:
-        """What is wrong with this configuration beyond what single keys tell; one entry a problem."""
+        """What is wrong with this configuration beyond what single keys tell; one entry a problem.
+
+        Raises RetriableError or RefusedError where it cannot look at its system, which is away or refuses it. Who
+        writes the configuration hears that; tasks of one that is known, or stands in a file that is run, wait.
+        """
         return []
 
     @abstractmethod

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from engine.api.config import Config, Password, keys_of
 from engine.api.connector import Connector, SinkConnector
 from engine.api.converter import Converter, HeaderConverter, plain_config
-from engine.api.errors import ConfigError, ConnectError, Problem
+from engine.api.errors import ConfigError, ConnectError, Problem, RefusedError, RetriableError
 from engine.api.task import SinkTask, SourceTask
 from engine.config.line import PluginSpec, StepSpec
 from engine.mending import Kind as EndKind
@@ -191,13 +191,26 @@ class Interview:
         spec = self._configured(kind, f"{prefix}type", name, prefix, properties, configure)
         return None if spec is None else replace(spec, name=alias)
 
-    def keys(self, connector: type[Connector], properties: Mapping[str, str]) -> None:
-        """Parse the keys that the connector declares, and let it look for contradictions among them."""
+    def keys(self, connector: type[Connector], properties: Mapping[str, str], *, may_wait: bool = False) -> None:
+        """Parse the keys that the connector declares, and let it look for contradictions among them.
+
+        may_wait: where it cannot look, because its system is away or refuses it, its tasks are to wait for that.
+        """
+
+        def look() -> list[Problem]:
+            try:
+                return list(connector().validate(dict(properties)))
+            except (RetriableError, RefusedError) as error:
+                if not may_wait:
+                    raise
+                self.warnings.append(f"it could not be checked whole: {error}")
+                return []
+
         self._declare(connector.config, "")
         if not keys_of(connector.config):
             self.known_keys |= set(properties)  # it reads what it likes
         self.ask("reading its keys", lambda: connector.config.parse(properties))
-        found = self.ask("validate", lambda: list(connector().validate(dict(properties))))
+        found = self.ask("validate", look)
         self.problems += [problem for problem in found or () if problem not in self.problems]
 
     def task_class(self, connector: type[Connector]) -> type[SourceTask | SinkTask] | None:

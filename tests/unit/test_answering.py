@@ -16,6 +16,7 @@ from engine.config.freshness import version_of
 from engine.connector_lines import PlanOptions
 from engine.herder.model import Plan, Planned, Refusal
 from engine.herder.questions import Answered, Ask, PluginConfig, Question, Validate
+from engine.mending import Kind
 from tests.unit.plugins import plugins_of_tests
 
 PLUGINS = plugins_of_tests.__name__
@@ -74,6 +75,22 @@ def test_whoever_makes_a_connector_hears_what_validation_says(tmp_path: Path) ->
     planned = asked(tmp_path, Plan(1, "c", config, wants_tasks=True))
     assert list(planned.problems) == [error for one in infos["configs"] for error in one["value"]["errors"]]
     assert len(planned.problems) == infos["error_count"] >= 3
+
+
+@pytest.mark.parametrize(
+    ("topic", "told", "kind"),
+    [("t", "the database is away", Kind.OUTSIDE), ("refused", "the database refuses the password", Kind.REFUSED)],
+)
+def test_a_system_that_is_away_is_an_error_of_who_validates_and_looked_at_again_by_a_worker(
+    tmp_path: Path, topic: str, told: str, kind: Kind
+) -> None:
+    config = {"name": "c", "connector.class": plugin("ValidatingAway"), "topic": topic}
+    infos = asked(tmp_path, Validate("c", config))
+    assert errors_of(infos) == {"connector.class": [f"validate: {told}"]}
+    planned = asked(tmp_path, Plan(1, "c", config, wants_tasks=True))
+    assert planned.problems == (f"validate: {told}",)
+    assert (planned.failure_kind, planned.lines) == (kind, ())
+    assert planned.restarts is not None
 
 
 def test_a_null_is_an_error_of_any_key_but_the_connectors_own(tmp_path: Path) -> None:

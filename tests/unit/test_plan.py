@@ -421,3 +421,12 @@ def test_whoever_asks_what_is_wrong_hears_of_the_keys_of_rest_and_a_run_does_not
     assert keys == {"access.control.allow.origin", "rest.access.file"}
     options = PlanOptions(worker_id="w1", is_run=True)
     assert len(make_plan(asked, options).lines) == 1
+
+
+def test_files_are_run_though_a_system_is_away_and_not_good_for_who_validates_them(tmp_path: Path) -> None:
+    files = pipeline(tmp_path, connector("numbers", "ValidatingAway", "topic = 'a'"))
+    plan = make_plan(files, PlanOptions(worker_id="w1", is_run=True))
+    assert len(plan.lines) == 1
+    assert "connector numbers: it could not be checked whole: the database is away" in plan.warnings
+    with pytest.raises(ConfigError, match="connector numbers: validate: the database is away"):
+        make_plan(files, OPTIONS)

@@ -15,7 +15,7 @@ from engine.api.batch import SinkBatch
 from engine.api.config import Config, Password
 from engine.api.connector import SinkConnector, SourceConnector
 from engine.api.converter import RecordConverter
-from engine.api.errors import ConnectError, Problem
+from engine.api.errors import ConnectError, Problem, RefusedError, RetriableError
 from engine.api.record import SourceRecord
 from engine.api.schema import Schema
 from engine.api.task import Polled, RecordMetadata, SinkTask, SourceTask
@@ -164,6 +164,15 @@ class Picky(Counting):
 
     def validate(self, properties: Mapping[str, str]) -> list[Problem]:
         return [Problem("topic", "topic must be plural"), Problem("batch.size", "batch.size must be odd")]
+
+
+class ValidatingAway(Counting):
+    """Cannot look, as its system is away, or refuses it."""
+
+    def validate(self, properties: Mapping[str, str]) -> list[Problem]:
+        if properties["topic"] == "refused":
+            raise RefusedError("the database refuses the password")
+        raise RetriableError("the database is away")
 
 
 class ValidatingHanging(Counting):
