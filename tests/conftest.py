@@ -19,6 +19,7 @@ sys.path.append(str(Path(__file__).parent.parent))
 
 from tests.harness import skips, topics
 from tests.harness.kafka import KafkaServer, UserKafka, bootstrap_of_user
+from tests.harness.postgres import DATABASE, LIMITED, PASSWORD, PostgresServer
 from tests.harness.registry import SchemaRegistry
 from tests.harness.server import UnavailableError
 
@@ -76,11 +77,35 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SchemaRegistr
         yield server
 
 
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """The PostgreSQL of this run, shared by its tests, one at a time (`database`)."""
+    with _start_postgres(tmp_path_factory.mktemp("postgres")) as server:
+        server.query(f"CREATE ROLE {LIMITED} LOGIN PASSWORD '{PASSWORD}'")
+        yield server
+
+
+@pytest.fixture
+def database(postgres: PostgresServer) -> str:
+    """The name of a database with nothing in it. The server may be killed; it runs again for the next test."""
+    if not postgres.is_running:
+        postgres.start()
+    postgres.empty()
+    return DATABASE
+
+
 def _start_registry(folder: Path) -> SchemaRegistry:
     try:
         return SchemaRegistry(folder).start()
     except UnavailableError as error:
         pytest.skip(f"no schema registry: {error}")
+
+
+def _start_postgres(folder: Path) -> PostgresServer:
+    try:
+        return PostgresServer(folder).start()
+    except UnavailableError as error:
+        pytest.skip(f"no real PostgreSQL: {error}")
 
 
 def _start_broker(folder: Path) -> KafkaServer:

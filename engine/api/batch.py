@@ -218,7 +218,8 @@ class Run(Struct, frozen=True, array_like=True):
 class SinkBatch(Sequence[SinkRecord]):
     """Records out of Kafka, as columns of n slots each; it also reads as a sequence of n `SinkRecord`s.
 
-    topics, partitions and offsets are those of the records as consumed.
+    offsets, original_topics and original_partitions are those of the records as consumed; so are topics and
+    partitions, unless transforms have changed them: then there are no runs.
     """
 
     def __init__(
@@ -262,6 +263,16 @@ class SinkBatch(Sequence[SinkRecord]):
         if len(self.runs) == 1:
             return self.runs[0].offset_column()
         return [offset for run in self.runs for offset in run.offset_column()]
+
+    @property
+    def original_topics(self) -> Sequence[str]:
+        """The topic of each record as consumed."""
+        return self.topics
+
+    @property
+    def original_partitions(self) -> Sequence[int]:
+        """The partition of each record as consumed."""
+        return self.partitions
 
     def __len__(self) -> int:
         return len(self.values)

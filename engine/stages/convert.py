@@ -274,6 +274,14 @@ class TransformedBatch(SinkBatch):
     def offsets(self) -> Sequence[int]:
         return self.columns.offsets
 
+    @property
+    def original_topics(self) -> Sequence[str]:
+        return self.columns.original_topics
+
+    @property
+    def original_partitions(self) -> Sequence[int]:
+        return self.columns.original_partitions
+
     @overload
     def __getitem__(self, index: int) -> SinkRecord: ...
     @overload

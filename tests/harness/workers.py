@@ -15,7 +15,14 @@ __all__ = ["Apart"]
 #: What stays together, in the order of its tests.
 GROUPS = {
     "broker": ("tests/faults/", "tests/kafka/", "tests/shape/test_live_run.py"),
-    "runs": ("tests/dual/", "tests/faults_in_numbers/", "tests/matrix/", "tests/registry/", "tests/soak/"),
+    "runs": (
+        "tests/dual/",
+        "tests/faults_in_numbers/",
+        "tests/matrix/",
+        "tests/postgres/",
+        "tests/registry/",
+        "tests/soak/",
+    ),
 }
 
 

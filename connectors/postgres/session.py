@@ -1,0 +1,148 @@
+"""One connection to PostgreSQL, and the errors of psycopg as ours.
+
+    session.run("BEGIN; UPDATE ...; SAVEPOINT one")    one way there and back; the rows that each has changed
+    session.rows("SELECT ... %s", name)                rows
+    session.copy("COPY t (a, b) FROM STDIN", block)    rows in
+
+psycopg is imported when it is needed, so that Millrace does without it where nobody has a PostgreSQL.
+
+Used by: sink.py, checking.py.
+Not here: where to (addresses.py), what errors mean (refusals.py), transactions (sink.py).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, Protocol
+
+from connectors.postgres.addresses import libpq_parameters, read_credentials
+from connectors.postgres.config import PostgresSinkConfig
+from connectors.postgres.refusals import is_connection_over, of_connecting, translated
+from engine.api.errors import ConfigError, RetriableError
+
+__all__ = ["LETTER_SECONDS", "PsycopgSession", "Session", "connect", "driver"]
+
+#: So long a transaction waits for a dead letter. One that is idle for twice as long is ended by the server, so that a
+#: task that was frozen holds nothing up.
+LETTER_SECONDS = 30
+IDLE_MS = 2 * LETTER_SECONDS * 1000
+#: A peer that is gone without a word is noticed within half a minute.
+_KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4, "tcp_user_timeout": 30_000}
+
+
+class Session(Protocol):
+    """What is done with a connection. Everything raises the errors of refusals.py."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether another one is needed."""
+
+    def run(self, statements: str) -> Sequence[int]:
+        """How many rows each of them, separated by semicolons, has changed; -1 for those that change none."""
+
+    def rows(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """The rows of a query, with `%s` for parameters, if it has any."""
+
+    def copy(self, statement: str, block: bytes) -> int:
+        """How many rows of `COPY ... FROM STDIN`'s text were taken: all, or none and an error."""
+
+    def close(self) -> None:
+        """Give it back; what was not committed is gone."""
+
+
+def driver() -> Any:
+    """psycopg. Raises ConfigError where it is not installed."""
+    try:
+        import psycopg  # noqa: PLC0415  an extra, for those who have a PostgreSQL
+    except ImportError as error:
+        raise ConfigError(
+            f"the PostgreSQL sink needs the library psycopg ({error}): install millrace[postgres]"
+        ) from error
+    return psycopg
+
+
+def connect(settings: PostgresSinkConfig, title: str) -> PsycopgSession:
+    """A new connection, by the credentials as they are now. title: what the server shows in pg_stat_activity.
+
+    Raises RetriableError, RefusedError, ConfigError.
+    """
+    psycopg = driver()
+    parameters: dict[str, Any] = {
+        "target_session_attrs": "read-write",
+        "connect_timeout": math.ceil(settings.connect_ms / 1000),
+        "application_name": title,
+        **_KEEPALIVE,
+        **libpq_parameters(settings.url),
+    }
+    user, password = settings.user, settings.password
+    if settings.credentials_file is not None:
+        found, password = read_credentials(settings.credentials_file)
+        user = found or user
+    if user is not None:
+        parameters["user"] = user
+    if password is not None:
+        parameters["password"] = password.reveal()
+    parameters["client_encoding"] = "UTF8"
+    where = f"{parameters.get('host', 'the local socket')}, database {parameters.get('dbname', 'of the user')}"
+    try:
+        connection = psycopg.connect(autocommit=True, prepare_threshold=None, **parameters)
+    except psycopg.Error as error:
+        raise of_connecting(error, where) from error
+    session = PsycopgSession(connection, psycopg)
+    session.run(f"SET statement_timeout = {settings.statement_ms}; SET idle_in_transaction_session_timeout = {IDLE_MS}")
+    return session
+
+
+class PsycopgSession:
+    """A `Session`."""
+
+    def __init__(self, connection: Any, psycopg: Any) -> None:
+        self._connection = connection
+        self._psycopg = psycopg
+        self._is_over = False
+
+    @property
+    def is_over(self) -> bool:
+        return self._is_over or bool(self._connection.closed)
+
+    def run(self, statements: str) -> Sequence[int]:
+        with self._errors(statements):
+            cursor = self._connection.execute(statements.encode())
+            counts = [cursor.rowcount]
+            while cursor.nextset():
+                counts.append(cursor.rowcount)
+            return counts
+
+    def rows(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        with self._errors(statement):
+            found: list[tuple[Any, ...]] = self._connection.execute(statement, parameters or None).fetchall()
+            return found
+
+    def copy(self, statement: str, block: bytes) -> int:
+        with self._errors(statement), self._connection.cursor() as cursor:
+            with cursor.copy(statement.encode()) as copy:
+                copy.write(block)
+            return int(cursor.rowcount)
+
+    def close(self) -> None:
+        self._is_over = True
+        with suppress(Exception):  # it may be broken in any way, and nobody needs it any more
+            self._connection.close()
+
+    @contextmanager
+    def _errors(self, statement: str) -> Iterator[None]:
+        if self.is_over:
+            raise RetriableError("the connection to PostgreSQL is lost")
+        try:
+            yield
+        except self._psycopg.Error as error:
+            self._is_over = self._is_over or is_connection_over(error)
+            raise translated(error, _doing(statement)) from error
+
+
+def _doing(statement: str) -> str:
+    """The beginning of a statement, which names its table."""
+    words = statement.split(";", maxsplit=1)[0].split()
+    return " ".join(words[:3]).partition("(")[0].strip()

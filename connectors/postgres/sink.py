@@ -1,0 +1,198 @@
+"""PostgresSink: records become rows, each exactly once.
+
+    put    new to us? ──► groups of rows ──► BEGIN, offsets, rows ──► refused reported, letters waited for ──► COMMIT
+
+Nothing is kept between two puts: what `put` has taken is committed, with the offset after it in the same transaction. A
+batch that comes again, after a kill or a lost connection, is known by its offsets.
+
+A put that fails leaves nothing behind and is made again by the engine. Where rows are refused, which ones is found
+within the same transaction (halving.py); they are reported, or end the task with the record's name.
+
+Used by: the catalog, by entry point.
+Not here: rows (rows.py), statements (writing.py), offsets (offsets.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from connectors.postgres.checking import look
+from connectors.postgres.config import PostgresSinkConfig, contradictions
+from connectors.postgres.offsets import Offsets, Taken, set_offsets
+from connectors.postgres.refusals import RowError, StaleError
+from connectors.postgres.rows import groups_of
+from connectors.postgres.session import LETTER_SECONDS, Session, connect, driver
+from connectors.postgres.writing import Refused, Writer
+from engine.api.batch import SinkBatch
+from engine.api.connector import SinkConnector
+from engine.api.errors import ConfigError, ConnectError, DataError, Problem, RetriableError
+from engine.api.record import TopicPartition
+from engine.api.task import SinkTask
+
+__all__ = ["PostgresSinkConnector", "PostgresSinkTask"]
+
+Connect = Callable[[PostgresSinkConfig, str], Session]
+
+
+class PostgresSinkTask(SinkTask):
+    """Writes to one database, over one connection."""
+
+    reads_timestamps = False
+    put_is_atomic = True
+
+    def __init__(self, connect: Connect = connect) -> None:
+        """connect: makes a session by the settings, under a title."""
+        self._connect = connect
+        self._made: Writer | None = None
+
+    def start(self, config: Mapping[str, str]) -> None:
+        self._settings = PostgresSinkConfig.parse(config)
+        problems = [*contradictions(self._settings)]
+        if problems:
+            raise ConfigError(problems)
+        if self._connect is connect:
+            driver()
+        self._name = config.get("name", "postgres-sink")
+        self._offsets = Offsets(self._settings.offsets, self._name)
+        self._reporter = self.context.errant_record_reporter()
+
+    def open(self, partitions: Collection[TopicPartition]) -> None:
+        # Claimed at the flush that is asked for here, or by the first put: those may be tried again, this may not.
+        self._offsets.open(partitions)
+        self.context.request_commit()
+
+    def put(self, batch: SinkBatch) -> None:
+        if not len(batch):
+            return
+        writer = self._writer()
+        taken = self._offsets.take(batch)
+        self._seek(taken)
+        if not taken.next_offsets:
+            return
+        try:
+            self._write(writer, batch, taken)
+        except StaleError:
+            writer.forget_tables()  # somebody has changed one; if that is not it, it says so again
+            self._write(writer, batch, taken)
+
+    def pre_commit(self, offsets: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, int]:
+        writer = self._writer()
+        taken = self._offsets.settle(offsets)
+        self._seek(taken)
+        if taken.next_offsets:
+            self._transaction(writer, taken, lambda: None)
+        return {place: offset for place, offset in offsets.items() if place not in taken.lost}
+
+    def close(self, partitions: Collection[TopicPartition]) -> None:
+        self._offsets.close(partitions)
+
+    def stop(self) -> None:
+        if self._made is not None:
+            self._made.session.close()
+        self._made = None
+
+    def _writer(self) -> Writer:
+        """On a connection that stands, with all partitions claimed. Raises RetriableError, RefusedError."""
+        if self._made is None or self._made.session.is_over:
+            self.stop()
+            session = self._connect(self._settings, f"millrace {self._name}")
+            try:
+                self._offsets.reconnected(session)
+            except BaseException:
+                session.close()
+                raise
+            self._made = Writer(session, self._settings)
+        self._offsets.claim(self._made.session)
+        return self._made
+
+    def _seek(self, taken: Taken) -> None:
+        if taken.lost:
+            self.context.seek(taken.lost)
+
+    def _write(self, writer: Writer, batch: SinkBatch, taken: Taken) -> None:
+        found = groups_of(batch, taken.indexes, self._settings)
+        groups = [one for group in found for one in writer.prepare(group)]
+
+        def write() -> None:
+            refused = [one for group in groups for one in writer.write(group)]
+            if refused:
+                self._refuse(batch, sorted(refused, key=lambda one: one.index))
+
+        try:
+            self._transaction(writer, taken, write)
+        except RowError:
+            # The commit was refused: by constraints that look at its end, and do not tell which row it is.
+            self._transaction(writer, taken, write, is_strict=True)
+
+    def _transaction(self, writer: Writer, taken: Taken, write: Callable[[], None], *, is_strict: bool = False) -> None:
+        try:
+            changed = writer.begin(self._offsets.advance_sql(taken.next_offsets), is_strict=is_strict)
+            self._offsets.check(changed, taken.next_offsets)
+            write()
+            writer.commit()
+        except BaseException:
+            writer.roll_back()
+            raise
+        self._offsets.advanced(taken.next_offsets)
+
+    def _refuse(self, batch: SinkBatch, refused: Sequence[Refused]) -> None:
+        """Report records, and wait for their letters: once the offsets are stored, nobody reads them again.
+
+        Raises DataError for the first of them where nobody is there to hear of it.
+        """
+        if self._reporter is None:
+            raise self._told(batch, refused[0], len(refused) - 1)
+        answers = [self._reporter.report(batch[one.index], self._told(batch, one)) for one in refused]
+        try:
+            for answer in answers:
+                answer.result(LETTER_SECONDS)
+        except TimeoutError as error:
+            raise RetriableError(
+                f"connector {self._name}: no answer to a dead letter for {LETTER_SECONDS} s; its batch is written again"
+            ) from error
+
+    def _told(self, batch: SinkBatch, one: Refused, more: int = 0) -> DataError:
+        topic, partition = batch.original_topics[one.index], batch.original_partitions[one.index]
+        place = f"the record at {topic}-{partition}@{batch.offsets[one.index]}"
+        column = f", column {one.column}" if one.column else ""
+        others = f"; {more} more of its batch are refused" if more else ""
+        error = one.error
+        if isinstance(error, RowError):
+            told = f"{error}{f'; expected {one.expected}' if one.expected else ''}"
+            advice = f"; {error.advice}" if error.advice else ""
+        else:
+            told, advice = error.whole(), ""
+        return DataError(f"connector {self._name}: table {one.target}{column}: {place}: {told}{advice}{others}")
+
+
+class PostgresSinkConnector(SinkConnector):
+    """Writes topics into tables, with as many tasks as it may have: each partition is one task's."""
+
+    config = PostgresSinkConfig
+    task = PostgresSinkTask
+
+    def validate(self, properties: Mapping[str, str]) -> list[Problem]:
+        try:
+            settings = PostgresSinkConfig.parse(properties)
+            driver()
+        except ConfigError as error:
+            # What single keys tell was told by them.
+            return [problem for problem in error.problems if not problem.key]
+        problems = [*contradictions(settings)]
+        topics = [topic.strip() for topic in properties.get("topics", "").split(",") if topic.strip()]
+        return problems or look(settings, topics)
+
+    def task_configs(self, tasks_max: int) -> Sequence[Mapping[str, str]]:
+        return [dict(self.properties) for _ in range(tasks_max)]
+
+    def alter_offsets(self, properties: Mapping[str, str], offsets: Mapping[TopicPartition, int | None]) -> bool:
+        settings = PostgresSinkConfig.parse(properties)
+        name = properties.get("name", "postgres-sink")
+        session = connect(settings, f"millrace {name} offsets")
+        try:
+            set_offsets(session, settings.offsets, name, offsets)
+        except RowError as error:
+            raise ConnectError(f"the offsets cannot be stored in {settings.offsets}: {error}") from error
+        finally:
+            session.close()
+        return True

@@ -1,0 +1,174 @@
+"""A whole line into the real PostgreSQL, killed again and again: every record is in the table, and none is there twice.
+
+The table has no key: what was written twice would be seen.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.harness import topics, wait
+from tests.harness.engine import Millrace, pipeline_toml
+from tests.harness.kafka import KafkaServer, UserKafka
+from tests.harness.postgres import PostgresServer
+from tests.shape.tree import ROOT
+
+pytestmark = [pytest.mark.kafka, pytest.mark.postgres, pytest.mark.slow, pytest.mark.faults]
+
+Kafka = KafkaServer | UserKafka
+JSON = "org.apache.kafka.connect.json.JsonConverter"
+SINK = "connectors.postgres.sink:PostgresSinkConnector"
+PARTITIONS = 4
+AT_ONCE = 200
+#: At most so many rows more are seen between two kills.
+SEEN = 400
+WAIT_S = 120.0
+
+
+@pytest.fixture
+def server(postgres: PostgresServer, database: str) -> PostgresServer:
+    """An empty one, which may be killed."""
+    return postgres
+
+
+def pipeline(folder: Path, kafka: Kafka, topic: str, server: PostgresServer, **more: object) -> None:
+    worker = {
+        "bootstrap.servers": kafka.bootstrap,
+        "key.converter": "String",
+        "value.converter": JSON,
+        "value.converter.schemas.enable": "false",
+        "offset.flush.interval.ms": 500,
+    }
+    sink = {
+        "connector.class": SINK,
+        "topics": topic,
+        "table.name.format": "orders",
+        "connection.url": server.url(),
+        "consumer.override.group.id": f"connect-{topic}",
+        "consumer.override.max.poll.records": AT_ONCE,
+        "restart.backoff.ms": 100,
+        **more,
+    }
+    (folder / "pipeline.toml").write_text(pipeline_toml(worker, {"copy": sink}))
+
+
+def fill(kafka: Kafka, topic: str, count: int) -> None:
+    values = [json.dumps({"id": number, "note": f"note {number}"}).encode() for number in range(count)]
+    topics.produce(kafka.bootstrap, topic, values, partitions=[number % PARTITIONS for number in range(count)])
+
+
+@pytest.mark.parametrize(("each", "records"), [(1, 8_000), pytest.param(50, 80_000, marks=pytest.mark.long)])
+def test_whoever_is_killed_each_record_takes_effect_once(
+    kafka: Kafka, topic: str, server: PostgresServer, tmp_path: Path, each: int, records: int
+) -> None:
+    """each: kills of each process: the task's, the pump, the server."""
+    server.query("CREATE TABLE orders (id bigint, note text)")
+    # Slow enough that there is something to kill.
+    server.query(
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.05); RETURN NULL; END'"
+    )
+    server.query("CREATE TRIGGER slow BEFORE INSERT ON orders FOR EACH STATEMENT EXECUTE FUNCTION slow()")
+    fill(kafka, topic, records)
+    pipeline(tmp_path, kafka, topic, server)
+    rng = random.Random(7)
+
+    def count() -> int:
+        return int(server.query("SELECT count(*) FROM orders")[0][0])
+
+    def kill_server() -> None:
+        server.kill9()
+        server.start()
+
+    with Millrace("run", "pipeline.toml", "--json", folder=tmp_path) as run:
+        kills: list[Callable[[], object]] = [
+            lambda: run.kill9("copy/0 task"),
+            lambda: run.kill9("copy/0 pump"),
+            kill_server,
+        ]
+        for number in range(each * len(kills)):
+            goal = count() + rng.randrange(1, SEEN)
+            assert goal < records, "all is over before the last kill"
+            wait_for_rows(server, run, goal)
+            kills[number % len(kills)]()
+        server.query("DROP TRIGGER slow ON orders")
+        assert run.wait(WAIT_S) == 0, run.stderr
+    assert server.query("SELECT count(*), count(DISTINCT id) FROM orders") == [(records, records)]
+    assert stored(server) == [(partition, records // PARTITIONS) for partition in range(PARTITIONS)]
+
+
+def wait_for_rows(server: PostgresServer, run: Millrace, count: int) -> None:
+    def is_there() -> bool:
+        assert run.is_running, run.stderr
+        return bool(server.query("SELECT count(*) FROM orders")[0][0] >= count)
+
+    wait.until(is_there, f"{count} rows", timeout_s=WAIT_S)
+
+
+def stored(server: PostgresServer) -> list[tuple[int, int]]:
+    return server.query('SELECT "partition", next_offset FROM millrace_offsets ORDER BY 1')
+
+
+def test_the_database_knows_how_far_it_is_whatever_the_group_says(
+    kafka: Kafka, topic: str, server: PostgresServer, tmp_path: Path
+) -> None:
+    server.query("CREATE TABLE orders (id bigint, note text)")
+    fill(kafka, topic, 4_000)
+    pipeline(tmp_path, kafka, topic, server)
+    with Millrace("run", "pipeline.toml", "--json", folder=tmp_path) as run:
+        wait_for_rows(server, run, 1)
+        # leaving kills all that is left of it
+
+    def run_to_the_end() -> None:
+        with Millrace("run", "pipeline.toml", "--json", folder=tmp_path) as run:
+            assert run.wait(WAIT_S) == 0, run.stderr
+        assert server.query("SELECT count(*), count(DISTINCT id) FROM orders") == [(4_000, 4_000)]
+        assert stored(server) == [(partition, 1_000) for partition in range(PARTITIONS)]
+
+    # A new group reads all of it again.
+    pipeline(tmp_path, kafka, topic, server, **{"consumer.override.group.id": f"connect-{topic}-new"})
+    run_to_the_end()
+    # A backup, of a time when it was less far than the group is now.
+    server.query(
+        f"DELETE FROM orders WHERE id >= 2000; UPDATE millrace_offsets SET next_offset = {2_000 // PARTITIONS}"
+    )
+    run_to_the_end()
+
+
+def test_a_run_that_begins_before_its_server_waits_for_it(
+    kafka: Kafka, topic: str, server: PostgresServer, tmp_path: Path
+) -> None:
+    server.query("CREATE TABLE orders (id bigint, note text)")
+    fill(kafka, topic, 400)
+    pipeline(tmp_path, kafka, topic, server)
+    server.stop()
+    with Millrace("run", "pipeline.toml", "--json", folder=tmp_path) as run:
+        run.wait_for("copy/0 task")
+        assert "it could not be checked whole: cannot connect to PostgreSQL at 127.0.0.1" in run.stderr
+        server.start()
+        assert run.wait(WAIT_S) == 0, run.stderr
+    assert server.query("SELECT count(*), count(DISTINCT id) FROM orders") == [(400, 400)]
+
+
+def test_the_example_loads_all_orders(kafka: Kafka, topic: str, server: PostgresServer, tmp_path: Path) -> None:
+    example = ROOT / "examples" / "postgres"
+    text = (example / "pipeline.toml").read_text()
+    replaced = {
+        "localhost:9092": kafka.bootstrap,
+        '"orders"\nformat': f'"{topic}"\nformat',
+        'topics = "orders"': f'topics = "{topic}"\n"table.name.format" = "orders"',
+        '"PostgresSink"': f'"{SINK}"',
+        "postgresql://postgres@localhost:5432/shop": server.url(),
+    }
+    for old, new in replaced.items():
+        assert old in text, f"{old} is nowhere in the example"
+        text = text.replace(old, new)
+    (tmp_path / "pipeline.toml").write_text(text)
+    server.query((example / "table.sql").read_text())
+    with Millrace("run", "pipeline.toml", "--json", folder=tmp_path) as run:
+        assert run.wait(WAIT_S) == 0, run.stderr
+    assert server.query("SELECT count(*), count(DISTINCT sequence) FROM orders") == [(100_000, 100_000)]

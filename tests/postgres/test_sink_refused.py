@@ -1,0 +1,117 @@
+"""Rows that the real server refuses cost themselves, and are told with all that mends them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from engine.api.column import MapColumn
+from engine.api.errors import ConnectError, DataError
+from tests.harness.postgres_bed import KEYED, Bed, batch, reported
+
+pytestmark = pytest.mark.postgres
+
+
+GOOD = {"note": "fine", "count": 1, "day": "2024-01-31", "more": {}, "price": 1, "good": 1}
+#: What is wrong with a record, and words that its error must hold.
+BAD: Sequence[tuple[dict[str, Any], Sequence[str]]] = (
+    ({"note": "too long"}, ("table orders, column note: the record at orders-0@1: ", "character varying(5)", "longer")),
+    ({"note": None}, ("column note", "default")),
+    ({"count": 40_000}, ("column count", "smallint (INT16)")),
+    ({"count": "many"}, ("column count", "convert it by a transform")),
+    ({"day": "yesterday maybe"}, ("column day", "TimestampConverter")),
+    ({"more": "{"}, ("column more", "jsonb")),
+    ({"price": -1}, ("orders_price_check",)),
+    ({"good": 2}, ("orders_good_fkey", "refers to")),
+    ({"id": 0}, ("orders_pkey", "insert.mode=upsert")),
+    ({"id": None}, ("column id",)),
+    ({"note": "a\0b"}, ("zero character",)),
+    ({"note": "\ud800"}, ("surrogate",)),
+    ({"more": {"a": "\0"}}, ("zero character",)),
+    ({"price": 1000}, ("column price",)),
+)
+
+
+def test_each_bad_record_is_told_with_table_column_place_and_what_to_do(bed: Bed) -> None:
+    bed.sql("CREATE TABLE goods (id bigint PRIMARY KEY); INSERT INTO goods VALUES (1)")
+    bed.sql(
+        "CREATE TABLE orders (id bigint PRIMARY KEY, note varchar(5) NOT NULL, count smallint, day date, more jsonb, "
+        "price numeric(4,2) CHECK (price > 0), good bigint REFERENCES goods DEFERRABLE INITIALLY DEFERRED)"
+    )
+    bad = [{**GOOD, "id": number, **change} for number, (change, _) in enumerate(BAD, 1)]
+    last = len(BAD) + 1
+    task = bed.task(hears=True)
+    task.put(batch([{**GOOD, "id": 0}, *bad, {**GOOD, "id": last}]))
+    assert bed.sql("SELECT id FROM orders ORDER BY id") == [(0,), (last,)]
+    assert bed.stored() == last + 1
+    told = reported(task)
+    assert sorted(told) == [*range(1, last)]
+    assert [(at, word) for at, (_, words) in enumerate(BAD, 1) for word in words if word not in told[at]] == []
+    assert [text for text in told.values() if "many" in text or "yesterday" in text] == []
+
+
+def test_a_null_in_a_key_is_told_without_asking_the_server(bed: Bed) -> None:
+    bed.sql("CREATE TABLE orders (id bigint PRIMARY KEY, note text)")
+    task = bed.task({**KEYED, "pk.mode": "record_value"}, hears=True)
+    task.put(batch([{"id": 1, "note": "a"}, {"id": None, "note": "b"}]))
+    assert reported(task) == {
+        1: "connector orders: table orders, column id: the record at orders-0@1: null in a column of the key: "
+        "expected a value; a row is told by it"
+    }
+    assert bed.sql("SELECT id FROM orders") == [(1,)]
+
+
+def test_a_bad_version_of_a_row_leaves_the_good_one_before_it(bed: Bed) -> None:
+    bed.sql("CREATE TABLE orders (id bigint PRIMARY KEY, note varchar(3))")
+    task = bed.task(KEYED, hears=True)
+    task.put(batch([{"note": "a"}, {"note": "b"}, {"note": "too long"}], [1, 2, 1]))
+    assert bed.sql("SELECT * FROM orders ORDER BY id") == [(1, "a"), (2, "b")]
+    assert [*reported(task)] == [2]
+
+
+def test_one_bad_record_of_many_costs_few_calls(bed: Bed) -> None:
+    bed.sql("CREATE TABLE orders (id bigint, note varchar(9))")
+    task = bed.task(hears=True)
+    count, bad = 3000, 1234
+    values = MapColumn({"id": range(count), "note": ["x" * 10 if row == bad else "x" for row in range(count)]}, count)
+    session = task._writer().session
+    copy = session.copy
+    copied: list[int] = []
+
+    def counted(statement: str, block: bytes) -> int:
+        copied.append(len(block))
+        return copy(statement, block)
+
+    session.copy = counted  # type: ignore[method-assign]
+    task.put(batch(values))
+    assert [*reported(task)] == [bad]
+    assert len(copied) - 1 <= math.ceil(math.log2(count)) + 1
+    assert bed.sql("SELECT count(*), count(DISTINCT id) FROM orders") == [(count - 1, count - 1)]
+
+
+def test_without_somebody_to_hear_of_it_nothing_of_the_batch_is_written(bed: Bed) -> None:
+    bed.sql("CREATE TABLE orders (id bigint)")
+    task = bed.task()
+    with pytest.raises(DataError, match=r"connector orders: table orders, column id: the record at orders-0@1: "):
+        task.put(batch([{"id": 1}, {"id": "x"}, {"id": 2}]))
+    assert bed.sql("SELECT * FROM orders") == []
+    task.put(batch([{"id": 1}]))
+    assert bed.stored() == 1
+
+
+@pytest.mark.parametrize(
+    ("made", "keys", "told"),
+    [
+        ("", {}, "table orders is not there"),
+        ("CREATE TABLE orders (id bigint, note text)", KEYED, r"ALTER TABLE \"orders\" ADD PRIMARY KEY \(\"id\"\)"),
+        ("CREATE TABLE orders (note text)", {}, "the table has no column id"),
+        ("CREATE TABLE orders (note text)", {"auto.evolve": "true"}, "the table has no column id"),
+    ],
+)
+def test_tables_that_do_not_fit_are_told(bed: Bed, made: str, keys: dict[str, str], told: str) -> None:
+    bed.sql(made or "SELECT 1")
+    with pytest.raises(ConnectError, match=told):
+        bed.task(keys).put(batch([{"id": 1, "note": "a"}], [1]))

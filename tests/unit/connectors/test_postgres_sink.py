@@ -1,0 +1,310 @@
+"""The PostgreSQL sink's task: each record takes effect once, whatever breaks; a bad one costs itself.
+
+Against a server in memory (tests/harness/fake_postgres.py); the real one: tests/postgres.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from connectors.postgres.refusals import RowError, StaleError
+from connectors.postgres.sink import PostgresSinkTask
+from engine.api.column import MapColumn
+from engine.api.errors import ConnectError, DataError, RetriableError
+from engine.api.record import SinkRecord, TopicPartition
+from tests.harness.contexts import FakeSinkContext, sink_batch
+from tests.harness.fake_postgres import FakePostgres
+
+ORDERS = '"topic"'
+PLACE = TopicPartition("topic", 0)
+
+
+class Reported:
+    """A `Reported` that Kafka has."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self._error = error
+
+    def done(self) -> bool:
+        return True
+
+    def result(self, timeout: float | None = None) -> None:
+        if self._error is not None:
+            raise self._error
+
+
+class Reporter:
+    """An `ErrantRecordReporter` that remembers; `answer` is what becomes of its letters."""
+
+    def __init__(self) -> None:
+        self.reported: list[tuple[int, str]] = []
+        self.answer: Exception | None = None
+
+    def report(self, record: SinkRecord, error: Exception) -> Reported:
+        self.reported.append((record.original_offset, str(error)))
+        return Reported(self.answer)
+
+
+class Context(FakeSinkContext):
+    """With somebody to hear of bad records, or nobody."""
+
+    def __init__(self, reporter: Reporter | None) -> None:
+        super().__init__()
+        self.reporter = reporter
+
+    def errant_record_reporter(self) -> Reporter | None:  # type: ignore[override]  # it has one
+        return self.reporter
+
+
+@pytest.fixture
+def postgres() -> FakePostgres:
+    return FakePostgres({ORDERS: {"id": "bigint", "note": "text"}})
+
+
+def started(postgres: FakePostgres, reporter: Reporter | None = None) -> PostgresSinkTask:
+    task = PostgresSinkTask(postgres.connect)
+    task.initialize(Context(reporter))
+    task.start({"name": "orders", "connection.url": "postgresql://db/shop"})
+    task.open([PLACE])
+    return task
+
+
+def orders(numbers: Sequence[int], **more: Any) -> Any:
+    values = MapColumn({"id": numbers, "note": [f"note {number}" for number in numbers]}, len(numbers))
+    return sink_batch(values, first_offset=numbers[0], **more)
+
+
+def ids(postgres: FakePostgres) -> list[int]:
+    return [int(row[0]) for row in postgres.rows[ORDERS]]
+
+
+def sought(task: PostgresSinkTask) -> dict[TopicPartition, int]:
+    assert isinstance(task.context, FakeSinkContext)
+    return task.context.sought
+
+
+def test_a_batch_is_copied_at_once_and_its_offset_goes_with_it(postgres: FakePostgres) -> None:
+    task = started(postgres)
+    task.put(orders(range(5)))
+    assert (ids(postgres), postgres.next_offset()) == ([0, 1, 2, 3, 4], 5)
+    assert postgres.copied == [5]
+    assert task.pre_commit({PLACE: 5}) == {PLACE: 5}
+    task.close([PLACE])
+    task.stop()
+
+
+def test_open_asks_for_a_flush_that_claims_the_partition(postgres: FakePostgres) -> None:
+    task = started(postgres)
+    assert isinstance(task.context, FakeSinkContext)
+    assert task.context.commits_requested == 1
+    assert postgres.connections == 0
+    assert task.pre_commit({PLACE: 7}) == {PLACE: 7}
+    assert postgres.next_offset() == 7
+
+
+def test_records_that_come_again_are_left_out(postgres: FakePostgres) -> None:
+    task = started(postgres)
+    task.put(orders(range(5)))
+    task.put(orders(range(5)))
+    task.put(orders(range(3, 8)))
+    assert (ids(postgres), postgres.next_offset()) == ([*range(8)], 8)
+
+
+def test_after_a_restart_what_was_written_is_left_out(postgres: FakePostgres) -> None:
+    started(postgres).put(orders(range(5)))
+    again = started(postgres)
+    assert again.pre_commit({PLACE: 0}) == {PLACE: 0}
+    again.put(orders(range(2, 9)))
+    assert (ids(postgres), postgres.next_offset(), sought(again)) == ([*range(9)], 9, {})
+
+
+def test_a_batch_of_several_partitions_is_told_apart(postgres: FakePostgres) -> None:
+    task = started(postgres)
+    other = TopicPartition("topic", 1)
+    task.open([other])
+    task.put(orders(range(3)))
+    task.put(orders(range(10, 12), partition=1))
+    assert (postgres.next_offset(), postgres.next_offset(partition=1)) == (3, 12)
+    assert task.pre_commit({PLACE: 3, other: 12}) == {PLACE: 3, other: 12}
+
+
+@pytest.mark.parametrize("beginning", ["BEGIN", "UPDATE", "COPY", "COMMIT", "CONNECT"])
+def test_a_connection_that_breaks_costs_nothing_and_repeats_nothing(postgres: FakePostgres, beginning: str) -> None:
+    task = started(postgres)
+    if beginning != "CONNECT":
+        task.put(orders(range(2)))
+    postgres.breaks[beginning] = RetriableError("the connection is lost")
+    with pytest.raises(RetriableError):
+        task.put(orders(range(2, 5)))
+    task.put(orders(range(2, 5)))
+    assert ids(postgres) == [*range(0 if beginning != "CONNECT" else 2, 5)]
+    assert postgres.connections == 2
+
+
+def test_a_commit_whose_answer_was_lost_is_not_made_again(postgres: FakePostgres) -> None:
+    task = started(postgres)
+    task.put(orders(range(2)))
+    postgres.state.offsets["orders", "topic", 0] = (5, 1)  # as if the next one had been committed
+    postgres.breaks["BEGIN"] = RetriableError("the connection is lost")
+    with pytest.raises(RetriableError):
+        task.put(orders(range(2, 5)))
+    task.put(orders(range(2, 7)))
+    assert ids(postgres) == [0, 1, 5, 6]
+
+
+def test_what_the_database_has_lost_is_read_again(postgres: FakePostgres) -> None:
+    started(postgres).put(orders(range(9)))
+    postgres.state.offsets["orders", "topic", 0] = (4, 1)  # a standby that was behind
+    task = started(postgres)
+    assert task.pre_commit({PLACE: 9}) == {}
+    assert sought(task) == {PLACE: 4}
+    task.put(orders(range(4, 6)))
+    assert postgres.next_offset() == 6
+
+
+def test_records_beyond_what_is_stored_are_not_written_before_those_between(postgres: FakePostgres) -> None:
+    started(postgres).put(orders(range(3)))
+    task = started(postgres)
+    task.put(orders(range(5, 7)))
+    assert (sought(task), ids(postgres)) == ({PLACE: 3}, [0, 1, 2])
+    task.put(orders(range(5, 7)))  # nothing stands between: the topic is compacted
+    assert (ids(postgres), postgres.next_offset()) == ([0, 1, 2, 5, 6], 7)
+
+
+def test_a_standby_that_takes_over_behind_is_noticed_within_a_life(postgres: FakePostgres) -> None:
+    task = started(postgres)
+    task.put(orders(range(9)))
+    postgres.state.offsets["orders", "topic", 0] = (4, 1)
+    postgres.breaks["BEGIN"] = RetriableError("the server is gone")
+    with pytest.raises(RetriableError):
+        task.put(orders(range(9, 11)))
+    task.put(orders(range(9, 11)))
+    assert sought(task) == {PLACE: 4}
+    assert postgres.next_offset() == 4
+
+
+def test_what_was_dropped_on_the_way_moves_the_offset_at_a_flush(postgres: FakePostgres) -> None:
+    task = started(postgres)
+    task.put(orders(range(3)))
+    assert task.pre_commit({PLACE: 8}) == {PLACE: 8}
+    assert postgres.next_offset() == 8
+
+
+def test_who_lost_a_partition_writes_nothing_more_of_it(postgres: FakePostgres) -> None:
+    frozen = started(postgres)
+    frozen.put(orders(range(3)))
+    started(postgres).put(orders(range(3, 6)))
+    with pytest.raises(ConnectError, match="another task has opened topic-0"):
+        frozen.put(orders(range(3, 6)))
+    assert ids(postgres) == [*range(6)]
+
+
+def test_who_lost_a_partition_notices_it_when_it_connects_anew(postgres: FakePostgres) -> None:
+    frozen = started(postgres)
+    frozen.put(orders(range(3)))
+    postgres.breaks["BEGIN"] = RetriableError("the connection is lost")
+    with pytest.raises(RetriableError):
+        frozen.put(orders(range(3, 6)))
+    started(postgres).put(orders(range(3, 6)))
+    with pytest.raises(ConnectError, match="another task has opened topic-0"):
+        frozen.put(orders(range(3, 6)))
+
+
+def refuse(*bad: int) -> Any:
+    return lambda line: "22001" if int(line.split("\t")[0]) in bad else None
+
+
+def test_a_bad_record_is_reported_and_the_others_are_written_once(postgres: FakePostgres) -> None:
+    reporter = Reporter()
+    task = started(postgres, reporter)
+    postgres.refuses = refuse(77)
+    task.put(orders(range(100)))
+    assert ids(postgres) == [number for number in range(100) if number != 77]
+    assert postgres.next_offset() == 100
+    ((offset, told),) = reporter.reported
+    assert offset == 77
+    assert told == (
+        "connector orders: table topic, column note: the record at topic-0@77: no such thing; expected text (STRING); "
+        "it is too long for the column: shorten it by a transform, or make the column longer"
+    )
+    assert len(postgres.copied) - 1 <= math.ceil(math.log2(100)) + 1
+
+
+def test_several_bad_records_are_all_reported(postgres: FakePostgres) -> None:
+    reporter = Reporter()
+    task = started(postgres, reporter)
+    postgres.refuses = refuse(0, 1, 50, 99)
+    task.put(orders(range(100)))
+    assert [offset for offset, _ in reporter.reported] == [0, 1, 50, 99]
+    assert len(ids(postgres)) == 96
+
+
+def test_without_somebody_to_hear_of_it_a_bad_record_ends_the_put_and_nothing_is_written(
+    postgres: FakePostgres,
+) -> None:
+    task = started(postgres)
+    postgres.refuses = refuse(3, 4)
+    with pytest.raises(DataError, match=r"column note: the record at topic-0@3: .*; 1 more of its batch are refused"):
+        task.put(orders(range(9)))
+    assert ids(postgres) == []
+    assert postgres.next_offset() is None
+
+
+def test_a_letter_that_kafka_does_not_take_in_time_leaves_the_batch_unwritten(postgres: FakePostgres) -> None:
+    reporter = Reporter()
+    reporter.answer = TimeoutError("no answer")
+    task = started(postgres, reporter)
+    postgres.refuses = refuse(3)
+    with pytest.raises(RetriableError, match="dead letter"):
+        task.put(orders(range(9)))
+    assert ids(postgres) == []
+    reporter.answer = None
+    task.put(orders(range(9)))
+    assert len(ids(postgres)) == 8
+
+
+def test_records_that_are_no_rows_are_reported_without_the_server(postgres: FakePostgres) -> None:
+    reporter = Reporter()
+    task = started(postgres, reporter)
+    values = [
+        {"id": 1, "note": "a"},
+        "text",
+        {"id": 2, "note": b"1"},
+        {"id": 3, "other": 4},
+        None,
+        {"id": 4, "note": None},
+    ]
+    task.put(sink_batch(values))
+    assert postgres.rows[ORDERS] == [["1", "a"], ["4", "\\N"]]
+    told = dict(reporter.reported)
+    assert sorted(told) == [1, 2, 3, 4]
+    assert "the record at topic-0@1: the value is no struct or map" in told[1]
+    assert "column note: the record at topic-0@2: 1 bytes are no value of a column that is not bytea" in told[2]
+    assert "the table has no column other" in told[3]
+    assert "delete.enabled=true" in told[4]
+
+
+def test_a_table_that_is_not_there_is_told_with_what_to_do(postgres: FakePostgres) -> None:
+    task = started(postgres)
+    task.open([TopicPartition("goods", 0)])
+    with pytest.raises(ConnectError, match=r"table goods is not there.*auto\.create=true"):
+        task.put(sink_batch([{"id": 1}], topic="goods"))
+
+
+def test_a_table_that_was_changed_is_looked_at_again(postgres: FakePostgres) -> None:
+    task = started(postgres)
+    task.put(orders(range(2)))
+    postgres.breaks["COPY"] = StaleError("no such column")
+    task.put(orders(range(2, 4)))
+    assert ids(postgres) == [*range(4)]
+
+
+def test_what_constraints_say_at_the_commit_is_found_by_asking_them_at_once(postgres: FakePostgres) -> None:
+    task = started(postgres)
+    postgres.breaks["COMMIT"] = RowError("deferred", code="23503")
+    task.put(orders(range(4)))
+    assert (ids(postgres), postgres.next_offset()) == ([*range(4)], 4)
