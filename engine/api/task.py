@@ -149,7 +149,8 @@ class SinkContext(Protocol):
     def errant_record_reporter(self) -> ErrantRecordReporter | None:
         """Whom to tell of records that cannot be written; None: nobody is there to hear of them.
 
-        There is one where `errors.deadletterqueue.topic.name` or `errors.log.enable` is set. Ask once, in `start`.
+        There is one where `errors.deadletterqueue.topic.name` or `errors.log.enable` is set, or errors.tolerance=all.
+        Ask once, in `start`.
         """
 
 
@@ -160,7 +161,8 @@ class SinkTask(ABC):
     the fifth of the cost of a small record that reading them takes is saved.
 
     put_is_atomic: whether a `put` that raises DataError has written nothing of its batch. With errors.tolerance=all the
-    batch is then halved until the bad record is found, which is skipped as one is that cannot be converted.
+    batch is then halved until the bad record is found, which is skipped as one is that cannot be converted. Those that
+    a transform has made of one record stay together.
     """
 
     reads_timestamps: ClassVar[bool] = True

@@ -222,7 +222,7 @@ class Into:
 
     def _put(self, batch: SinkBatch, letters: int) -> Sequence[tuple[int, Exception]]:
         """All of them are put but for those that are returned. letters: in hand. Raises ConnectError."""
-        search = Search(len(batch))
+        search = Search(len(batch), batch.offsets)
         while not search.is_over:
             part = convert.part_of(batch, search.begin, search.end)
             try:

@@ -133,7 +133,7 @@ class Errors(Struct, frozen=True):
 
     @property
     def are_told(self) -> bool:
-        """Whether somebody hears of each record: then a sink has a reporter of its own, too."""
+        """Whether somebody hears of each record."""
         return self.are_logged or self.dead_letters is not None
 
     @property

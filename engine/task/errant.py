@@ -78,7 +78,7 @@ class Reporter:
         self._row = row
         self._clock = clock
         self.sleep = sleep
-        self.is_wanted = False  # the connector has asked for it
+        self.is_wanted = False  # the connector has asked for it, and somebody is told of records
         self._coming: Coming | None = None  # that is being put
         self._kept: deque[bytes] = deque()
         self._kept_bytes = 0
@@ -107,6 +107,9 @@ class Reporter:
 
     def report(self, record: SinkRecord, error: Exception) -> Answer:
         failure = RecordError(-1, error, stage="TASK_PUT", plugin=type(self._task))
+        if not self.is_wanted:
+            self._tolerance.reported(failure, str)
+            return Answer(0, self)
         one = self._original(record)
         number = 0 if self._letters is None else self._letters.write([(failure, one)])
         self._outbox.send()

@@ -39,39 +39,55 @@ PLACES_TOLD_MAX = 3
 class Search:
     """The bad records of a batch of which any part may be put, in order, and fails if one in it is bad."""
 
-    def __init__(self, count: int) -> None:
-        """count: of the records; all of them together have not been tried yet, or have failed."""
-        self._count = count
-        self.begin = 0  # all before is put, or bad
-        self.end = count  # of the part that is tried next
-        self._bad_end: int | None = None  # a bad one is known to be between `begin` and here
+    def __init__(self, count: int, origins: Sequence[int] | None = None) -> None:
+        """count: of the records; all of them together have not been tried yet, or have failed.
+
+        origins: what they were made of; those made of one have one offset, and are put together, or bad together.
+        """
+        self._borders: Sequence[int] = range(count + 1)  # where it may be cut
+        if origins is not None:
+            self._borders = [at for at in range(count) if not at or origins[at] != origins[at - 1]] + [count]
+        self._count = len(self._borders) - 1
+        self._begin = 0
+        self._end = self._count
+        self._bad_end: int | None = None  # a bad one is known to be between `_begin` and here
         self._error = (
             Exception()
         )  # with which the last part has failed: that of its bad record, once others have passed
         self.found: list[tuple[int, Exception]] = []
 
     @property
+    def begin(self) -> int:
+        """All before is put, or bad."""
+        return self._borders[self._begin]
+
+    @property
+    def end(self) -> int:
+        """Of the part that is tried next."""
+        return self._borders[self._end]
+
+    @property
     def is_over(self) -> bool:
         """Whether every record is put, or bad."""
-        return self.begin == self._count
+        return self._begin == self._count
 
     def passed(self) -> None:
         """The part is put."""
-        self.begin = self.end
+        self._begin = self._end
         self._go_on()
 
     def failed(self, error: Exception) -> None:
         """The part is not, nothing of it."""
-        self._bad_end, self._error = self.end, error
+        self._bad_end, self._error = self._end, error
         self._go_on()
 
     def _go_on(self) -> None:
-        if self._bad_end is not None and self._bad_end - self.begin == 1:
+        if self._bad_end is not None and self._bad_end - self._begin == 1:
             self.found.append((self.begin, self._error))
-            self.begin += 1
+            self._begin += 1
             self._bad_end = None
-        left = (self._count if self._bad_end is None else self._bad_end) - self.begin
-        self.end = self.begin + (left if self._bad_end is None else left // 2)
+        left = (self._count if self._bad_end is None else self._bad_end) - self._begin
+        self._end = self._begin + (left if self._bad_end is None else left // 2)
 
 
 class Putting(Struct):
@@ -95,7 +111,7 @@ class Putting(Struct):
 
     def failed(self, error: Exception) -> None:
         """The part was not put."""
-        self.search = self.search or Search(len(self.batch))
+        self.search = self.search or Search(len(self.batch), self.origins)
         self.search.failed(error)
 
     def passed(self) -> None:
@@ -147,11 +163,9 @@ class Putting(Struct):
         return convert.kept_runs(self.message.runs, [*found]) if found else ()
 
     def _found(self) -> dict[int, Exception]:
-        """The bad records of the search, by their places in the frame; of several made of one, the first."""
-        found: dict[int, Exception] = {}
-        for index, error in () if self.search is None else self.search.found:
-            found.setdefault(index if self.origins is None else self.origins[index], error)
-        return found
+        """The bad records of the search, by their places in the frame."""
+        found = () if self.search is None else self.search.found
+        return {index if self.origins is None else self.origins[index]: error for index, error in found}
 
     def described(self) -> str:
         """Which records these are, for people; of many partitions the first few."""

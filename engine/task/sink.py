@@ -156,9 +156,10 @@ class SinkTaskBank:
         self._retry_backoff = milliseconds / 1000
 
     def errant_record_reporter(self) -> ErrantRecordReporter | None:
-        if not self._spec.errors.are_told:
+        errors = self._spec.errors
+        if not (errors.are_told or errors.is_tolerant):
             return None
-        self.reporter.is_wanted = True
+        self.reporter.is_wanted = errors.are_told
         return self.reporter
 
     def ask_to_stop(self) -> None:

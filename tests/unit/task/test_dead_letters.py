@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from engine.api.batch import SinkBatch
 from engine.api.errors import ConnectError, DataError, RecordTooLargeError
 from engine.api.record import Header, SinkRecord, TopicPartition
 from engine.api.task import Reported
+from engine.api.transform import Transform
 from engine.config.line import DeadLetterSpec, Errors, Subscription, Timing
 from engine.kafka.consumer import Member
 from engine.kafka.producer import Refused
@@ -54,6 +55,7 @@ class Bed:
         bad: set[bytes],
         given: Errors,
         make_task: Callable[[], CollectingSink] | None = None,
+        chain: Sequence[Transform] = (),
         **more: Any,
     ) -> None:
         self.clock = VirtualClock()
@@ -78,7 +80,7 @@ class Bed:
         memory = LineMemory(self.spec)
         memory.bad = bad
         make = make_task or (lambda: CollectingSink(self.put))
-        self.banks = SinkBanks(self.spec, self._join, make, self.clock, memory=memory)
+        self.banks = SinkBanks(self.spec, self._join, make, self.clock, chain=chain, memory=memory)
         self.banks.make_letters = self._letters
         self.banks.start()
         self.banks.task.reporter.sleep = self._wait
@@ -357,18 +359,20 @@ def test_a_report_is_an_error_where_nothing_is_tolerated_and_the_letter_is_writt
 
 @pytest.mark.parametrize(
     ("given", "has_reporter"),
-    [(Errors(), False), (Errors(is_tolerant=True), False), (Errors(are_logged=True), True), (errors(), True)],
+    [(Errors(), False), (Errors(is_tolerant=True), True), (Errors(are_logged=True), True), (errors(), True)],
     ids=["nothing is set", "tolerance alone", "a log", "a topic"],
 )
-def test_a_sink_has_a_reporter_where_somebody_hears_of_it(given: Errors, has_reporter: bool) -> None:
+def test_a_sink_has_a_reporter_where_somebody_hears_or_records_are_skipped(given: Errors, has_reporter: bool) -> None:
     bed = Bed([], set(), given)
     assert (bed.banks.task.errant_record_reporter() is not None) == has_reporter
 
 
-def test_a_report_that_is_only_logged_is_done_at_once() -> None:
+@pytest.mark.parametrize("is_logged", [True, False])
+def test_a_report_that_is_only_logged_or_counted_is_done_at_once(*, is_logged: bool) -> None:
     put: list[tuple[str, int, int, bytes | None]] = []
-    given = Errors(is_tolerant=True, are_logged=True)
+    given = Errors(is_tolerant=True, are_logged=is_logged)
     bed = Bed(VALUES, set(), given, lambda: Reporting(put, lambda record: record.offset == 2))
     bed.complete()
     assert bed.letters == []
-    assert bed.banks.row.get(Word.ERRORS_LOGGED) == 1
+    assert bed.banks.row.get(Word.ERRORS_LOGGED) == is_logged
+    assert bed.banks.row.get(Word.FAILURES) == 1

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import ceil, log2
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from engine.api.batch import SinkBatch
 from engine.api.errors import DataError, RetriableError
+from engine.api.transform import AnyRecord, FlatMap
 from engine.shm.board import Word
 from engine.task.putting import Search
 from tests.harness.banks import CollectingSink
@@ -77,7 +80,14 @@ class Plain(Atomic):
     put_is_atomic = False
 
 
-def bed_of(kind: Callable[..., Atomic], bad: set[bytes], calls: list[int], **more: int) -> tuple[Bed, Put]:
+class Twice(FlatMap):
+    """Makes two of each."""
+
+    def apply_many(self, record: AnyRecord) -> list[AnyRecord]:
+        return [replace(record, value=record.value + end) for end in (b"a", b"b")]
+
+
+def bed_of(kind: Callable[..., Atomic], bad: set[bytes], calls: list[int], **more: Any) -> tuple[Bed, Put]:
     put: Put = []
     return Bed(VALUES, set(), errors(), lambda: kind(put, bad, calls), **more), put
 
@@ -107,6 +117,19 @@ def test_one_bad_record_costs_few_calls() -> None:
         bed.complete()
     assert len(put) == len(VALUES)
     assert len(without) < len(calls) <= len(without) + ceil(log2(max(calls))) + 1
+
+
+def test_records_made_of_one_are_put_together_or_not_at_all() -> None:
+    calls: list[int] = []
+    bed, put = bed_of(Atomic, {b"v5a", b"v7b", b"v8a", b"v8b"}, calls, chain=[Twice()])
+    bed.complete()
+    assert all(count % 2 == 0 for count in calls)
+    assert [value for *_, value in put] == [
+        value + end for value in VALUES if value not in {b"v5", b"v7", b"v8"} for end in (b"a", b"b")
+    ]
+    assert [letter.value for letter in bed.letters] == [b"v5", b"v7", b"v8"]
+    assert bed.headers(2)["__connect.errors.exception.message"] == b"the table does not take b'v8a'"
+    assert bed.committed == len(VALUES)
 
 
 def test_a_batch_of_bad_records_only_is_all_letters() -> None:
