@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import re
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -159,17 +159,18 @@ def _agreed(made: ConnectorLines, tell: Tell, question: Alter) -> _Known:
         asked = {part.decode(): None if offset is None else orjson.loads(offset) for part, offset in parts.items()}
     tell("alter_offsets")
     kind = "sink" if known.group else "source"
-    is_all_done = _ask(made, found, asked, name, kind)
+    method = "reset_offsets" if known.group and offsets is None else "alter_offsets"
+    is_all_done = _ask(made, lambda given: getattr(found(), method)(given, asked), name, kind)
     if any(offset is not None and offset < 0 for _, _, offset in known.places):
         logger.error("connector %s: an offset is below 0", name)
         raise NoAnswerError(500, f"Failed to modify offsets for sink connector {name}")
     return msgspec.structs.replace(known, is_all_done=is_all_done)
 
 
-def _ask(made: ConnectorLines, found: type[Any], asked: Mapping[Any, Any], name: str, kind: str) -> bool:
-    """What the connector says. Raises NoAnswerError."""
+def _ask(made: ConnectorLines, ask: Callable[[dict[str, str]], object], name: str, kind: str) -> bool:
+    """What the connector says. ask: it, given its properties. Raises NoAnswerError."""
     try:
-        return bool(found().alter_offsets(dict(made.properties), asked))
+        return bool(ask(dict(made.properties)))
     except ConnectError as error:
         raise NoAnswerError(500, str(error)) from error
     except NotImplementedError as error:

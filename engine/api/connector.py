@@ -113,3 +113,10 @@ class SinkConnector(Connector):
     def alter_offsets(self, properties: Mapping[str, str], offsets: Mapping[TopicPartition, int | None]) -> bool:
         """As a source's; offsets are those of the consumer group. None: the partition is to begin anew."""
         return False
+
+    def reset_offsets(self, properties: Mapping[str, str], offsets: Mapping[TopicPartition, int | None]) -> bool:
+        """As `alter_offsets`, where all is to be forgotten; offsets: what the group has, each None.
+
+        A system that keeps offsets itself may have more of them: a group has none of a topic that was deleted.
+        """
+        return self.alter_offsets(properties, offsets)

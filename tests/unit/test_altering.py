@@ -14,6 +14,7 @@ from engine.config.files import Pipeline
 from engine.connector_lines import PlanOptions
 from engine.herder.model import Alter, PartitionOffset
 from engine.herder.questions import NoAnswerError, ReadOffsets
+from engine.kafka import group_offsets
 
 PLACE = {"kafka_topic": "t", "kafka_partition": 2}
 TEN = {"kafka_offset": 10}
@@ -183,6 +184,18 @@ def test_what_a_connector_refuses_changes_nothing_and_is_told_without_secrets(
     assert (caught.value.status, str(caught.value)) == (500, words)
     assert source.read() == [{"partition": {"p": 1}, "offset": {"at": 5}}]
     assert "hush-hush" not in capfd.readouterr().err
+
+
+def test_a_sink_hears_that_all_is_to_be_forgotten_though_the_group_has_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_offsets, "list_offsets", lambda *_: {})
+    sink = Source(tmp_path)
+    sink.config = {"connector.class": "tests.unit.plugins.plugins_of_tests:KeepingSink", "topics": "t"}
+    with pytest.raises(NoAnswerError, match=r"to be reset: \[\]"):
+        sink.reset()
+    with pytest.raises(NoAnswerError, match="to be altered: .*topic='t', partition=2"):
+        sink.alter((PLACE, TEN))
 
 
 def test_a_connector_that_ends_its_process_costs_an_answer(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from engine.api.config import Config, Password
 from engine.api.connector import SinkConnector, SourceConnector
 from engine.api.converter import RecordConverter
 from engine.api.errors import ConnectError, Problem, RefusedError, RetriableError
-from engine.api.record import SourceRecord
+from engine.api.record import SourceRecord, TopicPartition
 from engine.api.schema import Schema
 from engine.api.task import Polled, RecordMetadata, SinkTask, SourceTask
 from engine.api.transform import AnyRecord, Transform
@@ -157,6 +157,21 @@ class Refusing(Counting):
             if offset and offset.get("way") == "exit":
                 os._exit(0)
         return all(offset is None for offset in offsets.values())
+
+
+class KeepingSink(SinkConnector):
+    """Keeps offsets itself, and tells how it was asked to alter them."""
+
+    task = SinkTask
+
+    def task_configs(self, tasks_max: int) -> Sequence[Mapping[str, str]]:
+        return [{}]
+
+    def alter_offsets(self, properties: Mapping[str, str], offsets: Mapping[TopicPartition, int | None]) -> bool:
+        raise ConnectError(f"to be altered: {[*offsets.items()]}")
+
+    def reset_offsets(self, properties: Mapping[str, str], offsets: Mapping[TopicPartition, int | None]) -> bool:
+        raise ConnectError(f"to be reset: {[*offsets.items()]}")
 
 
 class Picky(Counting):
