@@ -35,7 +35,8 @@ Place = tuple[str, int]
 
 #: How often the group's offsets are asked for while other members have not come to the end.
 ASK_NS = 200_000_000
-#: A member that gets nothing may never be told so: after so long it takes the group's word.
+#: A member that gets nothing may never be told so: so long after it must have been told of what is its own, which waits
+#: for the sessions of members that are gone, it takes the group's word.
 JOIN_NS = 15_000_000_000
 #: How often the task is asked to flush again while it holds something back.
 FLUSH_NS = 1_000_000_000
@@ -73,10 +74,12 @@ class Drain:
         note: Callable[[Exception], object],
         *,
         waits: bool,
+        session_ns: int,
     ) -> None:
-        """note: told what keeps it from looking, for now."""
+        """note: told what keeps it from looking, for now. session_ns: of the group's members."""
         self._note = note
         self._waits = waits
+        self._join_ns = session_ns + JOIN_NS
         self._offsets = offsets
         self._parts = parts
         self._topics = topics
@@ -124,7 +127,7 @@ class Drain:
 
         Not before the member has joined: whose task then opens partitions may still seek back in them.
         """
-        self._join_until_ns = self._join_until_ns or now_ns + JOIN_NS
+        self._join_until_ns = self._join_until_ns or now_ns + self._join_ns
         if self._all_ends and not self._parts.were_assigned and now_ns < self._join_until_ns:
             return False
         for place, part in self._parts.items():
@@ -238,6 +241,7 @@ class DrainStart:
                 timeout_seconds,
                 self._patience.note_error,
                 waits=self._spec.passes_lost_ranges,
+                session_ns=int(self._spec.kafka.get("session.timeout.ms", 0)) * 1_000_000,
             )
         except (RetriableError, UnreachableError) as error:
             self._patience.note_error(error)  # asked again later

@@ -9,7 +9,10 @@ import pytest
 from engine.api.batch import SinkBatch
 from engine.api.errors import RetriableError
 from engine.api.record import TopicPartition
+from engine.kafka.consumer import Member
+from engine.shm.board import Phase, Word
 from tests.harness.banks import CollectingSink
+from tests.harness.fake_consumer import FakeConsumer
 from tests.unit.task.test_dead_letters import PLACE, VALUES, Bed, errors
 
 BACK_TO = 5
@@ -83,3 +86,25 @@ def test_a_bulk_run_is_not_over_before_a_task_has_what_it_seeks_back_to_though_t
     bed.complete()
     assert [value for *_, value in put] == VALUES[BACK_TO:]
     assert bed.committed == len(VALUES)
+
+
+class Undecided(Bed):
+    """Its group has not told it yet what is its own."""
+
+    def _join(self, member: Member) -> FakeConsumer:
+        self.consumer = FakeConsumer(self.kafka, member, ("one",))
+        return self.consumer
+
+
+def test_a_bulk_run_waits_for_its_partitions_as_long_as_sessions_of_dead_members_last() -> None:
+    put: Put = []
+    bed = Undecided(VALUES, set(), errors(), lambda: KeepsOffsets(put), kafka={"session.timeout.ms": 45_000})
+    bed.kafka.group[PLACE] = len(VALUES)
+    until_ns = bed.clock.now_ns + 45_000_000_000
+    while bed.clock.now_ns < until_ns:
+        bed.clock.advance(0.5)
+        bed.banks.step()
+        assert bed.banks.row.get(Word.PUMP_PHASE) != Phase.COMPLETE
+    bed.consumer.decide([PLACE])
+    bed.complete()
+    assert [value for *_, value in put] == VALUES[BACK_TO:]
