@@ -69,9 +69,13 @@ def libpq_parameters(url: str) -> dict[str, str]:
         found = {"host": ",".join(host for host, _ in hosts), "port": ",".join(port for _, port in hosts)}
     if database:
         found["dbname"] = unquote(database)
+    pairs = parse_qsl(query, keep_blank_values=True)
+    if "@" in database or any("@" in name for name, _ in pairs):
+        # The end of a password, perhaps: it is shown to nobody.
+        raise ValueError(f"an @ stands behind a / or ?; {FORMS}, with %2F and %3F for those before the @")
     if user:
         found["user"] = unquote(user)
-    for name, value in parse_qsl(query, keep_blank_values=True):
+    for name, value in pairs:
         found |= _of_jdbc(name, value) if is_jdbc else {name: value}
     if not found.keys().isdisjoint(_SECRETS):
         raise ValueError("a password stands in it; expected it in connection.password or connection.credentials.file")
@@ -111,13 +115,13 @@ def _place(text: str) -> tuple[str, str]:
         return unquote(host.removeprefix("[")), port.removeprefix(":") or PORT
     host, _, port = text.partition(":")
     if port and not port.isdecimal():
-        raise ValueError(f"{port} is no port; {FORMS}")
+        raise ValueError(f"a port is no number; {FORMS}")
     return unquote(host), port or PORT
 
 
 def _of_jdbc(name: str, value: str) -> Mapping[str, str]:
-    if name == "password":
-        return {"password": ""}
+    if name in _SECRETS:
+        return {name: ""}
     if name == "targetServerType" and value in _SERVER_TYPES:
         return {"target_session_attrs": _SERVER_TYPES[value]}
     if name == "ssl":
@@ -130,4 +134,4 @@ def _of_jdbc(name: str, value: str) -> Mapping[str, str]:
     if name in _OF_JDBC:
         return {_OF_JDBC[name]: value}
     known = ", ".join(sorted([*_OF_JDBC, "currentSchema", "ssl", "targetServerType", "tcpKeepAlive"]))
-    raise ValueError(f"JDBC's parameter {name}={value} has no equal in libpq; expected of: {known}")
+    raise ValueError(f"JDBC's parameter {name} has no equal in libpq, or not with its value; expected of: {known}")
