@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from msgspec.structs import replace
 
 from connectors.postgres.addresses import libpq_parameters
-from connectors.postgres.config import KAFKA_COLUMNS, PostgresSinkConfig, Target
+from connectors.postgres.config import KAFKA_COLUMNS, PostgresSinkConfig, Target, quoted
 from connectors.postgres.session import Session, connect
-from connectors.postgres.tables import read_table
+from connectors.postgres.tables import Table, read_table
 from engine.api.errors import ConfigError, Problem, RefusedError
 
 __all__ = ["look", "problems_of"]
@@ -23,7 +23,13 @@ __all__ = ["look", "problems_of"]
 #: For all hosts together; libpq gives none of them less than two seconds.
 CONNECT_MS_MAX = 8_000
 STATEMENT_MS_MAX = 5_000
-_TABLE_RIGHTS = "SELECT has_table_privilege(to_regclass(%s), %s)"
+#: Rights may be granted for columns, but for DELETE.
+_TABLE_RIGHTS = """
+SELECT CASE r WHEN 'DELETE' THEN has_table_privilege(t, r) ELSE has_any_column_privilege(t, r) END
+FROM (SELECT to_regclass(%s)::oid AS t, %s::text AS r) AS asked
+"""
+_TEMPORARY = "SELECT has_database_privilege(current_database(), 'TEMPORARY'), current_database()"
+_OWNED = "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = to_regclass(%s)"
 _SCHEMA_RIGHTS = """
 SELECT n.name, COALESCE(has_schema_privilege(to_regnamespace(quote_ident(n.name)), 'CREATE'), false)
 FROM (SELECT COALESCE(%s, current_schema()::text) AS name) AS n
@@ -31,7 +37,7 @@ FROM (SELECT COALESCE(%s, current_schema()::text) AS name) AS n
 
 
 def look(settings: PostgresSinkConfig, topics: Sequence[str]) -> list[Problem]:
-    """What is wrong. topics: as they are configured; none for a pattern.
+    """What is wrong. topics: as tables are named after them; none where that is not known.
 
     Raises RetriableError for a server that is away, RefusedError for a password of a file, which may hold another soon.
     """
@@ -58,6 +64,13 @@ def look(settings: PostgresSinkConfig, topics: Sequence[str]) -> list[Problem]:
 def problems_of(session: Session, settings: PostgresSinkConfig, topics: Sequence[str]) -> Iterator[Problem]:
     """What is wrong with tables and rights."""
     yield from _offsets(session, settings)
+    may, database = session.rows(_TEMPORARY)[0]
+    if settings.is_ordered and not may:
+        yield Problem(
+            "connection.user",
+            f"the user may not make temporary tables, which upserts and deletes go by: GRANT TEMPORARY ON DATABASE "
+            f"{quoted(database)} TO the user",
+        )
     for topic in topics:
         yield from _table(session, settings, topic)
 
@@ -72,7 +85,11 @@ def _offsets(session: Session, settings: PostgresSinkConfig) -> Iterator[Problem
 
 
 def _table(session: Session, settings: PostgresSinkConfig, topic: str) -> Iterator[Problem]:
-    target = settings.target(topic)
+    try:
+        target = settings.target(topic)
+    except ConfigError as error:
+        yield Problem("table.name.format", f"topic {topic}: {error}")
+        return
     table = read_table(session, target)
     if table is None:
         if settings.auto_create:
@@ -87,6 +104,13 @@ def _table(session: Session, settings: PostgresSinkConfig, topic: str) -> Iterat
         rights += ["SELECT", "DELETE"]
     for right in dict.fromkeys(rights):
         yield from _may(session, target, right, "connection.user")
+    if settings.auto_evolve and not session.rows(_OWNED, target.sql)[0][0]:
+        yield Problem("auto.evolve", f"the user may not add columns to table {target}: expected its owner, or a member")
+    yield from _key(settings, topic, table)
+
+
+def _key(settings: PostgresSinkConfig, topic: str, table: Table) -> Iterator[Problem]:
+    target, is_upsert = table.target, settings.insert_mode == "upsert"
     keys = settings.pk_fields or (KAFKA_COLUMNS if settings.pk_mode == "kafka" else ())
     missing = [name for name in keys if name not in table.columns]
     if missing and not settings.auto_evolve:

@@ -28,8 +28,13 @@ __all__ = ["LETTER_SECONDS", "PsycopgSession", "Session", "connect", "driver"]
 #: task that was frozen holds nothing up.
 LETTER_SECONDS = 30
 IDLE_MS = 2 * LETTER_SECONDS * 1000
-#: A peer that is gone without a word is noticed within half a minute.
+#: A peer that is gone without a word is noticed within half a minute, by either side: what a host that died had locked,
+#: the server gives back then.
 _KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4, "tcp_user_timeout": 30_000}
+_KEEPALIVE_OF_SERVER = (
+    "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 4; "
+    "SET tcp_user_timeout = 30000"
+)
 
 
 class Session(Protocol):
@@ -71,11 +76,14 @@ def connect(settings: PostgresSinkConfig, title: str) -> PsycopgSession:
     psycopg = driver()
     parameters: dict[str, Any] = {
         "target_session_attrs": "read-write",
-        "connect_timeout": math.ceil(settings.connect_ms / 1000),
         "application_name": title,
         **_KEEPALIVE,
         **libpq_parameters(settings.url),
     }
+    seconds = math.ceil(settings.connect_ms / 1000)
+    # One of the URL may be shorter; none, or no end, it cannot say.
+    asked = str(parameters.get("connect_timeout", ""))
+    parameters["connect_timeout"] = min(seconds, int(asked)) if asked.isdecimal() and int(asked) else seconds
     user, password = settings.user, settings.password
     if settings.credentials_file is not None:
         found, password = read_credentials(settings.credentials_file)
@@ -91,7 +99,10 @@ def connect(settings: PostgresSinkConfig, title: str) -> PsycopgSession:
     except psycopg.Error as error:
         raise of_connecting(error, where) from error
     session = PsycopgSession(connection, psycopg)
-    session.run(f"SET statement_timeout = {settings.statement_ms}; SET idle_in_transaction_session_timeout = {IDLE_MS}")
+    session.run(
+        f"SET statement_timeout = {settings.statement_ms}; SET idle_in_transaction_session_timeout = {IDLE_MS}; "
+        f"{_KEEPALIVE_OF_SERVER}"
+    )
     return session
 
 
