@@ -17,7 +17,16 @@ from connectors.postgres.addresses import libpq_parameters
 from engine.api.config import Config, Password
 from engine.api.errors import ConfigError, Problem
 
-__all__ = ["KAFKA_COLUMNS", "NAMING", "PostgresSinkConfig", "Target", "contradictions", "literal", "quoted"]
+__all__ = [
+    "KAFKA_COLUMNS",
+    "NAME_BYTES_MAX",
+    "NAMING",
+    "PostgresSinkConfig",
+    "Target",
+    "contradictions",
+    "literal",
+    "quoted",
+]
 
 TOPIC = "${topic}"
 #: The columns of `pk.mode=kafka`, unless `pk.fields` names others.
@@ -26,6 +35,8 @@ KAFKA_COLUMNS = ("__connect_topic", "__connect_partition", "__connect_offset")
 NAMING = "table.name.format, topic.to.table.map"
 #: A cut is made at dots outside of these.
 QUOTE = '"'
+#: PostgreSQL cuts longer names, and says so to nobody.
+NAME_BYTES_MAX = 63
 
 
 def quoted(name: str) -> str:
@@ -194,13 +205,19 @@ def _bad_names(settings: PostgresSinkConfig) -> Iterator[Problem]:
         topic, _, table = entry.rpartition(":")
         try:
             _target(table if topic.strip() else "")
-        except ConfigError:
+        except ConfigError as error:
             expected = "expected topic:table or topic:schema.table"
-            yield Problem("topic.to.table.map", f"topic.to.table.map: {entry}: {expected}")
+            yield Problem("topic.to.table.map", f"topic.to.table.map: {entry}: {expected}; {error}")
 
 
 def _target(text: str, topic: str = "") -> Target:
     parts = [part.strip().strip(QUOTE).replace(TOPIC, topic) for part in text.split(".")]
     if not 1 <= len(parts) <= 2 or not all(parts) or "\0" in text:
         raise ConfigError(f"{text}: expected table or schema.table ({NAMING})")
+    for part in parts:
+        if len(part.encode()) > NAME_BYTES_MAX:
+            raise ConfigError(
+                f"{part}: the name of a table or schema has at most {NAME_BYTES_MAX} bytes, and this has "
+                f"{len(part.encode())}: PostgreSQL would cut it, and could take it for another ({NAMING})"
+            )
     return Target(None, parts[0]) if len(parts) == 1 else Target(parts[0], parts[1])

@@ -38,7 +38,8 @@ _ADVICE = {
     "22001": "it is too long for the column: shorten it by a transform, or make the column longer",
     "22003": "the number does not fit the column's type: make the column wider",
     "22021": "PostgreSQL takes no text with a zero character in it, nor what is no UTF-8: take it out by a transform",
-    "22P05": "PostgreSQL takes no JSON with a zero character in it: take it out by a transform",
+    "22P05": "the database's encoding has no such character, or it is a zero character, which PostgreSQL has not: "
+    "take it out by a transform",
     "22P02": "the text is no value of the column's type: convert it by a transform (Cast, TimestampConverter)",
     "22007": "it is no date or time as PostgreSQL reads it: convert it by a transform (TimestampConverter)",
     "22008": "it is no date or time as PostgreSQL reads it: convert it by a transform (TimestampConverter)",

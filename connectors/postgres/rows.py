@@ -20,7 +20,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import astuple
 
-from connectors.postgres.config import KAFKA_COLUMNS, PostgresSinkConfig, Target
+from connectors.postgres.config import KAFKA_COLUMNS, NAME_BYTES_MAX, PostgresSinkConfig, Target
 from engine.api.batch import SinkBatch
 from engine.api.column import Column, MapColumn, Repeat, StructColumn, has_null, pick
 from engine.api.errors import DataError
@@ -204,10 +204,11 @@ def _fill(
     if group.gone is not None and value_shape != NULL:
         value = _Named(value.names, [_spread(column, group.gone) for column in value.columns], value.schemas)
     key = _key(group, part, key_shape, value, batch, settings)
-    if bad := [name for name in (*key.names, *value.names) if "\0" in name or not _is_utf8(name)]:
-        raise DataError(f"{bad[0]!r} is the name of no column", expected="names without zero characters, in UTF-8")
     chosen = settings.fields or value.names
     rest = [name for name in value.names if name in chosen and name not in key.names]
+    if bad := [name for name in (*key.names, *rest) if not _is_name(name)]:
+        expected = f"names without zero characters, of at most {NAME_BYTES_MAX} bytes of UTF-8"
+        raise DataError(f"{bad[0]!r} is the name of no column", expected=expected)
     others = value.only(rest)
     group.names = (*key.names, *others.names)
     group.columns = (*key.columns, *others.columns)
@@ -291,9 +292,8 @@ def _spread(column: Column, gone: Sequence[bool]) -> Column:
     return [None if is_gone else next(slots) for is_gone in gone]
 
 
-def _is_utf8(name: str) -> bool:
+def _is_name(name: str) -> bool:
     try:
-        name.encode()
+        return "\0" not in name and len(name.encode()) <= NAME_BYTES_MAX
     except UnicodeEncodeError:
         return False
-    return True

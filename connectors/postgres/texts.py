@@ -15,7 +15,8 @@ Not here: which column is of which kind (types.py).
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence, ValuesView
 from typing import Any
 
 import msgspec
@@ -114,13 +115,28 @@ def _no_bytes(value: Any) -> str:
 
 def _json_text(value: Any) -> str:
     try:
-        return _encoder.encode(value).decode()
-    except (TypeError, ValueError, msgspec.MsgspecError):
-        pass  # keys that JSON has not, or what it has no word for
+        text = _encoder.encode(value).decode()
+    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError):
+        text = ""  # keys that JSON has not, or what it has no word for
     try:
-        return _encoder.encode(_plain(value)).decode()
+        text = text or _encoder.encode(_plain(value)).decode()
+        if "null" in text:
+            _check_numbers(value)
     except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
         raise DataError(f"it cannot be written as JSON: {error}") from error
+    return text
+
+
+def _check_numbers(value: Any) -> None:
+    """Raises ValueError for one that would be written as null."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} is no number there")
+    if isinstance(value, Struct):
+        value = msgspec.structs.astuple(value)
+    inner = value.values() if isinstance(value, dict) else value
+    if isinstance(inner, list | tuple | ValuesView):
+        for one in inner:
+            _check_numbers(one)
 
 
 def _plain(value: Any) -> Any:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from connectors.postgres.addresses import libpq_parameters, read_credentials
 from connectors.postgres.config import PostgresSinkConfig, Target, contradictions, literal, quoted
 from connectors.postgres.refusals import RowError, StaleError, of_connecting, translated
+from connectors.postgres.session import connect
 from connectors.postgres.sink import PostgresSinkConnector, PostgresSinkTask
 from engine.api.config import keys_of
 from engine.api.errors import ConfigError, ConnectError, RefusedError, RetriableError
@@ -17,6 +20,7 @@ from tests.harness.contexts import FakeSinkContext
 from tests.shape.tree import ROOT
 
 URL = "postgresql://127.0.0.1/shop"
+LONG = "ü" * 32  # 64 bytes
 
 
 def settings(**keys: str) -> PostgresSinkConfig:
@@ -50,8 +54,13 @@ def test_urls_of_libpq_and_of_jdbc_are_read(url: str, expected: dict[str, str]) 
         ("mysql://db", "expected postgresql://"),
         ("postgresql://ann:secret@db/shop", "connection.password"),
         ("jdbc:postgresql://db/shop?password=secret", "connection.password"),
-        ("jdbc:postgresql://db/shop?prepareThreshold=0", "prepareThreshold=0 has no equal"),
-        ("postgresql://db:port/shop", "port is no port"),
+        ("jdbc:postgresql://db/shop?sslpassword=secret", "connection.password"),
+        ("jdbc:postgresql://db/shop?prepareThreshold=secret", "prepareThreshold has no equal"),
+        ("postgresql://db:port/shop", "a port is no number"),
+        ("postgresql://ann:secret/end@db/shop", "a port is no number"),
+        ("postgresql://ann:12/secret@db/shop", "%2F"),
+        ("postgresql://ann:12?secret@db/shop", "%2F"),
+        ("jdbc:postgresql://ann:12?secret@db/shop", "%2F"),
     ],
 )
 def test_urls_that_cannot_be_used_are_told_without_secrets(url: str, told: str) -> None:
@@ -84,6 +93,30 @@ def test_a_topic_goes_to_the_table_that_is_named() -> None:
     assert settings().target("it's") == Target(None, "it's")
 
 
+def test_a_topic_whose_name_would_be_cut_has_no_table() -> None:
+    assert settings().target("x" * 63).table == "x" * 63
+    with pytest.raises(ConfigError, match=r"at most 63 bytes, and this has 64.*topic\.to\.table\.map"):
+        settings().target(LONG)
+
+
+@pytest.mark.parametrize(("asked", "expected"), [("", 10), ("?connect_timeout=3", 3), ("?connect_timeout=99", 10),
+                                                 ("?connect_timeout=0", 10), ("?connect_timeout=x", 10)])  # fmt: skip
+def test_a_connection_takes_no_longer_than_it_may_whatever_the_url_says(
+    monkeypatch: pytest.MonkeyPatch, asked: str, expected: int
+) -> None:
+    given: dict[str, Any] = {}
+
+    def refuse(**parameters: Any) -> None:
+        given.update(parameters)
+        raise OperationalError("connection refused")
+
+    driver = SimpleNamespace(Error=OperationalError, connect=refuse)
+    monkeypatch.setitem(sys.modules, "psycopg", driver)
+    with pytest.raises(RetriableError):
+        connect(settings(connection_url=URL + asked), "a test")
+    assert given["connect_timeout"] == expected
+
+
 def test_names_and_texts_are_quoted_whatever_is_in_them() -> None:
     assert quoted('a"b') == '"a""b"'
     assert literal("it's a \\") == "E'it''s a \\\\'"
@@ -99,6 +132,8 @@ def test_names_and_texts_are_quoted_whatever_is_in_them() -> None:
         ({"topic.to.table.map": "a"}, "topic.to.table.map"),
         ({"topic.to.table.map": "a:b.c.d"}, "topic.to.table.map"),
         ({"offsets.table": "a.b.c"}, "offsets.table"),
+        ({"offsets.table": f"s.{LONG}"}, "offsets.table"),
+        ({"topic.to.table.map": f"a:{LONG}"}, "topic.to.table.map"),
         ({"connection.url": "file://db"}, "connection.url"),
         ({"connection.url": f"{URL}?sslpassword=x"}, "connection.url"),
         ({"connection.password": "x", "connection.credentials.file": "y"}, "connection.password"),

@@ -60,6 +60,15 @@ def test_a_name_that_no_column_has_costs_its_records(name: str) -> None:
     assert "is the name of no column" in str(group.error)
 
 
+def test_a_name_that_postgresql_would_cut_is_that_of_no_column_unless_it_is_left_out() -> None:
+    value = {"id": 1, "ü" * 32: 2}
+    (group,) = grouped(batch([value]))
+    assert group.error is not None
+    assert "at most 63 bytes" in group.error.whole()
+    (group,) = grouped(batch([value]), fields_whitelist="id")
+    assert (group.error, group.names) == (None, ("id",))
+
+
 def test_structs_of_one_schema_are_one_group_with_its_fields_as_columns() -> None:
     (group,) = grouped(batch([order(1, "a"), order(2)], value_schemas=Repeat(ORDER, 2)))
     assert (str(group.target), group.names, group.keys, group.error) == ("orders", ("id", "note"), (), None)

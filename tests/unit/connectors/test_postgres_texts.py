@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 from decimal import Decimal
 from typing import Any
 
@@ -123,6 +124,20 @@ def test_what_postgresql_has_no_equal_for_is_the_nearest() -> None:
     assert schema_of_type("character varying(3)") == STRING
     assert schema_of_type("timestamp(3) without time zone") == TIMESTAMP
     assert connect_words(schema_of_type("timestamp with time zone[]")) == "ARRAY of Timestamp"
+
+
+@pytest.mark.parametrize("value", [[math.nan], [1.0, None, math.inf], {"a": {"b": -math.inf}}, (1, math.nan)])
+def test_a_number_that_json_has_not_is_no_null(value: Any) -> None:
+    with pytest.raises(DataError, match="is no number there"):
+        texts_of([value], "json")
+
+
+def test_what_is_nested_too_deeply_costs_itself() -> None:
+    value: list[Any] = []
+    for _ in range(100_000):
+        value = [value]
+    with pytest.raises(DataError, match="cannot be written as JSON"):
+        texts_of([value], "json")
 
 
 def test_columns_are_of_four_kinds() -> None:
