@@ -29,7 +29,7 @@ from engine.api.batch import SinkBatch
 from engine.api.errors import ConnectError
 from engine.api.record import TopicPartition
 
-__all__ = ["Offsets", "Taken", "make_offsets_table", "set_offsets"]
+__all__ = ["Offsets", "Taken", "forget_offsets", "make_offsets_table", "set_offsets"]
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +76,15 @@ def set_offsets(session: Session, table: Target, connector: str, offsets: Mappin
             'ON CONFLICT (connector, topic, "partition") '
             "DO UPDATE SET next_offset = EXCLUDED.next_offset, epoch = t.epoch + 1, changed = now()"
         )
+
+
+def forget_offsets(session: Session, table: Target, connector: str) -> None:
+    """Let all partitions begin anew, as `set_offsets` does."""
+    make_offsets_table(session, table)
+    session.run(
+        f"UPDATE {table.sql} SET next_offset = NULL, epoch = epoch + 1, changed = now() "
+        f"WHERE connector = {literal(connector)}"
+    )
 
 
 class Offsets:
@@ -179,16 +188,16 @@ class Offsets:
         return Taken((), next_offsets, lost)
 
     def advance_sql(self, next_offsets: Mapping[TopicPartition, int]) -> str:
-        """The statement that stores these; it changes as many rows, unless somebody else has claimed one of them."""
+        """The statement that stores these; it changes as many rows, unless one of them is not as we have left it."""
         values = ", ".join(
-            f"({literal(place.topic)}, {place.partition}, {offset}::bigint, {self._claims[place].epoch}::bigint)"
+            f"({literal(place.topic)}, {place.partition}, {offset}::bigint, {self._stored(place)})"
             for place, offset in sorted(next_offsets.items())
         )
         return (
             f"UPDATE {self._table.sql} AS t SET next_offset = v.next_offset, changed = now() "
-            f'FROM (VALUES {values}) AS v (topic, "partition", next_offset, epoch) '
+            f'FROM (VALUES {values}) AS v (topic, "partition", next_offset, epoch, before) '
             f"WHERE t.connector = {literal(self._connector)} AND t.topic = v.topic "
-            'AND t."partition" = v."partition" AND t.epoch = v.epoch'
+            'AND t."partition" = v."partition" AND t.epoch = v.epoch AND t.next_offset IS NOT DISTINCT FROM v.before'
         )
 
     def check(self, changed: int, next_offsets: Mapping[TopicPartition, int]) -> None:
@@ -201,6 +210,12 @@ class Offsets:
         for place, offset in next_offsets.items():
             self._claims[place].next_offset = offset
 
+    def _stored(self, place: TopicPartition) -> str:
+        """What its row has to have still. An epoch alone may come again, on a server that was behind and took over."""
+        claim = self._claims[place]
+        before = "NULL" if claim.next_offset is None else claim.next_offset
+        return f"{claim.epoch}::bigint, {before}::bigint"
+
     def _settle(self, place: TopicPartition, claim: Claim, position: int) -> int | None:
         """At the first sight of a partition: where it has to be sought back to; None: delivery begins early enough.
 
@@ -209,19 +224,22 @@ class Offsets:
         if claim.is_settled:
             return None
         claim.is_settled = True
-        if position == 0 and claim.next_offset:
+        if position < (claim.next_offset or 0):
+            # As a rule because a commit of the group is missing. The log of Kafka may also be another than it was.
             logger.warning(
-                "connector %s: %s-%d begins at 0, and table %s says that all before %d is written: that is left out; "
-                "if the topic was made anew, forget its offsets (DELETE /connectors/%s/offsets)",
-                self._connector, place.topic, place.partition, self._table, claim.next_offset, self._connector,
+                "connector %s: %s-%d begins at %d, and table %s says that all before %d is written: that is left out; "
+                "if the topic was made anew, or its log truncated, stop the connector and forget its offsets "
+                "(DELETE /connectors/%s/offsets)",
+                self._connector, *place, position, self._table, claim.next_offset, self._connector,
             )  # fmt: skip
         return claim.next_offset if claim.next_offset is not None and position > claim.next_offset else None
 
     def _fenced(self, places: Collection[TopicPartition]) -> ConnectError:
         named = ", ".join(f"{topic}-{partition}" for topic, partition in places)
         return ConnectError(
-            f"connector {self._connector}: another task has opened {named}, as {self._table} says: this one must write "
-            "nothing more of it. Two connectors of one name on one database need different offsets.table"
+            f"connector {self._connector}: another task has opened {named}, or its offset was set, as {self._table} "
+            "says: this one must write nothing more of it. Two connectors of one name on one database need different "
+            "offsets.table"
         )
 
 

@@ -14,11 +14,12 @@ Not here: rows (rows.py), statements (writing.py), offsets (offsets.py).
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from connectors.postgres.checking import look
-from connectors.postgres.config import PostgresSinkConfig, contradictions
-from connectors.postgres.offsets import Offsets, Taken, set_offsets
+from connectors.postgres.config import PostgresSinkConfig, Target, contradictions
+from connectors.postgres.offsets import Offsets, Taken, forget_offsets, set_offsets
 from connectors.postgres.refusals import RowError, StaleError
 from connectors.postgres.rows import groups_of
 from connectors.postgres.session import LETTER_SECONDS, Session, connect, driver
@@ -38,11 +39,11 @@ class PostgresSinkTask(SinkTask):
     """Writes to one database, over one connection."""
 
     reads_timestamps = False
-    put_is_atomic = True
 
-    def __init__(self, connect: Connect = connect) -> None:
+    def __init__(self, connect: Connect = connect, monotonic: Callable[[], float] = time.monotonic) -> None:
         """connect: makes a session by the settings, under a title."""
         self._connect = connect
+        self._monotonic = monotonic
         self._made: Writer | None = None
 
     def start(self, config: Mapping[str, str]) -> None:
@@ -110,12 +111,12 @@ class PostgresSinkTask(SinkTask):
             self.context.seek(taken.lost)
 
     def _write(self, writer: Writer, batch: SinkBatch, taken: Taken) -> None:
-        found = groups_of(batch, taken.indexes, self._settings)
-        groups = [one for group in found for one in writer.prepare(group)]
+        groups = writer.prepare(groups_of(batch, taken.indexes, self._settings))
 
         def write() -> None:
             refused = [one for group in groups for one in writer.write(group)]
             if refused:
+                writer.check_constraints()  # which would have all of it written, and reported, once more
                 self._refuse(batch, sorted(refused, key=lambda one: one.index))
 
         try:
@@ -142,13 +143,14 @@ class PostgresSinkTask(SinkTask):
         """
         if self._reporter is None:
             raise self._told(batch, refused[0], len(refused) - 1)
+        until = self._monotonic() + LETTER_SECONDS
         answers = [self._reporter.report(batch[one.index], self._told(batch, one)) for one in refused]
         try:
             for answer in answers:
-                answer.result(LETTER_SECONDS)
+                answer.result(max(0.0, until - self._monotonic()))
         except TimeoutError as error:
             raise RetriableError(
-                f"connector {self._name}: no answer to a dead letter for {LETTER_SECONDS} s; its batch is written again"
+                f"connector {self._name}: no answer to dead letters for {LETTER_SECONDS} s; the batch is written again"
             ) from error
 
     def _told(self, batch: SinkBatch, one: Refused, more: int = 0) -> DataError:
@@ -179,18 +181,26 @@ class PostgresSinkConnector(SinkConnector):
             # What single keys tell was told by them.
             return [problem for problem in error.problems if not problem.key]
         problems = [*contradictions(settings)]
-        topics = [topic.strip() for topic in properties.get("topics", "").split(",") if topic.strip()]
+        # What transforms make of a topic's name, its first record will tell.
+        named = "" if properties.get("transforms", "").strip() else properties.get("topics", "")
+        topics = [topic.strip() for topic in named.split(",") if topic.strip()]
         return problems or look(settings, topics)
 
     def task_configs(self, tasks_max: int) -> Sequence[Mapping[str, str]]:
         return [dict(self.properties) for _ in range(tasks_max)]
 
     def alter_offsets(self, properties: Mapping[str, str], offsets: Mapping[TopicPartition, int | None]) -> bool:
+        return self._altered(properties, lambda session, table, name: set_offsets(session, table, name, offsets))
+
+    def reset_offsets(self, properties: Mapping[str, str], offsets: Mapping[TopicPartition, int | None]) -> bool:
+        return self._altered(properties, forget_offsets)  # also those that the group has not
+
+    def _altered(self, properties: Mapping[str, str], alter: Callable[[Session, Target, str], object]) -> bool:
         settings = PostgresSinkConfig.parse(properties)
         name = properties.get("name", "postgres-sink")
         session = connect(settings, f"millrace {name} offsets")
         try:
-            set_offsets(session, settings.offsets, name, offsets)
+            alter(session, settings.offsets, name)
         except RowError as error:
             raise ConnectError(f"the offsets cannot be stored in {settings.offsets}: {error}") from error
         finally:

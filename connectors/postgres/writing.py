@@ -2,7 +2,7 @@
 
     insert     lines ──► COPY into the table
     upsert     the last line of each key ──► COPY into the staging table ──► INSERT ... SELECT ... ON CONFLICT DO UPDATE
-    deletes    lines, numbered, those to be deleted marked ──► COPY ──► the last of each key ──► DELETE, INSERT
+    deletes    lines, numbered, those to be deleted marked ──► COPY ──► DELETE, INSERT the last of each key
     refused    back to the savepoint ──► all lines, numbered, in halves (halving.py)
 
 The staging table is temporary, of this session, one for each table: the same columns without constraints, emptied by
@@ -15,14 +15,14 @@ Not here: columns (rows.py), text (texts.py), what a table has (tables.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import compress
 
 from msgspec import Struct
 
 from connectors.postgres.config import PostgresSinkConfig, Target, quoted
 from connectors.postgres.halving import write_but_refused
-from connectors.postgres.refusals import DUPLICATE_KEY_IN_BATCH, RowError
+from connectors.postgres.refusals import DUPLICATE_KEY_IN_BATCH, RowError, StaleError
 from connectors.postgres.rows import Group
 from connectors.postgres.session import Session
 from connectors.postgres.tables import Field, Table, add_columns, create_table, read_table
@@ -75,22 +75,28 @@ class Writer:
         for target in [*self._staging]:
             self._drop_staging(target)
 
-    def prepare(self, group: Group) -> list[Group]:
-        """Have the table as the group needs it, before the transaction; returns what is to be written.
+    def prepare(self, groups: Iterable[Group]) -> list[Group]:
+        """Have the tables as the groups need them, before the transaction; returns what is to be written.
 
-        That is the group, with what is wrong with its records as its `error`; deletes that went with them go alone
+        That is the groups, with what is wrong with their records as their `error`; deletes that went with them go alone
         then.
         Raises ConnectError where no record could be written.
         """
+        prepared = [one for group in groups for one in self._prepared(group)]
+        for group in prepared:
+            self._have_staging(group)  # now that no table is made or changed any more
+        return prepared
+
+    def _prepared(self, group: Group) -> list[Group]:
         if group.error is None:
             self._fit(group)
         if group.error is None or group.gone is None or group.is_delete or not group.names:
             return [group]
         rows, deletes = group.split()
-        return [rows, *self.prepare(deletes)]
+        return [rows, *self._prepared(deletes)]
 
     def _fit(self, group: Group) -> None:
-        """Have the table and its staging table; what is wrong with the group's records is its `error`."""
+        """Have the table; what is wrong with the group's records is its `error`."""
         table = self._tables.get(group.target)
         if table is None or not table.columns.keys() >= {*group.names}:
             table = self._looked_at(group)
@@ -103,14 +109,26 @@ class Writer:
                 f"table {group.target} has no primary key or unique index of exactly the columns {keys}, which "
                 f"insert.mode=upsert needs: ALTER TABLE {group.target.sql} ADD PRIMARY KEY ({keys}), or other pk.fields"
             )
-        if (is_upsert or group.gone is not None) and group.target not in self._staging:
-            self._made += 1
-            name = quoted(f"millrace_staging_{self._made}")
-            self.session.run(
-                f"CREATE TEMPORARY TABLE {name} ON COMMIT DELETE ROWS AS "
-                f"SELECT *, 0::bigint AS {AT}, false AS {GONE} FROM {group.target.sql} WITH NO DATA"
-            )
-            self._staging[group.target] = name
+
+    def _is_merged(self, group: Group) -> bool:
+        return self._settings.insert_mode == "upsert" or group.gone is not None
+
+    def _have_staging(self, group: Group) -> None:
+        target = group.target
+        if (
+            target in self._staging
+            or target not in self._tables
+            or group.error is not None
+            or not self._is_merged(group)
+        ):
+            return
+        self._made += 1
+        name = quoted(f"millrace_staging_{self._made}")
+        self.session.run(
+            f"CREATE TEMPORARY TABLE {name} ON COMMIT DELETE ROWS AS "
+            f"SELECT *, 0::bigint AS {AT}, false AS {GONE} FROM {target.sql} WITH NO DATA"
+        )
+        self._staging[target] = name
 
     def begin(self, advance: str, *, is_strict: bool = False) -> int:
         """Begin a transaction by a statement; returns how many rows that has changed.
@@ -122,6 +140,10 @@ class Writer:
         changed = self.session.run(f"BEGIN; {strict}{advance}; SAVEPOINT {SAVEPOINT}")[-2]
         self._is_marked = True
         return changed
+
+    def check_constraints(self) -> None:
+        """Have those that wait for the commit say now what they have to say. Raises RowError."""
+        self.session.run("SET CONSTRAINTS ALL IMMEDIATE")
 
     def commit(self) -> None:
         """End it."""
@@ -155,7 +177,7 @@ class Writer:
         count = len(lines.texts)
         if not count:
             return []
-        if self._settings.insert_mode == "insert" and group.gone is None:
+        if not self._is_merged(group):
             copy = f"COPY {group.target.sql} ({_list(group.names)}) FROM STDIN"
 
             def insert(begin: int, end: int) -> None:
@@ -164,6 +186,7 @@ class Writer:
             try:
                 insert(0, count)
             except RowError as error:
+                self._check_table(group.target)
                 return write_but_refused(count, insert, error)
             return []
         return self._merged(group, lines)
@@ -189,8 +212,14 @@ class Writer:
                         raise
             numbered(0, count)
         except RowError as error:
+            self._check_table(group.target)
             return write_but_refused(count, numbered, error)
         return []
+
+    def _check_table(self, target: Target) -> None:
+        """Before any row is blamed. Raises StaleError where the table is not what it was."""
+        if read_table(self.session, target) != self._tables[target]:
+            raise StaleError(f"table {target} was changed while rows were written to it")
 
     def _upsert(self, group: Group, staging: str, lines: _Lines) -> None:
         last = dict(zip(lines.keys, range(len(lines.keys)), strict=True))
@@ -277,16 +306,17 @@ class Writer:
         ):
             add_columns(self.session, target, missing)
             table = read_table(self.session, target)
-            self._drop_staging(target)
         if table is None:
             raise ConnectError(f"table {target} was made and is gone again")
         if missing := _missing(fields, table):
             names = ", ".join(name for name, _ in missing)
             group.error = DataError(
                 f"the table has no column {names}",
-                expected="fields that are columns, with names of at most 63 bytes; auto.evolve=true adds them where "
+                expected="fields that are columns; auto.evolve=true adds them where "
                 "records have schemas, fields.whitelist leaves them out",
             )
+        if table != self._tables.get(target):
+            self._drop_staging(target)
         self._tables[target] = table
         return table
 
@@ -309,12 +339,13 @@ def merge_sql(group: Group, staging: str) -> str:
 def numbered_sql(group: Group, staging: str) -> str:
     """The same for numbered lines: of each key the last counts, and may say that there is to be no row."""
     keys, names, target = _list(group.keys), _list(group.names), group.target.sql
-    last = f"(SELECT DISTINCT ON ({keys}) * FROM {staging} ORDER BY {keys}, {AT} DESC) AS s"
     statements = []
     if group.gone is not None:
         same = " AND ".join(f"t.{quoted(key)} = s.{quoted(key)}" for key in group.keys)
-        statements.append(f"DELETE FROM {target} AS t USING {last} WHERE s.{GONE} AND {same}")
+        # Also where a row comes after it: of the old one nothing is left.
+        statements.append(f"DELETE FROM {target} AS t USING {staging} AS s WHERE s.{GONE} AND {same}")
     if not group.is_delete:
+        last = f"(SELECT DISTINCT ON ({keys}) * FROM {staging} ORDER BY {keys}, {AT} DESC) AS s"
         statements.append(
             f"INSERT INTO {target} ({names}) SELECT {names} FROM {last} WHERE NOT s.{GONE} {_on_conflict(group)}"
         )

@@ -5,7 +5,7 @@
     postgres.rows['"orders"']          [["1", "one"], ...] as COPY's text, committed
 
 Lines that `refuses` names a code for are refused, with all that are copied together with them. `breaks` holds, for the
-beginning of a statement, what happens instead of it, once.
+beginning of a statement, what happens instead of it, once; `loses` those of which the answer is lost, once.
 
 Used by: tests/unit/connectors/test_postgres_sink.py.
 Not here: upserts, which only the real server can judge (tests/postgres).
@@ -25,7 +25,7 @@ from engine.api.errors import ConnectError, RetriableError
 __all__ = ["FakePostgres", "FakeSession"]
 
 CLAIMED = re.compile(r"\(E'(\w+)', E'(\w+)', (\d+), 1\)")
-ADVANCED = re.compile(r"\(E'(\w+)', (\d+), (\d+)::bigint, (\d+)::bigint\)")
+ADVANCED = re.compile(r"\(E'(\w+)', (\d+), (\d+)::bigint, (\d+)::bigint, (\w+)::bigint\)")
 CONNECTOR = re.compile(r"connector = E'(\w+)'")
 COPIED = re.compile(r"COPY (\S+) \((.*)\) FROM STDIN")
 Key = tuple[str, str, int]
@@ -48,6 +48,7 @@ class FakePostgres:
         self.state = State(tables)
         self.refuses: Callable[[str], str | None] = lambda line: None
         self.breaks: dict[str, Exception] = {}
+        self.loses: set[str] = set()
         self.copied: list[int] = []  # lines of each COPY, refused ones too
         self.connections = 0
 
@@ -143,15 +144,20 @@ class FakeSession:
             self._state = copy.deepcopy(self._saved)
         elif statement.startswith("UPDATE"):
             return self._advance(statement)
+        for beginning in [*server.loses]:
+            if statement.startswith(beginning):
+                server.loses.remove(beginning)
+                self.close()
+                raise RetriableError("the connection to PostgreSQL is lost")
         return -1
 
     def _advance(self, statement: str) -> int:
         assert self._state is not None
         (connector,) = CONNECTOR.findall(statement)
         changed = 0
-        for topic, partition, offset, epoch in ADVANCED.findall(statement):
+        for topic, partition, offset, epoch, before in ADVANCED.findall(statement):
             key = (connector, topic, int(partition))
-            if self._state.offsets.get(key, (None, 0))[1] == int(epoch):
+            if self._state.offsets.get(key) == (None if before == "NULL" else int(before), int(epoch)):
                 self._state.offsets[key] = (int(offset), int(epoch))
                 changed += 1
         return changed

@@ -32,13 +32,13 @@ class Context(FakeSinkContext):
     def __init__(self, *, hears: bool) -> None:
         super().__init__()
         self._hears = hears
-        self.reported: dict[int, str] = {}
+        self.reported: list[tuple[int, str]] = []
 
     def errant_record_reporter(self) -> Any:
         return self if self._hears else None
 
     def report(self, record: SinkRecord, error: Exception) -> Any:
-        self.reported[record.original_offset] = str(error)
+        self.reported.append((record.original_offset, str(error)))
         return self
 
     def result(self, timeout: float | None = None) -> None:
@@ -87,5 +87,8 @@ def batch(
 
 
 def reported(task: PostgresSinkTask) -> dict[int, str]:
+    """What was told of each record, once."""
     assert isinstance(task.context, Context)
-    return task.context.reported
+    told = dict(task.context.reported)
+    assert len(told) == len(task.context.reported), "a record was reported twice"
+    return told

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from engine.api.column import MapColumn
+from engine.api.batch import SinkBatch
+from engine.api.column import MapColumn, Repeat
 from engine.api.errors import ConnectError
 from engine.api.schema import (
     BOOLEAN,
@@ -166,6 +167,40 @@ def test_null_values_delete_in_the_order_of_the_records(bed: Bed) -> None:
     assert bed.sql("SELECT * FROM orders ORDER BY id") == [(1, "again"), (3, "c"), (4, "new")]
     task.put(batch([None, None], [1, 4], first_offset=10))
     assert bed.sql("SELECT * FROM orders ORDER BY id") == [(3, "c")]
+
+
+def test_of_a_row_that_is_deleted_and_written_again_nothing_old_is_left(bed: Bed) -> None:
+    bed.sql("CREATE TABLE orders (id bigint PRIMARY KEY, note text, other text DEFAULT 'new')")
+    bed.sql("INSERT INTO orders VALUES (1, 'a', 'old'), (2, 'b', 'old')")
+    task = bed.task({**KEYED, "delete.enabled": "true"})
+    task.put(batch([{"note": "x"}, None, {"note": "y"}, {"note": "z"}], [1, 1, 1, 2]))
+    assert bed.sql("SELECT * FROM orders ORDER BY id") == [(1, "y", "new"), (2, "z", "old")]
+
+
+@pytest.mark.parametrize("mode", ["insert", "upsert"])
+@pytest.mark.parametrize("made", [True, False])
+def test_deletes_and_a_table_that_is_made_or_grows_meet_in_one_batch(bed: Bed, mode: str, *, made: bool) -> None:
+    keys = {**KEYED, "insert.mode": mode, "delete.enabled": "true", "auto.create": "true", "auto.evolve": "true"}
+    if made:
+        bed.sql("CREATE TABLE orders (id bigint PRIMARY KEY); INSERT INTO orders VALUES (1), (2)")
+    schema = Schema.struct({"note": STRING.as_optional()})
+    task = bed.task(keys)
+    values = [None, schema.struct_type(note="a"), None, schema.struct_type(note="b")]
+    task.put(keyed(values, [1, 1, 2, 3], schema))
+    assert bed.sql("SELECT * FROM orders ORDER BY id") == [(1, "a"), (3, "b")]
+
+
+def keyed(values: Sequence[Any], keys: Sequence[int], schema: Schema) -> SinkBatch:
+    """A batch whose keys have a schema."""
+    plain = batch(values, keys, schema)
+    return SinkBatch(
+        plain.runs,
+        plain.values,
+        value_schemas=plain.value_schemas,
+        keys=keys,
+        key_schemas=Repeat(INT64, len(keys)),
+        timestamps=plain.timestamps,
+    )
 
 
 def test_null_values_delete_beside_plain_inserts(bed: Bed) -> None:

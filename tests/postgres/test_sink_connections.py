@@ -121,6 +121,53 @@ def test_offsets_are_set_and_forgotten_with_those_of_the_group(bed: Bed) -> None
         task.put(batch([{"id": 2}], first_offset=2))
 
 
+def test_all_offsets_are_forgotten_also_those_that_the_group_has_not(bed: Bed) -> None:
+    bed.sql("CREATE TABLE orders (id bigint)")
+    task = bed.task()
+    task.put(batch([{"id": 0}, {"id": 1}]))
+    connector = PostgresSinkConnector()
+    assert connector.alter_offsets(bed.config(name="other"), {PLACE: 7})
+    assert connector.reset_offsets(bed.config(), {})  # the topic was deleted, and made anew
+    assert bed.sql("SELECT connector, next_offset FROM millrace_offsets ORDER BY 1") == [("orders", None), ("other", 7)]
+    with pytest.raises(ConnectError, match="another task has opened orders-0"):
+        task.put(batch([{"id": 2}], first_offset=2))
+    bed.task().put(batch([{"id": 5}]))
+    assert bed.sql("SELECT id FROM orders ORDER BY id") == [(0,), (1,), (5,)]
+
+
+def test_the_server_gives_back_what_a_host_that_died_had_locked(bed: Bed) -> None:
+    bed.sql("CREATE TABLE orders (id bigint)")
+    session = bed.task()._writer().session
+    names = ("tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count", "tcp_user_timeout")
+    assert [session.rows(f"SELECT setting FROM pg_settings WHERE name = '{name}'")[0][0] for name in names] == [
+        "10", "5", "4", "30000",
+    ]  # fmt: skip
+
+
+def test_validation_knows_what_the_user_must_be_allowed(bed: Bed) -> None:
+    url = bed.postgres.url(bed.database).replace("postgres@", "")
+    limited = {"connection_url": url, "connection_user": LIMITED, "connection_password": PASSWORD}
+    bed.sql("CREATE TABLE orders (id bigint PRIMARY KEY, note text)")
+    bed.sql(f"GRANT CREATE ON SCHEMA public TO {LIMITED}; GRANT INSERT (id, note) ON orders TO {LIMITED}")
+    assert problems(bed, **limited) == {}
+    told = problems(bed, **limited, auto_evolve="true")
+    assert "may not add columns to table orders" in told["auto.evolve"]
+    keyed = {key.replace(".", "_"): text for key, text in KEYED.items()}
+    bed.sql(f"GRANT SELECT, UPDATE ON orders TO {LIMITED}; REVOKE TEMPORARY ON DATABASE {bed.database} FROM PUBLIC")
+    try:
+        told = problems(bed, **limited, **keyed)
+        assert f'GRANT TEMPORARY ON DATABASE "{bed.database}"' in told["connection.user"]
+        assert problems(bed, **limited) == {}
+    finally:
+        bed.sql(f"GRANT TEMPORARY ON DATABASE {bed.database} TO PUBLIC")
+    assert problems(bed, **limited, **keyed) == {}
+
+
+def test_validation_knows_nothing_of_topics_that_transforms_name(bed: Bed) -> None:
+    assert problems(bed, transforms="route") == {}
+    assert "at most 63 bytes" in problems(bed, topics="x" * 64)["table.name.format"]
+
+
 def problems(bed: Bed, **keys: str) -> dict[str, str]:
     given = {key.replace("_", "."): text for key, text in keys.items()}
     return {one.key: one.message for one in PostgresSinkConnector().validate(bed.config(**given))}

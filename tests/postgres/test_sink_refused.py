@@ -53,6 +53,28 @@ def test_each_bad_record_is_told_with_table_column_place_and_what_to_do(bed: Bed
     assert [text for text in told.values() if "many" in text or "yesterday" in text] == []
 
 
+def test_a_record_is_reported_once_whatever_else_waits_for_the_commit(bed: Bed) -> None:
+    bed.sql("CREATE TABLE goods (id bigint PRIMARY KEY); INSERT INTO goods VALUES (1)")
+    bed.sql(
+        "CREATE TABLE orders (id bigint, note varchar(5), good bigint REFERENCES goods DEFERRABLE INITIALLY DEFERRED)"
+    )
+    task = bed.task(hears=True)
+    task.put(batch([{"id": 0, "note": "too long", "good": 1}, {"id": 1, "note": "", "good": 2}, {"id": 2, "good": 1}]))
+    assert [*reported(task)] == [0, 1]
+    assert bed.sql("SELECT id FROM orders") == [(2,)]
+
+
+@pytest.mark.parametrize("keys", [{}, KEYED])
+def test_a_column_that_was_altered_counts_before_a_record_is_blamed(bed: Bed, keys: dict[str, str]) -> None:
+    bed.sql("CREATE TABLE orders (id bigint PRIMARY KEY, note varchar(3), more bytea)")
+    task = bed.task(keys, hears=True)
+    task.put(batch([{"id": 1, "note": "a", "more": b"b"}], [1]))
+    bed.sql("ALTER TABLE orders ALTER note TYPE varchar(9), ALTER more TYPE jsonb USING NULL")
+    task.put(batch([{"id": 2, "note": "longer", "more": b"a"}], [2], first_offset=1))
+    assert reported(task) == {}
+    assert bed.sql("SELECT * FROM orders ORDER BY id") == [(1, "a", None), (2, "longer", "YQ==")]
+
+
 def test_a_null_in_a_key_is_told_without_asking_the_server(bed: Bed) -> None:
     bed.sql("CREATE TABLE orders (id bigint PRIMARY KEY, note text)")
     task = bed.task({**KEYED, "pk.mode": "record_value"}, hears=True)

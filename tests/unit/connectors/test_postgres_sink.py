@@ -6,16 +6,18 @@ Against a server in memory (tests/harness/fake_postgres.py); the real one: tests
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
 from connectors.postgres.refusals import RowError, StaleError
 from connectors.postgres.sink import PostgresSinkTask
-from engine.api.column import MapColumn
+from engine.api.batch import Columns
+from engine.api.column import MapColumn, Repeat
 from engine.api.errors import ConnectError, DataError, RetriableError
 from engine.api.record import SinkRecord, TopicPartition
+from engine.stages.convert import TransformedBatch
 from tests.harness.contexts import FakeSinkContext, sink_batch
 from tests.harness.fake_postgres import FakePostgres
 
@@ -26,13 +28,15 @@ PLACE = TopicPartition("topic", 0)
 class Reported:
     """A `Reported` that Kafka has."""
 
-    def __init__(self, error: Exception | None = None) -> None:
+    def __init__(self, error: Exception | None, wait: Callable[[float | None], None]) -> None:
         self._error = error
+        self._wait = wait
 
     def done(self) -> bool:
         return True
 
     def result(self, timeout: float | None = None) -> None:
+        self._wait(timeout)
         if self._error is not None:
             raise self._error
 
@@ -43,10 +47,11 @@ class Reporter:
     def __init__(self) -> None:
         self.reported: list[tuple[int, str]] = []
         self.answer: Exception | None = None
+        self.wait: Callable[[float | None], None] = lambda seconds: None
 
     def report(self, record: SinkRecord, error: Exception) -> Reported:
         self.reported.append((record.original_offset, str(error)))
-        return Reported(self.answer)
+        return Reported(self.answer, self.wait)
 
 
 class Context(FakeSinkContext):
@@ -65,8 +70,10 @@ def postgres() -> FakePostgres:
     return FakePostgres({ORDERS: {"id": "bigint", "note": "text"}})
 
 
-def started(postgres: FakePostgres, reporter: Reporter | None = None) -> PostgresSinkTask:
-    task = PostgresSinkTask(postgres.connect)
+def started(
+    postgres: FakePostgres, reporter: Reporter | None = None, task: PostgresSinkTask | None = None
+) -> PostgresSinkTask:
+    task = task or PostgresSinkTask(postgres.connect)
     task.initialize(Context(reporter))
     task.start({"name": "orders", "connection.url": "postgresql://db/shop"})
     task.open([PLACE])
@@ -122,6 +129,16 @@ def test_after_a_restart_what_was_written_is_left_out(postgres: FakePostgres) ->
     assert (ids(postgres), postgres.next_offset(), sought(again)) == ([*range(9)], 9, {})
 
 
+def test_a_begin_before_what_is_stored_is_told(postgres: FakePostgres, caplog: pytest.LogCaptureFixture) -> None:
+    started(postgres).put(orders(range(9)))
+    task = started(postgres)
+    task.put(orders(range(2, 5)))  # the log was truncated, perhaps
+    task.put(orders(range(5, 7)))
+    (told,) = caplog.messages
+    assert "topic-0 begins at 2, and table millrace_offsets says that all before 9 is written: that is left out" in told
+    assert "DELETE /connectors/orders/offsets" in told
+
+
 def test_a_batch_of_several_partitions_is_told_apart(postgres: FakePostgres) -> None:
     task = started(postgres)
     other = TopicPartition("topic", 1)
@@ -148,12 +165,12 @@ def test_a_connection_that_breaks_costs_nothing_and_repeats_nothing(postgres: Fa
 def test_a_commit_whose_answer_was_lost_is_not_made_again(postgres: FakePostgres) -> None:
     task = started(postgres)
     task.put(orders(range(2)))
-    postgres.state.offsets["orders", "topic", 0] = (5, 1)  # as if the next one had been committed
-    postgres.breaks["BEGIN"] = RetriableError("the connection is lost")
+    postgres.loses.add("COMMIT")
     with pytest.raises(RetriableError):
         task.put(orders(range(2, 5)))
+    assert ids(postgres) == [*range(5)]
     task.put(orders(range(2, 7)))
-    assert ids(postgres) == [0, 1, 5, 6]
+    assert (ids(postgres), postgres.next_offset()) == ([*range(7)], 7)
 
 
 def test_what_the_database_has_lost_is_read_again(postgres: FakePostgres) -> None:
@@ -214,6 +231,28 @@ def test_who_lost_a_partition_notices_it_when_it_connects_anew(postgres: FakePos
         frozen.put(orders(range(3, 6)))
 
 
+def test_an_epoch_that_comes_again_is_not_taken_for_ours(postgres: FakePostgres) -> None:
+    frozen = started(postgres)
+    frozen.put(orders(range(3)))
+    # A server that was behind took over, and another task has opened the partition there, as often as we had here.
+    postgres.state.offsets["orders", "topic", 0] = (2, 1)
+    with pytest.raises(ConnectError, match="another task has opened topic-0"):
+        frozen.put(orders(range(3, 6)))
+    assert postgres.next_offset() == 2
+
+
+def test_a_table_that_was_altered_is_looked_at_before_a_record_is_blamed(postgres: FakePostgres) -> None:
+    postgres.tables[ORDERS]["note"] = "jsonb"
+    reporter = Reporter()
+    task = started(postgres, reporter)
+    task.put(sink_batch([{"id": 0, "note": b"a"}]))
+    postgres.tables[ORDERS]["note"] = "bytea"
+    postgres.refuses = lambda line: None if line.endswith("x61") else "22P02"
+    task.put(sink_batch([{"id": 1, "note": b"a"}], first_offset=1))
+    assert reporter.reported == []
+    assert postgres.rows[ORDERS][1] == ["1", r"\\x61"]
+
+
 def refuse(*bad: int) -> Any:
     return lambda line: "22001" if int(line.split("\t")[0]) in bad else None
 
@@ -265,6 +304,52 @@ def test_a_letter_that_kafka_does_not_take_in_time_leaves_the_batch_unwritten(po
     reporter.answer = None
     task.put(orders(range(9)))
     assert len(ids(postgres)) == 8
+
+
+def test_of_records_made_of_one_none_is_taken_for_written(postgres: FakePostgres) -> None:
+    reporter = Reporter()
+    task = started(postgres, reporter)
+    postgres.refuses = refuse(60)
+    offsets = [5, 5, 6, 6, 7]
+    values = MapColumn({"id": [50, 51, 60, 61, 70], "note": ["x"] * 5}, 5)
+    nothing = Repeat(None, 5)
+    made = Columns(
+        topics=Repeat("topic", 5),
+        partitions=Repeat(0, 5),
+        timestamps=nothing,
+        keys=nothing,
+        key_schemas=nothing,
+        values=values,
+        value_schemas=nothing,
+        headers=Repeat((), 5),
+        origins=[0, 0, 1, 1, 2],
+        offsets=offsets,
+        original_topics=Repeat("topic", 5),
+        original_partitions=Repeat(0, 5),
+        is_sink=True,
+    )
+    task.put(TransformedBatch(made))
+    assert (ids(postgres), postgres.next_offset()) == ([50, 51, 61, 70], 8)
+    assert [offset for offset, _ in reporter.reported] == [6]
+    assert not task.put_is_atomic, "the engine would put the first of two, and their offset would be taken for written"
+
+
+def test_letters_have_one_deadline_together(postgres: FakePostgres) -> None:
+    reporter = Reporter()
+    now = [0.0]
+    task = PostgresSinkTask(postgres.connect, lambda: now[0])
+    started(postgres, reporter, task)
+    waits: list[float] = []
+
+    def wait(seconds: float | None) -> None:
+        assert seconds is not None
+        waits.append(seconds)
+        now[0] += 12
+
+    reporter.wait = wait
+    postgres.refuses = refuse(1, 2, 3, 4)
+    task.put(orders(range(9)))
+    assert waits == [30, 18, 6, 0]
 
 
 def test_records_that_are_no_rows_are_reported_without_the_server(postgres: FakePostgres) -> None:
