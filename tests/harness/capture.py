@@ -86,6 +86,16 @@ class Capture:
         """What the slot may forget."""
         return lsn_of(self.run("SELECT confirmed_flush_lsn::text FROM pg_replication_slots")[0][0])
 
+    def polled_until_confirmed(self, task: PostgresSourceTask) -> list[SourceRecord]:
+        """What the task tells until the slot may forget all that the log has now."""
+        goal = self.log_end()
+
+        def is_there(_: list[SourceRecord]) -> bool:
+            context_of(task).wait(1)
+            return self.confirmed() >= goal
+
+        return polled_until(task, is_there)
+
 
 def context_of(task: PostgresSourceTask) -> FakeSourceContext:
     context = task.context

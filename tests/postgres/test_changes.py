@@ -293,13 +293,7 @@ def test_a_quiet_table_does_not_hold_the_log(capture: Capture) -> None:
     context_of(task).store(found[0])
     task.commit()
     capture.run("INSERT INTO busy SELECT generate_series(1, 1000)")
-    goal = capture.log_end()
-
-    def is_there(_: list[SourceRecord]) -> bool:
-        context_of(task).wait(1)
-        return capture.confirmed() >= goal
-
-    assert polled_until(task, is_there) == []
+    assert capture.polled_until_confirmed(task) == []
 
 
 def test_a_connection_that_breaks_costs_nothing_and_doubles_nothing(capture: Capture) -> None:

@@ -131,13 +131,7 @@ def test_after_a_snapshot_the_slot_goes_on_though_nothing_changes(capture: Captu
     context_of(task).store(found[0])
     task.commit()
     capture.run("INSERT INTO busy VALUES (1)")
-    goal = capture.log_end()
-
-    def is_there(_: list[SourceRecord]) -> bool:
-        context_of(task).wait(1)
-        return capture.confirmed() >= goal
-
-    assert polled_until(task, is_there) == []
+    assert capture.polled_until_confirmed(task) == []
 
 
 def test_tables_without_rows_and_none_at_all_are_no_trouble(capture: Capture) -> None:

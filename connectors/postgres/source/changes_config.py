@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, field
 
 from connectors.postgres.config import ConnectionConfig, bad_connection
+from connectors.postgres.source.patterns import bad_patterns
 from engine.api.errors import Problem
 
 __all__ = ["ChangesConfig", "contradictions"]
@@ -138,12 +139,7 @@ def contradictions(settings: ChangesConfig) -> Iterator[Problem]:
             f"slot.name={settings.slot}: expected up to 63 lower case letters, digits and underscores, as PostgreSQL "
             "does",
         )
-    for key, patterns in (("table.include.list", settings.included), ("table.exclude.list", settings.excluded)):
-        for pattern in patterns:
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                yield Problem(key, f"{key}: {pattern} is no regular expression: {error}")
+    yield from bad_patterns(settings.included, settings.excluded)
     if settings.autocreate == "filtered" and not settings.included:
         yield Problem(
             "table.include.list",

@@ -6,7 +6,6 @@ Not here: what only the server knows (polling_connector.py).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -14,6 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from msgspec import Meta, field
 
 from connectors.postgres.config import ConnectionConfig, bad_connection, target_of
+from connectors.postgres.source.patterns import bad_patterns
 from engine.api.errors import ConfigError, Problem
 
 __all__ = ["PollingConfig", "PollingTaskConfig", "contradictions"]
@@ -178,9 +178,4 @@ def _names(settings: PollingConfig) -> Iterator[Problem]:
             target_of(table, keys=TABLES)
         except ConfigError as error:
             yield Problem(TABLES, str(error))
-    for key, patterns in (("table.include.list", settings.included), ("table.exclude.list", settings.excluded)):
-        for pattern in patterns:
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                yield Problem(key, f"{key}: {pattern} is no regular expression: {error}")
+    yield from bad_patterns(settings.included, settings.excluded)

@@ -12,12 +12,12 @@ Source: PostgreSQL's manual, "CREATE PUBLICATION" and "pg_publication".
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterator, Sequence
 
 from connectors.postgres.config import Target, quoted
 from connectors.postgres.session import PsycopgSession
 from connectors.postgres.source.changes_config import ChangesConfig
+from connectors.postgres.source.patterns import is_matched
 from connectors.postgres.source.relations import tables_like
 from engine.api.errors import ConnectError, Problem, RefusedError
 
@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 #: Tables that have rows of their own, or parts that have.
 KINDS = ("r", "p")
 _FOUND = "SELECT puballtables, pubinsert, pubupdate, pubdelete FROM pg_publication WHERE pubname = %s"
+#: In place of an empty list of patterns.
+ALL = (".*",)
 #: A table with parts is named itself, or its parts are.
 _PUBLISHED = """
 SELECT schemaname::text, tablename::text FROM pg_publication_tables WHERE pubname = %s
@@ -123,17 +125,14 @@ class Publication:
 
 def is_wanted(settings: ChangesConfig, table: Target) -> bool:
     """Whether a table's changes become records."""
-    name = str(table)
-    if settings.included and not any(re.fullmatch(pattern, name) for pattern in settings.included):
-        return False
-    return not any(re.fullmatch(pattern, name) for pattern in settings.excluded)
+    return is_matched(table, settings.included or ALL, settings.excluded)
 
 
 def wanted_tables(session: PsycopgSession, settings: ChangesConfig) -> Sequence[Target]:
     """The tables that are captured, or would be once they are published."""
     if not settings.included and settings.autocreate == "disabled":
         return [target for target in _published(session, settings) if is_wanted(settings, target)]
-    return tables_like(session, settings.included or [".*"], settings.excluded, KINDS)
+    return tables_like(session, settings.included or ALL, settings.excluded, KINDS)
 
 
 def has_identity(session: PsycopgSession, target: Target) -> bool:

@@ -6,14 +6,14 @@ Not here: the tables of the sink (connectors.postgres.tables).
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct
 
 from connectors.postgres.config import Target
 from connectors.postgres.session import PsycopgSession
+from connectors.postgres.source.patterns import is_matched
 from connectors.postgres.source.values import Reading, reading_of
 from engine.api.errors import ConfigError, Problem
 from engine.api.schema import Schema
@@ -139,21 +139,14 @@ def key_places(session: PsycopgSession, oid: int) -> dict[str, int]:
 
 
 def tables_like(
-    session: PsycopgSession, included: Iterable[str], excluded: Iterable[str], kinds: Sequence[str]
+    session: PsycopgSession, included: Sequence[str], excluded: Sequence[str], kinds: Sequence[str]
 ) -> list[Target]:
     """Tables whose `schema.table` is matched wholly by one of the patterns `included`, and by none of `excluded`.
 
     kinds: letters of pg_class.relkind.
     """
-    wanted = [re.compile(pattern) for pattern in included]
-    unwanted = [re.compile(pattern) for pattern in excluded]
     found = [Target(schema, name) for schema, name in session.rows(_LIKE, [*kinds])]
-    return [
-        target
-        for target in found
-        if any(pattern.fullmatch(str(target)) for pattern in wanted)
-        and not any(pattern.fullmatch(str(target)) for pattern in unwanted)
-    ]
+    return [target for target in found if is_matched(target, included, excluded)]
 
 
 def _schema(columns: Sequence[Column], name: str | None) -> Schema:
