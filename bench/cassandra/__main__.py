@@ -28,6 +28,7 @@ from msgspec import Struct
 from bench.cassandra.rows import check_table, create_table
 from bench.line.fill import fill_topic
 from bench.line.records import JSON
+from bench.line.sides import TEXT_CONVERTER
 from bench.line.throughput import PARTITIONS, SCHEMALESS
 from tests.harness import topics
 from tests.harness.cassandra import CassandraServer
@@ -112,7 +113,12 @@ class Bench:
         name = f"rows{self._runs}"  # a group of its own
         folder = self._folder / name
         folder.mkdir()
-        (folder / "pipeline.toml").write_text(pipeline_toml({"bootstrap.servers": self._kafka.bootstrap}, {name: sink}))
+        worker = {
+            "bootstrap.servers": self._kafka.bootstrap,
+            "key.converter": TEXT_CONVERTER,
+            "value.converter": TEXT_CONVERTER,
+        }
+        (folder / "pipeline.toml").write_text(pipeline_toml(worker, {name: sink}))
         cpu_before = children_cpu_s()
         with Millrace("run", "pipeline.toml", "--json", folder=folder) as run:
             code = run.wait(END_S)
