@@ -2,7 +2,7 @@
 
     session.run("BEGIN; UPDATE ...; SAVEPOINT one")    one way there and back; the rows that each has changed
     session.rows("SELECT ... %s", name)                rows
-    session.copy("COPY t (a, b) FROM STDIN", block)    rows in
+    session.copy("COPY t (a, b) FROM STDIN", blocks)   rows in, as they are made
     session.stream("COPY t (a, b) TO STDOUT")          rows out, as they come
 
 psycopg is imported when it is needed, so that Millrace does without it where nobody has a PostgreSQL.
@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import select
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
@@ -54,8 +54,11 @@ class Session(Protocol):
     def rows(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """The rows of a query, with `%s` for parameters, if it has any."""
 
-    def copy(self, statement: str, block: bytes) -> int:
-        """How many rows of `COPY ... FROM STDIN`'s text were taken: all, or none and an error."""
+    def copy(self, statement: str, blocks: Iterable[bytes]) -> int:
+        """How many rows of `COPY ... FROM STDIN`'s text were taken: all, or none and an error.
+
+        The server has each block while the next is made; what the blocks raise ends the statement.
+        """
 
     def close(self) -> None:
         """Give it back; what was not committed is gone."""
@@ -142,10 +145,11 @@ class PsycopgSession:
             found: list[tuple[Any, ...]] = self._connection.execute(statement, parameters or None).fetchall()
             return found
 
-    def copy(self, statement: str, block: bytes) -> int:
+    def copy(self, statement: str, blocks: Iterable[bytes]) -> int:
         with self._errors(statement), self._connection.cursor() as cursor:
             with cursor.copy(statement.encode()) as copy:
-                copy.write(block)
+                for block in blocks:
+                    copy.write(block)
             return int(cursor.rowcount)
 
     def described(self, query: str) -> list[tuple[str, int, int]]:

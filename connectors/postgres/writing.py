@@ -1,6 +1,6 @@
 """A group becomes rows of its table, within the transaction of its batch.
 
-    insert     lines ──► COPY into the table
+    insert     lines ──► COPY into the table, which has the first of them while the next are made
     upsert     the last line of each key ──► COPY into the staging table ──► INSERT ... SELECT ... ON CONFLICT DO UPDATE
     deletes    lines, numbered, those to be deleted marked ──► COPY ──► DELETE, INSERT the last of each key
     refused    back to the savepoint ──► all lines, numbered, in halves (halving.py)
@@ -15,7 +15,8 @@ Not here: columns (rows.py), text (texts.py), what a table has (tables.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import compress
 
 from msgspec import Struct
@@ -28,7 +29,7 @@ from connectors.postgres.session import Session
 from connectors.postgres.tables import Field, Table, add_columns, create_table, read_table
 from connectors.postgres.texts import block_of, lines_of, texts_of
 from connectors.postgres.types import connect_words, schema_of_type
-from engine.api.column import has_null
+from engine.api.column import Column, Repeat, has_null
 from engine.api.errors import ConnectError, DataError
 
 __all__ = ["Refused", "Writer", "merge_sql", "numbered_sql"]
@@ -37,6 +38,8 @@ __all__ = ["Refused", "Writer", "merge_sql", "numbered_sql"]
 AT = "__millrace_at"
 GONE = "__millrace_gone"
 SAVEPOINT = "millrace"
+#: So many rows become lines at a time.
+PART = 1000
 
 
 class Refused(Struct, frozen=True):
@@ -52,9 +55,9 @@ class Refused(Struct, frozen=True):
 class _Lines(Struct):
     """The rows of a group as text."""
 
-    rows: list[int]  # their numbers in the group
-    texts: list[str]
-    keys: list[tuple[str, ...]]  # of each; empty where the group has no key
+    rows: list[int] = []  # their numbers in the group
+    texts: list[str] = []
+    keys: list[tuple[str, ...]] = []  # of each; empty where the group has no key
 
 
 class Writer:
@@ -166,30 +169,33 @@ class Writer:
         if table is None:
             return []  # rows are to be deleted from a table that is not there yet
         refused: list[Refused] = []
-        lines = self._lines(group, table, refused)
-        for at, error in self._written(group, lines):
+        lines = _Lines()
+        parts = _parts(group, table, lines, refused)
+        for at, error in self._written(group, lines, parts):
             column = table.columns.get(error.column)
             expected = f"{column.type} ({connect_words(schema_of_type(column.type))})" if column is not None else ""
             refused.append(Refused(group.indexes[lines.rows[at]], group.target, error.column, error, expected))
         return refused
 
-    def _written(self, group: Group, lines: _Lines) -> list[tuple[int, RowError]]:
-        count = len(lines.texts)
-        if not count:
-            return []
+    def _written(self, group: Group, lines: _Lines, parts: Iterator[Sequence[str]]) -> list[tuple[int, RowError]]:
         if not self._is_merged(group):
-            copy = f"COPY {group.target.sql} ({_list(group.names)}) FROM STDIN"
+            return self._inserted(group, lines, parts)
+        deque(parts, maxlen=0)
+        return self._merged(group, lines) if lines.texts else []
+
+    def _inserted(self, group: Group, lines: _Lines, parts: Iterator[Sequence[str]]) -> list[tuple[int, RowError]]:
+        copy = f"COPY {group.target.sql} ({_list(group.names)}) FROM STDIN"
+        try:
+            self._attempt(lambda: self._copy(copy, parts))
+        except RowError as error:
+            deque(parts, maxlen=0)  # those that were not asked for
+            self._check_table(group.target)
 
             def insert(begin: int, end: int) -> None:
-                self._attempt(lambda: self._copy(copy, lines.texts[begin:end]))
+                self._attempt(lambda: self._copy(copy, [lines.texts[begin:end]]))
 
-            try:
-                insert(0, count)
-            except RowError as error:
-                self._check_table(group.target)
-                return write_but_refused(count, insert, error)
-            return []
-        return self._merged(group, lines)
+            return write_but_refused(len(lines.texts), insert, error)
+        return []
 
     def _merged(self, group: Group, lines: _Lines) -> list[tuple[int, RowError]]:
         staging = self._staging[group.target]
@@ -230,16 +236,12 @@ class Writer:
     def _stage(self, staging: str, copy: str, texts: Sequence[str], merge: str) -> None:
         if staging in self._used:
             self.session.run(f"DELETE FROM {staging}")
-        self._copy(copy, texts)
+        self._copy(copy, [texts])
         self.session.run(merge)
         self._used.add(staging)
 
-    def _copy(self, statement: str, texts: Sequence[str]) -> None:
-        try:
-            block = block_of(texts)
-        except DataError as error:
-            raise RowError(str(error)) from error
-        self.session.copy(statement, block)
+    def _copy(self, statement: str, parts: Iterable[Sequence[str]]) -> None:
+        self.session.copy(statement, map(_block, filter(None, parts)))
 
     def _attempt(self, call: Callable[[], None]) -> None:
         """Do it, or leave the transaction as it was before. Raises RowError."""
@@ -252,39 +254,6 @@ class Writer:
             self.session.run(f"ROLLBACK TO SAVEPOINT {SAVEPOINT}")
             self._is_marked = True
             raise
-
-    def _lines(self, group: Group, table: Table, refused: list[Refused]) -> _Lines:
-        """The lines of a group, but for the rows that cannot be written as text, or have no key."""
-        count = len(group.indexes)
-        bad: dict[int, Refused] = {}
-        for name, column in zip(group.keys, group.columns, strict=False):
-            if has_null(column):
-                error = DataError("null in a column of the key", expected="a value; a row is told by it")
-                nulls = [row for row, value in enumerate(column) if value is None]
-                bad |= {row: Refused(group.indexes[row], group.target, name, error) for row in nulls}
-        texts: list[Sequence[str]] = []
-        for name, column, schema in zip(group.names, group.columns, group.schemas, strict=True):
-            kind = table.columns[name].kind
-            inner = schema.value_schema if schema is not None and schema.type == "ARRAY" else schema
-            logical = None if inner is None else inner.logical
-            try:
-                texts.append(texts_of(column, kind, logical))
-            except DataError:
-                one_by_one: list[str] = []
-                for row, value in enumerate(column):
-                    try:
-                        one_by_one += texts_of([value], kind, logical)
-                    except DataError as error:
-                        one_by_one.append("")
-                        bad[row] = Refused(group.indexes[row], group.target, name, error)
-                texts.append(one_by_one)
-        keys = [*zip(*texts[: len(group.keys)], strict=True)] if group.keys else []
-        lines = _Lines([*range(count)], lines_of(texts), keys)
-        if bad:
-            refused += [bad[row] for row in sorted(bad)]
-            good = [row not in bad for row in range(count)]
-            lines = _Lines([*compress(lines.rows, good)], [*compress(lines.texts, good)], [*compress(lines.keys, good)])
-        return lines
 
     def _looked_at(self, group: Group) -> Table | None:
         """The table as it is now, or is made; None where there is nothing that rows could be deleted from."""
@@ -324,6 +293,59 @@ class Writer:
         name = self._staging.pop(target, None)
         if name is not None:
             self.session.run(f"DROP TABLE IF EXISTS {name}")
+
+
+def _parts(group: Group, table: Table, lines: _Lines, refused: list[Refused]) -> Iterator[Sequence[str]]:
+    """The lines of a group, part by part: once one is asked for, `lines` has it too, and `refused` its bad rows."""
+    columns = [column if isinstance(column, Repeat | list | tuple) else [*column] for column in group.columns]
+    for begin in range(0, len(group.indexes), PART):
+        yield _part(group, [column[begin : begin + PART] for column in columns], begin, table, lines, refused)
+
+
+def _part(
+    group: Group, columns: Sequence[Column], begin: int, table: Table, lines: _Lines, refused: list[Refused]
+) -> Sequence[str]:
+    """The lines of rows from `begin` on, but for those that cannot be written as text, or have no key."""
+    bad: dict[int, Refused] = {}
+    for name, column in zip(group.keys, columns, strict=False):
+        if has_null(column):
+            error = DataError("null in a column of the key", expected="a value; a row is told by it")
+            nulls = [row for row, value in enumerate(column) if value is None]
+            bad |= {row: Refused(group.indexes[begin + row], group.target, name, error) for row in nulls}
+    made: list[Sequence[str]] = []
+    for name, column, schema in zip(group.names, columns, group.schemas, strict=True):
+        kind = table.columns[name].kind
+        inner = schema.value_schema if schema is not None and schema.type == "ARRAY" else schema
+        logical = None if inner is None else inner.logical
+        try:
+            made.append(texts_of(column, kind, logical))
+        except DataError:
+            one_by_one: list[str] = []
+            for row, value in enumerate(column):
+                try:
+                    one_by_one += texts_of([value], kind, logical)
+                except DataError as error:
+                    one_by_one.append("")
+                    bad[row] = Refused(group.indexes[begin + row], group.target, name, error)
+            made.append(one_by_one)
+    texts = lines_of(made)
+    keys = [*zip(*made[: len(group.keys)], strict=True)] if group.keys else []
+    rows = [*range(begin, begin + len(texts))]
+    if bad:
+        refused += [bad[row] for row in sorted(bad)]
+        good = [row not in bad for row in range(len(texts))]
+        rows, texts, keys = ([*compress(found, good)] for found in (rows, texts, keys))
+    lines.rows += rows
+    lines.texts += texts
+    lines.keys += keys
+    return texts
+
+
+def _block(texts: Sequence[str]) -> bytes:
+    try:
+        return block_of(texts)
+    except DataError as error:
+        raise RowError(str(error)) from error
 
 
 def _missing(fields: Sequence[Field], table: Table) -> list[Field]:

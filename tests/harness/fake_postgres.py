@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from connectors.postgres.config import PostgresSinkConfig
@@ -105,12 +105,12 @@ class FakeSession:
                 offsets[connector, topic, int(partition)] = (next_offset, epoch + 1)
         return [(topic, partition, *stored) for (_, topic, partition), stored in offsets.items()]
 
-    def copy(self, statement: str, block: bytes) -> int:
+    def copy(self, statement: str, blocks: Iterable[bytes]) -> int:
         self._may_break(statement)
         found = COPIED.match(statement)
         assert found is not None
         assert self._state is not None
-        lines = block.decode().splitlines()
+        lines = b"".join(blocks).decode().splitlines()
         self._server.copied.append(len(lines))
         for line in lines:
             code = self._server.refuses(line)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -101,17 +101,28 @@ def test_one_bad_record_of_many_costs_few_calls(bed: Bed) -> None:
     values = MapColumn({"id": range(count), "note": ["x" * 10 if row == bad else "x" for row in range(count)]}, count)
     session = task._writer().session
     copy = session.copy
-    copied: list[int] = []
+    copied: list[str] = []
 
-    def counted(statement: str, block: bytes) -> int:
-        copied.append(len(block))
-        return copy(statement, block)
+    def counted(statement: str, blocks: Iterable[bytes]) -> int:
+        copied.append(statement)
+        return copy(statement, blocks)
 
     session.copy = counted  # type: ignore[method-assign]
     task.put(batch(values))
     assert [*reported(task)] == [bad]
     assert len(copied) - 1 <= math.ceil(math.log2(count)) + 1
     assert bed.sql("SELECT count(*), count(DISTINCT id) FROM orders") == [(count - 1, count - 1)]
+
+
+def test_rows_that_cannot_be_written_as_text_are_found_in_each_part_of_a_batch(bed: Bed) -> None:
+    bed.sql("CREATE TABLE orders (id bigint, note text)")
+    task = bed.task(hears=True)
+    count = 3000
+    odd: dict[int, object] = {5: b"bytes", 1500: b"bytes", 2500: "half of a pair: \ud800"}
+    values = MapColumn({"id": range(count), "note": [odd.get(row, "x") for row in range(count)]}, count)
+    task.put(batch(values))
+    assert sorted(reported(task)) == [*odd]
+    assert bed.sql("SELECT count(*), count(DISTINCT id) FROM orders") == [(count - len(odd), count - len(odd))]
 
 
 def test_without_somebody_to_hear_of_it_nothing_of_the_batch_is_written(bed: Bed) -> None:
