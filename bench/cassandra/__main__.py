@@ -73,7 +73,7 @@ class Bench:
         self._folder = folder
         self._records = records
         self._kafka = servers.enter_context(KafkaServer(folder / "kafka"))
-        self._cassandra = servers.enter_context(CassandraServer(folder / "cassandra", JAVA_OPTIONS))
+        self._cassandra = servers.enter_context(CassandraServer(folder / "cassandra", JAVA_OPTIONS, is_synced=False))
         self._session = servers.enter_context(self._cassandra.session())
         self._runs = 0
         topics.create_topic(self._kafka.bootstrap, TOPIC, partitions=PARTITIONS)

@@ -89,6 +89,8 @@ _ALONE = {
     "java.security.manager": "allow",
     "jdk.attach.allowAttachSelf": "true",
 }
+_SYNCED = ("commitlog_sync: batch",)
+_SYNCED_LATE = ("commitlog_sync: periodic", "commitlog_sync_period: 10000ms")
 _LOGGING = """<configuration>
   <appender name="out" class="ch.qos.logback.core.ConsoleAppender">
     <encoder><pattern>%d %-5level %msg%n</pattern></encoder>
@@ -151,10 +153,14 @@ class CassandraServer(_Reached, Server):
     host = HOST
     login = FIRST
 
-    def __init__(self, folder: Path, java_options: Sequence[str] = QUICK) -> None:
-        """Raises UnavailableError without the driver or the `openssl` program."""
+    def __init__(self, folder: Path, java_options: Sequence[str] = QUICK, *, is_synced: bool = True) -> None:
+        """Raises UnavailableError without the driver or the `openssl` program.
+
+        is_synced: False: as Cassandra is by default, whose log reaches the disk every 10 s.
+        """
         super().__init__(folder)
         self._java_options = java_options
+        self._is_synced = is_synced
         _driver()
         self.port, self._storage_port, self._tls_storage_port = free_ports(3)
         authority = Authority(folder / "tls")
@@ -211,7 +217,7 @@ class CassandraServer(_Reached, Server):
             "cluster_name: millrace-tests",
             "num_tokens: 1",
             "partitioner: org.apache.cassandra.dht.Murmur3Partitioner",
-            "commitlog_sync: batch",
+            *(_SYNCED if self._is_synced else _SYNCED_LATE),
             "commitlog_segment_size: 16MiB",
             "endpoint_snitch: SimpleSnitch",
             "seed_provider:",
