@@ -2,6 +2,7 @@
 
     python -m bench.postgres                                   both lines, three rounds
     python -m bench.postgres --lines append --records 1000000 --rounds 5
+    python -m bench.postgres --batches 100 500 2000 10000      a table by batch size
 
     append    insert.mode=insert, a table without a key
     upsert    insert.mode=upsert by the id; of every second record the row is there already, with other content
@@ -54,6 +55,13 @@ KEYED = {"insert.mode": "upsert", "pk.mode": "record_value", "pk.fields": "id"}
 SUM_BITS = (1 << 64) - 1
 
 
+class Case(Struct, frozen=True):
+    """What both sides do."""
+
+    line: str
+    batch: int  # the most records of one transaction
+
+
 class Place(Struct, frozen=True):
     """Where it runs."""
 
@@ -71,23 +79,23 @@ class Result(Struct, frozen=True):
     pss_mb: float
 
 
-def run(line: str, side: str, place: Place, number: int) -> Result:
+def run(case: Case, side: str, place: Place, number: int) -> Result:
     """One run, measured and then checked. Raises AssertionError when a row is not what it should be."""
-    database = f"{line}_{side}_{number}"
+    database = f"{case.line}_{case.batch}_{side}_{number}"
     place.postgres.query(f"CREATE DATABASE {database}")
     place.postgres.query(TABLE, database)
-    if line == "upsert":
+    if case.line == "upsert":
         place.postgres.query(OLD_ROWS.format(last=place.records - 1), database)
         place.postgres.query("ALTER TABLE orders ADD PRIMARY KEY (id)", database)
     place.postgres.query("CHECKPOINT")
     watched = _millrace if side == MILLRACE else _loop
-    curve = watched(line, place, database)
+    curve = watched(case, place, database)
     check(place, database)
     place.postgres.query(f"DROP DATABASE {database} WITH (FORCE)")
     return Result(curve.rate(place.records), curve.cpu_us(place.records), curve.pss_bytes_max / 1e6)
 
 
-def _millrace(line: str, place: Place, database: str) -> Curve:
+def _millrace(case: Case, place: Place, database: str) -> Curve:
     side = MillraceSide(place.bootstrap, place.folder / database)
     config = {
         "connector.class": "connectors.postgres.sink:PostgresSinkConnector",
@@ -95,7 +103,8 @@ def _millrace(line: str, place: Place, database: str) -> Curve:
         "connection.url": place.postgres.url(database),
         "value.converter": "org.apache.kafka.connect.json.JsonConverter",
         "value.converter.schemas.enable": "false",
-        **(KEYED if line == "upsert" else {}),
+        "consumer.override.max.poll.records": str(case.batch),
+        **(KEYED if case.line == "upsert" else {}),
     }
     with psycopg.connect(place.postgres.url(database), autocommit=True) as connection:
 
@@ -115,9 +124,9 @@ def _millrace(line: str, place: Place, database: str) -> Curve:
     return curve
 
 
-def _loop(line: str, place: Place, database: str) -> Curve:
+def _loop(case: Case, place: Place, database: str) -> Curve:
     file = place.folder / f"{database}.tally"
-    arguments = [place.bootstrap, TOPIC, place.postgres.url(database), str(file), line]
+    arguments = [place.bootstrap, TOPIC, place.postgres.url(database), str(file), case.line, str(case.batch)]
     process = subprocess.Popen([sys.executable, "-m", "bench.postgres.loop", *arguments])
     try:
         return watch(lambda: read_tally(file)[0], place.records, process.pid, lambda: "")
@@ -153,34 +162,33 @@ def _line(order: dict[str, object]) -> bytes:
     return ("\t".join(texts) + "\n").encode()
 
 
-def measure(place: Place, lines: Sequence[str], rounds: int) -> Iterator[tuple[str, str, Result]]:
+def measure(place: Place, cases: Sequence[Case], rounds: int) -> Iterator[tuple[Case, str, Result]]:
     """Every run."""
     topics.create_topic(place.bootstrap, TOPIC, partitions=PARTITIONS)
     fill_topic(place.bootstrap, TOPIC, JSON, place.records, PARTITIONS)
-    for line in lines:
+    for case in cases:
         for number in range(1, rounds + 1):
             for side in SIDES if number % 2 else reversed(SIDES):
-                yield line, side, run(line, side, place, number)
+                yield case, side, run(case, side, place, number)
 
 
-def table(results: Sequence[tuple[str, str, Result]], lines: Sequence[str]) -> str:
+def table(results: Sequence[tuple[Case, str, Result]], cases: Sequence[Case]) -> str:
     """The medians, and the least and the largest ratio of a round."""
 
-    def middle(line: str, side: str, value: Callable[[Result], float]) -> float:
-        return statistics.median(value(result) for *named, result in results if named == [line, side])
+    def found(case: Case, side: str, value: Callable[[Result], float]) -> list[float]:
+        return [value(result) for *named, result in results if named == [case, side]]
 
-    rows = [
-        "| line | loop, rows/s | Millrace | ratio | aim | loop, us CPU a row | Millrace | loop, MB PSS | Millrace |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for line in lines:
-        rates = {side: [one.rate_per_s for *named, one in results if named == [line, side]] for side in SIDES}
-        ratios = [ours / theirs for ours, theirs in zip(rates[MILLRACE], rates[LOOP], strict=True)]
-        loop, ours = (statistics.median(rates[side]) for side in (LOOP, MILLRACE))
-        cells = [f"topic -> PostgreSQL, {line}", f"{loop:,.0f}", f"{ours:,.0f}"]
-        cells += [f"**{ours / loop:.2f}** ({min(ratios):.2f} to {max(ratios):.2f})", "0.9"]
-        cells += [f"{middle(line, side, lambda one: one.cpu_us):.2f}" for side in (LOOP, MILLRACE)]
-        cells += [f"{middle(line, side, lambda one: one.pss_mb):.0f}" for side in (LOOP, MILLRACE)]
+    heads = ["line", "rows a batch", "loop, rows/s", "Millrace", "ratio", "aim"]
+    heads += ["loop, us CPU a row", "Millrace", "loop, MB PSS", "Millrace"]
+    rows = [f"| {' | '.join(heads)} |", "|" + " --- |" * len(heads)]
+    for case in cases:
+        loop, ours = (found(case, side, lambda one: one.rate_per_s) for side in (LOOP, MILLRACE))
+        ratios = [one / other for one, other in zip(ours, loop, strict=True)]
+        middles = [statistics.median(rates) for rates in (loop, ours)]
+        cells = [f"topic -> PostgreSQL, {case.line}", f"{case.batch:,}", *(f"{rate:,.0f}" for rate in middles)]
+        cells += [f"**{middles[1] / middles[0]:.2f}** ({min(ratios):.2f} to {max(ratios):.2f})", "0.9"]
+        cells += [f"{statistics.median(found(case, side, lambda one: one.cpu_us)):.2f}" for side in (LOOP, MILLRACE)]
+        cells += [f"{statistics.median(found(case, side, lambda one: one.pss_mb)):.0f}" for side in (LOOP, MILLRACE)]
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
 
@@ -191,16 +199,18 @@ def main() -> None:
     parser.add_argument("--lines", nargs="+", choices=LINES, default=LINES)
     parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--batches", type=int, nargs="+", default=[10_000], help="records of a batch, at most")
     options = parser.parse_args()
+    cases = [Case(line, batch) for line in options.lines for batch in options.batches]
     results = []
     with tempfile.TemporaryDirectory(prefix="millrace-bench-") as name:
         folder = Path(name)
         with KafkaServer(folder / "kafka") as broker, PostgresServer(folder / "postgres") as postgres:
             place = Place(broker.bootstrap, postgres, folder, options.records)
-            for line, side, result in measure(place, options.lines, options.rounds):
-                results.append((line, side, result))
-                print(f"{line} {side}: {result}", file=sys.stderr, flush=True)
-    print(table(results, options.lines))
+            for case, side, result in measure(place, cases, options.rounds):
+                results.append((case, side, result))
+                print(f"{case} {side}: {result}", file=sys.stderr, flush=True)
+    print(table(results, cases))
 
 
 if __name__ == "__main__":

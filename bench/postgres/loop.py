@@ -1,9 +1,9 @@
 """What a few lines do that write a topic into a table: librdkafka's consumer and psycopg's COPY.
 
-    python -m bench.postgres.loop BOOTSTRAP TOPIC URL FILE append|upsert
+    python -m bench.postgres.loop BOOTSTRAP TOPIC URL FILE append|upsert RECORDS
 
-A batch is a transaction; Kafka's offsets are committed after it, so that a crash repeats rows and loses none. FILE is
-told how many rows are committed (bench/line/tally.py).
+A batch, of at most RECORDS, is a transaction; Kafka's offsets are committed after it, so that a crash repeats rows and
+loses none. FILE is told how many rows are committed (bench/line/tally.py).
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ from bench.line.tally import Tally
 
 __all__ = ["COLUMNS", "main"]
 
-#: As many as Millrace has in a batch here; with 500 or 2,000 the loop is slower.
-RECORDS_MAX = 10_000
 WAIT_S = 0.1
 COLUMNS = ("id", "customer", "item", "quantity", "price", "express", "note")
 NAMES = ", ".join(COLUMNS)
@@ -33,7 +31,7 @@ MERGE = f"INSERT INTO orders ({NAMES}) SELECT {NAMES} FROM staging ON CONFLICT (
 )
 
 
-def main(bootstrap: str, topic: str, url: str, file: Path, mode: str) -> None:
+def main(bootstrap: str, topic: str, url: str, file: Path, mode: str, records_max: int) -> None:
     """Write until killed."""
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": f"loop-{file.name}", **SETTINGS})
     consumer.subscribe([topic])
@@ -45,7 +43,7 @@ def main(bootstrap: str, topic: str, url: str, file: Path, mode: str) -> None:
             connection.execute(STAGE)
             connection.commit()
         while True:
-            messages = consumer.consume(RECORDS_MAX, WAIT_S)
+            messages = consumer.consume(records_max, WAIT_S)
             if not messages:
                 continue
             rows = [fields(decode(message.value() or b"")) for message in messages]
@@ -67,4 +65,4 @@ def _copy(connection: psycopg.Connection[Any], table: str, rows: list[tuple[Any,
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3], Path(sys.argv[4]), sys.argv[5])
+    main(sys.argv[1], sys.argv[2], sys.argv[3], Path(sys.argv[4]), sys.argv[5], int(sys.argv[6]))
