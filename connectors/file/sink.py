@@ -52,6 +52,7 @@ class FileStreamSinkTask(SinkTask):
         """stdout: what is written when no file is configured; never closed."""
         self._stdout = stdout
         self._output: Appender | None = None
+        self._is_file = False
 
     def start(self, config: Mapping[str, str]) -> None:
         settings = FileSinkConfig.parse(config)

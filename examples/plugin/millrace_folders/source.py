@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta, field
 
@@ -46,7 +46,7 @@ class FolderSourceTask(SourceTask):
         self._folder = Path(self._settings.folder)
         self._partition = {"folder": self._settings.folder}
         stored = self.context.offset(self._partition)
-        self._after = "" if stored is None else str(stored["name"])
+        self._after = "" if stored is None else _name_of(stored)
 
     def poll(self) -> list[SourceRecord] | None:
         paths = self._next()
@@ -92,3 +92,16 @@ class FolderSourceConnector(SourceConnector):
 
     def task_configs(self, tasks_max: int) -> Sequence[Mapping[str, str]]:
         return [dict(self.properties)]
+
+    def alter_offsets(self, properties: Mapping[str, str], offsets: Mapping[str, Mapping[str, Any] | None]) -> bool:
+        for offset in offsets.values():
+            if offset is not None:  # else it is to be forgotten, whatever the partition
+                _name_of(offset)
+        return True
+
+
+def _name_of(offset: Mapping[str, Any]) -> str:
+    name = offset.get("name")
+    if not isinstance(name, str):
+        raise ConnectError(f'offset {dict(offset)}: expected the name of a file, as {{"name": "0001.txt"}}')
+    return name
