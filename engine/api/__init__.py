@@ -18,6 +18,7 @@
     schema_projector  project                                       a value under another version of its schema
     java_text, java_scalars, java_dates, value_text, validation     values as Java prints and checks them
     java_regex, java_date_patterns                                  patterns of texts and dates as Java writes them
+    testing    SourceSuite, SinkSuite, FakeSourceContext ...         what holds a plugin to all of this
 
 Each module lists its public names in `__all__`; tests/shape/api.txt lists them all, and a test
 holds the two together. The contract is provisional until 1.0: names may still change, and

@@ -11,8 +11,8 @@ import pytest
 
 from connectors.cassandra import sender
 from connectors.cassandra.sink import CassandraSinkTask
+from engine.api.testing import FakeReporter, FakeSinkContext
 from tests.harness.cassandra import CassandraServer, UserCassandra
-from tests.harness.contexts import FakeReporter, FakeSinkContext
 from tests.harness.proxy import Proxy
 from tests.harness.server import free_ports
 

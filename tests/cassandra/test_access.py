@@ -10,11 +10,11 @@ import pytest
 
 from connectors.cassandra.sink import CassandraSinkConnector, CassandraSinkTask
 from engine.api.errors import ConfigError, RefusedError, RetriableError
+from engine.api.testing import FakeSinkContext, sink_batch
 from tests.cassandra.conftest import port_of
 from tests.harness import wait
 from tests.harness.cassandra import CassandraServer
 from tests.harness.certificates import Authority
-from tests.harness.contexts import FakeSinkContext, sink_batch
 from tests.harness.proxy import Proxy
 
 pytestmark = [pytest.mark.slow, pytest.mark.cassandra]

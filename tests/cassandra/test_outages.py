@@ -9,9 +9,9 @@ import pytest
 
 from connectors.cassandra.sink import CassandraSinkConnector, CassandraSinkTask
 from engine.api.errors import RetriableError
+from engine.api.testing import FakeSinkContext, sink_batch
 from tests.cassandra.conftest import Start, port_of
 from tests.harness import wait
-from tests.harness.contexts import FakeSinkContext, sink_batch
 from tests.harness.proxy import Proxy
 
 pytestmark = [pytest.mark.slow, pytest.mark.cassandra, pytest.mark.long]

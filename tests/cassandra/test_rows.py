@@ -28,8 +28,8 @@ from engine.api.schema import (
     TIMESTAMP,
     Schema,
 )
+from engine.api.testing import FakeReporter, sink_batch
 from tests.cassandra.conftest import Start
-from tests.harness.contexts import FakeReporter, sink_batch
 
 pytestmark = [pytest.mark.slow, pytest.mark.cassandra]
 

@@ -25,10 +25,10 @@ from engine.api.converter import HeaderConverter
 from engine.api.errors import DataError
 from engine.api.record import Header, SourceRecord, TopicPartition
 from engine.api.schema import BOOLEAN, BYTES, FLOAT32, FLOAT64, INT16, INT32, INT64, STRING, Schema
+from engine.api.testing import FakeSinkContext, FakeSourceContext, poll_all
 from engine.api.value_text import to_text
 from engine.api.values import parse
 from tests.fuzz.targets import KnownRegistry
-from tests.harness.contexts import FakeSinkContext, FakeSourceContext, poll_all
 from tests.vectors.cases import same
 
 ENTRIES = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["entry-points"]

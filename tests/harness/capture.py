@@ -16,7 +16,7 @@ from connectors.postgres.source.changes import PostgresSourceTask
 from connectors.postgres.source.changes_connector import PostgresSourceConnector
 from connectors.postgres.source.pgoutput import lsn_of
 from engine.api.record import SourceRecord
-from tests.harness.contexts import FakeSourceContext, records_of
+from engine.api.testing import FakeSourceContext, records_of
 from tests.harness.postgres import PostgresServer
 
 __all__ = ["Capture", "context_of", "drained", "fields", "polled_until", "shown"]

@@ -17,7 +17,7 @@ from engine.api.batch import Run, SinkBatch
 from engine.api.column import Repeat
 from engine.api.record import SinkRecord, TopicPartition
 from engine.api.schema import Schema
-from tests.harness.contexts import FakeSinkContext
+from engine.api.testing import FakeSinkContext
 from tests.harness.postgres import PostgresServer
 
 __all__ = ["KEYED", "PLACE", "Bed", "batch", "reported"]

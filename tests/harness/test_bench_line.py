@@ -28,9 +28,9 @@ from bench.line.tally import Tally, read_tally
 from bench.line.throughput import THREE_TRANSFORMS
 from bench.line.watch import Curve
 from engine.api import java_text
+from engine.api.testing import FakeSinkContext, sink_batch
 from engine.plugins.catalog import discover
 from engine.plugins.loading import load
-from tests.harness.contexts import FakeSinkContext, sink_batch
 
 RECORDS, PARTITIONS = 40, 4
 

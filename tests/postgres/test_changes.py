@@ -13,11 +13,10 @@ from msgspec.structs import replace
 
 from connectors.postgres.source.changes_connector import PostgresSourceConnector
 from connectors.postgres.source.pgoutput import lsn_of
-from engine.api.config import keys_of
 from engine.api.errors import ConnectError, RetriableError
 from engine.api.record import SourceRecord
+from engine.api.testing import records_of
 from tests.harness.capture import Capture, context_of, drained, fields, polled_until, shown
-from tests.harness.contexts import records_of
 from tests.harness.postgres import LIMITED, PASSWORD
 
 pytestmark = pytest.mark.postgres
@@ -477,7 +476,3 @@ def test_offsets_that_are_set_are_checked(capture: Capture) -> None:
     ]:
         with pytest.raises(ConnectError, match="expected"):
             connector.alter_offsets(capture.keys({}), {partition: offset})
-
-
-def test_every_key_is_described() -> None:
-    assert all(key.description for key in keys_of(PostgresSourceConnector.config))

@@ -12,11 +12,10 @@ import pytest
 
 from connectors.postgres.source.polling import PostgresPollingTask
 from connectors.postgres.source.polling_connector import PostgresPollingSourceConnector
-from engine.api.config import keys_of
-from engine.api.errors import ConfigError, ConnectError, RefusedError, RetriableError
+from engine.api.errors import ConnectError, RefusedError, RetriableError
 from engine.api.record import SourceRecord
+from engine.api.testing import FakeSourceContext, poll_all, records_of
 from tests.harness import wait
-from tests.harness.contexts import FakeSourceContext, poll_all, records_of
 from tests.harness.postgres import LIMITED, PASSWORD, PostgresServer
 
 pytestmark = pytest.mark.postgres
@@ -363,10 +362,3 @@ def test_offsets_that_are_set_are_checked(bed: Bed) -> None:
     ]:
         with pytest.raises(ConnectError, match="expected"):
             connector.alter_offsets(keys, {partition: offset})
-
-
-def test_every_key_is_described() -> None:
-    keys = keys_of(PostgresPollingSourceConnector.config)
-    assert all(key.description for key in keys)
-    with pytest.raises(ConfigError, match="mode"):
-        PostgresPollingSourceConnector.config.parse({"connection.url": "x", "mode": "other"})

@@ -13,8 +13,8 @@ import pytest
 from connectors.postgres.source import snapshot
 from engine.api.errors import RetriableError
 from engine.api.record import SourceRecord
+from engine.api.testing import records_of
 from tests.harness.capture import Capture, context_of, drained, fields, polled_until
-from tests.harness.contexts import records_of
 from tests.harness.postgres import LIMITED, PASSWORD
 
 pytestmark = pytest.mark.postgres

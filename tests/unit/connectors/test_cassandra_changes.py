@@ -14,7 +14,7 @@ from connectors.cassandra.mapping import TableMapping, read_mappings
 from engine.api.errors import ConnectError, RetriableError
 from engine.api.record import TopicPartition
 from engine.api.schema import INT32, STRING, Schema
-from tests.harness.contexts import sink_batch
+from engine.api.testing import sink_batch
 
 ROW = Schema.struct({"id": INT32, "name": STRING})
 WHOLE = [("id", "partition_key", 0, "int"), ("name", "regular", -1, "text")]

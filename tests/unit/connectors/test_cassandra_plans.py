@@ -19,8 +19,8 @@ from engine.api.column import MapColumn, Repeat, StructColumn, Utf8Column
 from engine.api.errors import DataError
 from engine.api.record import Header
 from engine.api.schema import DATE, FLOAT64, INT32, INT64, OPTIONAL_STRING, STRING, TIME, TIMESTAMP, Schema
+from engine.api.testing import sink_batch
 from engine.stages.convert import TransformedBatch, columns_of
-from tests.harness.contexts import sink_batch
 
 UNSET = object()
 TABLE = Table("shop", "orders", {"id": "int", "name": "text", "price": "double"}, ("id",), ())

@@ -14,8 +14,8 @@ from engine.api.batch import SinkBatch
 from engine.api.column import Repeat
 from engine.api.errors import ConfigError
 from engine.api.schema import INT32, Schema
+from engine.api.testing import sink_batch
 from engine.stages.convert import TransformedBatch, columns_of
-from tests.harness.contexts import sink_batch
 
 NOW_US = 1_700_000_000_000_000
 

@@ -23,7 +23,7 @@ from connectors.cassandra.sink import CONNECT_S_MAX, CassandraSinkConnector
 from connectors.cassandra.tables import Table
 from connectors.cassandra.writer import Writer
 from engine.api.errors import ConfigError, ConnectError, DataError, RefusedError, RetriableError
-from tests.harness.contexts import FakeReporter, sink_batch
+from engine.api.testing import FakeReporter, sink_batch
 
 COLUMNS = [("id", "partition_key", 0, "int"), ("name", "regular", -1, "text")]
 MAPPING = {"topic.topic.k.t.mapping": "id=key, name=value"}

@@ -11,7 +11,7 @@ import pytest
 from connectors.file.sink import FileStreamSinkConnector, FileStreamSinkTask, block_of
 from engine.api.column import Repeat, Utf8Column
 from engine.api.errors import ConnectError
-from tests.harness.contexts import FakeSinkContext, sink_batch
+from engine.api.testing import FakeSinkContext, sink_batch
 
 
 def started(path: Path, **keys: str) -> FileStreamSinkTask:

@@ -14,7 +14,7 @@ import pytest
 from connectors.file.source import FileStreamSourceConnector, FileStreamSourceTask
 from engine.api.column import Utf8Column
 from engine.api.errors import ConfigError, ConnectError
-from tests.harness.contexts import FakeSourceContext, poll_all, records_of
+from engine.api.testing import FakeSourceContext, poll_all, records_of
 
 
 def started(

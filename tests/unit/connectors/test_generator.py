@@ -14,7 +14,7 @@ from connectors.generator.bodies import laps
 from connectors.generator.source import BATCH_BYTES_MAX, GeneratorSourceConnector, GeneratorSourceTask
 from engine.api.errors import ConnectError
 from engine.api.record import Header, SourceRecord
-from tests.harness.contexts import FakeSourceContext, poll_all
+from engine.api.testing import FakeSourceContext, poll_all
 
 NOON_NS = 1_700_000_000_123_456_789
 FORMATS = ("orders", "text", "sequence", "bytes")

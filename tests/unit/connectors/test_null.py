@@ -10,7 +10,7 @@ from connectors.null import NullSinkConnector, NullSinkTask
 from engine.api.column import Utf8Column
 from engine.api.errors import ConnectError
 from engine.api.record import TopicPartition
-from tests.harness.contexts import FakeSinkContext, sink_batch
+from engine.api.testing import FakeSinkContext, sink_batch
 
 
 def started(**keys: str) -> NullSinkTask:

@@ -14,10 +14,8 @@ from connectors.postgres.config import PostgresSinkConfig, Target, contradiction
 from connectors.postgres.refusals import RowError, StaleError, of_connecting, translated
 from connectors.postgres.session import connect
 from connectors.postgres.sink import PostgresSinkConnector, PostgresSinkTask
-from engine.api.config import keys_of
 from engine.api.errors import ConfigError, ConnectError, RefusedError, RetriableError
-from tests.harness.contexts import FakeSinkContext
-from tests.shape.tree import ROOT
+from engine.api.testing import FakeSinkContext
 
 URL = "postgresql://127.0.0.1/shop"
 LONG = "ü" * 32  # 64 bytes
@@ -240,14 +238,6 @@ def test_connections_that_fail_are_sorted_by_what_helps(said: str, kind: type[Ex
     error = of_connecting(OperationalError(said), "db, database shop")
     assert type(error) is kind
     assert said.rsplit(maxsplit=1)[-1].strip('"') in str(error)
-
-
-def test_every_key_has_a_name_of_its_own_and_is_described() -> None:
-    keys = keys_of(PostgresSinkConfig)
-    assert len({key.name for key in keys}) == len(keys)
-    assert all(key.description for key in keys)
-    page = (ROOT / "docs" / "connectors" / "postgres-sink.md").read_text()
-    assert [key.name for key in keys if f"`{key.name}`" not in page] == []
 
 
 def test_there_may_be_as_many_tasks_as_are_allowed() -> None:

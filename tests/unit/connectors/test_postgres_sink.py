@@ -17,8 +17,8 @@ from engine.api.batch import Columns
 from engine.api.column import MapColumn, Repeat
 from engine.api.errors import ConnectError, DataError, RetriableError
 from engine.api.record import SinkRecord, TopicPartition
+from engine.api.testing import FakeSinkContext, sink_batch
 from engine.stages.convert import TransformedBatch
-from tests.harness.contexts import FakeSinkContext, sink_batch
 from tests.harness.fake_postgres import FakePostgres
 
 ORDERS = '"topic"'

@@ -12,9 +12,21 @@ from typing import Any
 
 from engine.api.batch import Run, SinkBatch, SourceBatch
 from engine.api.column import Repeat
+from engine.api.errors import ConnectError
 from engine.api.record import Header, SinkRecord, SourceRecord, TopicPartition
 from engine.api.schema import Schema
-from engine.api.task import SourceTask
+from engine.api.task import Polled, SourceTask
+
+__all__ = [
+    "ChangedBatch",
+    "FakeReported",
+    "FakeReporter",
+    "FakeSinkContext",
+    "FakeSourceContext",
+    "poll_all",
+    "records_of",
+    "sink_batch",
+]
 
 POLLS_MAX = 100_000
 
@@ -59,11 +71,15 @@ class FakeSourceContext:
 class FakeReporter:
     """An `ErrantRecordReporter` that remembers what it was told; all of it is done at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_tolerant: bool = True) -> None:
+        """is_tolerant: whether a task may go on without the record."""
+        self._is_tolerant = is_tolerant
         self.reports: list[tuple[SinkRecord, Exception]] = []
 
     def report(self, record: SinkRecord, error: Exception) -> FakeReported:
         self.reports.append((record, error))
+        if not self._is_tolerant:
+            raise ConnectError("Tolerance exceeded in error handler") from error
         return FakeReported()
 
 
@@ -134,7 +150,7 @@ def poll_all(task: SourceTask, *, count: int | None = None) -> list[SourceRecord
     raise AssertionError(f"no end after {POLLS_MAX} polls")
 
 
-def records_of(polled: SourceBatch | Sequence[SourceBatch] | Sequence[SourceRecord] | None) -> list[SourceRecord]:
+def records_of(polled: Polled) -> list[SourceRecord]:
     """Whatever a poll may return, as records."""
     if polled is None:
         return []
@@ -166,6 +182,35 @@ def sink_batch(  # noqa: PLR0913  a batch's columns
         timestamps=Repeat(0, count) if timestamps is None else timestamps,
         headers=headers,
     )
+
+
+class ChangedBatch(SinkBatch):
+    """A batch as it comes out of a chain of transforms: the same columns, and no runs."""
+
+    def __init__(self, batch: SinkBatch) -> None:
+        self._batch = batch
+        super().__init__(
+            (),
+            batch.values,
+            value_schemas=batch.value_schemas,
+            keys=batch.keys,
+            key_schemas=batch.key_schemas,
+            timestamps=batch.timestamps,
+            timestamp_type=batch.timestamp_type,
+            headers=batch.headers,
+        )
+
+    @property
+    def topics(self) -> Sequence[str]:
+        return self._batch.topics
+
+    @property
+    def partitions(self) -> Sequence[int]:
+        return self._batch.partitions
+
+    @property
+    def offsets(self) -> Sequence[int]:
+        return self._batch.offsets
 
 
 def _key(partition: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
