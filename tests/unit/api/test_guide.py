@@ -1,4 +1,4 @@
-"""The example of the plugin guide runs, and its records are written as it says."""
+"""The example of docs/schemas.md runs, and its records are written as it says."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from converters.json import JsonConverter
 from engine.api.declared import with_schemas
 from engine.api.schema import DATE, INT16, INT64, OPTIONAL_STRING, STRING, Schema
 
-GUIDE = Path(__file__).parents[3] / "docs" / "plugin-guide.md"
+GUIDE = Path(__file__).parents[3] / "docs" / "schemas.md"
 
 
 @pytest.fixture

@@ -199,8 +199,8 @@ print(*sorted({owner.lower().replace("_", "-") for name in modules for owner in 
     printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     # Setuptools puts itself there when Python starts; coverage and the like may as well.
     assert set(printed.split()) - {"millrace", "setuptools"} <= set(KEPT)
-    guide = Path("docs/plugin-guide.md").read_text()
-    assert all(f"`{name}`" in guide for name in KEPT)
+    page = Path("docs/plugins.md").read_text()
+    assert all(f"`{name}`" in page for name in KEPT)
 
 
 @pytest.mark.slow
