@@ -18,11 +18,10 @@ from operator import itemgetter
 from typing import Any
 
 from msgspec import Struct
-from msgspec.structs import astuple
 
 from connectors.postgres.config import KAFKA_COLUMNS, NAME_BYTES_MAX, PostgresSinkConfig, Target
 from engine.api.batch import SinkBatch
-from engine.api.column import Column, MapColumn, Repeat, StructColumn, has_null, pick
+from engine.api.column import Column, MapColumn, Repeat, StructColumn, fields_of, has_null, pick
 from engine.api.errors import DataError
 from engine.api.schema import INT32, INT64, STRING, Schema, schema_of
 
@@ -276,8 +275,7 @@ def _unknown(columns: Mapping[str, Column]) -> _Named:
 
 
 def _of_structs(values: Column, schema: Schema) -> _Named:
-    columns: list[Column]
-    columns = [*values.columns] if isinstance(values, StructColumn) else [*zip(*map(astuple, values), strict=True)]
+    columns = [*values.columns] if isinstance(values, StructColumn) else fields_of(schema.struct_type)(values)
     for field in schema.fields:
         default = field.schema.default
         if default is not None and has_null(columns[field.index]):

@@ -16,9 +16,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
-from msgspec.structs import astuple
 
-from engine.api.column import MapColumn
+from engine.api.column import MapColumn, fields_of
 
 __all__ = ["Alike"]
 
@@ -86,8 +85,9 @@ def _reader(names: tuple[str, ...], value: Any) -> Reader | None:
     except ValueError:  # a key with a quote or a control character
         return None
 
+    take_apart = fields_of(kind)
+
     def columns_of(values: Sequence[Any]) -> MapColumn:
-        columns = zip(*map(astuple, values), strict=True)
-        return MapColumn(dict(zip(names, columns, strict=True)), len(values))
+        return MapColumn(dict(zip(names, take_apart(values), strict=True)), len(values))
 
     return decoder, columns_of

@@ -10,6 +10,8 @@ cut off, so that a schema is read once and not once a record.
 Why no bad payload can slip in between the others, or borrow from its neighbour: lines are joined by `]\\n[`. In a
 text, its newline is an error; inside any bracket, a `[` directly after a `]` is one. So it stands at the outermost
 level, every payload stands alone between its brackets, and the decoder takes only brackets around exactly one value.
+Payloads that are all objects bring such a joint themselves, `}\\n{`: each is one value or more then, and there are as
+many values as payloads.
 """
 
 from __future__ import annotations
@@ -79,9 +81,10 @@ class Plan(NamedTuple):
 
     prefix: bytes  # all before the payload's value; empty: there is no envelope
     schema: Schema | None
-    decoder: msgspec.json.Decoder[tuple[Any]] | None  # None: only the lenient way will do
+    decoder: msgspec.json.Decoder[Any] | None  # of a value in brackets; None: only the lenient way will do
     finish: finish.Finisher | None
     zeros: re.Pattern[bytes] | None  # negative zeros that the decoder would make floats
+    is_of_objects: bool = False  # the prefix goes on to the value's brace, and the decoder is of the value itself
 
 
 class _BatchDecoder:
@@ -244,7 +247,7 @@ class EnvelopeDecoder(_BatchDecoder):
             plan = self._plans.get(prefix)
             if plan is None:
                 schema = self._schema(text)
-                plan = _plan(prefix, schema, replace_null=self._replace_null)
+                plan = _of_objects(_plan(prefix, schema, replace_null=self._replace_null))
                 _keep(self._plans, prefix, plan, self._size_max)
             return plan
         except (*_STRICT_ERRORS, ValueError):
@@ -266,6 +269,17 @@ def _plan(prefix: bytes, schema: Schema | None, *, replace_null: bool) -> Plan:
     return Plan(prefix, schema, decoder, finish.finisher(schema), _ZEROS if _has_floats(schema) else None)
 
 
+def _of_objects(plan: Plan) -> Plan:
+    """The same for values that can only be objects, where they stand in an envelope."""
+    schema = plan.schema
+    if schema is None or plan.decoder is None or schema.type != "STRUCT":
+        return plan
+    if schema.optional or schema.default is not None:
+        return plan  # a null may stand in the place of one
+    decoder = msgspec.json.Decoder(annotation(schema))
+    return plan._replace(prefix=plan.prefix + b"{", decoder=decoder, is_of_objects=True)
+
+
 def _has_floats(schema: Schema) -> bool:
     parts = [schema.key_schema, schema.value_schema, *(field.schema for field in schema.fields)]
     return schema.type in ("FLOAT32", "FLOAT64") or any(_has_floats(part) for part in parts if part is not None)
@@ -275,14 +289,18 @@ def _decoded(plan: Plan, payloads: Sequence[bytes]) -> Sequence[Any] | None:
     """The values of payloads that all keep to the plan strictly; None if one does not."""
     if plan.decoder is None:
         return None
+    opening, closing = (b"{", b"}") if plan.is_of_objects else (b"[", b"]")
+    joint = closing + b"\n" + opening
+    bodies = payloads
     if plan.prefix:
-        prefix = plan.prefix
+        prefix, suffix = plan.prefix, b"}}" if plan.is_of_objects else b"}"
         # bench/micro/test_converters.py::envelope_in: a third of the time of replacing prefixes in one text
-        bodies = [payload.removeprefix(prefix).removesuffix(b"}") for payload in payloads]
-        if sum(map(len, payloads)) - sum(map(len, bodies)) != (len(prefix) + 1) * len(payloads):
+        bodies = [payload.removeprefix(prefix).removesuffix(suffix) for payload in payloads]
+    text = opening + joint.join(bodies) + closing
+    if plan.prefix:
+        cut = sum(map(len, payloads)) - (len(text) - len(joint) * (len(bodies) - 1) - len(opening + closing))
+        if cut != (len(prefix) + len(suffix)) * len(payloads):
             return None
-        payloads = bodies
-    text = b"[" + b"]\n[".join(payloads) + b"]"
     if len(text) > STRING_CHARS_MAX:
         return None  # one may hold a longer text than is read, which `parse` finds out
     if plan.zeros is not None and plan.zeros.search(text):
@@ -290,7 +308,9 @@ def _decoded(plan: Plan, payloads: Sequence[bytes]) -> Sequence[Any] | None:
     try:
         if not text.isascii():
             text.decode()  # members that no schema knows are skipped without a look at their encoding
-        values = [*chain.from_iterable(plan.decoder.decode_lines(text))]
+        values = plan.decoder.decode_lines(text)
+        if not plan.is_of_objects:
+            values = [*chain.from_iterable(values)]
         if len(values) != len(payloads):
             return None
         return values if plan.finish is None else plan.finish(values)

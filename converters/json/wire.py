@@ -25,6 +25,7 @@ from msgspec import Raw, Struct
 
 from converters.json import logical
 from converters.json.escapes import escaped
+from engine.api.column import fields_of
 from engine.api.declared import as_struct
 from engine.api.errors import DataError
 from engine.api.java_scalars import PLAIN_BELOW, PLAIN_FROM, double_text, float32_digits, float_text
@@ -157,16 +158,14 @@ class Wire:
         kind = schema.struct_type
         if set(map(type, column)) != {kind}:
             column = _structs_of(schema, column)
-        rows = [*map(msgspec.structs.astuple, column)]
+        columns = fields_of(kind)(column)
         changed = {}
-        fields = zip(schema.fields, kind.__struct_fields__, zip(*rows, strict=True), strict=True)
-        for field, attribute, values in fields if schema.fields else ():
+        for field, attribute, values in zip(schema.fields, kind.__struct_fields__, columns, strict=True):
             found = self.column(field.schema, values)
             if found is not values:
                 changed[attribute] = found
         names = [field.name for field in schema.fields]
         if any(map(is_odd_name, names)):
-            columns = zip(*rows, strict=True)
             found_columns = [
                 changed.get(attribute, old) for attribute, old in zip(kind.__struct_fields__, columns, strict=True)
             ]

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, repeat
 from typing import Any, overload
 
 from msgspec import Struct
@@ -248,21 +249,21 @@ class SinkBatch(Sequence[SinkRecord]):
         """The topic of each record."""
         if len({run.topic for run in self.runs}) == 1:
             return Repeat(self.runs[0].topic, len(self))
-        return [run.topic for run in self.runs for _ in range(run.count)]
+        return [*chain.from_iterable(repeat(run.topic, run.count) for run in self.runs)]
 
     @property
     def partitions(self) -> Sequence[int]:
         """The partition of each record."""
         if len(self.runs) == 1:
             return Repeat(self.runs[0].partition, len(self))
-        return [run.partition for run in self.runs for _ in range(run.count)]
+        return [*chain.from_iterable(repeat(run.partition, run.count) for run in self.runs)]
 
     @property
     def offsets(self) -> Sequence[int]:
         """The offset of each record in its partition."""
         if len(self.runs) == 1:
             return self.runs[0].offset_column()
-        return [offset for run in self.runs for offset in run.offset_column()]
+        return [*chain.from_iterable(map(Run.offset_column, self.runs))]
 
     @property
     def original_topics(self) -> Sequence[str]:

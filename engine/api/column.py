@@ -27,6 +27,7 @@ __all__ = [
     "StructColumn",
     "Utf8Column",
     "decode_utf8",
+    "fields_of",
     "has_null",
     "listed",
     "mapped",
@@ -278,6 +279,21 @@ def structs_of(kind: type[Any]) -> Callable[[Iterable[Column]], list[Any]]:
     names = kind.__struct_fields__
     given = ", ".join(f"{name}=v{at}" for at, name in enumerate(names))
     return rows_of(f"make({given})", len(names), {"make": kind})
+
+
+@lru_cache(maxsize=256)
+def fields_of(kind: type[Any], only: frozenset[int] | None = None) -> Callable[[Sequence[Any]], list[Column]]:
+    """Takes structs of one class apart: a column for each of its fields, in order.
+
+    only: the numbers of those that are wanted, from 0; the others are empty.
+    """
+    # bench/micro/test_java_text.py::structs: half the time of `zip(*map(astuple, rows))`
+    columns = ", ".join(
+        f"[row.{name} for row in rows]" if only is None or at in only else "[]"
+        for at, name in enumerate(kind.__struct_fields__)
+    )
+    made: Callable[[Sequence[Any]], list[Column]] = eval(f"lambda rows: [{columns}]")  # noqa: S307
+    return made
 
 
 @lru_cache(maxsize=256)

@@ -26,7 +26,7 @@ import msgspec
 import orjson
 from msgspec import Struct
 
-from engine.api.column import MapColumn, Repeat, StructColumn, Utf8Column, mapped
+from engine.api.column import MapColumn, Repeat, StructColumn, Utf8Column, fields_of, mapped
 from engine.api.errors import DataError
 from engine.api.java_scalars import PLAIN_BELOW, PLAIN_FROM, date_text, double_text, epoch_ms, float_text
 from engine.api.schema import Float32, Schema, schema_of
@@ -208,22 +208,24 @@ def _table_of_columns(columns: Mapping[str, Column], schema: Schema | None) -> _
     element = None if schema is None else schema.value_schema
     labels = [f", {key}=" for key in columns]
     labels[0] = "{" + labels[0].removeprefix(", ")
-    return _Table(labels, [_column(column, element) for column in columns.values()], "}")
+    return _folded(labels, [_column(column, element) for column in columns.values()], "}")
 
 
 def _table_of_structs(values: Sequence[Struct], schema: Schema | None) -> _Table | None:
     assert schema is not None
     if not schema.fields:
         return None
-    return _table_of_fields(schema, [*zip(*map(msgspec.structs.astuple, values), strict=True)])
+    return _table_of_fields(schema, fields_of(type(values[0]))(values))
 
 
 def _table_of_fields(schema: Schema, found: Sequence[Column]) -> _Table | None:
     labels: list[str] = []
     columns: list[Column] = []
     for field, column in zip(schema.fields, found, strict=True):
+        if isinstance(column, Repeat) and column.value is None:
+            continue
         label = f"{',' if labels else 'Struct{'}{field.name}="
-        kinds = set(map(type, column))
+        kinds = {type(column.value)} if isinstance(column, Repeat) else set(map(type, column))
         if _NONE not in kinds:
             labels.append(label)
             columns.append(_column(column, field.schema, kinds))
@@ -232,7 +234,23 @@ def _table_of_fields(schema: Schema, found: Sequence[Column]) -> _Table | None:
         else:
             labels.append("")
             columns.append(_filled(column, field.schema, kinds - {_NONE}, label, ""))
-    return _Table(labels, columns, "}") if labels else None
+    return _folded(labels, columns, "}") if labels else None
+
+
+def _folded(labels: Sequence[str], columns: Sequence[Column], end: str) -> _Table:
+    """A table in which what is the same in all rows is part of the label behind it; one column is left at least."""
+    kept_labels: list[str] = []
+    kept: list[Column] = []
+    before = ""
+    for label, column in zip(labels, columns, strict=True):
+        before += label
+        if isinstance(column, Repeat):
+            before += column.value
+            continue
+        kept_labels.append(before)
+        kept.append(column)
+        before = ""
+    return _Table(kept_labels, kept, before + end) if kept else _Table(labels, columns, end)
 
 
 def _print_float(value: float, schema: Schema | None) -> str:

@@ -100,8 +100,12 @@ class Building(NamedTuple):
 
     def can_follow(self, earlier: Building) -> bool:
         """Whether both can be one: nothing that may fail in `earlier` is left out here, where its error would go."""
-        used = {number for one in self.expressions for number in _used(one)}
+        used = self.used()
         return all(number in used or not _may_fail(one) for number, one in enumerate(earlier.expressions))
+
+    def used(self) -> frozenset[int]:
+        """The numbers of the old fields that are taken."""
+        return frozenset(number for one in self.expressions for number in _used(one))
 
     def after(self, earlier: Building) -> Building:
         """Both in one: what `earlier` gives is what this takes, and what is given to it comes behind."""

@@ -22,10 +22,10 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 
-from msgspec.structs import astuple, replace
+from msgspec.structs import replace
 
 from engine.api.batch import Columns
-from engine.api.column import Column, MapColumn, Repeat, StructColumn, has_null, uniform
+from engine.api.column import Column, MapColumn, Repeat, StructColumn, fields_of, has_null, uniform
 from engine.api.converter import Failure
 from engine.api.schema import Schema
 from engine.api.transform import AnyRecord, Transform
@@ -113,12 +113,13 @@ class Plan(NamedTuple):
         if self.building is None or not self.building.source.fields:
             return None
         source = self.building.source
-        if isinstance(values, StructColumn):
-            fields = values.columns if values.schema is source else None
+        if not isinstance(values, StructColumn):
+            if set(map(type, values)) != {source.struct_type}:
+                return None
+            fields: Sequence[Column] = fields_of(source.struct_type, self.building.used())(values)
+        elif values.schema is source:
+            fields = values.columns
         else:
-            are_alike = set(map(type, values)) == {source.struct_type}
-            fields = [*zip(*map(astuple, values), strict=True)] if are_alike else None
-        if fields is None:
             return None
         return StructColumn(self.building.schema, self.building.columns(fields, given, len(values)), len(values))
 
@@ -193,7 +194,7 @@ class Plans:
     ) -> Mapped:
         """A column as it becomes, and its schemas; only the slots that are bad fail.
 
-        is_sink: who gets it may do without structs; a source's converter cannot.
+        is_sink: who gets it may do without structs; a source's converter cannot, and gets them made at once.
         """
         schemas = uniform(schemas)
         if isinstance(schemas, Repeat) and not (self._null is not None and has_null(values)):
@@ -203,7 +204,8 @@ class Plans:
                 if isinstance(values, Repeat) and len(values) and not given:
                     changed = Repeat(plan.change(values.value), len(values))
                 else:
-                    by_field = plan.of_fields(values, *given) if is_sink else None
+                    has_fields = is_sink or isinstance(values, StructColumn)
+                    by_field = plan.of_fields(values, *given) if has_fields else None
                     changed = plan.of_column(values, *given) if by_field is None else by_field
                 return Mapped(changed, Repeat(plan.schema, len(changed)), ())
             except MemoryError:
@@ -235,6 +237,7 @@ class Planned(Transform):
     side: ClassVar[Side]
     #: Whether `null` takes the nulls, which lets them go on as they are; then `change` never sees one.
     passes_null: ClassVar[bool] = False
+    reads_timestamps = False  # unless they are among what it `reads`
     #: Other columns of which `change` takes the record's slots, after the value; `configure` may set it.
     reads: Sequence[str] = ()
 

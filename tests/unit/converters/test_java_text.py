@@ -93,6 +93,17 @@ def test_structs_stored_by_field_are_printed_like_any_other() -> None:
     assert java_text.block(values[1:], Repeat(ROW, 1)) == b"Struct{first=a,id=2,last=z}\n"
 
 
+@pytest.mark.parametrize("first", [Repeat(None, 2), Repeat("a", 2), ("a", "b")])
+@pytest.mark.parametrize("number", [Repeat(None, 2), Repeat(5, 2), (None, 1)])
+@pytest.mark.parametrize("last", [Repeat(None, 2), Repeat("z", 2), ("y", "z")])
+def test_fields_that_are_the_same_in_all_rows_are_printed_like_any_other(first: Any, number: Any, last: Any) -> None:
+    values = StructColumn(ROW, [first, number, last], 2)
+    assert list(java_text.texts(values, Repeat(ROW, 2))) == one_by_one([*values], ROW)
+    assert java_text.block(values, Repeat(ROW, 2)) == b"".join(
+        b"%s\n" % one.encode() for one in one_by_one([*values], ROW)
+    )
+
+
 def test_maps_whose_keys_only_look_alike_together_keep_their_own() -> None:
     values = [{"a": 1, "b": 2}, {"b": 3, "a": 4}, {"a": 5}, {}]
     assert list(java_text.texts(values, Repeat(None, 4))) == ["{a=1, b=2}", "{b=3, a=4}", "{a=5}", "{}"]

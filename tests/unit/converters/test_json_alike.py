@@ -31,7 +31,7 @@ def test_the_second_batch_of_objects_with_the_same_keys_is_read_as_columns() -> 
     assert isinstance(read(made, *[ORDER] * ALIKE_MIN), list)
     values = read(made, *[ORDER] * (ALIKE_MIN - 1), b'{"who":null,"id":{"a":[1]}}')
     assert isinstance(values, MapColumn)
-    assert values.columns == {"id": (1,) * (ALIKE_MIN - 1) + ({"a": [1]},), "who": ("a",) * (ALIKE_MIN - 1) + (None,)}
+    assert values.columns == {"id": [1] * (ALIKE_MIN - 1) + [{"a": [1]}], "who": ["a"] * (ALIKE_MIN - 1) + [None]}
     assert values[-1] == {"id": {"a": [1]}, "who": None}
 
 

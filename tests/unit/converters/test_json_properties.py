@@ -65,6 +65,20 @@ ENVELOPES = [
     b'{"schema":{"type":"map","keys":{"type":"int8"},"values":{"type":"int8"}},"payload":[[1,2]]}',
 ]
 
+#: A struct with a text, and structs in a list: whatever may stand open where an object seems to end.
+STRUCT = (
+    b'{"schema":{"type":"struct","optional":false,"fields":[{"type":"int32","optional":true,"field":"a"},'
+    b'{"type":"string","optional":true,"field":"s"},{"type":"array","optional":true,"field":"l","items":'
+    b'{"type":"struct","optional":true,"fields":[{"type":"int32","optional":true,"field":"a"}]}}]},"payload":'
+)
+PIECES = [
+    b"{", b"}", b"[", b"]", b",", b":", b'"', b" ", b"\n", b'"a"', b'"s":"', b'"l":[', b'"a":1', b"{}", b'{"a":1}',
+    b'{"a":2}', b'{"l":[{"a":1}', b"]}", b'{"s":"}', b'{"}', b"null",
+]  # fmt: skip
+BODIES = st.sampled_from([b'{"a":1}', b'{"s":"x","l":[{}]}', b"{}"]) | st.lists(
+    st.sampled_from(PIECES), min_size=1, max_size=6
+).map(b"".join)
+
 OBJECTS = st.sampled_from(
     [
         b'{"a":1,"b":2.5}',
@@ -132,6 +146,14 @@ def test_the_strict_way_reads_plain_json_like_the_lenient_way(payload: bytes) ->
 def test_a_batch_of_envelopes_comes_out_like_its_records(payloads: list[bytes | None]) -> None:
     together = decoded(converter(), payloads)
     alone = [decoded(converter(), [payload])[0] for payload in payloads]
+    assert all(map(alike, together, alone))
+
+
+@given(st.lists(BODIES, min_size=1, max_size=6))
+def test_no_object_borrows_from_its_neighbour(bodies: list[bytes]) -> None:
+    payloads: list[bytes | None] = [STRUCT + body + b"}" for body in [b'{"a":0}', *bodies]]
+    together = decoded(converter(), payloads)
+    alone = [leniently(converter(), payload) for payload in payloads if payload is not None]
     assert all(map(alike, together, alone))
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.api.batch import Columns
-from engine.api.column import MapColumn, Repeat, StructColumn
+from engine.api.column import MapColumn, Repeat, StructColumn, fields_of
 from engine.api.errors import DataError
 from engine.api.record import SourceRecord
 from engine.api.schema import BYTES, INT64, OPTIONAL_INT64, OPTIONAL_STRING, Schema
@@ -172,6 +172,23 @@ def test_a_sinks_structs_are_changed_without_a_struct() -> None:
     assert [msgspec.structs.asdict(value) for value in values] == [
         {"d": 0, "c": 7, "a_b": None, "class_": 1, "shop": "north", "at": 0},
         {"d": 0, "c": 7, "a_b": None, "class_": 2, "shop": "north", "at": 1},
+    ]
+
+
+@pytest.mark.parametrize("is_by_field", [False, True])
+def test_a_sources_structs_are_changed_by_field_where_they_come_so(is_by_field: bool) -> None:
+    chain = [
+        configured(InsertFieldValue, **{"static.field": "shop", "static.value": "north"}),
+        configured(ReplaceFieldValue, exclude="b", renames="a:d"),
+    ]
+    rows = [ORDER.struct_type(a=1, b="x", class_=1), ORDER.struct_type(a=2, class_=2)]
+    columns = columns_of([SourceRecord(topic="t", value=row, value_schema=ORDER) for row in rows])
+    if is_by_field:
+        columns.values = StructColumn(ORDER, fields_of(ORDER.struct_type)(rows), 2)
+    values = transform(fused([Step(step) for step in chain]), columns).columns.values
+    assert isinstance(values, StructColumn if is_by_field else list)
+    assert [msgspec.structs.asdict(value) for value in values] == [
+        {"d": number, "c": 7, "a_b": None, "class_": number, "shop": "north"} for number in (1, 2)
     ]
 
 
