@@ -22,11 +22,15 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import Raw, Struct, json
 from msgspec.structs import replace
 
-from bench.line.records import ENVELOPE, JSON, Form, order_json
+from bench.line.records import ENVELOPE, FIRST_ID, JSON, Form, order_json
 from bench.line.registry import avro_order, register
+from bench.stages.machine import Cores, scaling
+from bench.stages.plugins import write_orders
+from converters.registry import zigzag
+from converters.registry.wire import HEADER_BYTES
 from engine import logs
 from engine.api.batch import Run
 from engine.config.line import LineSpec, PluginSpec, StepSpec, Timing
@@ -36,7 +40,7 @@ from engine.shm import frame, segment
 from engine.shm.acts import stage_name
 from engine.shm.board import Board, Identity, Measure, Phase, Row, Stage, StageWord, Target, Word, board_bytes
 from engine.shm.channel import Channel, PumpSide
-from engine.shm.frame import Assigned, End, Payloads, SinkFrame, Stored
+from engine.shm.frame import Assigned, End, PassingSinkFrame, Stored
 from engine.stage import main as stage
 from engine.supervisor.fork import Child, fork
 from engine.task import main as task
@@ -44,6 +48,9 @@ from tests.harness.registry import SchemaRegistry
 
 FRAME_RECORDS = 2000
 WARM_PART = 10  # the first tenth of the records is not measured
+#: The bell is rung for whatever there is to do; this is how soon an end that nobody tells is seen.
+LOOK_S = 0.005
+PLUGINS = "bench.stages.plugins"
 JSON_PATH = "converters.json.converter:JsonConverter"
 STRING_PATH = "converters.string:StringConverter"
 AVRO_PATH = "converters.avro.converter:AvroConverter"
@@ -60,9 +67,16 @@ class Line(Struct, frozen=True):
     form: Form  # of what is read
     value_converter: PluginSpec
     transforms: tuple[PluginSpec, ...]
+    source: str = "connectors.file.source:FileStreamSourceTask"
+
+    def has_id(self, value: bytes, number: int) -> bool:
+        """Whether this is the n-th order, as a source has written it."""
+        if self.value_converter.path == AVRO_PATH:
+            return value.startswith(zigzag.written(FIRST_ID + number), HEADER_BYTES)
+        return b'"id":%d,' % (FIRST_ID + number) in value
 
 
-PARSE, ENRICH = (PluginSpec(f"bench.stages.plugins:{name}") for name in ("ParseOrder", "Enrich"))
+PARSE, ENRICH = (PluginSpec(f"{PLUGINS}:{name}") for name in ("ParseOrder", "Enrich"))
 THREE = (
     PluginSpec("engine.transforms.insert_field:InsertFieldValue", {"static.field": "shop", "static.value": "north"}),
     PluginSpec("engine.transforms.replace_field:ReplaceFieldValue", {"exclude": "note"}),
@@ -85,6 +99,10 @@ LINES = (
         "avro", "Avro with registry -> InsertField, ReplaceField, MaskField -> sink", "sink", AVRO,
         PluginSpec(AVRO_PATH), THREE,
     ),
+    Line(
+        "avro-source", "file of structs -> InsertField, ReplaceField, MaskField -> Avro with registry", "source", JSON,
+        PluginSpec(AVRO_PATH), THREE, f"{PLUGINS}:Orders",
+    ),
     Line("plain", "JSON schemaless -> sink: where it does not pay", "sink", JSON,
          PluginSpec(JSON_PATH, {"schemas.enable": "false"}), ()),
 )  # fmt: skip
@@ -95,6 +113,16 @@ class Result(Struct, frozen=True):
 
     rate_per_s: float
     cpu_us: dict[str, float]  # of a record, by process
+    cores: Cores  # of the machine, meanwhile
+    used_s: float  # of them, by these processes
+
+    def told(self) -> str:
+        """All of it, in a line."""
+        cpu = ", ".join(f"{name} {us:.2f}" for name, us in self.cpu_us.items())
+        others_s = self.cores.all - self.cores.idle - self.cores.stolen - self.used_s
+        parts = {"idle": self.cores.idle, "stolen": self.cores.stolen, "others": max(0.0, others_s)}
+        cores = ", ".join(f"{name} {seconds / self.cores.all:.0%}" for name, seconds in parts.items())
+        return f"{self.rate_per_s:,.0f}/s; us of CPU: {cpu}; cores: {cores}"
 
 
 class Rig:
@@ -159,13 +187,12 @@ class Rig:
 def spec_of(line: Line, stages: int, file: Path, ledger: int) -> LineSpec:
     """The specification of the task."""
     is_sink = line.type == "sink"
-    here = "bench.stages.plugins"
     return LineSpec(
         connector="bench",
         task=0,
         type=line.type,
         plugin="none",
-        task_path=f"{here}:InOrder" if is_sink else "connectors.file.source:FileStreamSourceTask",
+        task_path=f"{PLUGINS}:InOrder" if is_sink else line.source,
         task_config={} if is_sink else {"file": str(file), "topic": "orders"},
         key_converter=PluginSpec(STRING_PATH),
         value_converter=line.value_converter,
@@ -185,15 +212,16 @@ def run(line: Line, stages: int, records: int, file: Path) -> Result:
     rig.start()
     try:
         feed = feed_sink if line.type == "sink" else take_source
-        begun: list[tuple[float, dict[str, float]]] = []
-        feed(rig, line, records, lambda: begun.append((time.perf_counter(), rig.cpu_s())))
-        ended, cpu = time.perf_counter(), rig.cpu_s()
+        begun: list[tuple[float, dict[str, float], Cores]] = []
+        feed(rig, line, records, lambda: begun.append((time.perf_counter(), rig.cpu_s(), Cores.now())))
+        ended, cpu, cores = time.perf_counter(), rig.cpu_s(), Cores.now()
     finally:
         rig.end()
-    since, cpu_before = begun[0]
+    since, cpu_before, cores_before = begun[0]
     measured = records - records // WARM_PART
-    used = {name: (cpu[name] - cpu_before[name]) / measured * 1e6 for name in cpu}
-    return Result(measured / (ended - since), used)
+    used_s = {name: cpu[name] - cpu_before[name] for name in cpu}
+    cpu_us = {name: seconds / measured * 1e6 for name, seconds in used_s.items()}
+    return Result(measured / (ended - since), cpu_us, cores.since(cores_before), sum(used_s.values()))
 
 
 def feed_sink(rig: Rig, line: Line, records: int, warm: Callable[[], None]) -> None:
@@ -205,7 +233,7 @@ def feed_sink(rig: Rig, line: Line, records: int, warm: Callable[[], None]) -> N
     account.assigned({place: 0})
     write(rig, ring.write, frame.encode(Assigned([("orders", 0, 1, 0)])))
     written = [line.form.write(number) for number in range(FRAME_RECORDS)]
-    values: Payloads = [*written]
+    values, nothing = Raw(frame.encode(written)), Raw(frame.encode(None))
     size = sum(map(len, written))
     is_warm = False
     for first in range(0, records, FRAME_RECORDS):
@@ -214,16 +242,16 @@ def feed_sink(rig: Rig, line: Line, records: int, warm: Callable[[], None]) -> N
             warm()
         run = Run("orders", 0, 1, FRAME_RECORDS, first, first + FRAME_RECORDS - 1)
         account.fetched(place, run)
-        whole = SinkFrame([run], size, values, None, None, 1, before=account.before([run]))
+        whole = PassingSinkFrame([run], size, values, nothing, nothing, 1, before=account.before([run]))
         account.framed([run], FRAME_RECORDS)
         account.settle()
         write(rig, ring.write, frame.encode(whole))
     while put(rig) < records:
-        rig.side.bell.wait(0.001)
+        rig.side.bell.wait(LOOK_S)
         listen(rig)
     rig.row.set(Word.TARGET, Target.STOP)
     while rig.row.get(Word.TASK_PHASE) != Phase.ENDED:
-        rig.side.bell.wait(0.001)
+        rig.side.bell.wait(LOOK_S)
         listen(rig)
 
 
@@ -237,7 +265,7 @@ def take_source(rig: Rig, line: Line, records: int, warm: Callable[[], None]) ->
     while True:
         raw = ring.read()
         if raw is None:
-            rig.side.bell.wait(0.001)
+            rig.side.bell.wait(LOOK_S)
             look(rig)
             continue
         going = frame.decode_source(raw)
@@ -246,9 +274,8 @@ def take_source(rig: Rig, line: Line, records: int, warm: Callable[[], None]) ->
         account.arrived(going)
         for at in (0, going.count - 1) if going.count else ():
             value = going.values[at]
-            wanted = b'"id":%d,' % (10_000_000 + done + at)
             assert value is not None
-            assert wanted in value, f"{value!r} where {wanted!r} was next"
+            assert line.has_id(value, done + at), f"{value!r} where record {done + at} was next"
         done += going.count
         ring.release()
         rig.side.task_bell.ring()
@@ -263,7 +290,7 @@ def take_source(rig: Rig, line: Line, records: int, warm: Callable[[], None]) ->
 def write(rig: Rig, into: Callable[[bytes], bool], message: bytes) -> None:
     """Write a frame once there is room."""
     while not into(message):
-        rig.side.bell.wait(0.001)
+        rig.side.bell.wait(LOOK_S)
         listen(rig)
     rig.side.task_bell.ring()
 
@@ -288,9 +315,21 @@ def look(rig: Rig) -> None:
 
 
 def with_schema(line: Line, url: str) -> Line:
-    """The same with orders in Avro, whose schema this registry knows."""
-    form = Form(avro_order(register(url, "orders-value")))
+    """The same with this registry, which knows the schema of the orders that a sink reads."""
+    form = Form(avro_order(register(url, "orders-value"))) if line.form is AVRO else line.form
     return replace(line, form=form, value_converter=PluginSpec(AVRO_PATH, {"schema.registry.url": url}))
+
+
+def written(line: Line, records: int, folder: Path) -> Path:
+    """The file that a source reads."""
+    file = folder / f"{line.source.rpartition(':')[2]}.orders"
+    if line.type == "source" and not file.exists():
+        lines = map(JSON.write, range(records))
+        if line.source == f"{PLUGINS}:Orders":
+            write_orders(file, map(json.decode, lines), FRAME_RECORDS)
+        else:
+            file.write_bytes(b"".join(one + b"\n" for one in lines))
+    return file
 
 
 def main() -> None:
@@ -301,25 +340,25 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
+    gains = ", ".join(f"{kind} {times:.2f}x" for kind, times in scaling().items())
+    print(f"two processes at once do, of what one does: {gains}", flush=True)
     records = asked.records // FRAME_RECORDS * FRAME_RECORDS
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        file = Path(folder) / "orders.txt"
-        file.write_bytes(b"".join(JSON.write(number) + b"\n" for number in range(records)))
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        url = ""
         for line in LINES:
             if asked.line and line.name not in asked.line:
                 continue
-            if line.form is AVRO:
-                line = with_schema(line, stack.enter_context(SchemaRegistry(Path(folder) / "registry")).url)
+            if line.value_converter.path == AVRO_PATH:
+                url = url or stack.enter_context(SchemaRegistry(folder / "registry")).url
+                line = with_schema(line, url)
+            file = written(line, records, folder)
             rates: dict[int, list[float]] = {}
             for _ in range(asked.rounds):
                 for stages in asked.stages:
                     result = run(line, stages, records, file)
                     rates.setdefault(stages, []).append(result.rate_per_s)
-                    cpu = ", ".join(f"{name} {us:.2f}" for name, us in result.cpu_us.items())
-                    print(
-                        f"{line.name} stage.processes={stages}: {result.rate_per_s:,.0f}/s; us of CPU: {cpu}",
-                        flush=True,
-                    )
+                    print(f"{line.name} stage.processes={stages}: {result.told()}", flush=True)
             best = {stages: sorted(found)[len(found) // 2] for stages, found in rates.items()}
             base = best[asked.stages[0]]
             told = ", ".join(f"{stages}: {rate:,.0f}/s ({rate / base:.2f}x)" for stages, rate in best.items())

@@ -1,24 +1,29 @@
-"""What the lines of this benchmark are made of: a sink that looks at the order, and transforms that a user might write.
+"""What the lines of this benchmark are made of: a sink that looks at the order, a source, and transforms of a user's.
 
-Used by: nobody imports them; bench/stages names them in its lines.
+Used by: bench/stages names them in its lines, and writes the file of the source (`write_orders`).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
-from engine.api.batch import SinkBatch
+from engine.api.batch import SinkBatch, SourceBatch
+from engine.api.column import Repeat, StructColumn
 from engine.api.record import SinkRecord, SourceRecord
 from engine.api.schema import BOOLEAN, FLOAT64, INT32, INT64, OPTIONAL_STRING, STRING, Schema
-from engine.api.task import SinkTask
+from engine.api.task import SinkTask, SourceTask
 from engine.api.transform import AnyRecord, Transform
 
-__all__ = ["Enrich", "InOrder", "ParseOrder"]
+__all__ = ["Enrich", "InOrder", "Orders", "ParseOrder", "write_orders"]
+
+LENGTH_BYTES = 4
 
 ORDER = Schema.struct(
     {
@@ -46,6 +51,49 @@ class InOrder(SinkTask):
         if offsets[0] != self._next or offsets[-1] != self._next + len(batch) - 1:
             raise AssertionError(f"offsets {offsets[0]} to {offsets[-1]}, {self._next} was next")
         self._next += len(batch)
+
+
+def write_orders(file: Path, orders: Iterable[Mapping[str, Any]], batch: int) -> None:
+    """Make the file of `Orders`: batch after batch, each a column for each field, as a columnar file has them."""
+    names = [field.name for field in ORDER.fields]
+    with file.open("wb") as out:
+        for some in batched(orders, batch):
+            columns = msgspec.msgpack.encode([[order[name] for order in some] for name in names])
+            out.write(len(columns).to_bytes(LENGTH_BYTES, "little") + columns)
+
+
+class Orders(SourceTask):
+    """Reads orders with their schema from the file that `write_orders` has made."""
+
+    def start(self, config: Mapping[str, str]) -> None:
+        self._file = Path(config["file"]).open("rb")  # noqa: SIM115  closed by `stop`
+        self._read = 0
+
+    def poll(self) -> SourceBatch | None:
+        length = int.from_bytes(self._file.read(LENGTH_BYTES), "little")
+        if not length:
+            self.context.end()
+            return None
+        columns = msgspec.msgpack.decode(self._file.read(length))
+        count = len(columns[0])
+        self._read += count
+        return SourceBatch(
+            topic="orders",
+            values=StructColumn(ORDER, columns, count),
+            value_schema=ORDER,
+            source_partition={"file": self._file.name},
+            source_offsets=Repeat({"records": self._read}, count),
+        )
+
+    def stop(self) -> None:
+        self._file.close()
+
+
+def batched(items: Iterable[Any], count: int) -> Iterator[list[Any]]:
+    """So many of them at a time."""
+    source = iter(items)
+    while some := [*islice(source, count)]:
+        yield some
 
 
 class ParseOrder(Transform):
