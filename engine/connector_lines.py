@@ -322,7 +322,10 @@ class ConnectorLines:
             header_converter=converters[2],
             transforms=tuple(chain),
             wants_commit_record=issubclass(task, SourceTask) and task.commit_record is not SourceTask.commit_record,
-            wants_timestamps=bool(chain) or errors.are_told or not issubclass(task, SinkTask) or task.reads_timestamps,
+            wants_timestamps=errors.are_told
+            or any(step.reads_timestamps for step in chain)
+            or not issubclass(task, SinkTask)
+            or task.reads_timestamps,
             kafka=client.settings,
             subscription=keys.subscription,
             start_at=client.start_at,

@@ -39,6 +39,7 @@ class PluginSpec(Struct, frozen=True):
     path: str  # "package.module:Class"
     config: Mapping[str, str] = {}
     name: str = ""  # a transform's alias
+    reads_timestamps: bool = True  # a transform, or predicate, that may look at the timestamps of records
 
 
 class StepSpec(Struct, frozen=True):
@@ -47,6 +48,11 @@ class StepSpec(Struct, frozen=True):
     transform: PluginSpec
     predicate: PluginSpec | None = None  # None: to all
     negate: bool = False  # to those for which the predicate does not hold
+
+    @property
+    def reads_timestamps(self) -> bool:
+        """Whether one of the two may look at the timestamps of records."""
+        return self.transform.reads_timestamps or (self.predicate is not None and self.predicate.reads_timestamps)
 
 
 class Subscription(Struct, frozen=True):

@@ -184,12 +184,16 @@ class Interview:
             self.problems.append(Problem(key, f'Missing required configuration "{key}" which has no default value.'))
             return None
 
+        reads_timestamps = True
+
         def configure(made: Any, config: Config) -> None:
+            nonlocal reads_timestamps
             made.configure(config)
+            reads_timestamps = bool(made.reads_timestamps)
             made.close()
 
         spec = self._configured(kind, f"{prefix}type", name, prefix, properties, configure)
-        return None if spec is None else replace(spec, name=alias)
+        return None if spec is None else replace(spec, name=alias, reads_timestamps=reads_timestamps)
 
     def keys(self, connector: type[Connector], properties: Mapping[str, str], *, may_wait: bool = False) -> None:
         """Parse the keys that the connector declares, and let it look for contradictions among them.

@@ -29,6 +29,8 @@ __all__ = [
 class Filter(Transform):
     """Drops every record; with a predicate, those for which it holds."""
 
+    reads_timestamps = False
+
     def apply(self, record: AnyRecord) -> AnyRecord | None:
         return None
 
@@ -47,6 +49,7 @@ class HasHeaderKey(Predicate):
     """Holds for a record that has at least one header of a name."""
 
     config = HasHeaderKeyConfig
+    reads_timestamps = False
 
     def configure(self, config: HasHeaderKeyConfig) -> None:
         self._name = config.name
@@ -63,6 +66,8 @@ class HasHeaderKey(Predicate):
 
 class RecordIsTombstone(Predicate):
     """Holds for a record whose value is null."""
+
+    reads_timestamps = False
 
     def test(self, record: SourceRecord | SinkRecord) -> bool:
         return record.value is None
@@ -88,6 +93,7 @@ class TopicNameMatches(Predicate):
     """Holds for a record whose topic's name matches a pattern."""
 
     config = TopicNameMatchesConfig
+    reads_timestamps = False
 
     def configure(self, config: TopicNameMatchesConfig) -> None:
         try:

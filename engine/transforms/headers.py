@@ -47,6 +47,7 @@ class DropHeaders(Transform):
     """Leaves out all headers of some names."""
 
     config = DropHeadersConfig
+    reads_timestamps = False
 
     def configure(self, config: DropHeadersConfig) -> None:
         self._names = frozenset(config.headers)
@@ -78,6 +79,7 @@ class InsertHeader(Transform):
     """Adds a header with a constant value, behind those that a record has."""
 
     config = InsertHeaderConfig
+    reads_timestamps = False
 
     def configure(self, config: InsertHeaderConfig) -> None:
         value, schema = values.parse(config.literal)
@@ -107,6 +109,7 @@ class HeaderFromConfig(FieldSyntax, frozen=True, kw_only=True):
 
 class _HeaderFrom(Transform):
     config = HeaderFromConfig
+    reads_timestamps = False
     side: ClassVar[Literal["key", "value"]]
 
     def __init__(self) -> None:

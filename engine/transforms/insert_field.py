@@ -95,6 +95,7 @@ class _InsertField(Planned):
             raise ConfigError("No field insertion configured")
         planned = [one for parent in inmost_first(self._groups) for one in self._groups[parent]]
         self.reads = [one.column for one in planned if one.column is not None]
+        self.reads_timestamps = "timestamps" in self.reads
 
     def plan(self, schema: Schema | None) -> Plan:
         return plan_side_by_side(schema, self._groups, self._plan, purpose=_PURPOSE, given=_given)

@@ -64,6 +64,7 @@ class RegexRouter(Transform):
     """Renames the topics that a regular expression matches."""
 
     config = RegexRouterConfig
+    reads_timestamps = False
 
     def configure(self, config: RegexRouterConfig) -> None:
         key, value = "regex", config.regex

@@ -37,6 +37,7 @@ class ValueToKey(Transform):
     """Replaces the key by one that is made of fields of the value."""
 
     config = ValueToKeyConfig
+    reads_timestamps = False
 
     def __init__(self) -> None:
         self._plans = Plans(self._plan)

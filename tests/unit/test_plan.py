@@ -131,6 +131,56 @@ def test_transforms_keep_their_order_aliases_and_keys(tmp_path: Path) -> None:
     assert plan.lines[0].transforms[0].transform.config["language"] == "fi"
 
 
+@pytest.mark.parametrize(
+    ("lines", "wants"),
+    [
+        ((), False),
+        (
+            (
+                '"transforms.t.type" = "InsertField$Value"',
+                '"transforms.t.static.field" = "a"',
+                '"transforms.t.static.value" = "b"',
+            ),
+            False,
+        ),
+        (('"transforms.t.type" = "InsertField$Value"', '"transforms.t.timestamp.field" = "at"'), True),
+        (('"transforms.t.type" = "TimestampRouter"',), True),
+        ((f'"transforms.t.type" = "{PLUGINS}:Same"',), True),
+        (
+            (
+                '"transforms.t.type" = "Filter"',
+                '"transforms.t.predicate" = "p"',
+                '"predicates.p.type" = "RecordIsTombstone"',
+            ),
+            False,
+        ),
+        (
+            (
+                '"transforms.t.type" = "Filter"',
+                '"transforms.t.predicate" = "p"',
+                '"predicates.p.type" = "ExpressionPredicate"',
+                '"predicates.p.expression" = "timestamp > 0"',
+            ),
+            True,
+        ),
+        (('"errors.log.enable" = true',), True),
+    ],
+)
+def test_timestamps_are_read_where_a_transform_a_predicate_or_a_dead_letter_may_want_them(
+    tmp_path: Path, lines: tuple[str, ...], wants: bool
+) -> None:
+    chain = ['transforms = ["t"]'] if any("transforms.t" in line for line in lines) else []
+    chain += ['predicates = ["p"]'] if any("predicates.p" in line for line in lines) else []
+    plan = make_plan(
+        pipeline(
+            tmp_path,
+            "\n".join(["[connectors.a]", '"connector.class" = "FileStreamSink"', 'topics = ["a"]', *chain, *lines, ""]),
+        ),
+        OPTIONS,
+    )
+    assert [line.wants_timestamps for line in plan.lines] == [wants]
+
+
 def test_a_task_that_wants_to_hear_of_each_record_is_known_by_its_method(tmp_path: Path) -> None:
     plan = make_plan(
         pipeline(tmp_path, connector("a", "Listening", "topic = 'a'") + connector("b", "Counting", "topic = 'a'")),
