@@ -50,6 +50,8 @@ FRAME_RECORDS = 2000
 WARM_PART = 10  # the first tenth of the records is not measured
 #: The bell is rung for whatever there is to do; this is how soon an end that nobody tells is seen.
 LOOK_S = 0.005
+#: Nobody rings for the last records that are put.
+END_S = 0.001
 PLUGINS = "bench.stages.plugins"
 JSON_PATH = "converters.json.converter:JsonConverter"
 STRING_PATH = "converters.string:StringConverter"
@@ -212,20 +214,19 @@ def run(line: Line, stages: int, records: int, file: Path) -> Result:
     rig.start()
     try:
         feed = feed_sink if line.type == "sink" else take_source
-        begun: list[tuple[float, dict[str, float], Cores]] = []
-        feed(rig, line, records, lambda: begun.append((time.perf_counter(), rig.cpu_s(), Cores.now())))
-        ended, cpu, cores = time.perf_counter(), rig.cpu_s(), Cores.now()
+        marks: list[tuple[float, dict[str, float], Cores]] = []
+        feed(rig, line, records, lambda: marks.append((time.perf_counter(), rig.cpu_s(), Cores.now())))
     finally:
         rig.end()
-    since, cpu_before, cores_before = begun[0]
+    (since, cpu_before, cores_before), (ended, cpu, cores) = marks
     measured = records - records // WARM_PART
     used_s = {name: cpu[name] - cpu_before[name] for name in cpu}
     cpu_us = {name: seconds / measured * 1e6 for name, seconds in used_s.items()}
     return Result(measured / (ended - since), cpu_us, cores.since(cores_before), sum(used_s.values()))
 
 
-def feed_sink(rig: Rig, line: Line, records: int, warm: Callable[[], None]) -> None:
-    """Write frames, until all their records are put."""
+def feed_sink(rig: Rig, line: Line, records: int, mark: Callable[[], None]) -> None:
+    """Write frames, until all their records are put; mark where what is measured begins, and ends."""
     ring = rig.side.data_writer(is_checked=True)
     account = sink.PumpAccount.of(rig.spec, rig.board, 0)
     assert account is not None
@@ -239,7 +240,7 @@ def feed_sink(rig: Rig, line: Line, records: int, warm: Callable[[], None]) -> N
     for first in range(0, records, FRAME_RECORDS):
         if not is_warm and put(rig) >= records // WARM_PART:
             is_warm = True
-            warm()
+            mark()
         run = Run("orders", 0, 1, FRAME_RECORDS, first, first + FRAME_RECORDS - 1)
         account.fetched(place, run)
         whole = PassingSinkFrame([run], size, values, nothing, nothing, 1, before=account.before([run]))
@@ -247,16 +248,18 @@ def feed_sink(rig: Rig, line: Line, records: int, warm: Callable[[], None]) -> N
         account.settle()
         write(rig, ring.write, frame.encode(whole))
     while put(rig) < records:
-        rig.side.bell.wait(LOOK_S)
+        rig.side.bell.wait(END_S)
         listen(rig)
+    mark()
     rig.row.set(Word.TARGET, Target.STOP)
+    rig.side.task_bell.ring()
     while rig.row.get(Word.TASK_PHASE) != Phase.ENDED:
         rig.side.bell.wait(LOOK_S)
         listen(rig)
 
 
-def take_source(rig: Rig, line: Line, records: int, warm: Callable[[], None]) -> None:
-    """Take frames, look at their order, and answer the last one."""
+def take_source(rig: Rig, line: Line, records: int, mark: Callable[[], None]) -> None:
+    """Take frames, look at their order, and answer the last one; mark as `feed_sink` does."""
     ring = rig.side.data_reader(is_checked=True)
     account = source.PumpAccount.of(rig.spec, rig.board, 0)
     assert account is not None
@@ -281,7 +284,8 @@ def take_source(rig: Rig, line: Line, records: int, warm: Callable[[], None]) ->
         rig.side.task_bell.ring()
         if not is_warm and done >= records // WARM_PART:
             is_warm = True
-            warm()
+            mark()
+    mark()
     assert done == records, f"{done} of {records}"
     rig.side.down.write(frame.encode(Stored(done, is_end=True)))
     rig.side.task_bell.ring()
