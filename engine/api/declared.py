@@ -38,7 +38,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 import msgspec
 from msgspec import NODEFAULT, Meta, Struct
 
-from engine.api.column import Repeat, Utf8Column
+from engine.api.column import MapColumn, Repeat, StructColumn, Utf8Column
 from engine.api.errors import SchemaBuilderError
 from engine.api.schema import (
     BOOLEAN,
@@ -127,7 +127,10 @@ def with_schemas(
     n slots in, n out. Columns without such instances come back as they are. Raises SchemaBuilderError for a class
     that yields no schema.
     """
-    if isinstance(values, Utf8Column) or (isinstance(values, Repeat) and type(values.value) in _PLAIN):
+    # Structs that are stored by field are those of a schema already; to look at one would make them all.
+    if isinstance(values, Utf8Column | MapColumn | StructColumn) or (
+        isinstance(values, Repeat) and type(values.value) in _PLAIN
+    ):
         return values, schemas
     kinds = set(map(type, values))
     if kinds <= _PLAIN:
