@@ -164,6 +164,10 @@ class SourceBatch(Struct, kw_only=True):
     """Records on their way into Kafka, as columns of n slots each.
 
     topic is one for the batch; a connector with several topics returns several batches, or records.
+
+    A batch without records may have one offset all the same: where to go on though nothing has come, such as how far a
+    log was looked through. It is stored as soon as Kafka has all that was given before, and `commit` is called then; so
+    return one every few seconds at most.
     """
 
     topic: str
@@ -176,6 +180,9 @@ class SourceBatch(Struct, kw_only=True):
     headers: Sequence[Sequence[Header]] | None = None
     source_partition: Mapping[str, Any] | None = None
     source_offsets: Sequence[Mapping[str, Any] | None] | None = None  # only the last is looked at while all goes well
+    value_schemas: Sequence[Schema | None] | None = (
+        None  # of each value, where some have none, as nulls; else value_schema
+    )
 
     def __len__(self) -> int:
         return len(self.values)
@@ -186,7 +193,7 @@ class SourceBatch(Struct, kw_only=True):
             yield SourceRecord(
                 topic=self.topic,
                 value=value,
-                value_schema=self.value_schema,
+                value_schema=self.value_schema if self.value_schemas is None else self.value_schemas[index],
                 key=None if self.keys is None else self.keys[index],
                 key_schema=self.key_schema,
                 partition=None if self.partitions is None else self.partitions[index],

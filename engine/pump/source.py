@@ -299,6 +299,8 @@ class SourcePumpBank:
             self._offsets.update((offset.partition, offset.offset) for offset in done.offsets)
         if done.offsets and done.is_last:
             self._cover_all()
+        if done.is_urgent:
+            self._store_at_ns = 0
 
     def _cover_all(self) -> None:
         self._covered, self._refused_covered = self._acknowledged, self._refused
@@ -351,6 +353,7 @@ class SourcePumpBank:
         """Store the offsets of the acknowledged prefix; returns whether that could be done."""
         self._fence()
         self._store_at_ns = self._clock.monotonic_ns() + self._interval_ns()
+        has_moved = bool(self._offsets) or self._polled_stored != self._polled_covered[0]
         if self._offsets:
             self._row.set(Word.PUMP_ACT, Act.STORE)
             try:
@@ -360,7 +363,7 @@ class SourcePumpBank:
                 return False
             self._offsets = {}
         self._patience.end(Cause.STORE)
-        if self._polled_stored == self._polled_covered[0] and not is_end:
+        if not has_moved and not is_end:
             return True
         self._polled_stored = self._polled_covered[0]
         total = self._stored_total()

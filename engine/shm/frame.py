@@ -80,6 +80,7 @@ class SourceFrame(Struct, array_like=True, tag=1):
     added: int = 0  # what they made of `polled`, beyond one of each
     skipped: int = 0  # of `polled`, and of what was made of it: what failed and was left out
     is_letter: bool = False  # its one record is a dead letter, which is none of those that are counted
+    is_urgent: bool = False  # its offsets are to be stored as soon as all of it is acknowledged
 
     @property
     def counted(self) -> int:

@@ -86,7 +86,7 @@ def _columns_of_batch(batch: SourceBatch) -> Columns:
         keys=nothing if batch.keys is None else batch.keys,
         key_schemas=nothing if batch.keys is None else Repeat(batch.key_schema, count),
         values=batch.values,
-        value_schemas=Repeat(batch.value_schema, count),
+        value_schemas=batch.value_schemas or Repeat(batch.value_schema, count),
         headers=Repeat((), count) if batch.headers is None else batch.headers,
         origins=range(count),
         source_partitions=Repeat(batch.source_partition, count),

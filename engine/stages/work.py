@@ -149,7 +149,7 @@ def inbound(frame: ArrivedSinkFrame, stages: Stages, note: Note, manner: Manner 
 
 def transformed(columns: Columns, stages: Stages, note: Note, manner: Manner = STRICT) -> Transformed:
     """What transforms have left of what was polled: once, however often it is converted. Raises AgainError."""
-    if not stages.chain:
+    if not stages.chain or not len(columns):
         return Transformed(columns, None)
     note(Act.TRANSFORM)
     done = transform(stages.chain, columns, skips=manner.skips)

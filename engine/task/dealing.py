@@ -74,7 +74,7 @@ class Dealing:
 
     def deal(self, polled: Polled, total: int) -> None:
         """Take what was polled. total: records that were polled up to its end."""
-        is_away = self._crew is not None and self._is_sent(self._crew, polled)
+        is_away = self._crew is not None and len(polled) > 0 and self._is_sent(self._crew, polled)
         self._dealt.append(_Dealt(polled, total, is_away))
 
     def collect(self) -> Made | None:

@@ -135,8 +135,11 @@ class Framing:
             f"({self._record_bytes_max} bytes): raise producer.override.max.request.size (the ring follows)"
         )
 
-    def offsets(self, offsets: list[SourceOffset]) -> None:
-        """Queue offsets in frames without records: they are stored once Kafka has all that was queued before."""
+    def offsets(self, offsets: list[SourceOffset], *, is_urgent: bool = False) -> None:
+        """Queue offsets in frames without records: they are stored once Kafka has all that was queued before.
+
+        is_urgent: then at once, and not at the next interval.
+        """
         limit = min(self._frame_bytes_max, FRAME_BYTES_AIM) - OVERHEAD_BYTES
         begin = size = 0
         for index, offset in enumerate(offsets):
@@ -146,13 +149,13 @@ class Framing:
                 begin, size = index, 0
             size += one
         if offsets:
-            self._slice(offsets[begin:], is_last=True)
+            self._slice(offsets[begin:], is_last=True, is_urgent=is_urgent)
 
     def end(self, *, is_complete: bool, is_failed: bool) -> None:
         """Queue the last message."""
         self._outbox.say(End(self.polled, is_complete, is_failed, *self._counts()))
 
-    def _slice(self, offsets: list[SourceOffset], *, is_last: bool) -> None:
+    def _slice(self, offsets: list[SourceOffset], *, is_last: bool, is_urgent: bool = False) -> None:
         dropped, added, skipped = self._counts()
         going = SourceFrame(
             "",
@@ -166,6 +169,7 @@ class Framing:
             dropped=dropped,
             added=added,
             skipped=skipped,
+            is_urgent=is_urgent,
         )
         self._outbox.say(going)
 

@@ -252,7 +252,7 @@ class SourceTaskBank:
             return FULL_SECONDS
         self._patience.end(Cause.POLL)
         self._is_waiting = not polled or self._clock.monotonic_ns() - begun_ns > WAITING_NS
-        if not polled:
+        if polled is None or _is_empty(polled):
             return 0.0 if self._has_ended else FULL_SECONDS
         if isinstance(polled, SourceBatch) or isinstance(polled[0], SourceRecord):
             self._take(polled)  # type: ignore[arg-type]  # the first tells what all are
@@ -261,13 +261,14 @@ class SourceTaskBank:
         return 0.0
 
     def _take(self, polled: Polled) -> None:
-        count = len(polled)
-        if not count:
+        if _is_empty(polled):
             return
-        if not self._polled:
+        count = len(polled)
+        if count and not self._polled:
             self._row.set(Word.FIRST_RECORD_NS, self._clock.monotonic_ns())
         self._polled += count
-        self._row.count(Stage.POLL, count)
+        if count:
+            self._row.count(Stage.POLL, count)
         self._dealing.deal(polled, self._polled)
         if self._dealing.is_full:
             self._collect()
@@ -337,7 +338,7 @@ class SourceTaskBank:
                 return
         if not is_told:
             # Everything was dropped, and the position moves all the same; or there are too many.
-            self._framing.offsets(offsets)
+            self._framing.offsets(offsets, is_urgent=not len(polled))
 
     def _write(self, batch: Converted, offsets: list[SourceOffset], polled: Polled, origins: Sequence[int]) -> int:
         """Queue the frames of a batch; returns how many records are in them: fewer when one failed, without offsets.
@@ -435,6 +436,11 @@ class SourceTaskBank:
         self._has_ended = True
         self._polled_again.clear()
         self._dealing.forget()
+
+
+def _is_empty(polled: Sequence[Any] | SourceBatch) -> bool:
+    """Whether there is neither a record nor an offset without one."""
+    return not (len(polled) or (isinstance(polled, SourceBatch) and polled.source_offsets))
 
 
 def _offsets_before(polled: Polled, index: int) -> list[SourceOffset]:

@@ -134,7 +134,7 @@ IN_BAD_RECORDS = (
             ),
             Change(
                 SOURCE,
-                "            self._framing.offsets(offsets)\n\n    def _write(",
+                "            self._framing.offsets(offsets, is_urgent=not len(polled))\n\n    def _write(",
                 "            self._framing.offsets(offsets)\n"
                 "        if self._letters is not None and skipped:\n"
                 "            self._write_letters(self._letters, skipped, done, records)\n\n    def _write(",

@@ -103,7 +103,7 @@ class Numbers(SourceTask):
         if self._rng.random() < 0.05:
             raise RetriableError("later")
         if self._rng.random() < 0.1:
-            return None
+            return self._looked() if self._line.kind.startswith("columns") else None
         begin = self._next
         self._next = min(self._line.total, begin + self._rng.randint(1, 60))
         if self._next == self._line.total:
@@ -130,6 +130,10 @@ class Numbers(SourceTask):
         offsets = [offset for offset, value in log if value == last]
         is_there = metadata.offset in offsets or (metadata.offset == UNKNOWN_OFFSET and offsets)
         claim(is_there, f"{number} is not at offset {metadata.offset}")
+
+    def _looked(self) -> SourceBatch:
+        """How far it is, and no record."""
+        return SourceBatch(topic="", values=[], source_partition=SOURCE, source_offsets=[{"next": self._next}])
 
     def _record(self, number: int) -> SourceRecord:
         return SourceRecord(

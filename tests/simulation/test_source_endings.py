@@ -249,6 +249,23 @@ def test_a_poll_of_which_nothing_is_left_is_done() -> None:
     assert line.store.offsets == {"s": 2}
 
 
+def test_an_offset_without_a_record_is_stored_at_once_and_behind_what_was_given_before() -> None:
+    looked = SourceBatch(topic="", values=[], source_partition={"source": "s"}, source_offsets=[{"next": 9}])
+    polls: list[Polled] = [records(b"0", b"1"), looked]
+    line = Line(polls, ends=False, chain=[Picky()], timing=Timing(commit_interval=1000.0))
+    while not line.store.offsets:
+        assert line.task.commits == 0
+        line.step()
+    assert line.store.offsets == {"s": 9}
+    assert line.values == [b"0", b"1"]
+    assert line.clock.monotonic_ns() < 500e9
+    line.step(5)
+    assert line.task.commits == 1
+    line.banks.row.set(Word.TARGET, Target.STOP)
+    assert line.run() is None
+    assert (line.count(Stage.POLL), line.count(Stage.STORE)) == (2, 2)
+
+
 def test_offsets_stay_before_a_record_that_failed_in_part() -> None:
     line = Line([records(b"0", b"1.2", b"3." + TOO_LARGE + b".4", b"5")], chain=[Pieces()])
     assert isinstance(line.run(), RecordTooLargeError)
