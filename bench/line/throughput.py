@@ -24,7 +24,7 @@ from bench.line.watch import Curve, watch
 from tests.harness import topics
 from tests.harness.registry import SchemaRegistry
 
-__all__ = ["LINES", "PARTITIONS", "Place", "ThroughputLine", "file_size", "sink_config"]
+__all__ = ["JSON_CONVERTER", "LINES", "PARTITIONS", "Place", "ThroughputLine", "end_of", "file_size", "sink_config"]
 
 PARTITIONS = 4
 JSON_CONVERTER = "org.apache.kafka.connect.json.JsonConverter"
@@ -118,7 +118,7 @@ class ThroughputLine(Struct, frozen=True):
     def _source(self, side: Side, place: Place, name: str) -> Curve:
         topics.create_topic(place.bootstrap, name, partitions=PARTITIONS)
         pid = side.begin(Job(name, source_config(name, _lines_file(place))))
-        curve = watch(_end_of(place.bootstrap, name), place.records, pid, side.log_tail)
+        curve = watch(end_of(place.bootstrap, name), place.records, pid, side.log_tail)
         side.end()
         check_topic(_values(place.bootstrap, name, place.records), self.printed, place.records)
         topics.delete_topic(place.bootstrap, name)
@@ -159,7 +159,7 @@ def _lines_file(place: Place) -> Path:
     return place.folder / "lines.txt"
 
 
-def _end_of(bootstrap: str, topic: str) -> Callable[[], int]:
+def end_of(bootstrap: str, topic: str) -> Callable[[], int]:
     """A function that asks the broker how many records the topic has."""
     admin = AdminClient({"bootstrap.servers": bootstrap})
     latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]

@@ -1,0 +1,256 @@
+"""The changes of a table into a topic, beside `pg_recvlogical` into nothing, on a real server and broker.
+
+    python -m bench.postgres.changes                                  all lines, 500,000 changes, three rounds
+    python -m bench.postgres.changes --lines single --records 100000 --rounds 1
+
+    bulk      inserts, 1,000 rows a transaction
+    single    inserts, one row a transaction
+    mixed     inserts, updates, deletes, 1,000 changes a transaction: 5 to 3 to 2
+
+The peer reads the same publication by the same plugin, and throws away what it gets: what the server can give to one
+reader, and no more work than that. Both read copies of one slot, in turn, the order changing from round to round. A run
+is reported when the topic has as many records as there were changes, and makes of them the table as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from confluent_kafka import Consumer, TopicPartition
+from msgspec import Struct
+from msgspec.json import decode
+
+from bench.line.sides import Job, MillraceSide
+from bench.line.throughput import JSON_CONVERTER, PARTITIONS, end_of
+from bench.line.watch import Curve, watch
+from connectors.postgres.source.pgoutput import lsn_of
+from tests.harness import topics
+from tests.harness.kafka import KafkaServer
+from tests.harness.postgres import PostgresServer, programs
+
+LINES = ("bulk", "single", "mixed")
+MILLRACE, PEER = "millrace", "pg_recvlogical"
+SIDES = (MILLRACE, PEER)
+ORIGIN = "origin"  # the slot that the others are copies of
+BLOCK = 1_000
+READ_S = 30.0
+READ_AT_ONCE = 20_000
+TABLE = """
+CREATE TABLE {name} (id bigint PRIMARY KEY, customer text, item text, quantity integer, price double precision,
+    express boolean, note text);
+CREATE PUBLICATION {name} FOR TABLE {name}
+"""
+ROWS = """
+SELECT n, 'customer ' || n % 1000, 'item ' || n % 77, (n % 100)::int, n * 0.25, n % 2 = 0,
+    'a note of order ' || n || ' that is a little longer'
+"""
+FILL = """
+CREATE PROCEDURE fill_{name} (total int) LANGUAGE plpgsql AS $$
+BEGIN
+    FOR at IN 0 .. total - 1 BY {size} LOOP
+        {statements}
+        COMMIT;
+    END LOOP;
+END $$
+"""
+#: Of a transaction; `at` is how many changes there were before.
+STATEMENTS = {
+    "bulk": f"INSERT INTO bulk {ROWS} FROM generate_series(at + 1, at + {BLOCK}) n;",
+    "single": f"INSERT INTO single {ROWS} FROM generate_series(at + 1, at + 1) n;",
+    "mixed": f"""
+        INSERT INTO mixed {ROWS} FROM generate_series(at + 1, at + {BLOCK // 2}) n;
+        UPDATE mixed SET quantity = quantity + 1, note = note || '!' WHERE id BETWEEN at + 1 AND at + {3 * BLOCK // 10};
+        DELETE FROM mixed WHERE id BETWEEN at + 1 AND at + {BLOCK // 5};
+    """,
+}
+
+
+class Place(Struct, frozen=True):
+    """Where it runs."""
+
+    bootstrap: str
+    postgres: PostgresServer
+    folder: Path
+    records: int
+
+    @property
+    def goal(self) -> int:
+        """The end of what was written."""
+        return lsn_of(self.postgres.query("SELECT goal FROM goals")[0][0])
+
+
+class Result(Struct, frozen=True):
+    """Of one run."""
+
+    rate_per_s: float
+    cpu_us: float  # of a change: the side's processes, without broker and server
+    pss_mb: float
+
+
+def fill(place: Place, line: str) -> None:
+    """Make a table and its changes, kept by a slot that nobody reads."""
+    query = place.postgres.query
+    query(TABLE.format(name=line))
+    query("DROP TABLE IF EXISTS goals")
+    query(f"SELECT pg_create_logical_replication_slot('{ORIGIN}', 'pgoutput')")
+    size = 1 if line == "single" else BLOCK
+    query(FILL.format(name=line, size=size, statements=STATEMENTS[line]))
+    query(f"CALL fill_{line}({place.records})")
+    query("CREATE TABLE goals AS SELECT pg_current_wal_lsn()::text AS goal")
+    query("CHECKPOINT")
+
+
+def run(line: str, side: str, place: Place, number: int) -> Result:
+    """One run, measured and then checked. Raises AssertionError for a topic that is not as the table says."""
+    slot = f"{line}_{side}_{number}"
+    place.postgres.query(f"SELECT pg_copy_logical_replication_slot('{ORIGIN}', '{slot}')")
+    curve = (_millrace if side == MILLRACE else _peer)(line, place, slot)
+    place.postgres.query(f"SELECT pg_drop_replication_slot('{slot}')")
+    scale = place.records
+    return Result(curve.rate(scale), curve.cpu_us(scale), curve.pss_bytes_max / 1e6)
+
+
+def _peer(line: str, place: Place, slot: str) -> Curve:
+    start, goal = lsn_of(place.postgres.query(_slot("confirmed_flush_lsn", slot))[0][0]), place.goal
+    server = ["-h", "127.0.0.1", "-p", str(place.postgres.port), "-U", "postgres", "-d", "postgres"]
+    options = ["-o", "proto_version=1", "-o", f"publication_names={line}", "-f", "/dev/null", "-S", slot, "--start"]
+    command = [str(programs() / "pg_recvlogical"), *server, *options, "--no-loop"]
+    process = subprocess.Popen(command)
+    with psycopg.connect(place.postgres.url(), autocommit=True) as connection:
+
+        def done() -> int:
+            rows = connection.execute("SELECT sent_lsn::text FROM pg_stat_replication").fetchall()
+            return min(max(0, lsn_of(rows[0][0]) - start), goal - start) if rows and rows[0][0] else 0
+
+        try:
+            return watch(done, goal - start, process.pid, lambda: "")
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _millrace(line: str, place: Place, slot: str) -> Curve:
+    topic = f"{slot}.public.{line}"
+    topics.create_topic(place.bootstrap, topic, partitions=PARTITIONS)
+    side = MillraceSide(place.bootstrap, place.folder / slot)
+    config = {
+        "connector.class": "PostgresSource",
+        "connection.url": place.postgres.url(),
+        "table.include.list": f"public\\.{line}",
+        "topic.prefix": slot,
+        "slot.name": slot,
+        "publication.name": line,
+        "publication.autocreate.mode": "disabled",
+        "snapshot.mode": "no_data",
+        "key.converter": JSON_CONVERTER,
+        "key.converter.schemas.enable": "false",
+        "value.converter": JSON_CONVERTER,
+        "value.converter.schemas.enable": "false",
+    }
+    try:
+        pid = side.begin(Job(slot, config, is_bounded=True))
+        curve = watch(end_of(place.bootstrap, topic), place.records, pid, side.log_tail)
+        side.end()
+    finally:
+        side.close()
+    check(place, line, topic)
+    topics.delete_topic(place.bootstrap, topic)
+    return curve
+
+
+def check(place: Place, line: str, topic: str) -> None:
+    """Raises AssertionError unless the topic has a record for each change, and makes the table as it is."""
+    made: dict[int, int] = {}  # what each row is, as a hash
+    count = 0
+    for message in _messages(place.bootstrap, topic):
+        count += 1
+        key, value = decode(message.key())["id"], message.value()
+        if value is None:
+            del made[key]
+        else:
+            made[key] = hash(tuple(decode(value).values()))
+    assert count == place.records, f"{topic}: {count} records of {place.records} changes"
+    with psycopg.connect(place.postgres.url()) as connection, connection.cursor(f"rows_of_{line}") as cursor:
+        cursor.itersize = READ_AT_ONCE
+        for row in cursor.execute(f"SELECT * FROM {line}"):
+            assert made.pop(row[0], None) == hash(row), f"{topic}: row {row[0]} is not as it was told last"
+    assert not made, f"{topic}: {len(made)} rows that are not in the table"
+
+
+def _messages(bootstrap: str, topic: str) -> Iterator[Any]:
+    reader: Any = Consumer({"bootstrap.servers": bootstrap, "group.id": "bench-check", "enable.auto.commit": False})
+    for partition, end in topics.end_offsets(bootstrap, topic).items():
+        reader.assign([TopicPartition(topic, partition, 0)])
+        left = end
+        while left:
+            batch = reader.consume(min(READ_AT_ONCE, left), READ_S)
+            assert batch, f"partition {partition} ends {left} records before {end}"
+            left -= len(batch)
+            yield from batch
+    reader.close()
+
+
+def _slot(column: str, name: str) -> str:
+    return f"SELECT {column}::text FROM pg_replication_slots WHERE slot_name = '{name}'"
+
+
+def measure(place: Place, lines: Sequence[str], rounds: int) -> Iterator[tuple[str, str, Result]]:
+    """Every run."""
+    for line in lines:
+        fill(place, line)
+        for number in range(1, rounds + 1):
+            for side in SIDES if number % 2 else reversed(SIDES):
+                yield line, side, run(line, side, place, number)
+        place.postgres.query(f"SELECT pg_drop_replication_slot('{ORIGIN}')")
+
+
+def table(results: Sequence[tuple[str, str, Result]], lines: Sequence[str]) -> str:
+    """The medians, and the least and the largest ratio of a round."""
+
+    def middle(line: str, side: str, value: Callable[[Result], float]) -> float:
+        return statistics.median(value(result) for *named, result in results if named == [line, side])
+
+    rows = [
+        "| line | pg_recvlogical, changes/s | Millrace | ratio | aim | Millrace, us CPU a change | MB PSS |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for line in lines:
+        rates = {side: [one.rate_per_s for *named, one in results if named == [line, side]] for side in SIDES}
+        ratios = [ours / theirs for ours, theirs in zip(rates[MILLRACE], rates[PEER], strict=True)]
+        peer, ours = (statistics.median(rates[side]) for side in (PEER, MILLRACE))
+        cells = [f"changes -> topic, {line}", f"{peer:,.0f}", f"{ours:,.0f}"]
+        cells += [f"**{ours / peer:.2f}** ({min(ratios):.2f} to {max(ratios):.2f})", "0.6"]
+        cells += [f"{middle(line, MILLRACE, lambda one: one.cpu_us):.2f}"]
+        cells += [f"{middle(line, MILLRACE, lambda one: one.pss_mb):.0f}"]
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def main() -> None:
+    """Measure, and print the table."""
+    parser = argparse.ArgumentParser(prog="python -m bench.postgres.changes")
+    parser.add_argument("--lines", nargs="+", choices=LINES, default=LINES)
+    parser.add_argument("--records", type=int, default=500_000, help="changes, a multiple of 1,000")
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    results = []
+    with tempfile.TemporaryDirectory(prefix="millrace-bench-") as name:
+        folder = Path(name)
+        with KafkaServer(folder / "kafka") as broker, PostgresServer(folder / "postgres") as postgres:
+            place = Place(broker.bootstrap, postgres, folder, options.records)
+            for line, side, result in measure(place, options.lines, options.rounds):
+                results.append((line, side, result))
+                print(f"{line} {side}: {result}", file=sys.stderr, flush=True)
+    print(table(results, options.lines))
+
+
+if __name__ == "__main__":
+    main()
