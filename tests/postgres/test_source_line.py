@@ -1,4 +1,7 @@
-"""Whole lines out of the real PostgreSQL, killed again and again: every row is in the topic."""
+"""Whole lines out of the real PostgreSQL: task process, pump and server are killed in turn, and every row arrives.
+
+MILLRACE_POSTGRES_KILLS=150 pytest -m faults tests/postgres/test_source_line.py        each of the three 50 times
+"""
 
 from __future__ import annotations
 
@@ -17,15 +20,17 @@ from tests.harness.kafka import KafkaServer, UserKafka
 from tests.harness.postgres import PostgresServer
 from tests.harness.server import UnavailableError
 
-pytestmark = [pytest.mark.kafka, pytest.mark.postgres, pytest.mark.slow, pytest.mark.faults]
+pytestmark = [pytest.mark.kafka, pytest.mark.postgres, pytest.mark.slow]
 
 Kafka = KafkaServer | UserKafka
 JSON = "org.apache.kafka.connect.json.JsonConverter"
 POLLING = "connectors.postgres.source.polling_connector:PostgresPollingSourceConnector"
 CHANGES = "connectors.postgres.source.changes_connector:PostgresSourceConnector"
 ROWS = 4_000
-#: tox -e faults widens them.
-KILLS = int(os.environ.get("MILLRACE_POSTGRES_KILLS", "6"))
+#: Of all three; tox -e faults widens them.
+KILLS = int(os.environ.get("MILLRACE_POSTGRES_KILLS", "3"))
+#: More than a range of a snapshot's pages, and read again from its beginning after each kill.
+SNAPSHOT_ROWS = 60_000
 WAIT_S = 120.0
 
 
@@ -53,21 +58,22 @@ def pipeline(folder: Path, kafka: Kafka, source: dict[str, object]) -> None:
     (folder / "pipeline.toml").write_text(pipeline_toml(worker, {"shop": {"restart.backoff.ms": 100, **source}}))
 
 
-def killed_again_and_again(
-    run: Millrace, server: PostgresServer, count: Callable[[], int], write: Callable[[int], None]
-) -> None:
-    """Write rows and kill whoever has to do with them in turn."""
-    rng = random.Random(7)
+def killers(run: Millrace, server: PostgresServer) -> list[Callable[[], object]]:
+    """Kill whoever has to do with the rows."""
 
     def kill_server() -> None:
         server.kill9()
         server.start()
 
-    kills: list[Callable[[], object]] = [
-        lambda: run.kill9("shop/0 task"),
-        lambda: run.kill9("shop/0 pump"),
-        kill_server,
-    ]
+    return [lambda: run.kill9("shop/0 task"), lambda: run.kill9("shop/0 pump"), kill_server]
+
+
+def killed_again_and_again(
+    run: Millrace, server: PostgresServer, count: Callable[[], int], write: Callable[[int], None]
+) -> None:
+    """Write rows and kill in turn."""
+    rng = random.Random(7)
+    kills = killers(run, server)
     step = ROWS // KILLS
     for number in range(KILLS):
         write(step)
@@ -75,6 +81,21 @@ def killed_again_and_again(
         write(rng.randrange(1, 50))
         kills[number % len(kills)]()
     write(step)
+
+
+def changes(server: PostgresServer, topic: str) -> dict[str, object]:
+    """A source of the changes of `orders`."""
+    return {
+        "connector.class": CHANGES,
+        "connection.url": server.url(),
+        "table.include.list": "public.orders",
+        "transforms": "route",
+        "transforms.route.type": "org.apache.kafka.connect.transforms.RegexRouter",
+        "transforms.route.regex": ".*",
+        "transforms.route.replacement": topic,
+        "status.update.interval.ms": 100,
+        "max.batch.size": 100,
+    }
 
 
 def is_more(count: Callable[[], int], before: int) -> bool:
@@ -90,6 +111,7 @@ def ends(kafka: Kafka, topic: str) -> int:
     return sum(topics.end_offsets(kafka.bootstrap, topic).values())
 
 
+@pytest.mark.faults
 def test_whoever_is_killed_every_polled_row_arrives(
     kafka: Kafka, topic: str, server: PostgresServer, tmp_path: Path
 ) -> None:
@@ -120,18 +142,7 @@ def test_whoever_is_killed_every_change_arrives_in_order(
     kafka: Kafka, topic: str, server: PostgresServer, tmp_path: Path
 ) -> None:
     server.query("CREATE TABLE orders (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, note text)")
-    source = {
-        "connector.class": CHANGES,
-        "connection.url": server.url(),
-        "table.include.list": "public.orders",
-        "transforms": "route",
-        "transforms.route.type": "org.apache.kafka.connect.transforms.RegexRouter",
-        "transforms.route.regex": ".*",
-        "transforms.route.replacement": topic,
-        "status.update.interval.ms": 100,
-        "max.batch.size": 100,
-    }
-    pipeline(tmp_path, kafka, source)
+    pipeline(tmp_path, kafka, changes(server, topic))
 
     def write(rows: int) -> None:
         server.query(f"INSERT INTO orders (note) SELECT 'old' FROM generate_series(1, {rows})")
@@ -148,6 +159,38 @@ def test_whoever_is_killed_every_change_arrives_in_order(
         goal = server.query("SELECT pg_current_wal_lsn()")[0][0]
         reached = f"SELECT confirmed_flush_lsn >= '{goal}' FROM pg_replication_slots"
         wait.until(lambda: server.query(reached)[0][0], "the slot to go on", timeout_s=WAIT_S)
+
+
+@pytest.mark.faults
+def test_whoever_is_killed_while_a_snapshot_is_read_the_table_arrives_as_it_is(
+    kafka: Kafka, topic: str, server: PostgresServer, tmp_path: Path
+) -> None:
+    server.query("CREATE TABLE orders (id bigint PRIMARY KEY, note text, pad text)")
+    rows = f"SELECT n, 'old', repeat('x', 700) FROM generate_series(1, {SNAPSHOT_ROWS}) n"
+    server.query(f"INSERT INTO orders {rows}")
+    drop = {
+        "transforms": "route,drop",
+        "transforms.drop.type": "org.apache.kafka.connect.transforms.ReplaceField$Value",
+        "transforms.drop.exclude": "pad",
+    }
+    pipeline(tmp_path, kafka, {**changes(server, topic), **drop})
+    is_copying = "SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'millrace%copy%'"
+    within = 0
+    with Millrace("standalone", "pipeline.toml", folder=tmp_path) as run:
+        kills = killers(run, server)
+        for number in range(KILLS):
+            wait.until(
+                partial(is_more, lambda: ends(kafka, topic), ends(kafka, topic)), "more records", timeout_s=WAIT_S
+            )
+            within += bool(server.query(is_copying))
+            kills[number % len(kills)]()
+            server.query(f"UPDATE orders SET note = 'new {number}' WHERE id % 997 = {number}")
+            server.query(f"DELETE FROM orders WHERE id % 991 = {number}")
+        goal = server.query("SELECT pg_current_wal_lsn()")[0][0]
+        reached = f"SELECT confirmed_flush_lsn >= '{goal}' FROM pg_replication_slots"
+        wait.until(lambda: server.query(reached)[0][0], "the slot to go on", timeout_s=WAIT_S)
+        assert within
+        assert table_of(kafka, topic) == {f"{key}": note for key, note in server.query("SELECT id, note FROM orders")}
 
 
 def table_of(kafka: Kafka, topic: str) -> dict[str, str]:
