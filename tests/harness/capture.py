@@ -87,14 +87,18 @@ class Capture:
         return lsn_of(self.run("SELECT confirmed_flush_lsn::text FROM pg_replication_slots")[0][0])
 
     def polled_until_confirmed(self, task: PostgresSourceTask) -> list[SourceRecord]:
-        """What the task tells until the slot may forget all that the log has now."""
+        """What the task tells until the slot may forget all that the log has now; all of it is stored at once."""
         goal = self.log_end()
-
-        def is_there(_: list[SourceRecord]) -> bool:
+        found: list[SourceRecord] = []
+        for _ in range(POLLS_MAX):
+            polled = task.poll()
+            found += records_of(polled)
+            context_of(task).store_all(polled)
+            task.commit()
             context_of(task).wait(1)
-            return self.confirmed() >= goal
-
-        return polled_until(task, is_there)
+            if self.confirmed() >= goal:
+                return found
+        raise AssertionError(f"not confirmed after {POLLS_MAX} polls")
 
 
 def context_of(task: PostgresSourceTask) -> FakeSourceContext:

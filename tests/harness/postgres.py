@@ -29,7 +29,7 @@ import psutil
 from tests.harness import wait
 from tests.harness.server import Server, UnavailableError, answers, free_ports, require
 
-__all__ = ["DATABASE", "LIMITED", "PASSWORD", "PostgresServer"]
+__all__ = ["DATABASE", "LIMITED", "PASSWORD", "PostgresServer", "programs"]
 
 DATABASE = "postgres"  # that every server has
 LIMITED = "limited"
@@ -57,23 +57,23 @@ class PostgresServer(Server):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         (self.port,) = free_ports(1)
-        self._programs = _programs()
+        self._programs = programs()
         self._is_root = os.geteuid() == 0
         self._own: Path | None = None
         if self._is_root:
             user = _user()
             self._own = Path(tempfile.mkdtemp(prefix="millrace-postgres-"))
             os.chown(self._own, user.pw_uid, user.pw_gid)
-        self._data = (self._own or folder) / "data"
+        self.data = (self._own or folder) / "data"
 
     def url(self, database: str = DATABASE, user: str = USER) -> str:
         """As `connection.url` takes it."""
         return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
 
     def command(self) -> Sequence[str]:
-        settings = {**SETTINGS, "port": str(self.port), "unix_socket_directories": str(self._data.parent)}
+        settings = {**SETTINGS, "port": str(self.port), "unix_socket_directories": str(self.data.parent)}
         options = [option for name, value in settings.items() for option in ("-c", f"{name}={value}")]
-        return [*self._as_user(), str(self._programs / "postgres"), "-D", str(self._data), *options]
+        return [*self._as_user(), str(self._programs / "postgres"), "-D", str(self.data), *options]
 
     def is_ready(self) -> bool:
         psycopg = _psycopg()
@@ -82,12 +82,23 @@ class PostgresServer(Server):
     def launch(self) -> None:
         _psycopg()
         self.folder.mkdir(parents=True, exist_ok=True)
-        if not (self._data / "PG_VERSION").exists():
+        if not (self.data / "PG_VERSION").exists():
             self._make_data()
         super().launch()
 
     def stop(self) -> None:
         self._end(signal.SIGINT)  # TERM would wait for those who are connected
+
+    def ask_to_stop(self) -> None:
+        """As `stop`, without waiting for the end."""
+        os.kill(self.pid, signal.SIGINT)
+
+    def own(self, folder: Path) -> None:
+        """Give a copy of the data to whom the server runs as."""
+        if self._is_root:
+            user = _user()
+            for path in [folder, *folder.rglob("*")]:
+                os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)
 
     def kill9(self) -> None:
         children = self._children()
@@ -123,7 +134,7 @@ class PostgresServer(Server):
         command = [
             "initdb",
             "-D",
-            str(self._data),
+            str(self.data),
             "-U",
             USER,
             "-A",
@@ -137,7 +148,7 @@ class PostgresServer(Server):
         done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=INIT_S, cwd="/")
         if done.returncode != 0:
             raise RuntimeError(f"initdb has failed:\n{done.stdout}{done.stderr}")
-        rules = self._data / "pg_hba.conf"
+        rules = self.data / "pg_hba.conf"
         rules.write_text(f"host all {LIMITED} 127.0.0.1/32 scram-sha-256\n{rules.read_text()}")
 
     def _as_user(self) -> list[str]:
@@ -152,7 +163,7 @@ class PostgresServer(Server):
         ]  # fmt: skip
 
 
-def _programs() -> Path:
+def programs() -> Path:
     """The folder of the newest server that is installed. Raises UnavailableError."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[4]))
     on_path = shutil.which("postgres")

@@ -266,7 +266,7 @@ def test_the_slot_keeps_what_is_not_stored_and_forgets_what_is(capture: Capture)
     capture.run("INSERT INTO orders VALUES (2)")
     found = polled_until(task, lambda found: len(found) == 2)
     for _ in range(4):
-        assert task.poll() is None
+        assert records_of(task.poll()) == []
         context_of(task).wait(1)
     assert capture.confirmed() == before
     context_of(task).store(found[0])
@@ -467,8 +467,12 @@ def test_offsets_that_are_set_are_checked(capture: Capture) -> None:
     connector = PostgresSourceConnector()
     good: dict[str, Any] = {"lsn": "0/16B3748"}
     assert connector.alter_offsets(capture.keys({}), {'{"slot":"changes"}': good, "null": None}) is True
+    full = {**good, "system": "7412345678901234567", "timeline": 1, "commit": "0/16B4000", "change": 3}
+    assert connector.alter_offsets(capture.keys({}), {'{"slot":"changes"}': full}) is True
     for partition, offset in [
         ('{"slot":"other"}', good),
+        ('{"slot":"changes"}', {**good, "system": "7412345678901234567"}),
+        ('{"slot":"changes"}', {**full, "timeline": "1"}),
         ('{"slot":"changes"}', {"lsn": 5}),
         ('{"slot":"changes"}', {**good, "else": 5}),
         ('{"slot":"changes"}', {**good, "snapshot": {"part": "public.orders"}}),

@@ -10,7 +10,10 @@ changes.py             its task: what the slot tells becomes records, what Kafka
 changes_config.py      its keys
 snapshot.py            what is there before, by ranges of pages
 capturing.py           changes of one table become records: rows, or Debezium's envelopes
-replication.py         the stream of a slot          pgoutput.py   what is said in it
+gathering.py           changes of one poll, by table, with their offsets
+transactions.py        where the stream is           positions.py  what an offset says of that
+history.py             whether log and slot are those that the offset is of
+replication.py         the stream of a slot          pgoutput.py   what is said in it   tuples.py  rows, many at once
 slots.py               slot and publication: made, looked at, watched
 values.py              PostgreSQL's text becomes values of Connect
 """

@@ -3,33 +3,37 @@
     row        insert, update: the row as it is; delete: its key, and null; a key that changes: null, then the row
     envelope   {before, after, source, op, ts_ms}; after a delete a null; a key that changes: d, null, then c
 
-Changes are collected as rows of text (`Captured.add`) and read column by column (`Captured.batch`). The key is the
-primary key, or else the columns of the replica identity.
+Changes are collected as they were told (`Captured.add`), and read all at once, column by column (`Captured.recorded`).
+The key is the primary key, or else the columns of the replica identity.
 
-Used by: changes.py.
-Not here: what the server says (pgoutput.py), offsets (changes.py).
+Used by: changes.py, gathering.py, snapshot.py.
+Not here: what the server says (pgoutput.py, tuples.py), offsets (gathering.py).
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import compress, repeat
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from connectors.postgres.config import Target
 from connectors.postgres.session import PsycopgSession
+from connectors.postgres.source import pgoutput
 from connectors.postgres.source.changes_config import ChangesConfig
-from connectors.postgres.source.pgoutput import UNCHANGED, Change, RelationMessage, Row
+from connectors.postgres.source.pgoutput import NEW, NULL, UNCHANGED, RelationMessage, Row
 from connectors.postgres.source.relations import Column, columns_of_types, key_places
+from connectors.postgres.source.replication import AT
+from connectors.postgres.source.transactions import NO_MOMENT, Moment, kinds_of
+from connectors.postgres.source.tuples import read_rows, read_updates
 from connectors.postgres.source.values import Cells
 from engine.api.batch import SourceBatch
 from engine.api.column import Repeat, StructColumn
 from engine.api.errors import DataError
-from engine.api.record import SourceRecord
 from engine.api.schema import (
     INT64,
     OPTIONAL_INT64,
@@ -38,11 +42,15 @@ from engine.api.schema import (
     Schema,
 )
 
-__all__ = ["Captured", "Moment", "Origin", "columns_of_relation", "placeholder_of", "records_of"]
+__all__ = ["Captured", "Origin", "Recorded", "columns_of_relation", "placeholder_of"]
 
 logger = logging.getLogger(__name__)
 
 INSERT, UPDATE, DELETE, TRUNCATE, READ = "c", "u", "d", "t", "r"
+_OPERATIONS = {pgoutput.INSERT: INSERT, pgoutput.UPDATE: UPDATE, pgoutput.DELETE: DELETE}
+#: Where in a change it says what the row is that comes first, and where that begins.
+FORM_AT, ROW_AT = AT + 5, AT + 6
+_form_of = itemgetter(FORM_AT)
 VERSION = "1"
 #: What Kafka takes in no topic's name.
 _NO_TOPIC = re.compile(r"[^a-zA-Z0-9._-]")
@@ -66,20 +74,36 @@ SOURCE = Schema.struct(
 )
 
 
-class Moment(Struct, frozen=True):
-    """When and where changes were made: their transaction."""
-
-    commit_ms: int
-    transaction: int | None
-    lsn: int | None  # of the commit, of all its changes
-    snapshot: str = "false"
-
-
 class Origin(Struct, frozen=True):
     """Whose changes these are."""
 
     prefix: str
     database: str
+
+
+class Recorded(NamedTuple):
+    """What became of changes."""
+
+    oid: int  # of their table
+    batch: SourceBatch
+    counts: Sequence[int] | None  # of how many records each change is; None: of one
+
+
+class _Rows(NamedTuple):
+    """Records to be, as rows of text."""
+
+    ops: Sequence[str | None]  # None: a null after a delete
+    olds: Sequence[Row | None] | None  # None: nobody asks for them
+    news: Sequence[Row | None]
+    moments: Sequence[Moment]
+    counts: Sequence[int] | None
+
+    @property
+    def wholes(self) -> Sequence[Row | None]:
+        """The rows as they are, or as they were before they went."""
+        if self.olds is None:
+            return self.news
+        return [old if new is None else new for old, new in zip(self.olds, self.news, strict=True)]
 
 
 class Captured:
@@ -91,6 +115,7 @@ class Captured:
         """columns: those of the message, in order, with what the catalog knows."""
         self._settings = settings
         self._origin = origin
+        self.oid = message.oid
         self.target = Target(message.schema, message.table)
         self.topic = _NO_TOPIC.sub("_", ".".join(filter(None, (settings.topic_prefix, *self.target))))
         self._key_places = _key_places(message, columns)
@@ -111,32 +136,20 @@ class Captured:
             {"before": row, "after": row, "source": SOURCE, "op": STRING, "ts_ms": OPTIONAL_INT64},
             name=f"{self.topic}.Envelope",
         )
-        self._skipped = set(settings.skipped)
+        self._skipped = bytes(kind for kind, op in _OPERATIONS.items() if op in settings.skipped)
         self._is_envelope = settings.is_envelope
         self._is_told = False
-        self._clear()
+        self._changes: list[bytes] = []
+        self._moments: list[Moment] = []
 
-    def __len__(self) -> int:
-        return len(self._ops)
-
-    def add(self, op: str, change: Change, moment: Moment) -> int:
-        """Take a change; returns of how many records it is."""
-        if op in self._skipped:
-            return 0
-        before = len(self._ops)
-        old, new = change.old, change.new
-        if op == UPDATE and old is not None and new is not None and self._key_of(old) != self._key_of(new):
-            self._put(DELETE, old, None, moment)
-            self._put(INSERT, None, new, moment)
-        elif op == DELETE:
-            self._put(DELETE, old, None, moment)
-        else:
-            self._put(op, old, new, moment)
-        return len(self._ops) - before
+    def add(self, changes: Sequence[bytes], moments: Sequence[Moment]) -> None:
+        """Take inserts, updates and deletes as they were told. moments: of each; nobody looks at those of rows."""
+        self._changes += changes
+        self._moments += moments
 
     def truncated(self, moment: Moment, now_ms: int) -> SourceBatch | None:
         """The record of all rows being gone, if there is one. Nothing is collected before it is taken."""
-        if TRUNCATE in self._skipped:
+        if TRUNCATE in self._settings.skipped:
             return None
         if not self._is_envelope:
             logger.warning(
@@ -144,93 +157,108 @@ class Captured:
                 "have its rows", self.target, self.topic,
             )  # fmt: skip
             return None
-        self._add(TRUNCATE, None, None, moment)
-        values = self._envelopes(now_ms)
-        self._clear()
+        values = self._envelopes(_Rows([TRUNCATE], None, [None], [moment], None), [], now_ms)
         return SourceBatch(topic=self.topic, values=values, value_schema=self._envelope)
 
-    @property
-    def has_nulls(self) -> bool:
-        """Whether some of the records have no value: those have no schema either."""
-        return (None if self._is_envelope else DELETE) in self._ops
-
-    def batch(self, now_ms: int) -> SourceBatch:
-        """Everything that was taken, as records in order. Raises DataError for what cannot be read.
-
-        If it `has_nulls`, only records can say that they have no schema: see `records_of`.
-        """
-        values = self._envelopes(now_ms) if self._is_envelope else self._rows(self._after, self._olds)
-        nothing = None if self._is_envelope else DELETE
-        if self.has_nulls:
-            values = [None if op == nothing else value for op, value in zip(self._ops, values, strict=True)]
-        batch = SourceBatch(
-            topic=self.topic,
-            values=values,
-            value_schema=self._envelope if self._is_envelope else self.schema,
-            keys=self._keys(),
-            key_schema=self.key_schema,
-        )
-        self._clear()
-        return batch
+    def recorded(self, now_ms: int) -> Recorded:
+        """Everything that was taken, as records in order. Raises DataError for what cannot be read."""
+        rows = self._rows(self._changes, self._moments)
+        self._changes, self._moments = [], []
+        columns = self._read(rows.wholes)
+        values: Any = StructColumn(self.schema, columns, len(rows.ops))
+        schemas: list[Schema | None] | None = None
+        schema, nothing = self.schema, DELETE if not self._is_envelope else None
+        if self._is_envelope:
+            schema = self._envelope
+            values = self._envelopes(rows, columns, now_ms)
+        if nothing in rows.ops:
+            values = [None if op == nothing else value for op, value in zip(rows.ops, values, strict=True)]
+            schemas = [None if op == nothing else schema for op in rows.ops]
+        return Recorded(self.oid, self._batch(values, columns, schemas), rows.counts)
 
     def read(self, cells: Sequence[Cells], count: int, moment: Moment, now_ms: int) -> SourceBatch:
         """Rows that are there, as records: a column of text for each of the table's."""
         columns = [self._column(column, found) for column, found in zip(self._columns, cells, strict=True)]
-        keys = None
-        if self.key_schema is not None:
-            keys = StructColumn(self.key_schema, [columns[at] for at in self._key_places], count)
         if not self._is_envelope:
-            return SourceBatch(
-                topic=self.topic,
-                values=StructColumn(self.schema, columns, count),
-                value_schema=self.schema,
-                keys=keys,
-                key_schema=self.key_schema,
-            )
+            return self._batch(StructColumn(self.schema, columns, count), columns)
         rows = StructColumn(self.schema.as_optional(), columns, count)
         source = Repeat(self._source(moment), count)
         told = [Repeat(None, count), rows, source, Repeat(READ, count), Repeat(now_ms, count)]
+        return self._batch(StructColumn(self._envelope, told, count), columns)
+
+    def _batch(
+        self, values: Sequence[Any], columns: Sequence[Any], schemas: Sequence[Schema | None] | None = None
+    ) -> SourceBatch:
+        """columns: of the rows, which have the keys. schemas: of the values; None: all have one."""
+        keys = None
+        if self.key_schema is not None:
+            keys = StructColumn(self.key_schema, [columns[at] for at in self._key_places], len(values))
         return SourceBatch(
             topic=self.topic,
-            values=StructColumn(self._envelope, told, count),
-            value_schema=self._envelope,
+            values=values,
+            value_schema=self._envelope if self._is_envelope else self.schema,
             keys=keys,
             key_schema=self.key_schema,
+            value_schemas=schemas,
         )
 
-    def _clear(self) -> None:
-        self._ops: list[str | None] = []  # None: a null after a delete
-        self._olds: list[Row | None] = []
-        self._after: list[Row | None] = []
-        self._moments: list[Moment] = []
+    def _rows(self, changes: Sequence[bytes], moments: Sequence[Moment]) -> _Rows:
+        """The rows of changes, those that are skipped left out."""
+        kinds = kinds_of(changes)
+        forms = bytes(map(_form_of, changes))
+        # A record each, of one row: the new one, or the one that is gone.
+        if all(
+            kind not in self._skipped and (form == NEW or (kind == pgoutput.DELETE and not self._is_envelope))
+            for kind, form in {*zip(kinds, forms, strict=True)}
+        ):
+            return _Rows([*map(_OPERATIONS.__getitem__, kinds)], None, read_rows(changes, ROW_AT), moments, None)
+        made: list[tuple[str | None, Row | None, Row | None, Moment]] = []
+        counts = []
+        each = zip(kinds, _told(changes, kinds, forms), moments or repeat(NO_MOMENT), strict=False)
+        for kind, (old, new), moment in each:
+            before = len(made)
+            if kind not in self._skipped:
+                made += [(*one, moment) for one in self._records(_OPERATIONS[kind], old, new)]
+            counts.append(len(made) - before)
+        ops, olds, news, times = zip(*made, strict=True) if made else ((), (), (), ())
+        return _Rows(ops, olds, news, times, counts)
 
-    def _put(self, op: str, old: Row | None, new: Row | None, moment: Moment) -> None:
-        self._add(op, old, new, moment)
-        if op == DELETE and self._is_envelope and self._settings.has_tombstones:
-            self._add(None, old, None, moment)
+    def _records(
+        self, op: str, old: Row | None, new: Row | None
+    ) -> Iterable[tuple[str | None, Row | None, Row | None]]:
+        """The records of a change."""
+        gone: list[tuple[str | None, Row | None, Row | None]] = [(DELETE, old, None)]
+        if self._is_envelope and self._settings.has_tombstones:
+            gone.append((None, old, None))
+        if op == DELETE:
+            return gone
+        if old is not None and new is not None and self._key_of(old) != self._key_of(new):
+            return [*gone, (INSERT, None, new)]
+        return [(op, old, new)]
 
-    def _add(self, op: str | None, old: Row | None, new: Row | None, moment: Moment) -> None:
-        self._ops.append(op)
-        self._olds.append(old)
-        self._after.append(new)
-        self._moments.append(moment)
-
-    def _key_of(self, row: Row) -> list[bytes | None]:
+    def _key_of(self, row: Row) -> list[bytes | int]:
         return [row[at] for at in self._key_places]
 
-    def _rows(self, rows: Sequence[Row | None], others: Sequence[Row | None]) -> Any:
-        """The values of rows; where there is none, of the one in its place, which nobody looks at."""
-        whole = [row if row is not None else other for row, other in zip(rows, others, strict=True)]
-        return StructColumn(self.schema, self._read(whole), len(whole))
-
     def _read(self, rows: Sequence[Row | None]) -> list[Any]:
-        nothing: Row = [None] * len(self._columns)
-        cells: Sequence[Cells] = [*zip(*[row or nothing for row in rows], strict=True)]
-        return [self._column(column, found) for column, found in zip(self._columns, cells, strict=True)]
+        """The columns of rows; of one that is None, nulls."""
+        if not rows:
+            return [[] for _ in self._columns]
+        nothing: Row = [NULL] * len(self._columns)
+        texts = zip(*[row or nothing for row in rows], strict=True)
+        return [
+            self._column(column, self._cells(column, found)) for column, found in zip(self._columns, texts, strict=True)
+        ]
+
+    def _cells(self, column: Column, texts: Sequence[bytes | int]) -> Any:
+        """What the column is read from: without letters in the place of texts."""
+        if set(map(type, texts)) == {bytes}:
+            return texts
+        instead: dict[int, bytes | None] = {NULL: None}
+        if UNCHANGED in texts:
+            instead[UNCHANGED] = self._instead(column)
+        return [instead[text] if isinstance(text, int) else text for text in texts]
 
     def _column(self, column: Column, cells: Cells) -> Any:
-        if UNCHANGED in cells:
-            cells = self._instead(column, cells)
         try:
             return column.reading.read(cells)
         except ValueError as error:
@@ -238,7 +266,7 @@ class Captured:
                 f"table {self.target}: column {column.name} ({column.type}) cannot be read: {error}"
             ) from error
 
-    def _instead(self, column: Column, cells: Cells) -> Cells:
+    def _instead(self, column: Column) -> bytes | None:
         """What stands for values that the server does not tell."""
         if not self._is_told:
             logger.warning(
@@ -247,37 +275,34 @@ class Captured:
                 self.target, column.name, self.target.sql,
             )  # fmt: skip
         self._is_told = True
-        instead = placeholder_of(column.reading.schema, self._settings.placeholder)
-        return [instead if cell == UNCHANGED else cell for cell in cells]
+        return placeholder_of(column.reading.schema, self._settings.placeholder)
 
-    def _keys(self) -> Any:
-        if self.key_schema is None:
-            return None
-        rows = [new if new is not None else old for old, new in zip(self._olds, self._after, strict=True)]
-        cells = [[None if row is None else row[at] for row in rows] for at in self._key_places]
-        columns = [self._column(self._columns[at], found) for at, found in zip(self._key_places, cells, strict=True)]
-        return StructColumn(self.key_schema, columns, len(rows))
-
-    def _envelopes(self, now_ms: int) -> Any:
-        count = len(self._ops)
-        before, after = self._optional(self._olds), self._optional(self._after)
-        sources = self._sources()
-        columns = [before, after, sources, [op or DELETE for op in self._ops], [now_ms] * count]
+    def _envelopes(self, rows: _Rows, wholes: list[Any], now_ms: int) -> Any:
+        """wholes: the columns of `rows.wholes`."""
+        count = len(rows.ops)
+        columns = [
+            Repeat(None, count) if rows.olds is None else self._optional(rows.olds, self._read(rows.olds)),
+            self._optional(rows.news, wholes),
+            self._sources(rows.moments),
+            [op or DELETE for op in rows.ops],
+            Repeat(now_ms, count),
+        ]
         return StructColumn(self._envelope, columns, count)
 
-    def _optional(self, rows: Sequence[Row | None]) -> Sequence[Any]:
-        """Values of the rows that are there."""
+    def _optional(self, rows: Sequence[Row | None], columns: list[Any]) -> Sequence[Any]:
+        """Values of the rows that are there. columns: theirs."""
         if all(row is None for row in rows):
-            return [None] * len(rows)
-        kind_schema = self.schema.as_optional()
-        values = StructColumn(kind_schema, self._read(rows), len(rows))
+            return Repeat(None, len(rows))
+        values = StructColumn(self.schema.as_optional(), columns, len(rows))
+        if None not in rows:
+            return values
         return [None if row is None else value for row, value in zip(rows, values, strict=True)]
 
-    def _sources(self) -> list[Any]:
+    def _sources(self, moments: Iterable[Moment]) -> list[Any]:
         """One for each transaction, shared by its changes."""
         made: dict[int, Any] = {}
         found = []
-        for moment in self._moments:
+        for moment in moments:
             source = made.get(id(moment))
             if source is None:
                 source = made[id(moment)] = self._source(moment)
@@ -299,6 +324,31 @@ class Captured:
         )
 
 
+def _told(changes: Sequence[bytes], kinds: bytes, forms: bytes) -> Iterator[tuple[Row | None, Row | None]]:
+    """The old and the new row of each change, None for what is not told."""
+    # Of one form, all are read at once.
+    shapes = bytes(
+        0 if form == NEW else 1 if kind == pgoutput.DELETE else 2 for kind, form in zip(kinds, forms, strict=True)
+    )
+    news = iter(read_rows(_of(changes, shapes, 0), ROW_AT))
+    olds = iter(read_rows(_of(changes, shapes, 1), ROW_AT))
+    both = iter(read_updates(_of(changes, shapes, 2), ROW_AT))
+    for shape in shapes:
+        if shape == 0:
+            yield None, next(news)
+        elif shape == 1:
+            yield next(olds), None
+        else:
+            old, new = next(both)
+            if UNCHANGED in new:
+                new = [was if text == UNCHANGED and was != NULL else text for was, text in zip(old, new, strict=True)]
+            yield old, new
+
+
+def _of(changes: Sequence[bytes], shapes: bytes, shape: int) -> list[bytes]:
+    return [*compress(changes, map(shape.__eq__, shapes))]
+
+
 def placeholder_of(schema: Schema, text: str) -> bytes | None:
     """What stands for a value that is not told, as the server would write it; None: nothing but null can."""
     if schema.type == "ARRAY" and schema.value_schema is not None:
@@ -317,12 +367,6 @@ def columns_of_relation(session: PsycopgSession, message: RelationMessage) -> li
         Column(column.name, type_name, reading, key_place=places.get(column.name, 0))
         for column, (type_name, reading) in zip(message.columns, types, strict=True)
     ]
-
-
-def records_of(batch: SourceBatch) -> Iterator[SourceRecord]:
-    """The same as records: those without a value have no schema."""
-    for record in batch.records():
-        yield record if record.value is not None else replace(record, value_schema=None)
 
 
 def _key_places(message: RelationMessage, columns: Sequence[Column]) -> list[int]:

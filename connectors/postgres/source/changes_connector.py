@@ -15,8 +15,9 @@ import msgspec
 
 from connectors.postgres.checking import ask
 from connectors.postgres.session import driver
-from connectors.postgres.source.changes import PostgresSourceTask, check_offset, partition_of
+from connectors.postgres.source.changes import PostgresSourceTask, partition_of
 from connectors.postgres.source.changes_config import ChangesConfig, contradictions
+from connectors.postgres.source.positions import check_offset
 from connectors.postgres.source.slots import problems_of
 from engine.api.connector import SourceConnector
 from engine.api.errors import ConfigError, ConnectError, Problem

@@ -2,16 +2,18 @@
 
     B begin   R what a table is like   I insert  U update  D delete  T truncate   C commit
 
-A transaction comes whole, after its commit, in the order of commits. A row is one text a column; `UNCHANGED` stands for
-a large value (TOAST) that an update has not touched and the server does not say.
+A transaction comes whole, after its commit, in the order of commits. A row is one text a column. `NULL` stands for one
+that has none, `UNCHANGED` for a large value (TOAST) that an update has not touched and the server does not say.
 
-Used by: capturing.py, changes.py, replication.py, slots.py.
+Used by: tuples.py, capturing.py, gathering.py, transactions.py, changes.py, replication.py, slots.py.
+Not here: many rows at once (tuples.py).
 Source: PostgreSQL's manual, "Logical Replication Message Formats".
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -21,28 +23,34 @@ __all__ = [
     "COMMIT",
     "DELETE",
     "INSERT",
+    "NEW",
+    "NULL",
     "RELATION",
     "TRUNCATE",
     "UNCHANGED",
     "UPDATE",
-    "Change",
     "RelationColumn",
     "RelationMessage",
+    "Row",
     "lsn_of",
     "lsn_text",
+    "oid_of",
     "read_begin",
-    "read_change",
     "read_commit",
     "read_relation",
+    "read_row",
     "read_truncate",
+    "read_update",
 ]
 
 BEGIN, COMMIT, RELATION = ord("B"), ord("C"), ord("R")
 INSERT, UPDATE, DELETE, TRUNCATE = ord("I"), ord("U"), ord("D"), ord("T")
-#: No text of PostgreSQL has a zero character in it.
-UNCHANGED = b"\0unchanged"
+#: Before a row: it is the new one.
+NEW = ord("N")
+#: In a row, in the place of a text.
+NULL, UNCHANGED = ord("n"), ord("u")
 
-Row = list[bytes | None]
+Row = Sequence[bytes | int]
 
 _BEGIN = struct.Struct(">QqI")
 _COMMIT = struct.Struct(">BQQq")
@@ -52,8 +60,7 @@ _OID = struct.Struct(">I")
 _TYPE = struct.Struct(">Ii")
 #: Moments are counted in microseconds from 2000 on.
 _EPOCH_US = 946_684_800_000_000
-_NULL, _TOAST, _TEXT = ord("n"), ord("u"), ord("t")
-_NEW = ord("N")
+_TEXT = ord("t")
 
 
 class RelationColumn(NamedTuple):
@@ -73,14 +80,6 @@ class RelationMessage(Struct, frozen=True):
     table: str
     identity: str  # `d`efault, `n`othing, `f`ull, `i`ndex
     columns: tuple[RelationColumn, ...]
-
-
-class Change(NamedTuple):
-    """A row that has changed."""
-
-    oid: int  # of its table
-    old: Row | None  # None: not said; of an update or delete, all columns, or the key's with None for the others
-    new: Row | None
 
 
 def lsn_text(lsn: int) -> str:
@@ -128,17 +127,34 @@ def read_relation(message: bytes, at: int) -> RelationMessage:
     return RelationMessage(oid, schema or "pg_catalog", table, identity, tuple(columns))
 
 
-def read_change(message: bytes, at: int) -> Change:
-    """An insert, update or delete."""
-    (oid,) = _OID.unpack_from(message, at + 1)
-    old: Row | None = None
-    at += 5
-    if message[at] != _NEW:
-        old, at = _row(message, at + 1)
-    new = _row(message, at + 1)[0] if at < len(message) else None
-    if old is not None and new is not None and UNCHANGED in new:
-        new = [was if cell == UNCHANGED and was is not None else cell for cell, was in zip(new, old, strict=True)]
-    return Change(oid, old, new)
+def oid_of(message: bytes, at: int) -> int:
+    """The number of the table that an insert, update or delete is of."""
+    return int(_OID.unpack_from(message, at + 1)[0])
+
+
+def read_row(message: bytes, at: int) -> tuple[Row, int]:
+    """A row, and where it ends. at: behind the letter that says which it is."""
+    (count,) = _COUNT.unpack_from(message, at)
+    at += 2
+    row: list[bytes | int] = []
+    add, cell_at = row.append, _CELL.unpack_from
+    for _ in range(count):
+        kind = message[at]
+        if kind == _TEXT:
+            _, length = cell_at(message, at)
+            at += 5
+            add(message[at : at + length])
+            at += length
+        else:
+            add(kind)
+            at += 1
+    return row, at
+
+
+def read_update(message: bytes, at: int) -> tuple[Row, Row]:
+    """The old row, or its key with `NULL` for all else, and the new one. at: as for `read_row`, of the old one."""
+    old, at = read_row(message, at)
+    return old, read_row(message, at + 1)[0]
 
 
 def read_truncate(message: bytes, at: int) -> list[int]:
@@ -150,21 +166,3 @@ def read_truncate(message: bytes, at: int) -> list[int]:
 def _string(message: bytes, at: int) -> tuple[str, int]:
     end = message.index(b"\0", at)
     return message[at:end].decode(), end + 1
-
-
-def _row(message: bytes, at: int) -> tuple[Row, int]:
-    (count,) = _COUNT.unpack_from(message, at)
-    at += 2
-    row: Row = []
-    add, cell_at = row.append, _CELL.unpack_from
-    for _ in range(count):
-        kind = message[at]
-        if kind == _TEXT:
-            _, length = cell_at(message, at)
-            at += 5
-            add(message[at : at + length])
-            at += length
-        else:
-            add(UNCHANGED if kind == _TOAST else None)
-            at += 1
-    return row, at

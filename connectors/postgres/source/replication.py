@@ -40,9 +40,14 @@ class Changes:
         slot: str,
         publication: str,
         from_lsn: int,
+        confirmed: int,
     ) -> None:
-        """session: for replication. from_lsn: transactions that were committed before it are left out; 0: none."""
-        self._confirmed = from_lsn
+        """session: for replication.
+
+        from_lsn: transactions that were committed before it are left out; 0: none. confirmed: what the slot may forget
+        already.
+        """
+        self._confirmed = confirmed
         # The grammar of this protocol has no E'...'.
         named = quoted(publication).replace("'", "''")
         options = f"proto_version '1', publication_names '{named}'"

@@ -21,10 +21,11 @@ from typing import Any, NamedTuple
 from connectors.postgres.config import Target, literal, quoted
 from connectors.postgres.refusals import StaleError
 from connectors.postgres.session import PsycopgSession
-from connectors.postgres.source.capturing import Captured, Moment, Origin, columns_of_relation
+from connectors.postgres.source.capturing import Captured, Origin, columns_of_relation
 from connectors.postgres.source.changes_config import ChangesConfig
 from connectors.postgres.source.pgoutput import RelationColumn, RelationMessage
 from connectors.postgres.source.publications import is_wanted
+from connectors.postgres.source.transactions import Moment
 from connectors.postgres.source.values import columns_of_copy
 from engine.api.batch import SourceBatch
 

@@ -57,6 +57,14 @@ class FakeSourceContext:
         assert record.source_partition is not None
         self._offsets[_key(record.source_partition)] = record.source_offset
 
+    def store_all(self, polled: Polled) -> None:
+        """As if Kafka had all of this, and its offsets were stored."""
+        for item in [polled] if isinstance(polled, SourceBatch) else polled or []:
+            if isinstance(item, SourceRecord):
+                self.store(item)
+            elif item.source_partition is not None and item.source_offsets:
+                self._offsets[_key(item.source_partition)] = item.source_offsets[-1]
+
     def end(self) -> None:
         self.has_ended = True
 

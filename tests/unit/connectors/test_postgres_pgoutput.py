@@ -7,19 +7,9 @@ import struct
 import pytest
 
 from connectors.postgres.source import pgoutput
-from connectors.postgres.source.pgoutput import UNCHANGED, RelationColumn, RelationMessage, lsn_of, lsn_text
-
-HEAD = b"w" + bytes(24)
-AT = len(HEAD)
-
-
-def row(*cells: bytes | None) -> bytes:
-    """As the protocol writes it; UNCHANGED for what is not told."""
-    told = [
-        b"n" if cell is None else b"u" if cell == UNCHANGED else b"t" + struct.pack(">I", len(cell)) + cell
-        for cell in cells
-    ]
-    return struct.pack(">H", len(cells)) + b"".join(told)
+from connectors.postgres.source.pgoutput import NULL, UNCHANGED, RelationColumn, RelationMessage, lsn_of, lsn_text
+from connectors.postgres.source.replication import AT
+from tests.harness.pgoutput import HEAD, begin, commit, update
 
 
 def test_places_in_the_log_are_written_as_postgresql_does() -> None:
@@ -31,9 +21,8 @@ def test_places_in_the_log_are_written_as_postgresql_does() -> None:
 
 
 def test_a_transaction_has_a_place_a_moment_and_a_number() -> None:
-    begin = HEAD + b"B" + struct.pack(">QqI", 77, 1_500_000, 9)
-    assert pgoutput.read_begin(begin, AT) == (77, 946_684_801_500, 9)
-    assert pgoutput.read_commit(HEAD + b"C" + struct.pack(">BQQq", 0, 77, 99, 0), AT) == 99
+    assert pgoutput.read_begin(begin(77, 946_684_801_500), AT) == (77, 946_684_801_500, 9)
+    assert pgoutput.read_commit(commit(77, 99), AT) == 99
 
 
 def test_a_table_is_told_with_its_columns() -> None:
@@ -44,21 +33,11 @@ def test_a_table_is_told_with_its_columns() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("body", "old", "new"),
-    [
-        (b"N" + row(b"1", None), None, [b"1", None]),
-        (b"K" + row(b"1", None) + b"N" + row(b"2", b"x"), [b"1", None], [b"2", b"x"]),
-        (b"O" + row(b"1", b"big") + b"N" + row(b"1", UNCHANGED), [b"1", b"big"], [b"1", b"big"]),
-        (b"K" + row(b"1", None) + b"N" + row(b"2", UNCHANGED), [b"1", None], [b"2", UNCHANGED]),
-        (b"O" + row(b"", b"x"), [b"", b"x"], None),
-    ],
-)
-def test_a_change_is_told_with_the_row_before_and_after(
-    body: bytes, old: list[bytes | None] | None, new: list[bytes | None] | None
-) -> None:
-    change = pgoutput.read_change(HEAD + b"U" + struct.pack(">I", 5) + body, AT)
-    assert change == (5, old, new)
+def test_rows_are_texts_and_letters() -> None:
+    change = update(5, [b"", UNCHANGED], [b"1", NULL])
+    assert pgoutput.oid_of(change, AT) == 5
+    assert pgoutput.read_update(change, AT + 6) == ([b"1", NULL], [b"", UNCHANGED])
+    assert pgoutput.read_row(change, AT + 6) == ([b"1", NULL], AT + 6 + 9)
 
 
 def test_a_truncate_names_its_tables() -> None:
