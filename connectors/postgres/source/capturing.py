@@ -29,7 +29,7 @@ from connectors.postgres.source.pgoutput import NEW, NULL, UNCHANGED, RelationMe
 from connectors.postgres.source.relations import Column, columns_of_types, key_places
 from connectors.postgres.source.replication import AT
 from connectors.postgres.source.transactions import NO_MOMENT, Moment, kinds_of
-from connectors.postgres.source.tuples import read_rows, read_updates
+from connectors.postgres.source.tuples import Texts, read_columns, read_rows, read_updates
 from connectors.postgres.source.values import Cells
 from engine.api.batch import SourceBatch
 from engine.api.column import Repeat, StructColumn
@@ -93,17 +93,11 @@ class _Rows(NamedTuple):
     """Records to be, as rows of text."""
 
     ops: Sequence[str | None]  # None: a null after a delete
+    wholes: Sequence[Texts]  # the columns of rows as they are, or as they were before they went
     olds: Sequence[Row | None] | None  # None: nobody asks for them
-    news: Sequence[Row | None]
+    news: Sequence[Row | None] | None  # None: all are there
     moments: Sequence[Moment]
     counts: Sequence[int] | None
-
-    @property
-    def wholes(self) -> Sequence[Row | None]:
-        """The rows as they are, or as they were before they went."""
-        if self.olds is None:
-            return self.news
-        return [old if new is None else new for old, new in zip(self.olds, self.news, strict=True)]
 
 
 class Captured:
@@ -157,7 +151,7 @@ class Captured:
                 "have its rows", self.target, self.topic,
             )  # fmt: skip
             return None
-        values = self._envelopes(_Rows([TRUNCATE], None, [None], [moment], None), [], now_ms)
+        values = self._envelopes(_Rows([TRUNCATE], [], None, [None], [moment], None), [], now_ms)
         return SourceBatch(topic=self.topic, values=values, value_schema=self._envelope)
 
     def recorded(self, now_ms: int) -> Recorded:
@@ -211,7 +205,8 @@ class Captured:
             kind not in self._skipped and (form == NEW or (kind == pgoutput.DELETE and not self._is_envelope))
             for kind, form in {*zip(kinds, forms, strict=True)}
         ):
-            return _Rows([*map(_OPERATIONS.__getitem__, kinds)], None, read_rows(changes, ROW_AT), moments, None)
+            each_op = [*map(_OPERATIONS.__getitem__, kinds)]
+            return _Rows(each_op, read_columns(changes, ROW_AT), None, None, moments, None)
         made: list[tuple[str | None, Row | None, Row | None, Moment]] = []
         counts = []
         each = zip(kinds, _told(changes, kinds, forms), moments or repeat(NO_MOMENT), strict=False)
@@ -221,7 +216,8 @@ class Captured:
                 made += [(*one, moment) for one in self._records(_OPERATIONS[kind], old, new)]
             counts.append(len(made) - before)
         ops, olds, news, times = zip(*made, strict=True) if made else ((), (), (), ())
-        return _Rows(ops, olds, news, times, counts)
+        wholes = [old if new is None else new for old, new in zip(olds, news, strict=True)]
+        return _Rows(ops, self._columns_of(wholes), olds, news, times, counts)
 
     def _records(
         self, op: str, old: Row | None, new: Row | None
@@ -239,17 +235,19 @@ class Captured:
     def _key_of(self, row: Row) -> list[bytes | int]:
         return [row[at] for at in self._key_places]
 
-    def _read(self, rows: Sequence[Row | None]) -> list[Any]:
+    def _columns_of(self, rows: Sequence[Row | None]) -> Sequence[Texts]:
         """The columns of rows; of one that is None, nulls."""
         if not rows:
             return [[] for _ in self._columns]
         nothing: Row = [NULL] * len(self._columns)
-        texts = zip(*[row or nothing for row in rows], strict=True)
+        return [*zip(*[nothing if row is None else row for row in rows], strict=True)]
+
+    def _read(self, texts: Sequence[Texts]) -> list[Any]:
         return [
             self._column(column, self._cells(column, found)) for column, found in zip(self._columns, texts, strict=True)
         ]
 
-    def _cells(self, column: Column, texts: Sequence[bytes | int]) -> Any:
+    def _cells(self, column: Column, texts: Texts) -> Any:
         """What the column is read from: without letters in the place of texts."""
         if set(map(type, texts)) == {bytes}:
             return texts
@@ -281,21 +279,23 @@ class Captured:
         """wholes: the columns of `rows.wholes`."""
         count = len(rows.ops)
         columns = [
-            Repeat(None, count) if rows.olds is None else self._optional(rows.olds, self._read(rows.olds)),
-            self._optional(rows.news, wholes),
+            Repeat(None, count)
+            if rows.olds is None
+            else self._optional(rows.olds, self._read(self._columns_of(rows.olds)), count),
+            self._optional(rows.news, wholes, count),
             self._sources(rows.moments),
             [op or DELETE for op in rows.ops],
             Repeat(now_ms, count),
         ]
         return StructColumn(self._envelope, columns, count)
 
-    def _optional(self, rows: Sequence[Row | None], columns: list[Any]) -> Sequence[Any]:
-        """Values of the rows that are there. columns: theirs."""
-        if all(row is None for row in rows):
-            return Repeat(None, len(rows))
-        values = StructColumn(self.schema.as_optional(), columns, len(rows))
-        if None not in rows:
+    def _optional(self, rows: Sequence[Row | None] | None, columns: list[Any], count: int) -> Sequence[Any]:
+        """Values of the rows that are there; None: all are. columns: theirs."""
+        values = StructColumn(self.schema.as_optional(), columns, count)
+        if rows is None:
             return values
+        if all(row is None for row in rows):
+            return Repeat(None, count)
         return [None if row is None else value for row, value in zip(rows, values, strict=True)]
 
     def _sources(self, moments: Iterable[Moment]) -> list[Any]:
