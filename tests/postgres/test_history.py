@@ -11,9 +11,9 @@ from msgspec.structs import replace
 
 from engine.api.errors import ConnectError, RetriableError
 from engine.api.record import SourceRecord
+from engine.api.testing import records_of
 from tests.harness import wait
 from tests.harness.capture import Capture, context_of, polled_until
-from tests.harness.contexts import records_of
 from tests.harness.postgres import DATABASE, PostgresServer
 from tests.harness.server import UnavailableError
 

@@ -27,7 +27,7 @@ from connectors.postgres.source.transactions import Mark, Progress, kinds_of
 from connectors.postgres.source.tuples import read_rows, read_updates
 from connectors.postgres.source.values import reading_of
 from engine.api.record import SourceRecord
-from tests.harness.contexts import records_of
+from engine.api.testing import records_of
 from tests.harness.pgoutput import begin, commit, delete, insert, update
 
 ROW_AT = AT + 6
