@@ -109,19 +109,23 @@ def serve(
     follower = Follower(levels)
     follower.look()
     bank: Bank | None = None
-    is_fenced = False
+    is_dead = False  # nothing more is done, not even in order
     try:
         bank = make_bank()
         bank.start()
         _step_to_end(bank, bell, stopper, fence, follower)
     except Fenced as fenced:
-        is_fenced = True  # nothing more is done, not even in order
+        is_dead = True
         say(str(fenced))
         return ExitCode.FENCED
+    except SystemExit as left:  # raised by a plugin: as good as a call of the system's exit
+        is_dead = True
+        say(f"a plugin has called exit({left.code})")
+        return ExitCode.CRASHED
     except Exception as error:  # noqa: BLE001  a process's main: it becomes an exit code
         return _tell(error, say)
     finally:
-        if bank is not None and not is_fenced:
+        if bank is not None and not is_dead:
             _stop(bank)
     return ExitCode.OK if bank.failure is None else _tell(bank.failure, say)
 

@@ -27,6 +27,7 @@ class ExitCode(IntEnum):
     BAD_RECORD = 65  # of a child only: a record that it cannot take on
     ERROR = 69  # of a child only: an exception, of a plugin most likely
     BUG = 70  # an error of Millrace itself
+    CRASHED = 71  # of a child only: it has no memory left, or a plugin has left by `exit`
     RETRY = 75  # of a child only: the outside world may recover; start it again
     FENCED = 76  # of a child only: others may have its place, as it has stood still for too long or they say so; again
     REFUSED = 77  # of a child only: somebody outside refuses who it says it is

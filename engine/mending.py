@@ -8,7 +8,8 @@
     record     a record cannot be taken on               once: when the same comes again, it would come for ever
     final      Millrace stopped it for a person to look  not by itself
     error      any other exception                       restart.max times, then the circuit opens
-    crash      a signal, an exit, no process to be had   as `error`
+    crash      a signal, an exit, no process or memory   as `error`
+               to be had
     fenced     others may have its place                 as `error`, for whatever policy
 
     circuit: closed ── too many in a row without progress, in the window ──► open ── its time ──► half-open
@@ -116,6 +117,7 @@ _CODES = {
     Kind.RECORD: ExitCode.BAD_RECORD,
     Kind.FINAL: ExitCode.FAILED,
     Kind.ERROR: ExitCode.ERROR,
+    Kind.CRASH: ExitCode.CRASHED,
     Kind.FENCED: ExitCode.FENCED,
 }
 _KINDS = {int(code): kind for kind, code in _CODES.items()}
@@ -131,6 +133,7 @@ _TREE: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Kind], ...] = 
     (ConfigError, Kind.CONFIG),
     ((DataError, RecordTooLargeError), Kind.RECORD),
     (FinalError, Kind.FINAL),
+    (MemoryError, Kind.CRASH),
 )
 
 
@@ -156,9 +159,12 @@ def code_of(kind: Kind) -> ExitCode:
     return _CODES[kind]
 
 
-def kind_of_code(code: int) -> Kind:
-    """What kind of end a child's exit code is, below 0: a signal; it did not end well."""
-    return _KINDS.get(code, Kind.CRASH)
+def kind_of_code(code: int, *, is_told: bool = True) -> Kind:
+    """What kind of end a child's exit code is, below 0: a signal; it did not end well.
+
+    is_told: it has said why; a code without a word is a plugin's, whichever it is.
+    """
+    return _KINDS.get(code, Kind.CRASH) if is_told else Kind.CRASH
 
 
 def comes_back(restarts: Restarts, kind: Kind, fruitless: int, *, has_progressed: bool, is_plugins: bool) -> bool:

@@ -166,7 +166,7 @@ class SourcePumpBank:
             pass  # tried again when it is due
         elif self._delivery.is_idle and self._next is None and self._is_finished():
             self._finish()
-        elif now_ns >= self._store_at_ns or self._is_asked_to_stop():
+        elif now_ns >= self._store_at_ns or self._is_asked_to_stop() or self._row.get(Word.PART_RECORDS):
             self._keep()
         self._notify()
         if has_sent:

@@ -1,4 +1,4 @@
-"""How processes end by signals, in words: the signal, what it means, and the call in which it came.
+"""How processes end by signals and exits, in words: what it means, and the call in which it came.
 
 Used by: engine.supervisor.line, engine.supervisor.watchers.
 Not here: what becomes of what has ended (engine.mending).
@@ -10,7 +10,7 @@ import signal
 
 from engine.shm.acts import Act
 
-__all__ = ["by_signal"]
+__all__ = ["by_code", "by_signal"]
 
 #: Signals that a process brings upon itself.
 _MEANINGS = {
@@ -21,6 +21,8 @@ _MEANINGS = {
     signal.SIGABRT: "abort: native code has given up",
 }
 _OOM = "out of memory: the kernel has killed it"
+#: A record is found only behind poll.
+_POLLING = ": where poll itself ends its process, there is no record to skip"
 
 
 def by_signal(number: int, act: Act, *, is_oom: bool = False, limit: str = "") -> str:
@@ -36,4 +38,9 @@ def by_signal(number: int, act: Act, *, is_oom: bool = False, limit: str = "") -
     if meaning is None:
         return known.name
     where = "" if act == Act.NOTHING else f", last in {act.label}"
-    return f"{known.name} ({meaning}{where})"
+    return f"{known.name} ({meaning}{where}){_POLLING if act == Act.POLL else ''}"
+
+
+def by_code(code: int, act: Act) -> str:
+    """An exit without a word: code, of a plugin that was in this act."""
+    return f"exit code {code}{_POLLING if act == Act.POLL else ''}"

@@ -349,11 +349,11 @@ class Line:
             logger.error("%s: its %s process has crashed here:\n%s", self.spec.title, bank, crash)
         if code < 0:
             cause = f"{bank} process ended by {self._signal(bank, -code)}"
-            if self._step:
-                cause += f" after {self.spec.timing.stop_timeout:g} s of waiting for it to stop"
+            cause += f" after {self.spec.timing.stop_timeout:g} s of waiting for it to stop" if self._step else ""
         else:
-            cause = words or f"{bank} process ended with exit code {code}"
-        self._end = Ending(cause, kind_of_code(code), is_killed=code < 0, is_plugins=runs_plugins(bank))
+            cause = words or f"{bank} process ended with {endings.by_code(code, act_of(self.row, bank))}"
+        kind = kind_of_code(code, is_told=bool(words))
+        self._end = Ending(cause, kind, is_killed=code < 0, is_plugins=runs_plugins(bank))
 
     def _signal(self, bank: str, number: int) -> str:
         """What has ended a bank's process, in words."""

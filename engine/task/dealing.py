@@ -37,6 +37,7 @@ class _Dealt(Struct):
     polled: Polled
     total: int
     is_away: bool = False  # a stage process has it
+    done: Outbound | None = None  # what becomes of it is known
     transformed: Transformed | None = None  # here; it is kept while a converter asks to be called again
 
 
@@ -72,10 +73,13 @@ class Dealing:
             return bool(self._dealt)
         return self._crew.is_full or len(self._dealt) >= self._crew.batches_max
 
-    def deal(self, polled: Polled, total: int) -> None:
-        """Take what was polled. total: records that were polled up to its end."""
-        is_away = self._crew is not None and len(polled) > 0 and self._is_sent(self._crew, polled)
-        self._dealt.append(_Dealt(polled, total, is_away))
+    def deal(self, polled: Polled, total: int, *, is_here: bool = False, done: Outbound | None = None) -> None:
+        """Take what was polled. total: records that were polled up to its end.
+
+        is_here: no stage process gets it. done: what becomes of it, where that is known.
+        """
+        is_away = self._crew is not None and not is_here and len(polled) > 0 and self._is_sent(self._crew, polled)
+        self._dealt.append(_Dealt(polled, total, is_away, done))
 
     def collect(self) -> Made | None:
         """The next batch in turn, if it is done.
@@ -83,7 +87,7 @@ class Dealing:
         Raises RetriableError when a converter asks to be called again, which the next call does; LedgerError.
         """
         head = self._dealt[0]
-        done: Outbound | None = None
+        done = head.done
         if self._crew is not None and head.is_away:
             parcel = self._crew.collect()
             if parcel is None:

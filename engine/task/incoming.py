@@ -57,12 +57,12 @@ class Incoming:
         self._headers = headers
         self._queue: deque[Coming] = deque()
 
-    def head(self, split: Callable[[Coming], Iterable[Coming]]) -> Coming | None:
+    def head(self, split: Callable[[Coming], Iterable[Coming]], *, is_here: bool) -> Coming | None:
         """What comes next, if anything; with stage processes, so much is read that each has something to do.
 
-        split: a frame into the parts that are worked on one after the other.
+        split: a frame into the parts that are worked on one after the other. is_here: stage processes get nothing more.
         """
-        if self._crew is not None:
+        if self._crew is not None and not is_here:
             self._deal_ahead(self._crew)
         elif not self._queue and (raw := self._ring.read()) is not None:
             self._queue += split(Coming(frame.decode_sink(raw), raw))
@@ -83,6 +83,11 @@ class Incoming:
         self._crew.release()
         coming.is_away = False
         return True
+
+    def dealt(self) -> list[Run]:
+        """What stage processes have, or have given back and has not had its turn."""
+        messages = [coming.message for coming in self._queue]
+        return [run for message in messages if isinstance(message, PassingSinkFrame) for run in message.runs]
 
     def drop(self) -> None:
         """The head has had its turn."""

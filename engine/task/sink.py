@@ -17,8 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from msgspec import Struct
-
 from engine.api.batch import Run
 from engine.api.errors import DataError, RetriableError
 from engine.api.record import TopicPartition
@@ -39,7 +37,6 @@ from engine.shm.frame import (
     Flushed,
     PassingSinkFrame,
     Pause,
-    Position,
     Resume,
     Revoke,
     Revoked,
@@ -53,8 +50,9 @@ from engine.task.errant import Reporter
 from engine.task.incoming import Coming, Incoming, without_foreign
 from engine.task.letters import Letters
 from engine.task.outbox import Outbox
+from engine.task.parts import Part, flushed
 from engine.task.putting import Putting
-from engine.task.suspects import Suspects
+from engine.task.sink_suspects import SinkSuspects
 from engine.task.tolerance import Tolerance
 
 __all__ = ["SinkTaskBank"]
@@ -62,16 +60,6 @@ __all__ = ["SinkTaskBank"]
 IDLE_SECONDS = 0.5
 #: Positions, or partitions, in one message of the small ring, which takes 64 KiB with topic names of up to 249 bytes.
 POSITIONS_MAX = 200
-
-
-class Part(Struct):
-    """One assigned partition, as the task knows it."""
-
-    epoch: int
-    next_offset: int  # of what was put or dropped; -1: nothing yet
-    is_paused: bool = False
-    skipped_from: int = -1  # first offset discarded while paused
-    flushed: int = -1  # what the task said last, or where it begins: all before is safe
 
 
 class SinkTaskBank:
@@ -108,7 +96,7 @@ class SinkTaskBank:
         self.reporter = Reporter(
             task, stages.converters, self._tolerance, self._letters, self._outbox, row, clock, side.bell.wait
         )
-        self._suspects = Suspects(row, is_on=crew is None)
+        self._suspects = SinkSuspects(row)
         self._retry: Putting | None = None
         self._retry_backoff = spec.timing.retry_backoff
         self._flush_at_ns = clock.monotonic_ns() + int(spec.timing.commit_interval * 1e9)
@@ -169,6 +157,7 @@ class SinkTaskBank:
     def fail(self, error: Exception) -> None:
         """Flush what was put, then end with this reason."""
         note_act(error, self._row)
+        self._suspects.note_error(error)
         self.failure = error
 
     def start(self) -> None:
@@ -226,7 +215,7 @@ class SinkTaskBank:
 
     def _turn(self, now_ns: int) -> float:
         """What is next in the ring, if it is there, and done."""
-        coming = self._incoming.head(self._suspects.split)
+        coming = self._incoming.head(self._suspects.split, is_here=self._suspects.part_records > 0)
         idle = min(IDLE_SECONDS, max(0.0, (self._flush_at_ns - now_ns) / 1e9))
         if coming is None:
             return idle
@@ -235,11 +224,15 @@ class SinkTaskBank:
             self._incoming.drop()
             self._hear_in_band(message)
             return 0.0
-        if not self._incoming.is_back(coming):
+        is_back = self._incoming.is_back(coming)
+        if is_back:
+            self._incoming.drop()
+        self._suspects.deal(self._incoming.dealt())
+        if not is_back:
             return idle
-        self._incoming.drop()
         done, coming.done = coming.done, None
         if done is not None and all(self._is_wanted(run) for run in message.runs):
+            self._suspects.take(message.runs)
             self._deliver(coming, message, done)
         else:
             self._deliver_here(coming)
@@ -292,7 +285,7 @@ class SinkTaskBank:
             self._patience.later(self._tolerance.pause(error))
             self._incoming.put_back(coming)  # it is worked on anew, without what was given up meanwhile
             return
-        self._tolerance.passed()
+        self._tolerance.passed(self._suspects.deaths)
         self._deliver(coming, message, done)
 
     def _deliver(self, coming: Coming, message: ArrivedSinkFrame | PassingSinkFrame, done: Inbound) -> None:
@@ -372,7 +365,7 @@ class SinkTaskBank:
         self.failure = going.tell(type(self._task), self._tolerance, self._letters) or self.failure
         self._flush_is_wanted = self._flush_is_wanted or self._suspects.part_records > 0
         if self.failure is None:  # else the next life fails at once, and does not begin to search again
-            self._suspects.let_go(self._clock.monotonic_ns())
+            self._suspects.let_go()
         self._release(going.coming)
 
     def _is_current(self, run: Run) -> bool:
@@ -441,29 +434,26 @@ class SinkTaskBank:
         put = self._put_done
         offsets = {place: part.next_offset for place, part in self._parts.items() if part.next_offset >= 0}
         if not offsets:
+            self._suspects.flushed(self._clock.monotonic_ns())
             self._row.reach(Stage.FLUSH, put)
             self._patience.end(Cause.FLUSH)
             self._outbox.say(Flushed([], put, opens=self._opens))  # the pump may wait for an answer
             return
         self._fence()
         self._row.set(Word.TASK_ACT, Act.FLUSH)
+        self._suspects.flush_begins()
         try:
             safe = self._task.pre_commit(offsets)
         except RetriableError as error:
+            self._suspects.lay_down()
             self._row.count(Stage.FLUSH, 0, errors=1)
             self._patience.note(Trouble(Cause.FLUSH, describe(error)))
             self._flush_at_ns = self._clock.monotonic_ns() + int(self._spec.timing.retry_backoff * 1e9)
             self._outbox.say(Flushed([], -1))
             return
+        self._suspects.flushed(self._clock.monotonic_ns())
         self._patience.end(Cause.FLUSH)
-        positions = []
-        for place, offset in safe.items():
-            part = self._parts.get(TopicPartition(*place))
-            if part is not None and offset <= offsets.get(TopicPartition(*place), -1):
-                positions.append(Position(place[0], place[1], part.epoch, offset))
-                part.flushed = offset
-        # A task may leave out what has not changed since the last flush.
-        is_all = all(safe.get(place, self._parts[place].flushed) == offset for place, offset in offsets.items())
+        positions, is_all = flushed(self._parts, offsets, safe)
         if is_all:
             self.reporter.flushed()
             self._row.reach(Stage.FLUSH, put)

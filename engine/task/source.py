@@ -52,6 +52,7 @@ from engine.task.dealing import Dealing, Made, Polled
 from engine.task.framing import Framing
 from engine.task.outbox import Outbox
 from engine.task.source_letters import SourceLetters
+from engine.task.source_suspects import SourceSuspects
 from engine.task.tolerance import Tolerance
 
 __all__ = ["SourceTaskBank"]
@@ -103,6 +104,7 @@ class SourceTaskBank:
         self._framing = Framing(self._outbox, self._ring.frame_bytes_max, spec.record_bytes_max, self._polled, account)
         has_letters = spec.errors.dead_letters is not None and self._tolerance.skips
         self._letters = SourceLetters(spec, self._framing, self._tolerance) if has_letters else None
+        self._suspects = SourceSuspects(row, stages)
         self._complained: set[str] = set()  # calls of the connector that have failed and were logged
         self._has_ended = False
         self._end_is_sent = False
@@ -141,6 +143,7 @@ class SourceTaskBank:
     def fail(self, error: Exception) -> None:
         """Deliver what is published, then end with this reason."""
         note_act(error, self._row)
+        self._suspects.note_error(error)
         self.failure = error
         self._has_ended = True
         self._polled_again.clear()
@@ -185,6 +188,8 @@ class SourceTaskBank:
             return IDLE_SECONDS
         if (idle := self._look_after()) is not None:
             return idle
+        if self._suspects.waits(self._clock.monotonic_ns()) and not self._is_told_to_stop():
+            return FULL_SECONDS
         if self._polled_again:
             self._take(self._polled_again.popleft())
             return 0.0
@@ -254,10 +259,13 @@ class SourceTaskBank:
         self._is_waiting = not polled or self._clock.monotonic_ns() - begun_ns > WAITING_NS
         if polled is None or _is_empty(polled):
             return 0.0 if self._has_ended else FULL_SECONDS
-        if isinstance(polled, SourceBatch) or isinstance(polled[0], SourceRecord):
-            self._take(polled)  # type: ignore[arg-type]  # the first tells what all are
-        else:
-            self._polled_again.extend(polled)  # type: ignore[arg-type]  # as above
+        is_one = isinstance(polled, SourceBatch) or isinstance(polled[0], SourceRecord)  # the first tells what all are
+        batches: Sequence[Polled] = [polled] if is_one else polled  # type: ignore[list-item, assignment]  # as it says
+        if self._suspects.part_records:
+            batches = [part for batch in batches for part in self._suspects.split(batch)]
+        self._polled_again.extend(batches)
+        if is_one and self._polled_again:
+            self._take(self._polled_again.popleft())
         return 0.0
 
     def _take(self, polled: Polled) -> None:
@@ -269,8 +277,11 @@ class SourceTaskBank:
         self._polled += count
         if count:
             self._row.count(Stage.POLL, count)
-        self._dealing.deal(polled, self._polled)
-        if self._dealing.is_full:
+        self._suspects.deal(polled)
+        done = self._suspects.refused(polled, skips=self._tolerance.skips)
+        is_here = self._suspects.part_records > 0
+        self._dealing.deal(polled, self._polled, is_here=is_here, done=done)
+        if is_here or self._dealing.is_full:
             self._collect()
 
     def _note(self, act: Act) -> None:
@@ -282,14 +293,18 @@ class SourceTaskBank:
         self._patience.tick(now_ns)
         if self._waits_for_converter() and not self._patience.is_due(now_ns):
             return False
+        self._suspects.take_up()
         try:
             made = self._dealing.collect()
             if made is None:
                 return False
             self._patience.end(Cause.CONVERT)
-            self._tolerance.passed()
+            self._tolerance.passed(self._suspects.deaths)
             self._frame_all(made)
+            if self.failure is None:  # else the next life fails at once, and does not begin to search again
+                self._suspects.passed(made.polled, made.total, now_ns)
         except RetriableError as error:
+            self._suspects.lay_down()
             self._row.count(Stage.CONVERT, 0, batches=0, errors=1)
             self._patience.note(Trouble(Cause.CONVERT, describe(error)))
             self._patience.later(self._tolerance.pause(error))
@@ -314,7 +329,8 @@ class SourceTaskBank:
                 end = len(polled) if failed is None else failed.index
                 self._account.transformed(polled, done.origins, done.left, end, len(done.skipped))
         if failed is not None:
-            self._fail(failed, "transformed", polled, failed.index)
+            act = "converted" if failed.stage.endswith("_CONVERTER") else "transformed"
+            self._fail(failed, act, polled, failed.index)
             offsets = _offsets_before(polled, failed.index)
         if self._spec.wants_commit_record or (self._letters is not None and skipped):
             records = list(outgoing.records_of(polled))
@@ -370,6 +386,7 @@ class SourceTaskBank:
             self._side.down.release()
             if isinstance(message, frame.Stored):
                 self.is_over = self.is_over or message.is_end
+                self._suspects.stored(message.polled)
                 self._stored_offsets = None  # read when somebody asks: most do not
                 self._tell("commit", self._task.commit)
             elif isinstance(message, frame.Acknowledged):

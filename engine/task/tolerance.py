@@ -86,9 +86,9 @@ class Tolerance:
             pause_ms = min(pause_ms, (self._deadline_ns - now_ns) / MS_NS)
         return max(0.0, pause_ms / 1000)
 
-    def passed(self) -> None:
-        """The batch in hand is through."""
-        self.attempts = self._tries + 1
+    def passed(self, deaths: int = 0) -> None:
+        """The batch in hand is through. deaths: of processes that have tried it; it was not tried again."""
+        self.attempts = deaths or self._tries + 1
         self._deadline_ns = self._tries = 0
 
     def report(self, bad: RecordError, which: Callable[[], str]) -> None:

@@ -200,7 +200,7 @@ def test_a_plugin_that_takes_too_much_memory_without_a_cgroup_gets_an_error_that
     hurt.make()
     hurt.until_flowing()
     hurt.tell("memory")
-    task = hurt.wait_for("FAILED", "error", "open")
+    task = hurt.wait_for("FAILED", "crash", "open")
     assert task["trace"] == (
         f"out of memory (MemoryError), task.memory.max lets its process have {MEMORY_BYTES} bytes (in poll) "
         "(after 1 restarts without progress)"

@@ -48,7 +48,7 @@ from engine.stages.work import Stages
 from engine.task.crew import Crew
 from engine.task.sink import SinkTaskBank
 from engine.task.source import SourceTaskBank
-from tests.harness.steps import Steps
+from tests.harness.steps import Crash, Steps
 from tests.harness.watched import WatchedBoard, WatchedPage, WatchedPumpSide, WatchedStageSide, WatchedTaskSide
 
 __all__ = ["CollectingSink", "LineMemory", "SinkBanks", "SourceBanks", "VirtualClock", "line_spec", "no_levels"]
@@ -119,6 +119,7 @@ class LineMemory:
         self._ledger_writers: dict[int, str] = {}
         self.is_away: Callable[[], bool] = lambda: False  # what the converters need, asked for each column
         self.bad: Collection[bytes] = ()  # what they never convert
+        self.deadly: Collection[bytes] = ()  # of what their process dies
 
     def begin(self) -> tuple[TaskSide, PumpSide]:
         """A fresh channel's two sides, for a new life."""
@@ -149,7 +150,7 @@ class LineMemory:
 
     def stages(self, chain: Sequence[Step]) -> Stages:
         """What a task or one of its stage processes works with."""
-        return Stages(chain, plain_converters(self.is_away, self.bad))
+        return Stages(chain, plain_converters(self.is_away, self.bad, self.deadly))
 
     def crew(self, spec: LineSpec, side: TaskSide) -> Crew | None:
         """The stage processes as the task has them; None: there are none."""
@@ -185,9 +186,14 @@ class LineMemory:
         self.row.set(Word.TARGET, target)
 
 
-def plain_converters(is_away: Callable[[], bool] = lambda: False, bad: Collection[bytes] = ()) -> Converters:
-    """Bytes as they are. is_away: whether a column's middle cannot be converted now. bad: what never can."""
-    converters = Needy(is_away), Needy(is_away, bad), ByteArrayConverter()
+def plain_converters(
+    is_away: Callable[[], bool] = lambda: False, bad: Collection[bytes] = (), deadly: Collection[bytes] = ()
+) -> Converters:
+    """Bytes as they are. is_away: whether a column's middle cannot be converted now. bad: what never can.
+
+    deadly: what ends the process.
+    """
+    converters = Needy(is_away), Needy(is_away, bad, deadly), ByteArrayConverter()
     for converter in converters:
         converter.configure(converter.config.parse({}), is_key=False)
     return Converters(*converters)
@@ -196,9 +202,12 @@ def plain_converters(is_away: Callable[[], bool] = lambda: False, bad: Collectio
 class Needy(ByteArrayConverter):
     """Needs something outside that may be away, as a schema registry is, and is fed what it cannot take."""
 
-    def __init__(self, is_away: Callable[[], bool], bad: Collection[bytes] = ()) -> None:
+    def __init__(
+        self, is_away: Callable[[], bool], bad: Collection[bytes] = (), deadly: Collection[bytes] = ()
+    ) -> None:
         self._is_away = is_away
         self._bad = bad
+        self._deadly = deadly
 
     def from_connect(self, topic: str, values: Sequence[Any], schemas: Sequence[Schema | None]) -> Encoded:
         found = super().from_connect(topic, values, schemas)
@@ -210,6 +219,8 @@ class Needy(ByteArrayConverter):
 
     def _failures(self, values: Sequence[Any]) -> list[Failure]:
         count = len(values)
+        if self._deadly and any(value in self._deadly for value in values):
+            raise Crash("a deadly one")
         away = [Failure(count // 2, RetriableError("it is away"))] if count and self._is_away() else []
         if not self._bad:
             return away

@@ -19,6 +19,7 @@ from collections.abc import Callable
 
 from engine.api.errors import ConnectError, RetriableError, UnreachableError
 from engine.ledger.errors import LedgerError
+from engine.mending import Kind, kind_of
 from engine.pump.sink import SinkPumpBank
 from engine.pump.source import SourcePumpBank
 from engine.shm.acts import stage_name, stage_number
@@ -53,6 +54,7 @@ class Lives:
         self.steps = steps
         self.names = (*BOTH, *(stage_name(number) for number in range(banks.memory.stage_processes)))
         self.failure: Exception | None = None  # of this life
+        self.tells_kinds = False  # as the supervisor has it: the next life learns how this one ended
         self.deaths = 0
         self.dead: set[str] = set()  # in this life
         self.on_death: Callable[[str], None] = lambda name: None
@@ -125,6 +127,9 @@ class Lives:
         for name in ended:
             if name not in self.dead:
                 self.failure = self.failure or self._bank(name).failure
+        if self.tells_kinds:
+            kind = Kind.CRASH if self.dead.intersection(ended) else kind_of(self.failure or Exception())
+            self.banks.row.set(Word.ENDED_AS, kind)
         for _ in range(self._rng.choice((0, 0, 1, 5))):
             self.turn()  # the supervisor has not seen it yet
         self.reap(*ended)

@@ -27,7 +27,7 @@ from tests.harness.fake_consumer import FakeConsumer
 from tests.harness.fake_kafka import FakeKafka, Unkindness
 from tests.harness.fake_producer import FakeProducer
 from tests.harness.lives import BOTH, Lives
-from tests.harness.steps import Steps
+from tests.harness.steps import Crash, Steps
 from tests.simulation.accounts import reported
 
 __all__ = ["SinkLine"]
@@ -92,12 +92,15 @@ class Sink(SinkTask):
             batch.topics, batch.partitions, batch.offsets, batch.values, strict=True
         ):
             where = topic, partition, offset
-            if value != self._line.value_at(*where) or value in self._line.bad:
+            self._die_perhaps("put", where)
+            is_refused = value in self._line.bad and not self._line.kills_in
+            if value != self._line.value_at(*where) or is_refused:
                 raise Wrong(f"{value!r} is put as {where}")
             if (topic, partition) not in self._open or (topic, partition) in self._paused:
                 raise Wrong(f"put of {where}, whose partition is not open, or paused")
             self._kept[topic, partition].append(where)
-            self._line.outside.put.append(where)
+            if not self._line.is_bad(where):
+                self._line.outside.put.append(where)
         self._line.steps.at("after put")
         if self._line.is_difficult:
             self._ask_for_something()
@@ -110,6 +113,8 @@ class Sink(SinkTask):
         safe: dict[TopicPartition, int] = {}
         for place, offset in offsets.items():
             kept = self._kept[place]
+            for where in kept:
+                self._die_perhaps("flush", where)
             claim(all(where[2] < offset for where in kept), f"{place} to be flushed to {offset}, more was put")
             if holds_back and kept:
                 safe[place] = kept[len(kept) // 2][2]
@@ -126,6 +131,10 @@ class Sink(SinkTask):
             self._open.remove(place)
             self._paused.discard(place)
             del self._kept[place]
+
+    def _die_perhaps(self, act: str, where: Where) -> None:
+        if self._line.kills_in == act and self._line.is_bad(where):
+            raise Crash(f"a deadly one in {act}")
 
     def calm(self) -> None:
         """Want nothing special any more."""
@@ -153,8 +162,14 @@ class Sink(SinkTask):
 class SinkLine:
     """A sink line with everything around it."""
 
-    def __init__(self, seed: int, *, records: int = 100, stages: int = 0, bad: float = 0.0) -> None:
-        """records: in a partition to begin with, at most. stages: stage processes. bad: how many are, of all."""
+    def __init__(
+        self, seed: int, *, records: int = 100, stages: int = 0, bad: float = 0.0, kills_in: str = ""
+    ) -> None:
+        """records: in a partition to begin with, at most. stages: stage processes. bad: how many are, of all.
+
+        kills_in: where bad ones end the process, "convert", "put" or "flush"; empty: a converter refuses them.
+        """
+        self.kills_in = kills_in
         self.rng = rng = random.Random(seed)
         self.clock = VirtualClock()
         self.steps = Steps(rng)
@@ -193,7 +208,10 @@ class SinkLine:
         self.is_calm = False
         chance = random.Random(f"converters {seed}")
         memory.is_away = lambda: not self.is_calm and chance.random() < 0.03
-        memory.bad = self.bad
+        if kills_in == "convert":
+            memory.deadly = self.bad
+        elif not kills_in:
+            memory.bad = self.bad
         self.banks = SinkBanks(spec, self._join, lambda: Sink(self), self.clock, self._wait, memory=memory)
         self.producers: list[FakeProducer] = []
         if bad:
@@ -205,6 +223,10 @@ class SinkLine:
     def value_at(self, topic: str, partition: int, offset: int) -> bytes:
         """What lies at an offset."""
         return b"%s %d %d" % (topic.encode(), partition, offset)
+
+    def is_bad(self, where: Where) -> bool:
+        """Whether what lies there is bad."""
+        return self.value_at(*where) in self.bad
 
     def run(self) -> None:
         """All lives of the line, until it has drained and ended in order."""

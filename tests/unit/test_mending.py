@@ -15,6 +15,7 @@ from engine.api.errors import (
     UnreachableError,
 )
 from engine.config.line import Restarts
+from engine.exits import ExitCode
 from engine.ledger.errors import LedgerError
 from engine.mending import Circuit, How, Kind, Mending, code_of, kind_of, kind_of_code
 from engine.shm.lease import RivalError
@@ -42,7 +43,7 @@ AS_KAFKA_CONNECT = replace(WORKER, policy="none")
         (RivalError("another one"), Kind.FENCED),
         (ConnectError("it did not work"), Kind.ERROR),
         (ZeroDivisionError("by zero"), Kind.ERROR),
-        (MemoryError(), Kind.ERROR),
+        (MemoryError(), Kind.CRASH),
     ],
 )
 def test_an_error_has_a_kind_which_the_exit_code_of_its_process_tells(error: Exception, kind: Kind) -> None:
@@ -53,6 +54,11 @@ def test_an_error_has_a_kind_which_the_exit_code_of_its_process_tells(error: Exc
 @pytest.mark.parametrize("code", [-9, -11, 70, 3, 255])
 def test_signals_and_codes_that_nobody_knows_are_crashes(code: int) -> None:
     assert kind_of_code(code) == Kind.CRASH
+
+
+def test_a_code_without_a_word_is_no_more_than_a_crash() -> None:
+    assert kind_of_code(ExitCode.FAILED) == Kind.FINAL
+    assert kind_of_code(ExitCode.FAILED, is_told=False) == Kind.CRASH
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from engine.api.errors import ConnectError, RetriableError
 from engine.clock import SystemClock
 from engine.config.line import Limits, LineSpec, Restarts, Timing
 from engine.exits import ExitCode
+from engine.mending import Kind, kind_of_code
 from engine.shm import segment
 from engine.shm.acts import stage_name
 from engine.shm.board import Board, Identity, Phase, Row, Target, Word, board_bytes
@@ -129,7 +130,10 @@ class Run:
     @staticmethod
     def play(script: Script, row: Row, say: Callable[[str], None]) -> int:
         try:
-            return script(row)
+            code = script(row)
+            if kind_of_code(code) != Kind.CRASH:
+                say(f"process ended with exit code {code}")  # whoever ends in order says why
+            return code
         except ConnectError as error:
             say(str(error))
             return ExitCode.RETRY if isinstance(error, RetriableError) else ExitCode.FAILED

@@ -1,0 +1,40 @@
+"""The partitions that a sink's task has, as it knows them.
+
+Used by: engine.task.sink.
+Not here: who gives and takes them (engine.pump.sink).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from engine.api.record import TopicPartition
+from engine.shm.frame import Position
+
+__all__ = ["Part", "flushed"]
+
+
+class Part(Struct):
+    """One assigned partition."""
+
+    epoch: int
+    next_offset: int  # of what was put or dropped; -1: nothing yet
+    is_paused: bool = False
+    skipped_from: int = -1  # first offset discarded while paused
+    flushed: int = -1  # what the task said last, or where it begins: all before is safe
+
+
+def flushed(
+    parts: Mapping[TopicPartition, Part], offsets: Mapping[TopicPartition, int], safe: Mapping[TopicPartition, int]
+) -> tuple[list[Position], bool]:
+    """Note what a task says to be safe of the offsets it was asked for; returns positions, and whether that is all."""
+    positions = []
+    for place, offset in safe.items():
+        part = parts.get(TopicPartition(*place))
+        if part is not None and offset <= offsets.get(TopicPartition(*place), -1):
+            positions.append(Position(place[0], place[1], part.epoch, offset))
+            part.flushed = offset
+    # A task may leave out what has not changed since the last flush.
+    return positions, all(safe.get(place, parts[place].flushed) == offset for place, offset in offsets.items())

@@ -1,0 +1,180 @@
+"""The record that kills a sink's process, in a converter, a transform, `put` or `flush`: see suspects.py.
+
+    frame ──► parts of one partition ──► put ──► flush ──► the next part
+
+A death in `flush` is one of all records that were put since the last flush: what was found to be in it is flushed frame by
+frame, then part by part.
+
+Used by: engine.task.sink.
+Not here: what is done about a record that has failed (tolerance.py).
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from itertools import pairwise
+
+import msgspec
+
+from engine.api.batch import Run, SinkBatch
+from engine.ledger.entries import MASK
+from engine.shm import frame
+from engine.shm.board import Measure, Row, Stage, Word
+from engine.shm.frame import ArrivedSinkFrame, Headers
+from engine.stages.convert import kept_runs
+from engine.stages.transform import RecordError
+from engine.stages.work import Inbound
+from engine.task.incoming import Coming
+from engine.task.suspects import SAFE_NS, Hand, Suspects
+
+__all__ = ["SinkSuspects", "parts_of"]
+
+
+class SinkSuspects(Suspects):
+    """One sink task's."""
+
+    def __init__(self, row: Row) -> None:
+        super().__init__(row)
+        self._taken: Hand | None = None
+        self._away: Hand | None = None  # at stage processes
+        self._unflushed: Hand | None = None  # put, and not flushed
+        self._has_put = False
+        self._has_refused = False
+        self._committed = self._await_until_ns = 0
+
+    def take(self, runs: Sequence[Run]) -> None:
+        """These records are worked on or put; of a batch of several partitions the last is remembered."""
+        self._taken = _hand_of(runs)
+        self._tell_all()
+
+    def deal(self, runs: Sequence[Run]) -> None:
+        """Stage processes have these."""
+        self._away = _hand_of(runs)
+        self._tell_all()
+
+    def lay_down(self) -> None:
+        """They are to be tried again later, or by another life: whoever dies meanwhile does not die of them."""
+        self._taken = None
+        self._tell_all()
+
+    def put_has_returned(self) -> None:
+        """Something was put; nothing is known before it is flushed."""
+        self._has_put = True
+
+    def let_go(self) -> None:
+        """They are put, which may show only when they are flushed."""
+        taken, before = self._taken, self._unflushed
+        if taken is not None:
+            self._unflushed = taken if before is None else taken._replace(count=before.count + taken.count)
+        self._taken = self._unflushed if self.part_records else None
+        self._tell_all()
+
+    def flush_begins(self) -> None:
+        """All that was put since the last flush is in hand."""
+        self._taken = self._unflushed
+        self._tell_all()
+
+    def flushed(self, now_ns: int) -> None:
+        """They have passed."""
+        hand, self._unflushed = self._unflushed, None
+        if hand is not None:
+            if self._has_put:
+                self._has_put = False
+                self._row.set(Word.BLAMED, 0)
+            if self._has_refused:
+                self._has_refused = False
+                self._await_until_ns = now_ns + SAFE_NS
+            self._passed(hand.count, are_suspects=self._covers(hand))
+        self.lay_down()
+
+    def waits(self, now_ns: int) -> bool:
+        """Whether what was taken is to be flushed, and what has failed committed, before anything else is taken.
+
+        Else the next death brings it again.
+        """
+        if not self.part_records:
+            return False
+        if self._unflushed is not None:
+            return True
+        if now_ns < self._await_until_ns and self._commits() <= self._committed:
+            return True
+        self._await_until_ns = 0
+        self._end()
+        return False
+
+    def refused(self, *, skips: bool) -> Inbound | None:
+        """What becomes of the record in hand, where it is to blame; None: it is worked on. skips: it costs itself."""
+        error = self._blame("this record")
+        if error is None:
+            return None
+        failed = RecordError(0, error, stage="TASK_PUT")
+        self._has_refused = True
+        self._committed = self._commits()
+        nothing = SinkBatch([], [], value_schemas=[], keys=[], key_schemas=[], timestamps=[])
+        if skips and self._is_believed():
+            return Inbound(nothing, 1, 0, None, [], None, 0, [failed])
+        return Inbound(nothing, 1, 0, failed, [])
+
+    def split(self, coming: Coming) -> list[Coming]:
+        """What was read, in parts as small as they have to be."""
+        records = self.part_records
+        return [coming] if not records else parts_of(coming, records)
+
+    def _tell_all(self) -> None:
+        self._tell(hand for hand in (self._taken, self._away) if hand is not None)
+
+    def _commits(self) -> int:
+        return self._row.measured(Stage.COMMIT, Measure.RECORDS)
+
+    def _covers(self, hand: Hand) -> bool:
+        row = self._row
+        return hand.place == row.get(Word.SUSPECT_PLACE) and hand.last >= row.get(Word.SUSPECT_LAST)
+
+
+def _hand_of(runs: Sequence[Run]) -> Hand | None:
+    """A partition becomes one number: which of all topics it is, is as good as sure."""
+    if not runs:
+        return None
+    last = runs[-1]
+    place = zlib.crc32(last.topic.encode()) << 31 | last.partition
+    return Hand(place, last.last_offset, sum(run.count for run in runs))
+
+
+def parts_of(coming: Coming, records: int) -> list[Coming]:
+    """A frame as several of at most so many records, each of one partition; the last one gives the memory back."""
+    message = coming.message
+    if not isinstance(message, ArrivedSinkFrame):
+        return [coming]
+    bounds = [0]
+    for run in message.runs:
+        end = bounds[-1] + run.count
+        bounds += [*range(bounds[-1] + records, end, records), end]
+    headers = frame.decode_headers(message.headers) if message.has_headers() else None
+    parts = [Coming(_part(message, headers, begin, end), coming.raw, is_last=False) for begin, end in pairwise(bounds)]
+    parts[-1].is_last = coming.is_last
+    return parts
+
+
+def _part(message: ArrivedSinkFrame, headers: list[Headers] | None, begin: int, end: int) -> ArrivedSinkFrame:
+    at = index = 0
+    while begin >= at + message.runs[index].count:
+        at += message.runs[index].count
+        index += 1
+    before = None
+    if message.before is not None:
+        records, total = message.before[index]
+        earlier = message.runs[index].offset_column()[: begin - at]
+        before = [(records + len(earlier), total + sum(earlier) & MASK)]
+    part = ArrivedSinkFrame(
+        kept_runs(message.runs, range(begin, end)),
+        message.size_bytes * (end - begin) // len(message.values),
+        message.values[begin:end],
+        message.keys and message.keys[begin:end],
+        message.timestamps and message.timestamps[begin:end],
+        message.timestamp_type,
+        before=before,
+    )
+    if headers is not None:
+        part.headers = msgspec.Raw(frame.encode(headers[begin:end]))
+    return part
