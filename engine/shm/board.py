@@ -199,11 +199,11 @@ class Word(IntEnum):
     STORED_ADDED_SECOND = 55
     DOUBTFUL = 58  # sources: were on their way when the client began to number anew; Kafka may have them twice
     PAUSED = 51  # sinks: assigned partitions of which the connector wants nothing now
-    # What a sink has in hand, and what the lives before died of (engine.task.suspects); by the task process
-    BLAMED = 30  # records that have failed by killing, since a put has returned
+    # What a line has in hand, and what the lives before died of (engine.task.suspects); by the task process
+    BLAMED = 30  # records that have failed by killing, since one has passed
     NARROWED = 60  # how often the suspects have become fewer, or one more process has died of the last
-    HAND_PLACE = 121  # a number for topic and partition
-    HAND_LAST, HAND_RECORDS = 122, 123  # offset; how many, 0: nothing is in hand
+    HAND_PLACE = 121  # a number for topic and partition, or source partition
+    HAND_LAST, HAND_RECORDS = 122, 123  # offset, or a number for it; how many, 0: nothing is in hand
     SUSPECT_PLACE, SUSPECT_LAST = 124, 125
     PART_RECORDS = 126  # the most that is taken in hand at once; 0: whatever comes
     LONE_DEATHS = 127  # processes that have died with nothing but the last suspect in hand

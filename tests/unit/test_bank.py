@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 
@@ -54,6 +55,18 @@ class Idle:
         pass
 
 
+class Leaving(Idle):
+    """Its plugin calls exit."""
+
+    is_stopped = False
+
+    def step(self) -> float:
+        sys.exit(3)
+
+    def stop(self) -> None:
+        self.is_stopped = True
+
+
 @pytest.fixture
 def stopper() -> Iterator[Stopper]:
     before = signal.getsignal(signal.SIGTERM)
@@ -65,6 +78,15 @@ def test_term_between_a_look_and_the_sleep_after_it_ends_that_sleep(stopper: Sto
     bell = NotedBell()
     assert serve(Idle, bell, stopper, lambda _: None, lambda: None, no_levels()) == ExitCode.OK
     assert bell.was_rung == [True]
+    os.close(bell.descriptor)
+
+
+def test_an_exit_of_a_plugin_is_a_crash_which_says_what_it_was(stopper: Stopper) -> None:
+    bell, leaving = NotedBell(), Leaving()
+    said: list[str] = []
+    assert serve(lambda: leaving, bell, stopper, said.append, lambda: None, no_levels()) == ExitCode.CRASHED
+    assert said == ["a plugin has called exit(3)"]
+    assert not leaving.is_stopped
     os.close(bell.descriptor)
 
 

@@ -5,14 +5,15 @@ Loaded by name, in the process of a task. Not here: what is expected of the engi
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from deadly import die
 
 from engine.api.batch import SinkBatch
 from engine.api.config import Config
 from engine.api.connector import SinkConnector
+from engine.api.record import TopicPartition
 from engine.api.task import SinkTask
 
 
@@ -20,27 +21,34 @@ class DeadlyConfig(Config, frozen=True, kw_only=True):
     """Where it writes, and how it dies."""
 
     file: str
-    how: str = "segfault"
+    how: str = ""
+    buffers: bool = False
 
 
 class DeadlySinkTask(SinkTask):
-    """Writes each value as a line, but for those that begin with `deadly`."""
+    """Writes each value as a line, but for those that begin with `deadly`; when they are put, or when they are flushed."""
 
     def start(self, config: Mapping[str, str]) -> None:
         self._settings = DeadlyConfig.parse(config)
+        self._kept: list[str] = []
 
     def put(self, batch: SinkBatch) -> None:
-        with Path(self._settings.file).open("a", encoding="ascii") as file:
-            for value in batch.values:
-                if value.startswith("deadly"):
-                    file.flush()
-                    self._die()
-                file.write(value + "\n")
+        self._kept.extend(batch.values)
+        if not self._settings.buffers:
+            self._write()
 
-    def _die(self) -> None:
-        if self._settings.how == "exit":
-            os._exit(0)
-        os.kill(os.getpid(), signal.SIGSEGV)
+    def pre_commit(self, offsets: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, int]:
+        self._write()
+        return offsets
+
+    def _write(self) -> None:
+        with Path(self._settings.file).open("a", encoding="ascii") as file:
+            for value in self._kept:
+                if value.startswith("deadly") and self._settings.how:
+                    file.flush()
+                    die(self._settings.how)
+                file.write(value + "\n")
+        self._kept.clear()
 
 
 class DeadlySinkConnector(SinkConnector):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import pytest
 
 from engine.api.batch import SinkBatch
 from engine.api.errors import DataError, RetriableError
+from engine.api.record import TopicPartition
+from engine.api.transform import AnyRecord, Transform
 from engine.config.line import Errors
 from engine.mending import Kind
 from engine.shm.board import Phase, Word
@@ -36,6 +38,38 @@ class Deadly(CollectingSink):
         super().put(batch)
 
 
+class DeadlyWhenFlushed(CollectingSink):
+    """Dies of some values when they are flushed; nothing is there before that."""
+
+    def __init__(self, records: Put, deadly: Collection[bytes]) -> None:
+        super().__init__(records)
+        self._deadly = deadly
+        self._kept: list[SinkBatch] = []
+
+    def put(self, batch: SinkBatch) -> None:
+        self._kept.append(batch)
+
+    def pre_commit(self, offsets: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, int]:
+        if any(value in self._deadly for batch in self._kept for value in batch.values):
+            raise Died
+        for batch in self._kept:
+            super().put(batch)
+        self._kept.clear()
+        return offsets
+
+
+class DeadlyToTransform(Transform):
+    """Dies of some values."""
+
+    def __init__(self, deadly: Collection[bytes]) -> None:
+        self._deadly = deadly
+
+    def apply(self, record: AnyRecord) -> AnyRecord | None:
+        if record.value in self._deadly:
+            raise Died
+        return record
+
+
 def run(bed: Bed) -> int:
     """To the end, over all lives; returns how many have died."""
     deaths = 0
@@ -60,6 +94,15 @@ def is_last_step(bed: Bed) -> bool:
 
 
 def die(bed: Bed, kind: Kind = Kind.CRASH) -> None:
+    if bed.banks.stages:  # it was one of them, and the task ends in order
+        bed.banks.task.ask_to_stop()
+        for _ in range(STEPS_MAX):
+            if bed.banks.task.is_over:
+                break
+            bed.clock.advance(0.01)
+            bed.banks.task.step()
+            bed.banks.pump.step(0.0)
+        bed.banks.task.stop()
     bed.banks.crash()
     bed.banks.row.set(Word.ENDED_AS, kind)
     bed.banks.start()
@@ -89,6 +132,72 @@ def test_the_record_becomes_a_dead_letter_and_all_others_are_put() -> None:
     assert told is not None
     assert (told.records_in, told.records_out, told.skipped) == (len(VALUES), len(VALUES) - 1, 1)
     assert deaths <= len(VALUES).bit_length() + DEATHS_MAX
+
+
+def test_its_letter_tells_that_it_was_a_crash_and_how_many_have_tried() -> None:
+    bed, _ = bed_of({b"v13"})
+    run(bed)
+    headers = bed.headers(0)
+    assert (headers["__millrace.errors.code"], headers["__millrace.errors.attempts"]) == (b"crash", b"3")
+
+
+@pytest.mark.parametrize("deadly", [{b"v13"}, {b"v2", b"v3", b"v19"}])
+def test_one_that_kills_when_it_is_flushed_is_found_among_all_that_were_put(deadly: set[bytes]) -> None:
+    put: Put = []
+    bed = Bed(VALUES, set(), errors(), lambda: DeadlyWhenFlushed(put, deadly))
+    deaths = run(bed)
+    assert values_of(put) == [value for value in VALUES if value not in deadly]
+    assert [letter.value for letter in bed.letters] == sorted(deadly, key=VALUES.index)
+    assert bed.committed == len(VALUES)
+    assert deaths <= len(deadly) * (len(VALUES).bit_length() + DEATHS_MAX)
+
+
+def test_when_every_flush_kills_it_is_no_fault_of_records() -> None:
+    put: Put = []
+    bed = Bed(VALUES, set(), errors(), lambda: DeadlyWhenFlushed(put, VALUES))
+    for _ in range(STEPS_MAX):
+        bed.let_go()
+        if is_last_step(bed):
+            die(bed)
+        if bed.banks.task.failure is not None:
+            break
+    assert "offset 5 could not be put: 3 processes have died" in str(bed.banks.task.failure)
+
+
+@pytest.mark.parametrize("deadly", [{b"v13"}, {b"v2", b"v3", b"v19"}])
+def test_one_that_kills_a_stage_process_is_found_beside_the_connector(deadly: set[bytes]) -> None:
+    put: Put = []
+    chain = [DeadlyToTransform(deadly)]
+    bed = Bed(VALUES, set(), errors(), lambda: CollectingSink(put), chain, stage_processes=2)
+    run(bed)
+    assert values_of(put) == [value for value in VALUES if value not in deadly]
+    assert [letter.value for letter in bed.letters] == sorted(deadly, key=VALUES.index)
+    assert bed.committed == len(VALUES)
+    words = (Word.PART_RECORDS, Word.LONE_DEATHS, Word.HAND_RECORDS)
+    assert [bed.banks.row.get(word) for word in words] == [0, 0, 0]
+
+
+def test_who_dies_of_too_little_memory_is_remembered_though_it_ends_in_order() -> None:
+    bed, put = bed_of(())
+    bed.banks.task._task.put = lambda batch: taken()  # type: ignore[method-assign]  # the first life's
+    for _ in range(STEPS_MAX):
+        bed.clock.advance(0.01)
+        try:
+            bed.banks.step()
+        except MemoryError as error:
+            bed.banks.task.fail(error)
+        if bed.banks.task.is_over:
+            break
+    bed.banks.task.stop()
+    assert bed.banks.row.get(Word.HAND_RECORDS) > 1
+    die(bed)
+    assert bed.banks.row.get(Word.PART_RECORDS) > 0
+    run(bed)
+    assert values_of(put) == VALUES
+
+
+def taken() -> None:
+    raise MemoryError
 
 
 def test_several_are_found_one_after_the_other() -> None:

@@ -1,0 +1,286 @@
+"""A record of a source that kills its process is found by halving, however polls are cut, and nothing else is skipped."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+import pytest
+
+from engine.api.batch import SourceBatch
+from engine.api.record import SourceRecord
+from engine.api.task import Polled, SourceTask
+from engine.config.line import DeadLetterSpec, Errors, Timing
+from engine.mending import Kind
+from engine.pump.delivery import Delivery
+from engine.shm.board import Phase, Target, Word
+from engine.task.source_suspects import SourceSuspects
+from engine.task.suspects import BLAMED_MAX, DEATHS_MAX
+from tests.harness.banks import LineMemory, SourceBanks, VirtualClock, line_spec
+from tests.harness.fake_kafka import FakeKafka
+from tests.harness.fake_producer import FakeProducer
+from tests.harness.steps import Crash
+from tests.simulation.accounts import reported
+
+STEPS_MAX = 20_000
+DEAD = "dead"
+NUMBERS = 60
+SOURCE = {"source": "numbers"}
+
+
+class Store:
+    """The last offset."""
+
+    def __init__(self) -> None:
+        self.next = 0
+
+    def write(self, connector: str, offsets: Iterable[tuple[bytes, bytes]]) -> None:
+        ((_, offset),) = offsets
+        self.next = json.loads(offset)["next"]
+
+
+class Counting(SourceTask):
+    """Numbers from the stored one on, in polls of another size in each life; so many at a time have one offset."""
+
+    def __init__(self, bed: Bed) -> None:
+        self._bed = bed
+        self._next = bed.store.next
+        bed.lives += 1
+
+    def start(self, config: object) -> None:
+        pass
+
+    def poll(self) -> Polled:
+        end = min(NUMBERS, self._next + 7 + 3 * self._bed.lives)
+        numbers = range(self._next, end)
+        self._next = end
+        if end == NUMBERS:
+            self.context.end()
+        step = self._bed.step
+        offsets = [{"next": min((number // step + 1) * step, NUMBERS)} for number in numbers]
+        values = [b"%d" % number for number in numbers]
+        if self._bed.has_records:
+            return [
+                SourceRecord(topic="all", value=value, source_partition=SOURCE, source_offset=offset)
+                for value, offset in zip(values, offsets, strict=True)
+            ]
+        return SourceBatch(topic="all", values=values, source_partition=SOURCE, source_offsets=offsets)
+
+
+class Bed:
+    """A source line of which some records are deadly."""
+
+    def __init__(
+        self,
+        deadly: Collection[int],
+        *,
+        tolerant: bool = True,
+        stages: int = 0,
+        step: int = 1,
+        has_records: bool = False,
+        interval: float = 0.05,
+    ) -> None:
+        """step: how many neighbours have one offset. interval: of storing offsets, seconds."""
+        self.step, self.has_records = step, has_records
+        self.lives = self.deaths = 0
+        self.clock, self.store = VirtualClock(), Store()
+        self.kafka = FakeKafka(random.Random(1), self.clock, partitions=1)
+        self.kafka.dead_letter_topic = DEAD
+        dead = DeadLetterSpec(DEAD, 1, has_context=True, kafka={}) if tolerant else None
+        spec = line_spec(
+            "source",
+            is_bulk=True,
+            stage_processes=stages,
+            timing=Timing(commit_interval=interval),
+            errors=Errors(is_tolerant=tolerant, dead_letters=dead),
+        )
+        self.memory = LineMemory(spec)
+        self.memory.deadly = {b"%d" % number for number in deadly}
+        self.banks = SourceBanks(spec, self._delivery, self.store, lambda: Counting(self), self.clock, (), self.memory)
+        self.row = self.banks.row
+        self.banks.start()
+
+    def _delivery(self) -> Delivery:
+        return Delivery(
+            lambda settings: FakeProducer(self.kafka, settings),  # type: ignore[arg-type]
+            {"enable.idempotence": True},
+            wants_each=False,
+            timeout_seconds=1.0,
+            now_ns=self.clock.monotonic_ns,
+        )
+
+    def run(self, *, with_pump: bool = False) -> None:
+        """All lives, to the end or a failure. with_pump: who dies takes the pump along, as in one process."""
+        for _ in range(STEPS_MAX):
+            if self.row.get(Word.PUMP_PHASE) == Phase.ENDED or self.failure is not None:
+                return
+            if self.dies():
+                self.bury(with_pump=with_pump)
+        raise AssertionError("no end")
+
+    @property
+    def failure(self) -> Exception | None:
+        return self.banks.task.failure
+
+    def dies(self) -> bool:
+        """Take a step; whether this life has died of it."""
+        self.clock.advance(0.01)
+        try:
+            self.banks.task.step()
+            for stage in self.banks.stages:
+                stage.step()
+        except Crash:
+            return True
+        self.banks.pump.step()
+        return False
+
+    def bury(self, kind: Kind = Kind.CRASH, *, with_pump: bool = False) -> None:
+        """The task ends in order, where it was a stage process; the pump stores what it has; and all comes again."""
+        self.deaths += 1
+        if self.banks.stages:
+            self.banks.task.ask_to_stop()
+            self._step_until_over(self.banks.task)
+            self.banks.task.stop()
+        if not with_pump:
+            self.banks.pump.ask_to_stop()
+            self._step_until_over(self.banks.pump)
+        self.banks.crash()
+        self.row.set(Word.ENDED_AS, kind)
+        self.banks.start()
+
+    def _step_until_over(self, bank: Any) -> None:
+        for _ in range(STEPS_MAX):
+            if bank.is_over or (bank is self.banks.task and self.row.get(Word.TASK_PHASE) == Phase.ENDED):
+                return
+            self.clock.advance(0.01)
+            bank.step()
+            self.banks.pump.step()
+        raise AssertionError("no end")
+
+    def check(self, skipped: Sequence[int]) -> None:
+        """All but these have arrived, which are dead letters, and all is stored and counted."""
+        arrived = {int(value) for value in self.kafka.values()}
+        assert arrived == set(range(NUMBERS)).difference(skipped)
+        assert sorted(set(map(int, self.kafka.letters()))) == sorted(skipped)
+        assert self.store.next == NUMBERS
+        told = reported(self.memory).ledger
+        if told is not None:
+            assert (told.records_in, told.skipped) == (NUMBERS, len(skipped))
+        assert [self.row.get(word) for word in (Word.PART_RECORDS, Word.LONE_DEATHS, Word.HAND_RECORDS)] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("has_records", [True, False])
+@pytest.mark.parametrize("stages", [0, 2])
+def test_it_becomes_a_dead_letter_and_all_others_arrive(stages: int, has_records: bool) -> None:
+    bed = Bed({13, 37, 38}, stages=stages, has_records=has_records)
+    bed.run()
+    bed.check([13, 37, 38])
+    assert bed.deaths <= 3 * (NUMBERS.bit_length() + DEATHS_MAX)
+
+
+def test_one_that_takes_the_pump_along_is_not_tried_again_by_the_next_life_that_dies() -> None:
+    bed = Bed({13, 37, 38}, interval=1e6)
+    bed.run(with_pump=True)
+    bed.check([13, 37, 38])
+
+
+def test_neighbours_of_one_offset_are_to_blame_together() -> None:
+    bed = Bed({14}, step=4)
+    bed.run()
+    bed.check([12, 13, 14, 15])
+
+
+def test_without_tolerance_it_is_named_and_nothing_is_stored_past_it() -> None:
+    bed = Bed({13}, tolerant=False)
+    bed.run()
+    for _ in range(STEPS_MAX):
+        if bed.banks.pump.is_over:
+            break
+        bed.clock.advance(0.01)
+        bed.banks.task.step()
+        bed.banks.pump.step()
+    assert 'could not be converted: 3 processes have died with this record alone in hand' in str(bed.failure)
+    assert "{'source': 'numbers'} {'next': 14}" in str(bed.failure)
+    assert bed.store.next == 13
+    assert {int(value) for value in bed.kafka.values()} == set(range(13))
+    deaths = bed.deaths
+    bed.bury(Kind.RECORD)
+    bed.run()
+    assert "3 processes have died" in str(bed.failure)
+    assert bed.deaths == deaths + 1
+
+
+def test_when_all_records_kill_it_is_no_fault_of_records() -> None:
+    bed = Bed(range(NUMBERS))
+    bed.run()
+    assert "3 processes have died" in str(bed.failure)
+    assert len(bed.kafka.letters()) <= BLAMED_MAX
+
+
+@pytest.mark.parametrize("kind", [Kind.OUTSIDE, Kind.ERROR, Kind.FENCED])
+def test_another_end_makes_nobody_careful(kind: Kind) -> None:
+    bed = Bed({13})
+    while not bed.dies():
+        pass
+    bed.memory.deadly = ()
+    bed.bury(kind)
+    assert bed.row.get(Word.PART_RECORDS) == 0
+    bed.run()
+    bed.check([])
+
+
+def test_one_that_was_in_hand_when_somebody_killed_its_process_goes_on() -> None:
+    bed = Bed({13})
+    while bed.row.get(Word.LONE_DEATHS) < DEATHS_MAX - 1:
+        if bed.dies():
+            bed.bury()
+    bed.memory.deadly = set()
+    bed.banks.task._stages.converters.value._deadly = set()  # type: ignore[attr-defined]  # it was made before
+    bed.run()
+    bed.check([])
+
+
+def test_what_waits_for_a_converter_is_not_in_hand() -> None:
+    bed = Bed(())
+    bed.memory.is_away = lambda: True
+    bed.banks.start()
+    for _ in range(10):
+        bed.dies()
+    assert bed.row.get(Word.TASK_WAIT)
+    assert bed.row.get(Word.HAND_RECORDS) == 0
+    bed.banks.memory.aim(Target.STOP)
+
+
+def suspects(part: int) -> SourceSuspects:
+    bed = Bed(())
+    bed.row.set(Word.PART_RECORDS, part)
+    return SourceSuspects(bed.row, bed.memory.stages([]))
+
+
+@pytest.mark.parametrize(
+    ("offsets", "part", "sizes"),
+    [
+        ([1, 2, 3, 4, 5], 2, [2, 2, 1]),
+        ([1, 1, 2, 2, 3], 1, [2, 2, 1]),
+        ([1, 1, 2, 2, 3], 3, [2, 3]),
+        ([1, 1, 1, 1], 2, [4]),
+        ([1, 2, 2, 2, 3], 2, [1, 3, 1]),
+        ([None, None, None], 1, [1, 1, 1]),
+        ([1, 2, 3], 7, [3]),
+    ],
+)
+@pytest.mark.parametrize("has_records", [True, False])
+def test_a_poll_is_cut_between_offsets_only(
+    offsets: list[int | None], part: int, sizes: list[int], has_records: bool
+) -> None:
+    places = [None if offset is None else {"next": offset} for offset in offsets]
+    values = list(range(len(offsets)))
+    polled: Polled = SourceBatch(topic="all", values=values, keys=values, source_partition=SOURCE, source_offsets=places)
+    if has_records:
+        polled = list(polled.records())  # type: ignore[union-attr]
+    parts = suspects(part).split(polled)  # type: ignore[arg-type]
+    assert [len(one) for one in parts] == sizes
+    records = [record for one in parts for record in (one.records() if isinstance(one, SourceBatch) else one)]
+    assert [(record.value, record.source_offset) for record in records] == [*zip(values, places, strict=True)]
