@@ -22,7 +22,8 @@ from msgspec.structs import replace
 from engine.api.connector import Connector, SinkConnector
 from engine.api.errors import ConfigError, ConnectError, Problem
 from engine.api.task import SinkTask, SourceTask
-from engine.config.clients import ClientSettings, consumer_settings, producer_settings
+from engine.config.clients import ClientSettings, admin_settings, consumer_settings, producer_settings
+from engine.config.clients_layers import idle_overrides
 from engine.config.connector import ConnectorConfig, SinkKeys, connector_warnings, read_connector
 from engine.config.cpus import read_cpus
 from engine.config.files import ConnectorFile
@@ -121,9 +122,13 @@ class ConnectorLines:
         keys = self._read_keys(found)
         if keys is not None:
             self.restarts = restarts_of(keys, is_bulk=self._shared.options.is_bulk)
-        client = self._client(0, is_sink=issubclass(found, SinkConnector))
-        if isinstance(keys, SinkKeys) and keys.dead_letter_topic.strip():
-            self._dead_letter_client(0)  # what is wrong with its settings is told now
+        kind = _client_of(found)
+        client = self._client(0, kind)
+        clients = {kind}
+        if keys is not None and self._errors(keys).dead_letters is not None:
+            self._dead_letter_clients(0)  # what is wrong with their settings is told now
+            clients = {kind, "producer", "admin"}
+        asked.warnings += idle_overrides(properties, clients)
         plugins = [spec for spec in converters if spec is not None]
         chain = [step for step in steps if step is not None]
         if asked.problems or task is None or keys is None or client is None:
@@ -170,7 +175,7 @@ class ConnectorLines:
 
     def client(self, found: type[Connector]) -> ClientSettings:
         """The settings of its first task's client. Raises ConfigError."""
-        client = self._client(0, is_sink=issubclass(found, SinkConnector))
+        client = self._client(0, _client_of(found))
         if client is None:
             raise ConfigError(masked(self._asked.problems, self._shared.secrets))
         return client
@@ -271,23 +276,28 @@ class ConnectorLines:
         )
         return keys
 
-    def _client(self, task: int, *, is_sink: bool) -> ClientSettings | None:
-        """The settings of one task's client; those of the tasks differ in ids only."""
+    def _client(self, task: int, kind: str, **more: Any) -> ClientSettings | None:
+        """The settings of one task's client; those of the tasks differ in ids only.
+
+        kind: "consumer", "producer" or "admin". more: what only one of them takes.
+        """
         shared = self._shared
         where: dict[str, Any] = {
             "worker_config": shared.worker,
             "name": self._connector.name,
-            "task": task,
             "file": self._connector.file,
             "worker_file": shared.worker_file,
             "secrets": shared.secrets,
+            **more,
         }
         try:
-            if is_sink:
-                where["worker_id"] = shared.options.worker_id
-                client = consumer_settings(shared.properties, self._properties, **where)
+            if kind == "admin":
+                client = admin_settings(shared.properties, self._properties, **where)
+            elif kind == "producer":
+                client = producer_settings(shared.properties, self._properties, task=task, **where)
             else:
-                client = producer_settings(shared.properties, self._properties, **where)
+                where["worker_id"] = shared.options.worker_id
+                client = consumer_settings(shared.properties, self._properties, task=task, **where)
         except ConfigError as error:
             self._asked.problems += error.problems
             return None
@@ -362,14 +372,15 @@ class ConnectorLines:
         return [key for key in ("ring.bytes",) if key in self._properties or key in self._shared.properties]
 
     def _of_task(self, first: LineSpec, number: int, config: Mapping[str, str]) -> LineSpec:
-        client = self._client(number, is_sink=first.type == "sink")
+        client = self._client(number, "consumer" if first.type == "sink" else "producer")
         assert client is not None, "the settings of task 0 were good"
         given = {"task.class": first.task_path}
         errors = first.errors
         if first.type == "sink":
             given |= {key: self._properties[key] for key in ("topics", "topics.regex") if key in self._properties}
         if errors.dead_letters is not None:
-            errors = replace(errors, dead_letters=replace(errors.dead_letters, kafka=self._dead_letter_client(number)))
+            kafka, admin = self._dead_letter_clients(number)
+            errors = replace(errors, dead_letters=replace(errors.dead_letters, kafka=kafka, admin=admin))
         return replace(first, task=number, task_config={**config, **given}, kafka=client.settings, errors=errors)
 
     def _errors(self, keys: ConnectorConfig) -> Errors:
@@ -386,13 +397,19 @@ class ConnectorLines:
             dead_letters=dead_letters,
         )
 
-    def _dead_letter_client(self, task: int) -> Mapping[str, Any]:
-        """The settings of a producer of dead letters: those of a source's, but for its name."""
-        client = self._client(task, is_sink=False)
-        if client is None:
-            return {}  # what is wrong is told
+    def _dead_letter_clients(self, task: int) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """The settings of a producer of dead letters, those of a source's, but for its name; and of who makes the topic."""
+        client = self._client(task, "producer")
+        admin = None if client is None else self._client(task, "admin", producer=client.settings)
+        if client is None or admin is None:
+            return {}, {}  # what is wrong is told
         name = {} if "client.id" in client.given else {"client.id": f"{_LETTERS_ID}{self._connector.name}-{task}"}
-        return {**client.settings, **name}
+        return {**client.settings, **name}, admin.settings
+
+
+def _client_of(found: type) -> str:
+    """Which client a task of this connector has."""
+    return "consumer" if issubclass(found, SinkConnector) else "producer"
 
 
 def ring_bytes_for(wanted: int, record_bytes: int) -> int:

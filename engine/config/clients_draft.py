@@ -25,6 +25,7 @@ __all__ = [
     "ClientSettings",
     "Draft",
     "Setting",
+    "check_servers",
     "opened",
     "read_native",
     "reconnect_defaults",
@@ -176,21 +177,22 @@ def opened(
     worker_file: str,
     secrets: Collection[str],
 ) -> tuple[Draft, dict[str, Given]]:
-    """A draft with what concerns both clients: the override policy, servers, others' keys; and what is left to take."""
+    """A draft with what concerns both clients: the override policy, servers; and what is left to take."""
     draft = Draft(client, secrets)
     draft.problems += override_problems(worker_config.override_policy, connector, name, file)
     given = layered(client, worker, connector, name, file, worker_file)
+    check_servers(given, draft)
+    return draft, given
+
+
+def check_servers(given: Mapping[str, Given], draft: Draft) -> None:
+    """Blame `bootstrap.servers` for what is none."""
     servers = given.get("bootstrap.servers")
     if servers is not None:
         for server, reason in bad_servers(servers.value):
             draft.blame(servers, f"{server}: {reason}")
         if not servers.value.strip(" ,"):
             draft.blame(servers, "expected HOST:PORT, separated by commas")
-    for key in connector:
-        for other in ("producer", "consumer", "admin"):
-            if other != client and key.startswith(f"{other}.override."):
-                draft.warnings.append(f"{key} has no effect: this connector has no {other}")
-    return draft, given
 
 
 def reconnect_defaults(settings: Mapping[str, Setting]) -> dict[str, Setting]:

@@ -24,11 +24,15 @@ RENAMED: Mapping[str, str] = {
     "fetch.max.wait.ms": "fetch.wait.max.ms",
     "buffer.memory": "queue.buffering.max.kbytes",
 }
-#: As RENAMED, where the two clients differ. Java's metadata.max.age.ms is how often it looks for new topics; librdkafka
+#: As RENAMED, where the clients differ. Java's metadata.max.age.ms is how often it looks for new topics; librdkafka
 #: calls that by another name, and has a setting of this name too: how long an answer is believed.
 RENAMED_OF: Mapping[str, Mapping[str, str]] = {
     "producer": {"metadata.max.age.ms": "topic.metadata.refresh.interval.ms"},
     "consumer": {
+        "metadata.max.age.ms": "topic.metadata.refresh.interval.ms",
+        "request.timeout.ms": "socket.timeout.ms",
+    },
+    "admin": {
         "metadata.max.age.ms": "topic.metadata.refresh.interval.ms",
         "request.timeout.ms": "socket.timeout.ms",
     },

@@ -11,7 +11,7 @@ Not here: what a setting means.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from msgspec import Struct
 
@@ -19,7 +19,7 @@ from engine.api.errors import Problem
 from engine.config.clients_java import RENAMED, RENAMED_OF
 from engine.config.clients_table import ALIASES
 
-__all__ = ["Given", "layered", "override_problems"]
+__all__ = ["Given", "idle_overrides", "layered", "override_problems"]
 
 _POLICY_PACKAGE = "org.apache.kafka.connect.connector.policy."
 _POLICY_ENDING = "ConnectorClientConfigOverridePolicy"
@@ -80,6 +80,16 @@ def override_problems(policy: str, connector: Mapping[str, str], name: str, file
         )
         for key in connector
         if key.startswith(_OVERRIDES) and key.split(".override.", 1)[1] not in permitted
+    ]
+
+
+def idle_overrides(connector: Mapping[str, str], clients: Collection[str]) -> list[str]:
+    """Warnings of overrides for clients that a connector has not. clients: it has these."""
+    return [
+        f"{key} has no effect: this connector has no {client}"
+        for key in connector
+        for client in ("producer", "consumer", "admin")
+        if client not in clients and key.startswith(f"{client}.override.")
     ]
 
 

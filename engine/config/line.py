@@ -125,6 +125,7 @@ class DeadLetterSpec(Struct, frozen=True):
     replication: int  # of the topic, where it is made
     has_context: bool  # whether headers tell what happened
     kafka: Mapping[str, str | int | float | bool]  # settings of a producer for it, in librdkafka's names
+    admin: Mapping[str, str | int | float | bool] = {}  # and of the client that makes it
 
 
 class Errors(Struct, frozen=True):

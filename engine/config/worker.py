@@ -78,7 +78,6 @@ WORKER_PREFIXES = (
 )
 _PREFIXES_WITHOUT_EFFECT: Mapping[str, str] = {
     "metrics.context.": "metrics carry connector and task only",
-    "admin.": "this worker makes no admin client of its own",
 }
 
 

@@ -71,7 +71,7 @@ def make_source_bank(spec: LineSpec, side: PumpSide, board: Board, index: int, c
     with Patience(row, Word.PUMP_WAIT, clock).leaving():
         store = OffsetStore(spec.store)
         if dead is not None and not spec.is_embedded:
-            provide_topic(dead.kafka, dead.topic, dead.replication, spec.timing.broker_timeout)
+            provide_topic(dead.admin, dead.topic, dead.replication, spec.timing.broker_timeout)
     delivery = Delivery(
         EmbeddedProducer if spec.is_embedded else BatchProducer,
         spec.kafka,
@@ -130,7 +130,7 @@ def _letter_producer(spec: LineSpec, dead: DeadLetterSpec) -> LetterPort:
     """A producer for dead letters, their topic made if there is none. Raises ConnectError."""
     if spec.is_embedded:
         return EmbeddedProducer(dead.kafka)  # which makes each topic that it is asked for
-    provide_topic(dead.kafka, dead.topic, dead.replication, spec.timing.broker_timeout)
+    provide_topic(dead.admin, dead.topic, dead.replication, spec.timing.broker_timeout)
     return BatchProducer(dead.kafka)
 
 

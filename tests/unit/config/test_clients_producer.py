@@ -10,6 +10,7 @@ from confluent_kafka import KafkaException, Producer
 
 from engine.api.errors import ConfigError
 from engine.config.clients import ClientSettings, producer_settings
+from engine.config.clients_layers import idle_overrides
 from engine.config.worker import WorkerConfig
 
 WORKER = WorkerConfig(
@@ -197,8 +198,11 @@ def test_what_changes_nothing_here_is_warned_about_and_not_passed_on() -> None:
 
 
 def test_settings_of_clients_that_the_connector_has_not_are_warned_about() -> None:
-    client = producer_settings({}, {"consumer.override.fetch.min.bytes": "1"}, worker_config=WORKER, name="n", task=0)
-    assert client.warnings == ("consumer.override.fetch.min.bytes has no effect: this connector has no consumer",)
+    given = {"consumer.override.fetch.min.bytes": "1", "producer.override.acks": "all", "admin.override.retries": "3"}
+    assert idle_overrides(given, {"producer", "admin"}) == [
+        "consumer.override.fetch.min.bytes has no effect: this connector has no consumer"
+    ]
+    assert idle_overrides(given, {"consumer", "producer", "admin"}) == []
 
 
 @pytest.mark.parametrize(
