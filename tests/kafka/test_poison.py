@@ -103,11 +103,11 @@ def check_neighbours(stderr: str) -> None:
 
 SINK_WAYS = ways(
     [
-        Way("put", "segfault", {"how": "segfault"}),
         Way("flush", "exit1", {"how": "exit1", "buffers": "true"}),
-        transform("memory", stage_processes=1, task_memory_max=MEMORY_BYTES),
     ],
     [
+        Way("put", "segfault", {"how": "segfault"}),
+        transform("memory", stage_processes=1, task_memory_max=MEMORY_BYTES),
         Way("put in one process", "exit0", {"how": "exit0", "task.processes": 1}),
         Way("put", "sys.exit", {"how": "sys.exit"}),
         Way("flush in one process", "segfault", {"how": "segfault", "buffers": "true", "task.processes": 1}),

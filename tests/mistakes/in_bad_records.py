@@ -15,6 +15,19 @@ LETTERS = "engine/pump/letters.py"
 SOURCE = "engine/task/source.py"
 TASK_LETTERS = "engine/task/letters.py"
 TOLERANCE = "engine/task/tolerance.py"
+SINK_SUSPECTS = "engine/task/sink_suspects.py"
+SOURCE_SUSPECTS = "engine/task/source_suspects.py"
+KILLS_PUT = "tests/unit/task/test_suspects.py::test_the_record_becomes_a_dead_letter_and_all_others_are_put"
+KILLS_FLUSH = (
+    "tests/unit/task/test_suspects.py::test_one_that_kills_when_it_is_flushed_is_found_among_all_that_were_put"
+)
+KILLS_STAGE = "tests/unit/task/test_suspects.py::test_one_that_kills_a_stage_process_is_found_beside_the_connector"
+KILLS_SOURCE = "tests/unit/task/test_source_suspects.py::test_it_becomes_a_dead_letter_and_all_others_arrive"
+KILLS_BOTH = (
+    "tests/unit/task/test_source_suspects.py::"
+    "test_one_that_takes_the_pump_along_is_not_tried_again_by_the_next_life_that_dies"
+)
+KILLS_TOGETHER = "tests/unit/task/test_source_suspects.py::test_neighbours_of_one_offset_are_to_blame_together"
 
 IN_BAD_RECORDS = (
     Mistake(
@@ -156,6 +169,76 @@ IN_BAD_RECORDS = (
                 "engine/pump/source.py",
                 "        self._acknowledged += done.counted\n",
                 "        self._acknowledged += done.count\n",
+            ),
+        ),
+    ),
+    Mistake(
+        "suspects-off-by-one",
+        "of suspects one more is taken at once than is meant",
+        KILLS_PUT,
+        (
+            Change(
+                SINK_SUSPECTS,
+                "        bounds += [*range(bounds[-1] + records, end, records), end]\n",
+                "        bounds += [*range(bounds[-1] + records + 1, end, records), end]\n",
+            ),
+        ),
+    ),
+    Mistake(
+        "flush-is-not-suspected",
+        "what was put is not in hand while it is flushed",
+        KILLS_FLUSH,
+        (Change(SINK_SUSPECTS, "        self._taken = self._unflushed\n        self._tell_all()\n", ""),),
+    ),
+    Mistake(
+        "dealt-is-laid-down",
+        "a task that ends in order, as a stage process has died, forgets what that had in hand",
+        KILLS_STAGE,
+        (
+            Change(
+                SINK_SUSPECTS,
+                "        self._taken = None\n        self._tell_all()\n",
+                "        self._taken = self._away = None\n        self._tell_all()\n",
+            ),
+        ),
+    ),
+    Mistake(
+        "source-suspects-off-by-one",
+        "of a poll that is cut the first record of each further part is lost",
+        KILLS_SOURCE,
+        (
+            Change(
+                SOURCE_SUSPECTS, "                begin = border\n            border", "                begin = border + 1\n            border"
+            ),
+        ),
+    ),
+    Mistake(
+        "killed-without-a-letter",
+        "a record of a source that kills is skipped and nobody hears of it",
+        KILLS_SOURCE,
+        (
+            Change(
+                SOURCE_SUSPECTS,
+                "            return Outbound(0, [], None, 0, [], failed)\n",
+                "            return Outbound(0, [], None, 0, [])\n",
+            ),
+        ),
+    ),
+    Mistake(
+        "next-before-the-killed-is-stored",
+        "a source goes on before the offset of a record that kills is stored: the next death brings it again",
+        KILLS_BOTH,
+        (Change(SOURCE_SUSPECTS, "        if now_ns < self._await_until_ns:\n", "        if now_ns < 0:\n"),),
+    ),
+    Mistake(
+        "stored-past-killed-neighbours",
+        "a poll is cut between records of one offset, which is stored before all of them are in Kafka",
+        KILLS_TOGETHER,
+        (
+            Change(
+                SOURCE_SUSPECTS,
+                "            if index < count and _are_one(polled, index):\n                continue\n",
+                "",
             ),
         ),
     ),

@@ -94,7 +94,7 @@ def is_last_step(bed: Bed) -> bool:
 
 
 def die(bed: Bed, kind: Kind = Kind.CRASH) -> None:
-    if bed.banks.stages:  # it was one of them, and the task ends in order
+    if bed.banks.stages and not bed.banks.row.get(Word.PART_RECORDS):  # one of them died; the task ends in order
         bed.banks.task.ask_to_stop()
         for _ in range(STEPS_MAX):
             if bed.banks.task.is_over:
