@@ -398,7 +398,7 @@ class ConnectorLines:
         )
 
     def _dead_letter_clients(self, task: int) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-        """The settings of a producer of dead letters, those of a source's, but for its name; and of who makes the topic."""
+        """Settings of a producer of dead letters, those of a source's but for its name; and of who makes the topic."""
         client = self._client(task, "producer")
         admin = None if client is None else self._client(task, "admin", producer=client.settings)
         if client is None or admin is None:

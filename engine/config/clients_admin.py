@@ -2,8 +2,8 @@
 
     security.*, sasl.*, ssl.* of the worker ──► admin.* of the worker ──► admin.override.* of the connector
 
-Kafka Connect's reference, section 3.4. What none of them says is as the letters' producer has it, unless one of them says
-`security.protocol`: then nothing of the producer's counts but the brokers of the worker.
+Kafka Connect's reference, section 3.4. What none of them says is as the letters' producer has it, unless one of them
+says `security.protocol`: then nothing of the producer's counts but the brokers of the worker.
 
 Used by: engine.connector_lines.
 Not here: the layers themselves (clients_layers.py), the producer's (clients_producer.py).

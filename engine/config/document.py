@@ -48,9 +48,10 @@ _CLIENTS = """## Settings of the Kafka clients
 `consumer.override.X` of a connector for its own. As in Kafka Connect, keys of the worker without a prefix
 (`security.protocol`) reach neither.
 
-`admin.X` and `admin.override.X` are for the client that makes a dead letter topic. It has, as in Kafka Connect, the worker's
-`security.*`, `sasl.*` and `ssl.*` without a prefix, over them `admin.X` of the worker, over them `admin.override.X` of the
-connector. Where none of them says `security.protocol`, all else is as the letters' producer has it.
+`admin.X` and `admin.override.X` are for the client that makes a dead letter topic. It has, as in Kafka Connect, the
+worker's `security.*`, `sasl.*` and `ssl.*` without a prefix, over them `admin.X` of the worker, over them
+`admin.override.X` of the connector. Where none of them says `security.protocol`, all else is as the letters' producer
+has it.
 
 X is a name of Java's clients or of librdkafka; what both know by one name means Java's. A name that neither knows is an
 error. Where Java has no equal in librdkafka the setting is refused with what to use instead, or, if it changes nothing

@@ -2,8 +2,8 @@
 
     frame ──► parts of one partition ──► put ──► flush ──► the next part
 
-A death in `flush` is one of all records that were put since the last flush: what was found to be in it is flushed frame by
-frame, then part by part.
+A death in `flush` is due to one of all records that were put since the last flush: those are flushed frame by frame in
+the next life, then part by part.
 
 Used by: engine.task.sink.
 Not here: what is done about a record that has failed (tolerance.py).

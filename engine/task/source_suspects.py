@@ -75,7 +75,7 @@ class SourceSuspects(Suspects):
             self._await_until_ns = 0
 
     def waits(self, now_ns: int) -> bool:
-        """Whether what has failed is to be stored before anything else is taken: else the next death brings it again."""
+        """Whether what has failed is to be stored before more is taken: else the next death brings it again."""
         if not self.part_records:
             return False
         if now_ns < self._await_until_ns:

@@ -170,8 +170,8 @@ def test_a_record_that_kills_a_sources_process_is_a_dead_letter(
         assert run.wait(timeout_s=120) == 0, run.stderr
         report = run.report()
         check_neighbours(run.stderr)
-    arrived = {int(one.value or b"") for stored in topics.consume_all(kafka.bootstrap, topic).values() for one in stored}
-    assert arrived == way.good
+    stored = topics.consume_all(kafka.bootstrap, topic)
+    assert {int(one.value or b"") for found in stored.values() for one in found} == way.good
     check_letters(kafka, dead, way)
     assert report["totals"]["sources"]["skipped"] == len(way.deadly)
 

@@ -1,6 +1,6 @@
-"""A re-drive into a sink that is killed again and again goes on, and each record is at the sink: once, where that is idempotent.
+"""A re-drive into a sink that is killed again and again goes on: each record is at the sink, once where that is idempotent.
 
-What the same command puts twice is at most the batch that it had put and not noted when it was killed.
+What is put twice is at most the batch that a command had put and not noted when it was killed.
 """
 
 from __future__ import annotations

@@ -208,7 +208,9 @@ IN_BAD_RECORDS = (
         KILLS_SOURCE,
         (
             Change(
-                SOURCE_SUSPECTS, "                begin = border\n            border", "                begin = border + 1\n            border"
+                SOURCE_SUSPECTS,
+                "                begin = border\n            border",
+                "                begin = border + 1\n            border",
             ),
         ),
     ),

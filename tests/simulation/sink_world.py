@@ -162,9 +162,7 @@ class Sink(SinkTask):
 class SinkLine:
     """A sink line with everything around it."""
 
-    def __init__(
-        self, seed: int, *, records: int = 100, stages: int = 0, bad: float = 0.0, kills_in: str = ""
-    ) -> None:
+    def __init__(self, seed: int, *, records: int = 100, stages: int = 0, bad: float = 0.0, kills_in: str = "") -> None:
         """records: in a partition to begin with, at most. stages: stage processes. bad: how many are, of all.
 
         kills_in: where bad ones end the process, "convert", "put" or "flush"; empty: a converter refuses them.

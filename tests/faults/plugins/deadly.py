@@ -1,6 +1,7 @@
 """What ends its own process, in a transform, and how.
 
-Loaded by name, in the process of a task or stage. Not here: what is expected of the engine (tests/kafka/test_poison.py).
+Loaded by name, in the process of a task or stage. Not here: what is expected of the engine
+(tests/kafka/test_poison.py).
 """
 
 from __future__ import annotations

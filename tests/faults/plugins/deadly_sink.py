@@ -26,7 +26,7 @@ class DeadlyConfig(Config, frozen=True, kw_only=True):
 
 
 class DeadlySinkTask(SinkTask):
-    """Writes each value as a line, but for those that begin with `deadly`; when they are put, or when they are flushed."""
+    """Writes each value as a line, but for those that begin with `deadly`; when it is put, or flushed."""
 
     def start(self, config: Mapping[str, str]) -> None:
         self._settings = DeadlyConfig.parse(config)

@@ -1,4 +1,4 @@
-"""Who makes dead letter topics has the settings that Kafka Connect's admin client has, or else those of the letters' producer."""
+"""Who makes dead letter topics has the settings of Kafka Connect's admin client, or else of the letters' producer."""
 
 from __future__ import annotations
 

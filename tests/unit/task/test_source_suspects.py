@@ -1,4 +1,4 @@
-"""A record of a source that kills its process is found by halving, however polls are cut, and nothing else is skipped."""
+"""A record of a source that kills its process is found by halving, however polls are cut; nothing else is skipped."""
 
 from __future__ import annotations
 
@@ -277,10 +277,8 @@ def test_a_poll_is_cut_between_offsets_only(
 ) -> None:
     places = [None if offset is None else {"next": offset} for offset in offsets]
     values = list(range(len(offsets)))
-    polled: Polled = SourceBatch(topic="all", values=values, keys=values, source_partition=SOURCE, source_offsets=places)
-    if has_records:
-        polled = list(polled.records())  # type: ignore[union-attr]
-    parts = suspects(part).split(polled)  # type: ignore[arg-type]
+    batch = SourceBatch(topic="all", values=values, keys=values, source_partition=SOURCE, source_offsets=places)
+    parts = suspects(part).split(list(batch.records()) if has_records else batch)
     assert [len(one) for one in parts] == sizes
     records = [record for one in parts for record in (one.records() if isinstance(one, SourceBatch) else one)]
     assert [(record.value, record.source_offset) for record in records] == [*zip(values, places, strict=True)]
