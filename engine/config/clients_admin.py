@@ -5,7 +5,7 @@
 Kafka Connect's reference, section 3.4. What none of them says is as the letters' producer has it, unless one of them
 says `security.protocol`: then nothing of the producer's counts but the brokers of the worker.
 
-Used by: engine.connector_lines.
+Used by: engine.config.clients.
 Not here: the layers themselves (clients_layers.py), the producer's (clients_producer.py).
 """
 

@@ -66,7 +66,7 @@ class SinkSuspects(Suspects):
         """They are put, which may show only when they are flushed."""
         taken, before = self._taken, self._unflushed
         if taken is not None:
-            self._unflushed = taken if before is None else taken._replace(count=before.count + taken.count)
+            self._unflushed = taken if before is None else taken._replace(records=before.records + taken.records)
         self._taken = self._unflushed if self.part_records else None
         self._tell_all()
 
@@ -85,7 +85,7 @@ class SinkSuspects(Suspects):
             if self._has_refused:
                 self._has_refused = False
                 self._await_until_ns = now_ns + SAFE_NS
-            self._passed(hand.count, are_suspects=self._covers(hand))
+            self._passed(hand.records, are_suspects=self._covers(hand))
         self.lay_down()
 
     def waits(self, now_ns: int) -> bool:

@@ -38,7 +38,7 @@ class Hand(NamedTuple):
 
     place: int  # two numbers by which the last of them is known again
     last: int
-    count: int
+    records: int
 
 
 class KilledError(DataError):
@@ -77,7 +77,7 @@ class Suspects:
         row = self._row
         count = 0
         for hand in hands:
-            count += hand.count
+            count += hand.records
             row.set(Word.HAND_PLACE, hand.place)
             row.set(Word.HAND_LAST, hand.last)
         row.set(Word.HAND_RECORDS, count)

@@ -1,4 +1,4 @@
-"""A re-drive into a sink that is killed again and again goes on: each record is at the sink, once where that is idempotent.
+"""A re-drive into a sink that is killed again and again goes on: each record is there, once where that is idempotent.
 
 What is put twice is at most the batch that a command had put and not noted when it was killed.
 """

@@ -9,6 +9,7 @@ from tests.mistakes.mistake import SINK_SEEDS, Change, Mistake
 
 __all__ = ["IN_SINKS"]
 
+TASK_PARTS = "engine/task/parts.py"
 TASK = "engine/task/sink.py"
 PUMP = "engine/pump/sink.py"
 COMMITS = "engine/pump/commits.py"
@@ -44,7 +45,7 @@ IN_SINKS = (
         SINK_SEEDS,
         (
             Change(
-                TASK,
+                TASK_PARTS,
                 "positions.append(Position(place[0], place[1], part.epoch, offset))",
                 "positions.append(Position(place[0], place[1], part.epoch, offsets[TopicPartition(*place)]))",
             ),

@@ -17,7 +17,7 @@ from engine.api.batch import SinkBatch
 from engine.api.errors import RetriableError, UnreachableError
 from engine.api.record import TopicPartition
 from engine.api.task import SinkTask
-from engine.config.line import DeadLetterSpec, Errors, Subscription, Timing
+from engine.config.line import DeadLetterSpec, Errors, LineSpec, Subscription, Timing
 from engine.kafka.consumer import Member
 from engine.pump.letters import DeadLetters
 from engine.shm.board import Measure, Phase, Stage, Target, Word
@@ -202,14 +202,8 @@ class SinkLine:
             timing=TIMING,
             errors=TOLERANT if bad else Errors(),
         )
-        memory = LineMemory(spec, self.steps, is_in_ledger=rng.random() < 0.8)
         self.is_calm = False
-        chance = random.Random(f"converters {seed}")
-        memory.is_away = lambda: not self.is_calm and chance.random() < 0.03
-        if kills_in == "convert":
-            memory.deadly = self.bad
-        elif not kills_in:
-            memory.bad = self.bad
+        memory = self._make_memory(spec, random.Random(f"converters {seed}"))
         self.banks = SinkBanks(spec, self._join, lambda: Sink(self), self.clock, self._wait, memory=memory)
         self.producers: list[FakeProducer] = []
         if bad:
@@ -217,6 +211,15 @@ class SinkLine:
         self.lives = Lives(self.banks, self.steps, rng, self.clock)
         self.lives.on_death = self._bury_producers
         self.lives.may_be_late = lambda: self.kafka.unkind.outage > 0
+
+    def _make_memory(self, spec: LineSpec, chance: random.Random) -> LineMemory:
+        memory = LineMemory(spec, self.steps, is_in_ledger=self.rng.random() < 0.8)
+        memory.is_away = lambda: not self.is_calm and chance.random() < 0.03
+        if self.kills_in == "convert":
+            memory.deadly = self.bad
+        elif not self.kills_in:
+            memory.bad = self.bad
+        return memory
 
     def value_at(self, topic: str, partition: int, offset: int) -> bytes:
         """What lies at an offset."""

@@ -193,6 +193,8 @@ class MakeThree(FlatMap):
 class SourceLine:
     """A source line with everything around it."""
 
+    kills = False  # bad records end the process, where a converter or transform would refuse them
+
     def __init__(
         self,
         seed: int,
@@ -203,13 +205,12 @@ class SourceLine:
         stages: int = 0,
         bad: float = 0.0,
         refused: float = 0.0,
-        deadly: float = 0.0,
         letters: bool = False,
     ) -> None:
         """total: records of the source, at most. kind, wants_each: else the seed decides. stages: stage processes.
 
         bad: how many of them a transform, or a converter, cannot take. refused: and how many Kafka does not.
-        deadly: and of how many the process dies. letters: whether these are dead letters.
+        letters: whether these are dead letters.
         """
         self.rng = rng = random.Random(seed)
         self.clock, self.steps = VirtualClock(), Steps(rng)
@@ -219,7 +220,7 @@ class SourceLine:
         self.dropped = {n for n in range(self.total) if rng.random() < 0.2} if rng.random() < 0.3 else set()
         more = random.Random(seed + 1)  # of its own, so that a seed's schedule is what it was before there was this
         self.multiplied = {n for n in range(self.total) if more.random() < 0.2} if more.random() < 0.3 else set()
-        self._spoil(seed, bad, refused, deadly)
+        self._spoil(seed, bad, refused)
         self.store = self._make_store(letters)
         self.wants_each = rng.random() < 0.3 if wants_each is None else wants_each
         self.is_idempotent = rng.random() < 0.8  # else the user has switched it off
@@ -232,27 +233,24 @@ class SourceLine:
             ring_bytes=rng.choice((32, 64, 256)) * 1024,
             stage_processes=stages,
             timing=Timing(commit_interval=0.05, retry_backoff=0.02),
-            errors=_errors(letters) if bad or refused or deadly else Errors(),
+            errors=_errors(letters) if bad or refused else Errors(),
         )
         memory = LineMemory(spec, self.steps, is_in_ledger=rng.random() < 0.8)
         chance = random.Random(f"converters {seed}")
         memory.is_away = lambda: self.ends > 0 and chance.random() < 0.03
-        in_chain = {number for number in self.bad - self.deadly if number % 2 and seed % 2}
-        memory.bad = {b"%d" % number for number in self.bad - self.deadly - in_chain}
-        memory.deadly = {b"%d" % number for number in self.deadly}
+        in_chain = {number for number in self.bad if number % 2 and seed % 2 and not self.kills}
+        refused_here = {b"%d" % number for number in self.bad - in_chain}
+        memory.bad, memory.deadly = (set(), refused_here) if self.kills else (refused_here, set())
         chain = self._chain(in_chain)
         self.banks = SourceBanks(spec, self._delivery, self.store, lambda: Numbers(self), self.clock, chain, memory)
         self.lives = Lives(self.banks, self.steps, rng, self.clock)
         self.lives.may_be_late = lambda: self.kafka.unkind.outage > 0
         self.lives.on_death = self._bury_producers
 
-    def _spoil(self, seed: int, bad: float, refused: float, deadly: float) -> None:
+    def _spoil(self, seed: int, bad: float, refused: float) -> None:
         chosen = random.Random(f"bad {seed}")
         self.bad = {n for n in range(self.total) if chosen.random() < bad} - self.dropped
         self.refused = {n for n in range(self.total) if chosen.random() < refused} - self.dropped - self.bad
-        kills = {n for n in range(self.total) if deadly and chosen.random() < deadly}
-        self.deadly = kills - self.dropped - self.bad - self.refused
-        self.bad |= self.deadly
         self.kafka.poison = {b"%d" % number for number in self.refused}
         self.multiplied -= self.bad | self.refused
 

@@ -13,9 +13,15 @@ from tests.simulation.sink_world import SinkLine
 from tests.simulation.source_world import SourceLine
 
 
+class DeadlyLine(SourceLine):
+    """Its bad records kill."""
+
+    kills = True
+
+
 @pytest.mark.parametrize("seed", seeds()[::41])
 def test_a_source_skips_what_kills_and_nothing_else(seed: int) -> None:
-    line = SourceLine(seed, deadly=(0.005, 0.02, 0.1)[seed % 3], stages=seed % 4 // 2, letters=True)
+    line = DeadlyLine(seed, bad=(0.005, 0.02, 0.1)[seed % 3], stages=seed % 4 // 2, letters=True)
     line.lives.tells_kinds = True
     line.ends = 0.0
     line.steps.turn = line.rng.choice((0.0, 1 / 200, 1 / 20))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from deadly import die
+from deadly import die  # type: ignore[import-not-found]  # they lie in one folder
 
 from engine.api.batch import SinkBatch
 from engine.api.config import Config

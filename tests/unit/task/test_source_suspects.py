@@ -104,7 +104,7 @@ class Bed:
 
     def _delivery(self) -> Delivery:
         return Delivery(
-            lambda settings: FakeProducer(self.kafka, settings),  # type: ignore[arg-type]
+            lambda settings: FakeProducer(self.kafka, settings),
             {"enable.idempotence": True},
             wants_each=False,
             timeout_seconds=1.0,
