@@ -239,8 +239,7 @@ class SourceLine:
         chance = random.Random(f"converters {seed}")
         memory.is_away = lambda: self.ends > 0 and chance.random() < 0.03
         in_chain = {number for number in self.bad if number % 2 and seed % 2 and not self.kills}
-        refused_here = {b"%d" % number for number in self.bad - in_chain}
-        memory.bad, memory.deadly = (set(), refused_here) if self.kills else (refused_here, set())
+        memory.bad, memory.deadly = self._in_converters(in_chain)
         chain = self._chain(in_chain)
         self.banks = SourceBanks(spec, self._delivery, self.store, lambda: Numbers(self), self.clock, chain, memory)
         self.lives = Lives(self.banks, self.steps, rng, self.clock)
@@ -259,6 +258,11 @@ class SourceLine:
         if letters:
             self.kafka.dead_letter_topic, self.kafka.poison_code = DEAD, KafkaError.POLICY_VIOLATION
         return Store(self.kafka, (self.dropped | self.bad | self.refused) - self.lettered, self.multiplied)
+
+    def _in_converters(self, in_chain: set[int]) -> tuple[set[bytes], set[bytes]]:
+        """What converters refuse, and what kills them."""
+        found = {b"%d" % number for number in self.bad - in_chain}
+        return (set(), found) if self.kills else (found, set())
 
     def _chain(self, bad: set[int]) -> list[Transform]:
         chain: list[Transform] = [DropSome(self.dropped)] if self.dropped else []
