@@ -45,7 +45,7 @@ class SourceSuspects(Suspects):
 
     def deal(self, polled: Polled) -> None:
         """This is worked on, here or by a stage process."""
-        self._dealt.append(Hand(*_identity(polled, len(polled) - 1), len(polled)))
+        self._dealt.append(Hand(*_identity(polled, -1), len(polled)))
         self._tell(self._dealt)
 
     def lay_down(self) -> None:
@@ -114,7 +114,7 @@ class SourceSuspects(Suspects):
 def _place(polled: Polled, index: int) -> tuple[Any, Any]:
     """Source partition and offset of one of them."""
     if isinstance(polled, SourceBatch):
-        return polled.source_partition, polled.source_offsets and polled.source_offsets[index]
+        return polled.source_partition, polled.source_offsets[index] if polled.source_offsets else None
     return polled[index].source_partition, polled[index].source_offset
 
 
