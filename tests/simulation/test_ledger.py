@@ -30,7 +30,7 @@ from engine.shm import frame
 from engine.shm.board import Phase, State, Target, Word
 from engine.shm.ring import RingWriter
 from engine.stages import convert, outgoing, work
-from engine.task import sink as task_sink
+from engine.task import parts
 from engine.task.framing import Framing
 from tests.harness.banks import CollectingSink, SinkBanks, SourceBanks, VirtualClock, has_ledger, line_spec
 from tests.harness.fake_consumer import FakeConsumer
@@ -241,7 +241,7 @@ def flush_goes_too_far(monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong(topic: str, partition: int, epoch: int, offset: int) -> Any:
         return right(topic, partition, epoch, offset + 1)
 
-    monkeypatch.setattr(task_sink, "Position", wrong)
+    monkeypatch.setattr(parts, "Position", wrong)
 
 
 def commit_goes_too_far(monkeypatch: pytest.MonkeyPatch) -> None:
