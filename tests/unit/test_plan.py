@@ -356,6 +356,21 @@ def test_a_ring_planned_for_a_record_takes_the_frame_of_that_record(record_bytes
     assert largest_frame_bytes(ring_bytes_for(0, record_bytes)) >= frame_bytes
 
 
+def test_who_makes_a_dead_letter_topic_has_the_settings_of_admin_clients(tmp_path: Path) -> None:
+    lines = ("topics = 'a'", '"admin.override.bootstrap.servers" = "other:2"')
+    worker = WORKER + '"admin.client.id" = "maker"\n'
+    told = "admin.override.bootstrap.servers has no effect: this connector has no admin"
+    without = make_plan(pipeline(tmp_path, connector("a", "Writing", *lines)), OPTIONS)
+    assert any(told in warning for warning in without.warnings)
+    dead = '"errors.deadletterqueue.topic.name" = "dead"'
+    plan = make_plan(pipeline(tmp_path, connector("a", "Writing", *lines, dead), worker), OPTIONS)
+    letters = plan.lines[0].errors.dead_letters
+    assert letters is not None
+    assert (letters.admin["bootstrap.servers"], letters.admin["client.id"]) == ("other:2", "maker")
+    assert letters.kafka["bootstrap.servers"] == "localhost:1"
+    assert not any("has no effect" in warning for warning in plan.warnings)
+
+
 def test_what_is_paused_is_checked_and_has_no_lines(tmp_path: Path) -> None:
     file = tmp_path / "source.json"
     worker = tmp_path / "worker.toml"
