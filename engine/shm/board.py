@@ -206,7 +206,7 @@ class Word(IntEnum):
     HAND_LAST, HAND_RECORDS = 122, 123  # offset, or a number for it; how many, 0: nothing is in hand
     SUSPECT_PLACE, SUSPECT_LAST = 124, 125
     PART_RECORDS = 126  # the most that is taken in hand at once; 0: whatever comes
-    LONE_DEATHS = 127  # processes that have died with nothing but the last suspect in hand
+    LONE_DEATHS = 127  # processes that have died with nothing but the last suspect in hand; and whether it was refused
     # Records that fail, behind the stages' counters; by the task process
     SKIPPED = 104  # left out for it, over all lives
     FAILURES = 105  # attempts that failed

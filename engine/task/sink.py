@@ -276,7 +276,7 @@ class SinkTaskBank:
             done = self._suspects.refused(skips=self._tolerance.skips)
             if done is None:
                 done = inbound(message, self._stages, self._note, self._tolerance.manner())
-            elif done.skipped and self._account is not None:
+            elif done.skipped and self._account is not None and not self._suspects.was_refused:
                 self._account.refused_late(message.runs)
         except RetriableError as error:
             self._suspects.lay_down()

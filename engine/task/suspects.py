@@ -27,6 +27,8 @@ __all__ = ["Hand", "Suspects"]
 DEATHS_MAX = 3
 #: And so many in a row, none of which has passed, are no fault of records any more.
 BLAMED_MAX = 5
+#: Goes with the deaths of what was refused already.
+_REFUSED = 1 << 32
 #: So long it is waited until what was blamed is safe.
 SAFE_NS = 10_000_000_000
 #: Suspects that have not come again after so many records are somebody else's by now.
@@ -56,6 +58,7 @@ class Suspects:
         self._seen = 0  # records that have passed in this life
         self._have_come = False  # the last of the suspects among them
         self.deaths = 0  # of the record that was refused just now; 0: none was
+        self.was_refused = False  # that one, by a life before as well
         count = row.get(Word.HAND_RECORDS)
         row.set(Word.HAND_RECORDS, 0)
         if count and row.get(Word.ENDED_AS) == Kind.CRASH:
@@ -85,10 +88,13 @@ class Suspects:
     def _blame(self, what: str) -> KilledError | None:
         """What was told last is to blame; None: it is worked on. what: it is."""
         row = self._row
-        deaths = row.get(Word.LONE_DEATHS)
+        lone = row.get(Word.LONE_DEATHS)
+        deaths = lone % _REFUSED
         self.deaths = deaths if deaths >= DEATHS_MAX and self._is_suspect() else 0
         if not self.deaths:
             return None
+        self.was_refused = lone >= _REFUSED
+        row.set(Word.LONE_DEATHS, _REFUSED + deaths)
         row.set(Word.BLAMED, row.get(Word.BLAMED) + 1)
         return KilledError(f"{deaths} processes have died with {what} alone in hand")
 

@@ -200,6 +200,22 @@ def taken() -> None:
     raise MemoryError
 
 
+def test_one_that_is_refused_by_two_lives_counts_once() -> None:
+    bed, put = bed_of({b"v13"})
+    for _ in range(STEPS_MAX):
+        if is_last_step(bed):
+            die(bed)
+        if bed.banks.task._suspects.deaths:
+            break
+    die(bed)  # somebody has killed it before anything was committed
+    run(bed)
+    assert values_of(put) == [value for value in VALUES if value != b"v13"]
+    assert {letter.value for letter in bed.letters} == {b"v13"}
+    told = reported(bed.banks.memory).ledger
+    assert told is not None
+    assert (told.records_in, told.records_out, told.skipped) == (len(VALUES), len(VALUES) - 1, 1)
+
+
 def test_several_are_found_one_after_the_other() -> None:
     deadly = {b"v2", b"v3", b"v19"}
     bed, put = bed_of(deadly)
