@@ -434,7 +434,7 @@ class SinkTaskBank:
         put = self._put_done
         offsets = {place: part.next_offset for place, part in self._parts.items() if part.next_offset >= 0}
         if not offsets:
-            self._suspects.flushed(self._clock.monotonic_ns())
+            self._suspects.flushed(self._clock.monotonic_ns(), put)
             self._row.reach(Stage.FLUSH, put)
             self._patience.end(Cause.FLUSH)
             self._outbox.say(Flushed([], put, opens=self._opens))  # the pump may wait for an answer
@@ -451,7 +451,7 @@ class SinkTaskBank:
             self._flush_at_ns = self._clock.monotonic_ns() + int(self._spec.timing.retry_backoff * 1e9)
             self._outbox.say(Flushed([], -1))
             return
-        self._suspects.flushed(self._clock.monotonic_ns())
+        self._suspects.flushed(self._clock.monotonic_ns(), put)
         self._patience.end(Cause.FLUSH)
         positions, is_all = flushed(self._parts, offsets, safe)
         if is_all:

@@ -41,7 +41,8 @@ class SinkSuspects(Suspects):
         self._unflushed: Hand | None = None  # put, and not flushed
         self._has_put = False
         self._has_refused = False
-        self._committed = self._await_until_ns = 0
+        self._await_put = self._await_until_ns = 0
+        self._given_up = row.get(Word.GIVEN_UP)
 
     def take(self, runs: Sequence[Run]) -> None:
         """These records are worked on or put; of a batch of several partitions the last is remembered."""
@@ -75,8 +76,8 @@ class SinkSuspects(Suspects):
         self._taken = self._unflushed
         self._tell_all()
 
-    def flushed(self, now_ns: int) -> None:
-        """They have passed."""
+    def flushed(self, now_ns: int, put: int) -> None:
+        """They have passed. put: records, over all lives."""
         hand, self._unflushed = self._unflushed, None
         if hand is not None:
             if self._has_put:
@@ -84,7 +85,7 @@ class SinkSuspects(Suspects):
                 self._row.set(Word.BLAMED, 0)
             if self._has_refused:
                 self._has_refused = False
-                self._await_until_ns = now_ns + SAFE_NS
+                self._await_put, self._await_until_ns = put, now_ns + SAFE_NS
             self._passed(hand.records, are_suspects=self._covers(hand))
         self.lay_down()
 
@@ -97,7 +98,7 @@ class SinkSuspects(Suspects):
             return False
         if self._unflushed is not None:
             return True
-        if now_ns < self._await_until_ns and self._commits() <= self._committed:
+        if now_ns < self._await_until_ns and not self._are_committed():
             return True
         self._await_until_ns = 0
         self._end()
@@ -110,7 +111,6 @@ class SinkSuspects(Suspects):
             return None
         failed = RecordError(0, error, stage="TASK_PUT")
         self._has_refused = True
-        self._committed = self._commits()
         nothing = SinkBatch([], [], value_schemas=[], keys=[], key_schemas=[], timestamps=[])
         if skips and self._is_believed():
             return Inbound(nothing, 1, 0, None, [], None, 0, [failed])
@@ -124,8 +124,11 @@ class SinkSuspects(Suspects):
     def _tell_all(self) -> None:
         self._tell(hand for hand in (self._taken, self._away) if hand is not None)
 
-    def _commits(self) -> int:
-        return self._row.measured(Stage.COMMIT, Measure.RECORDS)
+    def _are_committed(self) -> bool:
+        """Whether all records are that were to be, but for those whose partitions went (engine.pump.commits)."""
+        row = self._row
+        lost = row.get(Word.WRITTEN_OFF) + row.get(Word.GIVEN_UP) - self._given_up
+        return row.measured(Stage.COMMIT, Measure.RECORDS) >= self._await_put - lost
 
     def _covers(self, hand: Hand) -> bool:
         row = self._row
