@@ -26,7 +26,7 @@ from engine.stages.transform import RecordError
 from engine.stages.work import Outbound, Stages
 from engine.task.dealing import Polled
 from engine.task.source_letters import payload
-from engine.task.suspects import SAFE_NS, Hand, Suspects
+from engine.task.suspects import NOTHING, SAFE_NS, Hand, Suspects
 
 __all__ = ["SourceSuspects"]
 
@@ -45,7 +45,7 @@ class SourceSuspects(Suspects):
 
     def deal(self, polled: Polled) -> None:
         """This is worked on, here or by a stage process."""
-        self._dealt.append(Hand(*_identity(polled, -1), len(polled)))
+        self._dealt.append(Hand(*_identity(polled, -1), len(polled)) if len(polled) else NOTHING)
         self._tell(self._dealt)
 
     def lay_down(self) -> None:
@@ -60,6 +60,8 @@ class SourceSuspects(Suspects):
         """What was dealt first is on its way to the pump. total: records that were polled up to its end."""
         self._dealt.popleft()
         self._tell(self._dealt)
+        if not len(polled):
+            return
         if not self.deaths:
             self._row.set(Word.BLAMED, 0)
         elif outgoing.last_offsets(polled):
@@ -86,6 +88,9 @@ class SourceSuspects(Suspects):
     def refused(self, polled: Polled, *, skips: bool) -> Outbound | None:
         """What becomes of what was dealt last, where it is to blame; None: it is worked on. skips: it costs itself."""
         count = len(polled)
+        if not count:  # an offset alone
+            self.deaths = 0
+            return None
         error = self._blame("this record" if count == 1 else f"these {count} records of one source offset")
         if error is None:
             return None
@@ -97,7 +102,7 @@ class SourceSuspects(Suspects):
     def split(self, polled: Polled) -> list[Polled]:
         """What was polled, in parts as small as they have to be."""
         records, count = self.part_records, len(polled)
-        if not records:
+        if not (records and count):
             return [polled]
         parts = []
         begin = border = 0
@@ -145,6 +150,7 @@ def _slice(polled: Polled, begin: int, end: int) -> Polled:
     return replace(
         polled,
         values=polled.values[begin:end],
+        value_schemas=cut(polled.value_schemas),
         keys=cut(polled.keys),
         partitions=cut(polled.partitions),
         timestamps=cut(polled.timestamps),

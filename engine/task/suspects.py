@@ -21,7 +21,7 @@ from engine.api.errors import DataError
 from engine.mending import Kind
 from engine.shm.board import Row, Word
 
-__all__ = ["Hand", "Suspects"]
+__all__ = ["NOTHING", "Hand", "Suspects"]
 
 #: A record is to blame once so many processes have died with nothing else in hand.
 DEATHS_MAX = 3
@@ -41,6 +41,10 @@ class Hand(NamedTuple):
     place: int  # two numbers by which the last of them is known again
     last: int
     records: int
+
+
+#: An offset without records: nobody dies of it.
+NOTHING = Hand(0, 0, 0)
 
 
 class KilledError(DataError):
@@ -80,6 +84,8 @@ class Suspects:
         row = self._row
         count = 0
         for hand in hands:
+            if not hand.records:
+                continue
             count += hand.records
             row.set(Word.HAND_PLACE, hand.place)
             row.set(Word.HAND_LAST, hand.last)

@@ -11,6 +11,7 @@ import pytest
 
 from engine.api.batch import SourceBatch
 from engine.api.record import SourceRecord
+from engine.api.schema import INT64
 from engine.api.task import Polled, SourceTask
 from engine.config.line import DeadLetterSpec, Errors, Timing
 from engine.mending import Kind
@@ -52,7 +53,7 @@ class Counting(SourceTask):
     def start(self, config: object) -> None:
         pass
 
-    def poll(self) -> Polled:
+    def poll(self) -> Polled | Sequence[Polled]:
         step = self._bed.step
         end = min(NUMBERS, self._next + (7 + 3 * self._bed.lives) // step * step)
         numbers = range(self._next, end)
@@ -66,7 +67,11 @@ class Counting(SourceTask):
                 SourceRecord(topic="all", value=value, source_partition=SOURCE, source_offset=offset)
                 for value, offset in zip(values, offsets, strict=True)
             ]
-        return SourceBatch(topic="all", values=values, source_partition=SOURCE, source_offsets=offsets)
+        batch = SourceBatch(topic="all", values=values, source_partition=SOURCE, source_offsets=offsets)
+        if not self._bed.has_notes:
+            return batch
+        note = SourceBatch(topic="all", values=[], source_partition=SOURCE, source_offsets=offsets[-1:])
+        return [batch, note] if values else [note]
 
 
 class Bed:
@@ -80,10 +85,14 @@ class Bed:
         stages: int = 0,
         step: int = 1,
         has_records: bool = False,
+        has_notes: bool = False,
         interval: float = 0.05,
     ) -> None:
-        """step: how many neighbours have one offset. interval: of storing offsets, seconds."""
-        self.step, self.has_records = step, has_records
+        """step: how many neighbours have one offset. has_notes: their offset comes once more, without a record.
+
+        interval: of storing offsets, seconds.
+        """
+        self.step, self.has_records, self.has_notes = step, has_records, has_notes
         self.lives = self.deaths = 0
         self.clock, self.store = VirtualClock(), Store()
         self.kafka = FakeKafka(random.Random(1), self.clock, partitions=1)
@@ -178,6 +187,13 @@ def test_it_becomes_a_dead_letter_and_all_others_arrive(stages: int, has_records
     bed.run()
     bed.check([13, 37, 38])
     assert bed.deaths <= 3 * (NUMBERS.bit_length() + DEATHS_MAX)
+
+
+@pytest.mark.parametrize("stages", [0, 2])
+def test_an_offset_without_a_record_is_not_what_has_killed(stages: int) -> None:
+    bed = Bed([17, 41], stages=stages, has_notes=True)
+    bed.run()
+    bed.check([17, 41])
 
 
 def test_one_that_takes_the_pump_along_is_not_tried_again_by_the_next_life_that_dies() -> None:
@@ -277,8 +293,12 @@ def test_a_poll_is_cut_between_offsets_only(
 ) -> None:
     places = [None if offset is None else {"next": offset} for offset in offsets]
     values = list(range(len(offsets)))
-    batch = SourceBatch(topic="all", values=values, keys=values, source_partition=SOURCE, source_offsets=places)
+    schemas = [INT64 if value % 2 else None for value in values]
+    batch = SourceBatch(
+        topic="all", values=values, value_schemas=schemas, keys=values, source_partition=SOURCE, source_offsets=places
+    )
     parts = suspects(part).split(list(batch.records()) if has_records else batch)
     assert [len(one) for one in parts] == sizes
     records = [record for one in parts for record in (one.records() if isinstance(one, SourceBatch) else one)]
-    assert [(record.value, record.source_offset) for record in records] == [*zip(values, places, strict=True)]
+    found = [(record.value, record.value_schema, record.source_offset) for record in records]
+    assert found == [*zip(values, schemas, places, strict=True)]
