@@ -50,7 +50,8 @@ class JsonEncoder:
         payloads: list[bytes | None] = []
         failures: list[Failure] = []
         for run in _runs(values, schemas):
-            payloads += self._encoded(values[run.start : run.end], run, failures)
+            part = values if run.end - run.start == len(values) else values[run.start : run.end]
+            payloads += self._encoded(part, run, failures)
         return Encoded(payloads, failures)
 
     def encode_one(self, value: Any, schema: Schema | None) -> bytes | None:

@@ -20,12 +20,11 @@ from itertools import chain, compress, islice, repeat
 from operator import is_
 from typing import Any
 
-import msgspec
 from msgspec import Raw, Struct
 
 from converters.json import logical
 from converters.json.escapes import escaped
-from engine.api.column import fields_of
+from engine.api.column import Repeat, StructColumn, Utf8Column, fields_of, structs_of
 from engine.api.declared import as_struct
 from engine.api.errors import DataError
 from engine.api.java_scalars import PLAIN_BELOW, PLAIN_FROM, double_text, float32_digits, float_text
@@ -76,8 +75,13 @@ class Wire:
         """What to encode for each value. Raises DataError for the first that is no value of the schema."""
         if schema is None:
             return self._schemaless(column)
+        if isinstance(column, Repeat) and column:
+            (found,) = self.column(schema, [column.value])
+            return column if found is column.value else Repeat(found, len(column))
+        if isinstance(column, Utf8Column):
+            column = [*column]
         rule = self._rules[schema.logical or schema.type]
-        if None not in column:
+        if isinstance(column, StructColumn) or None not in column:
             return rule(schema, column) if column else column
         default = schema.default if self._replace_null else None
         if default is not None:
@@ -86,10 +90,10 @@ class Wire:
             raise DataError("Conversion error: null value for field that is required and has no default value")
         is_there = [value is not None for value in column]
         dense = [*compress(column, is_there)]
-        found = rule(schema, dense) if dense else dense
-        if found is dense:
+        known = rule(schema, dense) if dense else dense
+        if known is dense:
             return column
-        rest = iter(found)
+        rest = iter(known)
         return [next(rest) if there else None for there in is_there]
 
     def _ints(self, schema: Schema, column: Column) -> Column:
@@ -156,28 +160,18 @@ class Wire:
 
     def _structs(self, schema: Schema, column: Column) -> Column:
         kind = schema.struct_type
-        if set(map(type, column)) != {kind}:
-            column = _structs_of(schema, column)
-        columns = fields_of(kind)(column)
-        changed = {}
-        for field, attribute, values in zip(schema.fields, kind.__struct_fields__, columns, strict=True):
-            found = self.column(field.schema, values)
-            if found is not values:
-                changed[attribute] = found
+        columns: Sequence[Column]
+        if isinstance(column, StructColumn) and column.schema.struct_type is kind:
+            columns = column.columns  # nobody has to make structs to look into them
+        else:
+            if set(map(type, column)) != {kind}:
+                column = _structs_of(schema, column)
+            columns = fields_of(kind)(column)
+        found = [self.column(field.schema, values) for field, values in zip(schema.fields, columns, strict=True)]
         names = [field.name for field in schema.fields]
         if any(map(is_odd_name, names)):
-            found_columns = [
-                changed.get(attribute, old) for attribute, old in zip(kind.__struct_fields__, columns, strict=True)
-            ]
-            return [dict(zip(names, row, strict=True)) for row in zip(*found_columns, strict=True)]
-        if not changed:
-            return column
-        replace = msgspec.structs.replace
-        rows_changed = zip(*changed.values(), strict=True)
-        return [
-            replace(value, **dict(zip(changed, row, strict=True)))
-            for value, row in zip(column, rows_changed, strict=True)
-        ]
+            return [dict(zip(names, row, strict=True)) for row in zip(*found, strict=True)]
+        return column if all(map(is_, found, columns)) else structs_of(kind)(found)
 
     def _schemaless(self, column: Column) -> Column:
         types = [*map(type, column)]
@@ -260,7 +254,12 @@ class Wire:
 def _javas_floats(column: Column) -> Column:
     if min(column) >= PLAIN_FROM and max(column) < PLAIN_BELOW and not math.isnan(sum(column)):
         return column  # in this range Python writes what Java does; a NaN would be the sum
-    return [number if PLAIN_FROM <= number < PLAIN_BELOW else _raw_number(double_text(number)) for number in column]
+    sizes = [*map(abs, column)]
+    plain = [PLAIN_FROM <= size < PLAIN_BELOW or not size for size in sizes]
+    if all(plain):
+        return column
+    pairs = zip(column, plain, strict=True)
+    return [number if is_plain else _raw_number(double_text(number)) for number, is_plain in pairs]
 
 
 def _raw_number(text: str) -> Raw:

@@ -15,6 +15,7 @@ Not here: which columns a batch has (batch.py).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, overload
 
@@ -100,7 +101,11 @@ class Utf8Column(Sequence[Any]):
         return decode_utf8(self.encoded[index])
 
     def __iter__(self) -> Iterator[str | None]:
-        return map(decode_utf8, self.encoded)
+        encoded = self.encoded
+        if None not in encoded:
+            with suppress(UnicodeDecodeError):  # without a call of Python's for each slot
+                return iter([*map(bytes.decode, encoded)])  # type: ignore[arg-type]  # none is None
+        return map(decode_utf8, encoded)
 
     def picked(self, indexes: Sequence[int]) -> Utf8Column:
         """The slots at these indexes, still encoded."""
@@ -185,6 +190,9 @@ class StructColumn(Sequence[Any]):
     def __iter__(self) -> Iterator[Any]:
         return iter(self._structs())
 
+    def __contains__(self, value: object) -> bool:
+        return value is not None and value in self._structs()
+
     def picked(self, indexes: Sequence[int]) -> StructColumn:
         """The slots at these indexes, still as columns."""
         return StructColumn(self.schema, [pick(column, indexes) for column in self.columns], len(indexes))
@@ -252,8 +260,8 @@ def has_null(column: Column) -> bool:
 
 
 def listed(column: Column) -> Column:
-    """The column, with its slots made if they are made late: for who looks at them more than once."""
-    return [*column] if isinstance(column, MapColumn | StructColumn) else column
+    """The column, with its slots made if each look would make them anew: for who looks at them more than once."""
+    return [*column] if isinstance(column, MapColumn) else column
 
 
 def mapped(change: Callable[[Any], Any], column: Column) -> Column:

@@ -16,7 +16,7 @@ from typing import Any
 from msgspec import Struct
 
 from engine.api.batch import Columns, SourceBatch
-from engine.api.column import Repeat, uniform
+from engine.api.column import Repeat, StructColumn, uniform
 from engine.api.declared import with_schemas
 from engine.api.record import Header, SourceRecord
 from engine.api.schema import Schema
@@ -131,6 +131,8 @@ def _unless_empty(column: Sequence[Any]) -> Sequence[Any] | None:
     """The column; None: all its slots hold None."""
     if isinstance(column, Repeat):
         return None if column.value is None else column
+    if isinstance(column, StructColumn):
+        return column  # none of its slots does, and none needs to be made to see that
     return None if all(slot is None for slot in column) else column
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from converters.json import JsonConfig, JsonConverter
 from converters.json.decode import ALIKE_MIN
-from engine.api.column import Repeat
+from engine.api.column import Repeat, StructColumn, Utf8Column
 from engine.api.errors import DataError
 from engine.api.schema import Schema
 from tests.unit.converters.strategies import PLAIN, schemas, values_of
@@ -205,3 +205,22 @@ def test_any_bytes_under_any_schema_come_out_strictly_as_they_do_leniently(
     for envelope, found in zip(envelopes, decoded(made, envelopes), strict=True):
         assert envelope is not None
         assert alike(found, leniently(made, envelope)), envelope
+
+
+@given(st.data())
+def test_structs_that_are_stored_as_columns_are_written_like_their_rows(data: st.DataObject) -> None:
+    inner = data.draw(schemas)
+    fields = [("a", inner), ("t", Schema("STRING")), ("r", inner), ('"', Schema("INT32"))][
+        : data.draw(st.integers(1, 4))
+    ]
+    schema = Schema.struct([*fields, ("s", Schema.struct({"b": inner}))], optional=data.draw(st.booleans()))
+    column = data.draw(st.lists(values_of(inner), min_size=1, max_size=4))
+    count = len(column)
+    nested = StructColumn(schema.fields[-1].schema, [column[::-1]], count)
+    columns = [column, Utf8Column([b"x"] * count), Repeat(column[0], count), range(count)]
+    values = StructColumn(schema, [*columns[: len(fields)], nested], count)
+    rows = [*StructColumn(schema, values.columns, count)]
+    made = converter()
+    assert made.from_connect("topic", values, Repeat(schema, count)) == made.from_connect(
+        "topic", rows, Repeat(schema, count)
+    )

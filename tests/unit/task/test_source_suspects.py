@@ -70,7 +70,9 @@ class Counting(SourceTask):
         batch = SourceBatch(topic="all", values=values, source_partition=SOURCE, source_offsets=offsets)
         if not self._bed.has_notes:
             return batch
-        note = SourceBatch(topic="all", values=[], source_partition=SOURCE, source_offsets=offsets[-1:])
+        note = SourceBatch(
+            topic="all", values=[], source_partition=SOURCE, source_offsets=[{"next": self._next, "seen": 1}]
+        )
         return [batch, note] if values else [note]
 
 
@@ -88,7 +90,7 @@ class Bed:
         has_notes: bool = False,
         interval: float = 0.05,
     ) -> None:
-        """step: how many neighbours have one offset. has_notes: their offset comes once more, without a record.
+        """step: how many neighbours have one offset. has_notes: after each poll an offset comes without a record.
 
         interval: of storing offsets, seconds.
         """
