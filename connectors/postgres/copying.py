@@ -43,6 +43,7 @@ class CopyStream:
             self.flush()
         except psycopg.Error as error:
             raise fail(error) from error
+        self.socket: int = pgconn.socket  # for who waits for several streams
         self._socket = select.poll()
         self._socket.register(pgconn.socket, select.POLLIN)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from decimal import Decimal
 from typing import Any
@@ -20,6 +22,7 @@ from tests.harness.postgres import LIMITED, PASSWORD
 pytestmark = pytest.mark.postgres
 
 INITIAL: dict[str, object] = {"snapshot_mode": "initial"}
+COPYING = "FROM pg_stat_activity WHERE application_name = 'millrace shop copy'"
 WIDE = "INSERT INTO orders SELECT n, repeat('x', 1000), n FROM generate_series({}, {}) n"
 
 
@@ -59,18 +62,19 @@ def test_each_row_is_told_once_while_others_write(capture: Capture) -> None:
     capture.run("DELETE FROM orders WHERE id > 590")
     found += drained(task)
     task.stop()
-    assert ids(found[:500]) == [*range(1, 501)]
+    assert sorted(ids(found[:500])) == [*range(1, 501)]
     assert {record.value.note for record in found[:500]} == {"x" * 1000}
     # The run's end is before the others' writes, which another run reads.
     later = capture.changes(INITIAL, after=found[-1])
     assert len(later) + len(found) - 500 == 100 + 100 + 10
 
 
-def test_a_task_goes_on_with_the_range_in_which_it_was(capture: Capture) -> None:
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_task_goes_on_with_the_range_in_which_it_was(capture: Capture, threads: int) -> None:
     capture.run("CREATE TABLE items (id bigint PRIMARY KEY, note text)")
     capture.run("INSERT INTO items SELECT n, repeat('x', 1000) FROM generate_series(1, 60) n")
     capture.run(WIDE.format(1, 60))
-    keys = {**INITIAL, "max_batch_size": 10}
+    keys = {**INITIAL, "max_batch_size": 10, "snapshot_max_threads": threads}
     found = capture.changes(keys)
     assert len(found) == 120
     all_told = {(record.topic, record.key.id) for record in found}
@@ -80,17 +84,17 @@ def test_a_task_goes_on_with_the_range_in_which_it_was(capture: Capture) -> None
         rest = [(record.topic, record.key.id) for record in capture.changes(keys, after=found[at])]
         told = {(record.topic, record.key.id) for record in found[: at + 1]}
         assert told | set(rest) == all_told
-        assert len(rest) <= 120 - at + 3 * 8
+        assert len(rest) <= 120 - at + threads * 3 * 8
     assert capture.changes(keys, after=found[-1]) == []
 
 
-def test_a_connection_that_breaks_in_a_snapshot_loses_no_row(capture: Capture) -> None:
+@pytest.mark.parametrize("threads", [1, 4])
+def test_connections_that_break_in_a_snapshot_lose_no_row(capture: Capture, threads: int) -> None:
     capture.run(WIDE.format(1, 5000))
-    task = capture.task(INITIAL)
+    task = capture.task({**INITIAL, "snapshot_max_threads": threads})
     found = records_of(task.poll())
-    capture.run(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'millrace shop copy'"
-    )
+    ended = capture.run(f"SELECT pg_terminate_backend(pid) {COPYING}")
+    assert len(ended) == threads
     capture.run("INSERT INTO orders VALUES (6000)")
     broken = 0
     while not context_of(task).has_ended:
@@ -100,6 +104,34 @@ def test_a_connection_that_breaks_in_a_snapshot_loses_no_row(capture: Capture) -
             broken += 1
     assert broken == 1
     assert {*ids(found)} >= {*range(1, 5001)}
+
+
+def test_a_range_that_has_nothing_yet_holds_only_those_up_that_are_too_far_ahead(capture: Capture) -> None:
+    capture.run(WIDE.format(1, 120))
+    places = dict(capture.run("SELECT id, floor((ctid::text::point)[0] / 3)::int FROM orders"))
+    keys = {**INITIAL, "max_batch_size": 10, "snapshot_max_threads": 2}
+    task = capture.task(keys)
+    found = records_of(task.poll())
+    (stopped,) = (pid for pid, query in capture.run(f"SELECT pid, query {COPYING}") if "'(0,0)'" in query)
+    os.kill(stopped, signal.SIGSTOP)  # it was the first range's, and is the third's then
+    try:
+        while polled := task.poll():
+            found += records_of(polled)
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+    last = found[-1]
+    assert {places[key] for key in ids(found)} == {0, 1, 3}
+    assert page_of(last) == 2 * 3
+    rest = ids(capture.changes(keys, after=last))
+    assert {places[key] for key in rest} == {*places.values()} - {0, 1}
+    assert sorted(ids(found + drained(task))) == [*range(1, 121)]
+
+
+def test_no_more_connections_are_made_than_there_are_ranges(capture: Capture) -> None:
+    capture.run(WIDE.format(1, 30))  # four pages, of which a range has three
+    task = capture.task({**INITIAL, "max_batch_size": 10, "snapshot_max_threads": 8})
+    assert task.poll() is not None
+    assert len(capture.run(f"SELECT pid {COPYING}")) == 2
 
 
 def test_envelopes_of_rows_that_are_there_say_so(capture: Capture) -> None:
@@ -160,15 +192,16 @@ def test_a_table_that_was_written_anew_meanwhile_is_read_from_its_beginning(capt
 
 def test_a_large_value_of_a_row_that_has_moved_to_pages_that_were_read_is_not_lost(capture: Capture) -> None:
     capture.run("ALTER TABLE orders ADD COLUMN big text; ALTER TABLE orders ALTER COLUMN big SET STORAGE EXTERNAL")
-    capture.run("INSERT INTO orders SELECT n, repeat('x', 1000), n FROM generate_series(1, 100) n")
-    capture.run("UPDATE orders SET big = repeat('y', 5000) WHERE id = 100")
+    big = "CASE n WHEN 90 THEN repeat('y', 5000) END"
+    capture.run(f"INSERT INTO orders SELECT n, repeat('x', 1000), n, {big} FROM generate_series(1, 100) n")
     capture.run("DELETE FROM orders WHERE id <= 8")
     capture.run("VACUUM orders")
     keys = {**INITIAL, "max_batch_size": 10}
     found = capture.changes(keys)
     at = next(at for at, one in enumerate(found) if page_of(one))
-    assert 100 not in ids(found[: at + 1])
-    capture.run("UPDATE orders SET price = 0 WHERE id = 100")  # into the room at the beginning
+    assert 90 not in ids(found[: at + 1])
+    capture.run("UPDATE orders SET price = 0 WHERE id = 90")  # its page is full, and there is room at the beginning
+    assert capture.run(f"SELECT ctid < '({page_of(found[at])},0)' FROM orders WHERE id = 90") == [(True,)]
     rest = capture.changes(keys, after=found[at])
     assert "y" * 5000 in {record.value.big for record in rest}
 

@@ -16,4 +16,5 @@ history.py             whether log and slot are those that the offset is of
 replication.py         the stream of a slot          pgoutput.py   what is said in it   tuples.py  rows, many at once
 slots.py               slot and publication: made, looked at, watched
 values.py              PostgreSQL's text becomes values of Connect
+decoding.py            numbers and dates of it, a column at once
 """

@@ -18,6 +18,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from connectors.postgres.addresses import libpq_parameters
@@ -78,7 +79,6 @@ class PostgresSourceTask(SourceTask):
         self._changes: Changes | None = None
         self._replication: PsycopgSession | None = None
         self._queries: PsycopgSession | None = None
-        self._copying: PsycopgSession | None = None
         self._snapshot: Snapshot | None = None
         self._given: Position | None = None  # where to go on after what was given; None: not known yet
         self._stored: Position | None = None
@@ -162,8 +162,9 @@ class PostgresSourceTask(SourceTask):
             self._end_lsn = lsn_of(session.rows(_NOW)[0][0])
         if SNAPSHOT in self._given:
             place = place_of(self._given[SNAPSHOT])
-            self._copying = self._connected("copy", setup=f"{SESSION}; SET lock_timeout = {STATEMENT_MS}; {_NO_LIMITS}")
-            self._snapshot = Snapshot(self._copying, settings, self._origin, place, exported)
+            setup = f"{SESSION}; SET lock_timeout = {STATEMENT_MS}; {_NO_LIMITS}"
+            connect = partial(self._connected, "copy", setup=setup)
+            self._snapshot = Snapshot(connect, settings, self._origin, place, exported)
         else:
             self._forget()
             confirmed = 0 if slot is None else slot.confirmed
@@ -300,7 +301,7 @@ class PostgresSourceTask(SourceTask):
         return connected(self._settings, slots.title_of(self._name, use), setup, **more)
 
     def _close(self) -> None:
-        for session in (self._replication, self._queries, self._copying):
-            if session is not None:
-                session.close()
-        self._changes = self._replication = self._queries = self._snapshot = self._copying = None
+        for one in (self._replication, self._queries, self._snapshot):
+            if one is not None:
+                one.close()
+        self._changes = self._replication = self._queries = self._snapshot = None

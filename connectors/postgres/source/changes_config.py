@@ -21,6 +21,7 @@ __all__ = ["ChangesConfig", "contradictions"]
 _INT_MAX = 2**31 - 1
 _SLOT_NAME = re.compile(r"[a-z0-9_]{1,63}")
 GIB = 1024**3
+THREADS_MAX = 64
 
 
 class ChangesConfig(ConnectionConfig, frozen=True, kw_only=True):
@@ -51,6 +52,15 @@ class ChangesConfig(ConnectionConfig, frozen=True, kw_only=True):
             extra={"importance": "HIGH", "group": "Tables"},
         ),
     ] = field(name="snapshot.mode", default="initial")
+    snapshot_threads: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=THREADS_MAX,
+            description="How many ranges of a snapshot's pages are read at once, each by a connection of its own.",
+            extra={"group": "Tables"},
+        ),
+    ] = field(name="snapshot.max.threads", default=2)
     slot: Annotated[
         str,
         Meta(

@@ -1,13 +1,17 @@
 """What is in the tables when the slot is made: read by ranges of pages, each by COPY, before the first change.
 
-    CREATE_REPLICATION_SLOT ... EXPORT_SNAPSHOT ──► this transaction sees exactly what the slot does not tell
+    CREATE_REPLICATION_SLOT ... EXPORT_SNAPSHOT ──► these transactions see exactly what the slot does not tell
     part a   pages 0-4095   4096-8191 ...           {"lsn": "0/16B3748",
     part b   ...                                     "snapshot": {"part": "public.a", "page": 4096, "file": 16385}}
 
-A part is a table, or a leaf of one with partitions; parts come in the order of their names. After a crash the exported
-snapshot is gone: what is left is read in a later one, and the changes between, which the slot tells all the same, come
-twice. Rows that have moved meanwhile are among those changes; but a table that was written anew (VACUUM FULL) has moved
-all of them without a word, and a change does not tell a large value that it has not touched: such a part is begun anew.
+A part is a table, or a leaf of one with partitions; parts come in the order of their names. Several ranges are read at
+once, each by a connection of its own that sees the same: rows are taken of the first as long as it has any ready, and
+else of the next. Nothing is read ahead here: what is not taken yet, sockets and server hold.
+
+The offset says which range is the first that is not read wholly. After a crash the exported snapshot is gone: what is
+left is read in a later one, and the changes between, which the slot tells all the same, come twice. Rows that have
+moved meanwhile are among those changes; but a table that was written anew (VACUUM FULL) has moved all of them without a
+word, and a change does not tell a large value that it has not touched: such a part is begun anew.
 
 Used by: changes.py.
 Source: PostgreSQL's manual, "Snapshot Synchronization Functions" and "CREATE_REPLICATION_SLOT".
@@ -15,10 +19,16 @@ Source: PostgreSQL's manual, "Snapshot Synchronization Functions" and "CREATE_RE
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+import select
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from msgspec import Struct
 
 from connectors.postgres.config import Target, literal, quoted
+from connectors.postgres.copying import CopyStream
 from connectors.postgres.refusals import StaleError
 from connectors.postgres.session import PsycopgSession
 from connectors.postgres.source.capturing import Captured, Origin, columns_of_relation
@@ -34,6 +44,8 @@ __all__ = ["Place", "Snapshot", "place_of"]
 #: Of a range: 32 MiB of rows are what is read again after a crash.
 RANGE_PAGES = 4096
 BATCH_BYTES_MAX = 4 * 1024 * 1024
+#: So long each range is asked for rows before the next is.
+ASK_SECONDS = 0.001
 
 _BEGIN = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 #: With the columns and rows that are told from version 15 on; null: all.
@@ -105,96 +117,183 @@ class _Part(NamedTuple):
     has_ranges: bool
 
 
+class _Range(NamedTuple):
+    """Pages of a part."""
+
+    part: _Part
+    start: int
+    end: int
+
+    @property
+    def place(self) -> Place:
+        """When it is read."""
+        return Place(str(self.part.leaf), None if self.end >= self.part.pages else self.end, self.part.file)
+
+    def copy_sql(self, columns: str) -> str:
+        """The statement that reads it."""
+        where = f" WHERE ({self.part.told.filter or 'true'})"
+        if self.part.has_ranges:
+            # The last range has no end: what is behind it is empty, but costs no more.
+            end = f" AND ctid < '({self.end},0)'" if self.end < self.part.pages else ""
+            where += f" AND ctid >= '({self.start},0)'{end}"
+        return f"COPY (SELECT {columns} FROM ONLY {self.part.leaf.sql}{where}) TO STDOUT"
+
+
+class _Table(NamedTuple):
+    captured: Captured
+    columns: str  # as SQL names them
+
+
+class _Reading(Struct):
+    """A range that is being read, or is read while one before it is not."""
+
+    range: _Range
+    table: _Table
+    session: PsycopgSession
+    stream: CopyStream
+
+
 class Snapshot:
-    """Rows as they were, in a transaction of their own."""
+    """Rows as they were, in transactions of their own."""
 
     def __init__(
-        self, session: PsycopgSession, settings: ChangesConfig, origin: Origin, place: Place, name: str | None = None
+        self,
+        connect: Callable[[], PsycopgSession],
+        settings: ChangesConfig,
+        origin: Origin,
+        place: Place,
+        name: str | None = None,
     ) -> None:
-        """session: for nothing else until it is over. name: of a snapshot that was exported."""
-        self._session = session
+        """connect: makes the connections, which are closed with it. name: of a snapshot that was exported."""
         self._settings = settings
         self._origin = origin
+        self._sessions: list[PsycopgSession] = []
+        self._idle: list[PsycopgSession] = []
+        self._tables: dict[Target, _Table] = {}
+        self._readings: deque[_Reading] = deque()  # in the order of their ranges
         self.place = place
-        session.run(_BEGIN)
-        if name is not None:
-            session.run(f"SET TRANSACTION SNAPSHOT {literal(name)}")
-        self._parts = iter([*self._find()])  # all at once: each of them is locked from here on
-        self._part: _Part | None = None
-        self._table: Captured | None = None
-        self._stream: Any = None
-        self._range_end = 0
         self.is_over = False
+        try:
+            self._open(connect, place, name)
+        except BaseException:
+            self.close()
+            raise
 
     def take(self, count: int, seconds: float, now_ms: int) -> SourceBatch | None:
         """The next rows, without offsets; None: none has come within `seconds`, or it is over."""
-        if self._stream is None and not self._begin():
-            self.is_over = True
-            self._session.run("COMMIT")
-            return None
-        assert self._table is not None
-        assert self._part is not None
-        rows = self._stream.take(count, BATCH_BYTES_MAX, seconds)
-        if self._stream.is_over:
-            self._stream = None
-            is_read = self._range_end >= self._part.pages
-            self.place = Place(str(self._part.leaf), None if is_read else self._range_end, self._part.file)
-        if not rows:
-            return None
-        moment = Moment(now_ms, None, None, snapshot="true")
-        return self._table.read(columns_of_copy(rows), len(rows), moment, now_ms)
+        deadline = time.monotonic() + seconds
+        while self._begin():
+            for reading in self._readings:
+                rows = [] if reading.stream.is_over else reading.stream.take(count, BATCH_BYTES_MAX, ASK_SECONDS)
+                if reading.stream.is_over and reading.session not in self._idle:
+                    self._idle.append(reading.session)
+                if rows:
+                    self._advance()
+                    moment = Moment(now_ms, None, None, snapshot="true")
+                    return reading.table.captured.read(columns_of_copy(rows), len(rows), moment, now_ms)
+            if not self._advance() and not self._wait(deadline - time.monotonic()):
+                return None
+        self.is_over = True
+        return None
+
+    def close(self) -> None:
+        """Give the connections back."""
+        for session in self._sessions:
+            session.close()
+
+    def _open(self, connect: Callable[[], PsycopgSession], place: Place, name: str | None) -> None:
+        """Begin the transactions: no more of them than there are ranges."""
+        first = self._join(connect(), name)
+        parts = [*self._find(first)]  # all at once: each of them is locked from here on
+        ranges = [*_ranges(parts, place)]
+        self._left = iter(ranges)
+        wanted = min(self._settings.snapshot_threads, len(ranges)) - 1
+        if wanted > 0:
+            name = first.rows("SELECT pg_export_snapshot()")[0][0]
+        for _ in range(wanted):
+            _lock(self._join(connect(), name), [part.leaf for part in parts])
+
+    def _join(self, session: PsycopgSession, name: str | None) -> PsycopgSession:
+        self._sessions.append(session)
+        self._idle.append(session)
+        session.run(_BEGIN)
+        if name is not None:
+            session.run(f"SET TRANSACTION SNAPSHOT {literal(name)}")
+        return session
 
     def _begin(self) -> bool:
-        """Begin with the next range; False: there is none."""
-        while self._part is None or self._range_end >= self._part.pages:
-            part = next(self._parts, None)
-            if part is None:
-                return False
-            leaf = str(part.leaf)
-            if leaf < self.place.part or (leaf == self.place.part and self.place.page is None):
-                continue
-            goes_on = leaf == self.place.part and part.file == self.place.file and not part.has_untold
-            self._range_end = self.place.page or 0 if goes_on else 0
-            self._part = part
-            if self._range_end < part.pages:
-                self._table = self._captured(part.told)
-        assert self._table is not None
-        start = self._range_end
-        self._range_end = min(start + RANGE_PAGES, self._part.pages) if self._part.has_ranges else self._part.pages
-        columns = ", ".join(quoted(column.name) for column in self._message.columns)
-        # The last range has no end: what is behind it is empty, but costs no more.
-        end = f" AND ctid < '({self._range_end},0)'" if self._range_end < self._part.pages else ""
-        range_sql = f"ctid >= '({start},0)'{end}" if self._part.has_ranges else "true"
-        where = f" WHERE ({self._part.told.filter or 'true'}) AND {range_sql}"
-        self._stream = self._session.stream(f"COPY (SELECT {columns} FROM ONLY {self._part.leaf.sql}{where}) TO STDOUT")
-        return True
+        """Begin with the next ranges, as many as there are connections; False: all are read."""
+        while self._idle and len(self._readings) < len(self._sessions) and (found := next(self._left, None)):
+            session = self._idle.pop()
+            told = found.part.told
+            table = self._tables.get(told.table)
+            if table is None:
+                table = self._tables[told.table] = self._captured(session, told)
+            self._readings.append(_Reading(found, table, session, session.stream(found.copy_sql(table.columns))))
+        return bool(self._readings)
 
-    def _find(self) -> Iterator[_Part]:
+    def _advance(self) -> bool:
+        """Note what is read of the first ranges; whether there is more of it."""
+        is_further = False
+        while self._readings and self._readings[0].stream.is_over:
+            self.place = self._readings.popleft().range.place
+            is_further = True
+        return is_further
+
+    def _wait(self, seconds: float) -> bool:
+        """Wait for any of the streams; whether there is one."""
+        if seconds <= 0:
+            return False
+        sockets = select.poll()
+        for reading in self._readings:
+            if not reading.stream.is_over:
+                sockets.register(reading.stream.socket, select.POLLIN)
+        return bool(sockets.poll(seconds * 1000))
+
+    def _find(self, session: PsycopgSession) -> Iterator[_Part]:
         """The parts in order; nobody writes one of them anew until the transaction ends."""
-        published = self._session.rows(_PUBLISHED, self._settings.publication)
+        published = session.rows(_PUBLISHED, self._settings.publication)
         found = [
             (told, Target(*row))
             for told in (_Told(Target(schema, name), *rest) for schema, name, *rest in published)
             if is_wanted(self._settings, told.table)
-            for row in self._session.rows(_LEAVES, told.table.sql, told.table.sql)
+            for row in session.rows(_LEAVES, told.table.sql, told.table.sql)
         ]
         if found:
-            names = ", ".join(f"ONLY {leaf.sql}" for _, leaf in found)
-            self._session.run(f"LOCK TABLE {names} IN ACCESS SHARE MODE")
+            _lock(session, [leaf for _, leaf in found])
         for told, leaf in sorted(found, key=lambda pair: str(pair[1])):
-            rows = self._session.rows(_PART, leaf.sql)
+            rows = session.rows(_PART, leaf.sql)
             if not rows or not rows[0][2]:
                 raise StaleError(f"table {leaf} was written anew")
             yield _Part(told, leaf, *rows[0])
 
-    def _captured(self, told: _Told) -> Captured:
+    def _captured(self, session: PsycopgSession, told: _Told) -> _Table:
         """The table, as the slot would tell it."""
         table = told.table
-        found = self._session.rows(_TABLE, table.sql)
+        found = session.rows(_TABLE, table.sql)
         if not found:
             raise StaleError(f"table {table} is gone")
         oid, identity = found[0]
-        rows = self._session.rows(_COLUMNS, table.sql)
+        rows = session.rows(_COLUMNS, table.sql)
         columns = tuple(RelationColumn(*row) for row in rows if told.columns is None or row[0] in told.columns)
-        self._message = RelationMessage(oid, table.schema or "", table.table, identity, columns)
-        return Captured(self._message, columns_of_relation(self._session, self._message), self._settings, self._origin)
+        message = RelationMessage(oid, table.schema or "", table.table, identity, columns)
+        captured = Captured(message, columns_of_relation(session, message), self._settings, self._origin)
+        return _Table(captured, ", ".join(quoted(column.name) for column in columns))
+
+
+def _ranges(parts: Sequence[_Part], place: Place) -> Iterator[_Range]:
+    """What is left to be read, in order."""
+    for part in parts:
+        leaf = str(part.leaf)
+        if leaf < place.part or (leaf == place.part and place.page is None):
+            continue
+        goes_on = leaf == place.part and part.file == place.file and not part.has_untold
+        start = place.page or 0 if goes_on else 0
+        for begin in range(start, part.pages, RANGE_PAGES if part.has_ranges else part.pages):
+            yield _Range(part, begin, min(begin + RANGE_PAGES, part.pages) if part.has_ranges else part.pages)
+
+
+def _lock(session: PsycopgSession, leaves: Sequence[Target]) -> None:
+    """Nobody changes tables, or writes them anew, until the transaction ends."""
+    names = ", ".join(f"ONLY {leaf.sql}" for leaf in leaves)
+    session.run(f"LOCK TABLE {names} IN ACCESS SHARE MODE")

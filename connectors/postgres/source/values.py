@@ -14,10 +14,11 @@ import datetime
 import re
 from collections.abc import Callable, Sequence
 from decimal import Context, Decimal
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+from connectors.postgres.source.decoding import days, each, floats, integers, moments
 from connectors.postgres.types import schema_of_type
 from engine.api.column import Column, Utf8Column
 from engine.api.java_scalars import nearest_float32
@@ -77,7 +78,7 @@ def reading_of(type_name: str, zone: str = "UTC") -> Reading:
         return Reading(schema, _each(_decimal if schema.scale >= 0 else _scaled(schema.scale)))
     if schema.logical == "Timestamp" and type_name.startswith("timestamp") and "without" in type_name and zone != "UTC":
         return Reading(schema, _each(lambda cell: _in_zone(_moment(cell), ZoneInfo(zone))))
-    return Reading(schema, _each({"Date": _day, "Time": _clock, "Timestamp": _moment}[schema.logical]))
+    return Reading(schema, _OF_TIME[schema.logical])
 
 
 def unescaped(cells: Cells) -> Cells:
@@ -87,15 +88,19 @@ def unescaped(cells: Cells) -> Cells:
 
 def columns_of_copy(rows: Sequence[bytes]) -> list[Cells]:
     """The columns of rows as COPY's text has them; at least one row."""
-    columns: list[Cells] = [*zip(*[row[:-1].split(b"\t") for row in rows], strict=True)]
-    if not any(b"\\" in row for row in rows):
-        return columns
-    for at, column in enumerate(columns):
-        if NULL in column:
-            columns[at] = column = [None if cell == NULL else cell for cell in column]
-        if any(cell is not None and b"\\" in cell for cell in column):
-            columns[at] = unescaped(column)
-    return columns
+    block = b"".join(rows)
+    cells = block.replace(b"\n", b"\t").split(b"\t")  # neither stands in a cell, and there is one more behind the last
+    width = (len(cells) - 1) // len(rows)
+    columns = [cells[at:-1:width] for at in range(width)]
+    return [*map(_meaning, columns)] if b"\\" in block else [*columns]
+
+
+def _meaning(cells: Sequence[bytes]) -> Cells:
+    """Cells of COPY's text, with their nulls and without what is escaped."""
+    text = b"\t".join(cells)
+    marks, nulls = text.count(b"\\"), text.count(NULL)
+    found: Cells = [None if cell == NULL else cell for cell in cells] if nulls else cells
+    return unescaped(found) if marks > nulls else found  # a text that reads as a null has two of them
 
 
 def _meant(found: re.Match[bytes]) -> bytes:
@@ -104,13 +109,7 @@ def _meant(found: re.Match[bytes]) -> bytes:
 
 def _each(change: Callable[[bytes], Any]) -> Callable[[Cells], Column]:
     """Reads cell by cell."""
-
-    def read(cells: Cells) -> Column:
-        if None in cells:
-            return [None if cell is None else change(cell) for cell in cells]
-        return list(map(change, cells))  # type: ignore[arg-type]  # none is None
-
-    return read
+    return partial(each, change)
 
 
 def _decimal(cell: bytes) -> Decimal:
@@ -132,8 +131,8 @@ def _bytes(cell: bytes) -> bytes:
     return bytes.fromhex(cell[2:].decode())
 
 
-def _is_true(cell: bytes) -> bool:
-    return cell == b"t"
+def _truths(cells: Cells) -> Column:
+    return [None if cell is None else cell == b"t" for cell in cells]
 
 
 def _float32(cell: bytes) -> float:
@@ -203,11 +202,16 @@ def _elements(cell: bytes, read: Callable[[Cells], Column], separator: bytes) ->
     raise ValueError("an array's text has no end")
 
 
+_OF_TIME: dict[str, Callable[[Cells], Column]] = {
+    "Date": partial(days, change=_day),
+    "Time": _each(_clock),
+    "Timestamp": partial(moments, change=_moment),
+}
 _PLAIN: dict[str, Callable[[Cells], Column]] = {
-    **dict.fromkeys(("INT16", "INT32", "INT64"), _each(int)),
+    **dict.fromkeys(("INT16", "INT32", "INT64"), integers),
     "FLOAT32": _each(_float32),
-    "FLOAT64": _each(float),
-    "BOOLEAN": _each(_is_true),
+    "FLOAT64": floats,
+    "BOOLEAN": _truths,
     "BYTES": _each(_bytes),
 }
 _EXACTLY_TEXT: Callable[[Cells], Column] = Utf8Column

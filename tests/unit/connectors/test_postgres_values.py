@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from connectors.postgres.source.values import reading_of, unescaped
+from connectors.postgres.source.values import columns_of_copy, reading_of, unescaped
 from engine.api.schema import DATE, FLOAT32, INT32, INT64, STRING, TIMESTAMP, Schema
 
 UTC = datetime.UTC
@@ -66,6 +66,39 @@ def read(type_name: str, *cells: bytes | None, zone: str = "UTC") -> list[Any]:
 def test_a_cell_is_read(type_name: str, cell: bytes, expected: Any) -> None:
     assert read(type_name, cell, None) == [expected, None]
     assert read(type_name, cell) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("type_name", "cells"),
+    [
+        ("bigint", [b"1", b"-9223372036854775808", b"0"]),
+        ("double precision", [b"1", b"-0", b"0.1", b"1e-07", b"5e-324", b"-1.7976931348623157e+308", b"NaN"]),
+        ("boolean", [b"t", b"f"]),
+        ("date", [b"2024-02-29", b"0001-01-01", b"9999-12-31", b"infinity", b"0001-12-31 BC"]),
+        ("timestamp with time zone", [b"2024-01-31 10:00:00+00", b"2024-01-31 10:00:00.1+00",
+            b"9999-12-31 23:59:59.999999+00", b"10000-01-01 00:00:00+00", b"0001-12-31 23:59:59.123456+00 BC"]),
+        ("timestamp without time zone", [b"2024-01-31 10:00:00.123456", b"2024-01-31 10:00:00.12", b"infinity"]),
+    ],
+)  # fmt: skip
+def test_a_column_is_read_as_each_of_its_cells_is(type_name: str, cells: list[bytes]) -> None:
+    for end in range(1, len(cells) + 1):  # the first ones are plain, the last one is read in another way
+        alone = [repr(read(type_name, cell)[0]) for cell in cells[:end]]
+        assert [repr(value) for value in read(type_name, *cells[:end])] == alone
+        assert [repr(value) for value in read(type_name, None, *cells[:end])] == ["None", *alone]
+    assert repr(read("double precision", b"-0")) == "[-0.0]"
+
+
+@pytest.mark.parametrize("cell", [b"", b"1,2", b"1.5", b"x", b"[1]"])
+def test_what_is_no_number_is_refused(cell: bytes) -> None:
+    with pytest.raises(ValueError, match="invalid literal"):
+        read("integer", cell, b"1")
+
+
+def test_rows_of_copy_are_columns() -> None:
+    assert columns_of_copy([b"1\tone\n"]) == [[b"1"], [b"one"]]
+    rows = [b"1\t\\N\ta\\tb\n", b"2\t\\\\N\t\n", b"\\N\tx\tc\n"]
+    assert columns_of_copy(rows) == [[b"1", b"2", None], [None, b"\\N", b"x"], [b"a\tb", b"", b"c"]]
+    assert columns_of_copy([b"\n", b"a\n"]) == [[b"", b"a"]]
 
 
 def test_a_date_before_christ_is_a_day_in_the_same_calendar() -> None:
