@@ -1,0 +1,185 @@
+"""The rows of a table into a topic, beside `COPY TO STDOUT` alone, on a real server and broker.
+
+    python -m bench.postgres.snapshot                               5,000,000 rows of 7 columns, three rounds
+    python -m bench.postgres.snapshot --records 500000 --rounds 1 --keys snapshot.max.threads=4
+
+The peer is psql, which throws away what it gets: what the server can give to one connection, without more work.
+Millrace makes records of JSON with keys in a topic of 4 partitions. The rows are the orders of bench.line; a run is
+reported when the topic has each of them once, as it is in the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from confluent_kafka import Consumer, TopicPartition
+from msgspec import Struct
+from msgspec.json import decode
+
+from bench.line.records import FIRST_ID, JSON
+from bench.line.sides import Job, MillraceSide
+from bench.line.throughput import JSON_CONVERTER, PARTITIONS, end_of
+from bench.line.watch import watch
+from tests.harness import topics
+from tests.harness.kafka import KafkaServer
+from tests.harness.postgres import PostgresServer, programs
+
+TABLE = "orders"
+READ_S = 30.0
+READ_AT_ONCE = 20_000
+SUM_BITS = (1 << 64) - 1
+DDL = (
+    f"CREATE TABLE {TABLE} (id bigint PRIMARY KEY, customer text, item text, quantity integer, "
+    "price double precision, express boolean, note text)"
+)
+
+
+class Place(Struct, frozen=True):
+    """Where it runs."""
+
+    bootstrap: str
+    postgres: PostgresServer
+    folder: Path
+    records: int
+    keys: dict[str, str]
+
+
+class Result(Struct, frozen=True):
+    """Of one round."""
+
+    copy_per_s: float
+    rate_per_s: float
+    cpu_us: float  # of a record: Millrace's processes, without broker and server
+    pss_mb: float
+
+
+def fill(place: Place) -> None:
+    """Make the table."""
+    with psycopg.connect(place.postgres.url(), autocommit=True) as connection:
+        connection.execute(DDL)
+        with connection.cursor() as cursor, cursor.copy(f"COPY {TABLE} FROM STDIN") as copy:
+            for number in range(place.records):
+                copy.write_row([*decode(JSON.write(number)).values()])
+        connection.execute(f"VACUUM ANALYZE {TABLE}")
+        connection.execute("CHECKPOINT")
+
+
+def copied(place: Place) -> float:
+    """Rows a second of COPY alone."""
+    server = ["-h", "127.0.0.1", "-p", str(place.postgres.port), "-U", "postgres", "-d", "postgres"]
+    command = [str(programs() / "psql"), *server, "-q", "-c", f"COPY {TABLE} TO STDOUT"]
+    begun = time.monotonic()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return place.records / (time.monotonic() - begun)
+
+
+def run(place: Place, number: int) -> Result:
+    """Both sides, the order changing from round to round. Raises AssertionError for a row that is not in the topic."""
+    copy_first = copied(place) if number % 2 else None
+    name = f"round{number}"
+    topic = f"{name}.public.{TABLE}"
+    topics.create_topic(place.bootstrap, topic, partitions=PARTITIONS)
+    side = MillraceSide(place.bootstrap, place.folder / name)
+    config = {
+        "connector.class": "PostgresSource",
+        "connection.url": place.postgres.url(),
+        "table.include.list": f"public\\.{TABLE}",
+        "topic.prefix": name,
+        "slot.name": name,
+        "key.converter": JSON_CONVERTER,
+        "key.converter.schemas.enable": "false",
+        "value.converter": JSON_CONVERTER,
+        "value.converter.schemas.enable": "false",
+        **place.keys,
+    }
+    try:
+        pid = side.begin(Job(name, config, is_bounded=True))
+        curve = watch(end_of(place.bootstrap, topic), place.records, pid, side.log_tail)
+        side.end()
+    finally:
+        side.close()
+    check(place, topic)
+    topics.delete_topic(place.bootstrap, topic)
+    place.postgres.query(f"SELECT pg_drop_replication_slot('{name}')")
+    records = place.records
+    copy_rate = copy_first if copy_first is not None else copied(place)
+    return Result(copy_rate, curve.rate(records), curve.cpu_us(records), curve.pss_bytes_max / 1e6)
+
+
+def check(place: Place, topic: str) -> None:
+    """Raises AssertionError unless the topic has each order once, as it is in the table."""
+    keys: list[int] = []
+    total = 0
+    settings = {"bootstrap.servers": place.bootstrap, "group.id": "bench-check", "enable.auto.commit": False}
+    reader: Any = Consumer(settings)
+    for partition, end in topics.end_offsets(place.bootstrap, topic).items():
+        reader.assign([TopicPartition(topic, partition, 0)])
+        left = end
+        while left:
+            batch = reader.consume(min(READ_AT_ONCE, left), READ_S)
+            assert batch, f"partition {partition} ends {left} records before {end}"
+            left -= len(batch)
+            total += sum(hash(message.value()) for message in batch)
+            keys += [decode(message.key())["id"] for message in batch]
+    reader.close()
+    assert sorted(keys) == [*range(FIRST_ID, FIRST_ID + place.records)], (
+        f"{topic}: {len(keys)} records of {place.records} rows, {len(set(keys))} different"
+    )
+    assert total & SUM_BITS == _sum_of(place.records), f"{topic}: a record's content is not what its row is"
+
+
+@cache
+def _sum_of(records: int) -> int:
+    return sum(map(hash, map(JSON.write, range(records)))) & SUM_BITS
+
+
+def table(results: list[Result]) -> str:
+    """The medians, and the least and the largest ratio of a round."""
+    ratios = [one.rate_per_s / one.copy_per_s for one in results]
+    copy, ours = (
+        statistics.median(rates) for rates in zip(*((r.copy_per_s, r.rate_per_s) for r in results), strict=True)
+    )
+    cells = ["table -> topic, snapshot", f"{copy:,.0f}", f"{ours:,.0f}"]
+    cells += [f"**{ours / copy:.2f}** ({min(ratios):.2f} to {max(ratios):.2f})", "0.5"]
+    cells += [f"{statistics.median(one.cpu_us for one in results):.2f}"]
+    cells += [f"{statistics.median(one.pss_mb for one in results):.0f}"]
+    return "\n".join(
+        [
+            "| line | COPY TO STDOUT, rows/s | Millrace | ratio | aim | Millrace, us CPU a row | MB PSS |",
+            "| --- | --- | --- | --- | --- | --- | --- |",
+            f"| {' | '.join(cells)} |",
+        ]
+    )
+
+
+def main() -> None:
+    """Measure, and print the table."""
+    parser = argparse.ArgumentParser(prog="python -m bench.postgres.snapshot")
+    parser.add_argument("--records", type=int, default=5_000_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--keys", nargs="*", default=[], help="of the connector: KEY=VALUE")
+    options = parser.parse_args()
+    results = []
+    with tempfile.TemporaryDirectory(prefix="millrace-bench-") as folder_name:
+        folder = Path(folder_name)
+        with KafkaServer(folder / "kafka") as broker, PostgresServer(folder / "postgres") as postgres:
+            keys = dict(key.split("=", 1) for key in options.keys)
+            place = Place(broker.bootstrap, postgres, folder, options.records, keys)
+            fill(place)
+            for number in range(1, options.rounds + 1):
+                results.append(run(place, number))
+                print(results[-1], file=sys.stderr, flush=True)
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()
