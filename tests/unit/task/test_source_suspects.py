@@ -53,7 +53,7 @@ class Counting(SourceTask):
     def start(self, config: object) -> None:
         pass
 
-    def poll(self) -> Polled | Sequence[Polled]:
+    def poll(self) -> Polled:
         step = self._bed.step
         end = min(NUMBERS, self._next + (7 + 3 * self._bed.lives) // step * step)
         numbers = range(self._next, end)
