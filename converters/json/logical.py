@@ -41,7 +41,12 @@ def decimal_of(unscaled: bytes, scale: int) -> Decimal:
     """The number whose digits are a big-endian integer; no context rounds it. Raises DataError for no bytes."""
     if not unscaled:
         raise DataError("Invalid bytes for Decimal field")
-    return Decimal(f"{int.from_bytes(unscaled, 'big', signed=True)}E{-scale}")
+    number = int.from_bytes(unscaled, "big", signed=True)
+    try:
+        return Decimal(f"{number}E{-scale}")
+    except ValueError:  # more digits than Python writes of an int (sys.set_int_max_str_digits)
+        sign, digits, _ = Decimal(number).as_tuple()
+        return Decimal((sign, digits, -scale))
 
 
 def days_from(value: Any) -> int:
@@ -81,7 +86,7 @@ def decimal_from(schema: Schema, value: Any) -> bytes:
             "Decimal value has mismatching scale for given Decimal schema. "
             f"Schema has scale {schema.scale}, value has scale {-exponent}."
         )
-    unscaled = int("".join(map(str, digits))) * (-1 if sign else 1)
+    unscaled = int(Decimal((sign, digits, 0)))
     bits = (unscaled if unscaled >= 0 else -unscaled - 1).bit_length()
     return unscaled.to_bytes(bits // 8 + 1, "big", signed=True)
 

@@ -60,7 +60,7 @@ class ChangesConfig(ConnectionConfig, frozen=True, kw_only=True):
             description="How many ranges of a snapshot's pages are read at once, each by a connection of its own.",
             extra={"group": "Tables"},
         ),
-    ] = field(name="snapshot.max.threads", default=2)
+    ] = field(name="snapshot.max.threads", default=1)
     slot: Annotated[
         str,
         Meta(
