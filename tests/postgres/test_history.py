@@ -19,6 +19,9 @@ from tests.harness.server import UnavailableError
 
 pytestmark = pytest.mark.postgres
 
+#: More than enough; a poll waits for half a second.
+POLLS_MAX = 100
+
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
@@ -158,11 +161,13 @@ def test_what_is_not_stored_is_not_confirmed_by_a_stream_that_begins_anew(captur
         polled_until(task, lambda _: False)
     capture.run("INSERT INTO orders VALUES (2)")
     found: list[SourceRecord] = []
-    while not found:
+    for _ in range(POLLS_MAX):
         try:
             found += records_of(task.poll())
         except RetriableError:  # the server still holds the slot
             continue
+        if found:
+            break
     for _ in range(4):
         task.poll()
         context_of(task).wait(1)

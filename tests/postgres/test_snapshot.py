@@ -16,6 +16,7 @@ from connectors.postgres.source import snapshot
 from engine.api.errors import RetriableError
 from engine.api.record import SourceRecord
 from engine.api.testing import records_of
+from tests.harness import wait
 from tests.harness.capture import Capture, context_of, drained, fields, polled_until
 from tests.harness.postgres import LIMITED, PASSWORD
 
@@ -23,6 +24,8 @@ pytestmark = pytest.mark.postgres
 
 INITIAL: dict[str, object] = {"snapshot_mode": "initial"}
 COPYING = "FROM pg_stat_activity WHERE application_name = 'millrace shop copy'"
+#: More than enough; a poll waits for half a second.
+POLLS_MAX = 100
 WIDE = "INSERT INTO orders SELECT n, repeat('x', 1000), n FROM generate_series({}, {}) n"
 
 
@@ -112,9 +115,15 @@ def test_a_range_that_has_nothing_yet_holds_only_those_up_that_are_too_far_ahead
     keys = {**INITIAL, "max_batch_size": 10, "snapshot_max_threads": 2}
     task = capture.task(keys)
     found = records_of(task.poll())
-    (stopped,) = (pid for pid, query in capture.run(f"SELECT pid, query {COPYING}") if "'(0,0)'" in query)
+    first = f"SELECT pid {COPYING} AND strpos(query, '(0,0)') > 0"
+    wait.until(lambda: bool(capture.run(f"{first} AND state = 'idle in transaction'")), "all of the first range sent")
+    ((stopped,),) = capture.run(first)
     os.kill(stopped, signal.SIGSTOP)  # it was the first range's, and is the third's then
     try:
+        for _ in range(POLLS_MAX):
+            found += records_of(task.poll())
+            if {places[key] for key in ids(found)} >= {0, 1, 3}:
+                break
         while polled := task.poll():
             found += records_of(polled)
     finally:
