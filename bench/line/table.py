@@ -32,9 +32,10 @@ _P99 = attrgetter("age_p99_ms")
 def markdown(results: Sequence[Result], records: int, rounds: int) -> str:
     """Small tables under a line that says when, where and how."""
     memory_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    kernel = ".".join(platform.release().split(".")[:2])
     head = (
         f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores of {_processor()}, {memory_gb:.0f} GiB, "
-        f"Linux {'.'.join(platform.release().split('.')[:2])}, Python {platform.python_version()}; {records:,} records a run; "
+        f"Linux {kernel}, Python {platform.python_version()}; {records:,} records a run; "
         f"medians of {rounds} rounds, the sides in turn; broker and bench on the same cores."
     )
     parts = [head, _throughput(results), _latency(results), _start(results), _busy(results), _registry(results)]
