@@ -131,53 +131,29 @@ def test_transforms_keep_their_order_aliases_and_keys(tmp_path: Path) -> None:
     assert plan.lines[0].transforms[0].transform.config["language"] == "fi"
 
 
+INSERT = '"transforms.t.type" = "InsertField$Value"\n'
+FILTER = '"transforms.t.type" = "Filter"\n"transforms.t.predicate" = "p"\n'
+
+
 @pytest.mark.parametrize(
-    ("lines", "wants"),
+    ("chain", "wants"),
     [
-        ((), False),
-        (
-            (
-                '"transforms.t.type" = "InsertField$Value"',
-                '"transforms.t.static.field" = "a"',
-                '"transforms.t.static.value" = "b"',
-            ),
-            False,
-        ),
-        (('"transforms.t.type" = "InsertField$Value"', '"transforms.t.timestamp.field" = "at"'), True),
-        (('"transforms.t.type" = "TimestampRouter"',), True),
-        ((f'"transforms.t.type" = "{PLUGINS}:Same"',), True),
-        (
-            (
-                '"transforms.t.type" = "Filter"',
-                '"transforms.t.predicate" = "p"',
-                '"predicates.p.type" = "RecordIsTombstone"',
-            ),
-            False,
-        ),
-        (
-            (
-                '"transforms.t.type" = "Filter"',
-                '"transforms.t.predicate" = "p"',
-                '"predicates.p.type" = "ExpressionPredicate"',
-                '"predicates.p.expression" = "timestamp > 0"',
-            ),
-            True,
-        ),
-        (('"errors.log.enable" = true',), True),
+        ("", False),
+        (INSERT + '"transforms.t.static.field" = "a"\n"transforms.t.static.value" = "b"', False),
+        (INSERT + '"transforms.t.timestamp.field" = "at"', True),
+        ('"transforms.t.type" = "TimestampRouter"', True),
+        (f'"transforms.t.type" = "{PLUGINS}:Same"', True),
+        (FILTER + '"predicates.p.type" = "RecordIsTombstone"', False),
+        (FILTER + '"predicates.p.type" = "ExpressionPredicate"\n"predicates.p.expression" = "timestamp > 0"', True),
+        ('"errors.log.enable" = true', True),
     ],
 )
 def test_timestamps_are_read_where_a_transform_a_predicate_or_a_dead_letter_may_want_them(
-    tmp_path: Path, lines: tuple[str, ...], wants: bool
+    tmp_path: Path, chain: str, wants: bool
 ) -> None:
-    chain = ['transforms = ["t"]'] if any("transforms.t" in line for line in lines) else []
-    chain += ['predicates = ["p"]'] if any("predicates.p" in line for line in lines) else []
-    plan = make_plan(
-        pipeline(
-            tmp_path,
-            "\n".join(["[connectors.a]", '"connector.class" = "FileStreamSink"', 'topics = ["a"]', *chain, *lines, ""]),
-        ),
-        OPTIONS,
-    )
+    lists = ('transforms = ["t"]\n' * ("transforms.t" in chain)) + ('predicates = ["p"]\n' * ("predicates.p" in chain))
+    sink = f'[connectors.a]\n"connector.class" = "FileStreamSink"\ntopics = ["a"]\n{lists}{chain}\n'
+    plan = make_plan(pipeline(tmp_path, sink), OPTIONS)
     assert [line.wants_timestamps for line in plan.lines] == [wants]
 
 
