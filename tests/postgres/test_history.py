@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from connectors.postgres.source.pgoutput import lsn_of, lsn_text
 from engine.api.errors import ConnectError, RetriableError
 from engine.api.record import SourceRecord
 from engine.api.testing import records_of
@@ -175,3 +176,38 @@ def test_what_is_not_stored_is_not_confirmed_by_a_stream_that_begins_anew(captur
     assert capture.confirmed() == before
     task.stop()
     assert [record.key.id for record in capture.changes()] == [1, 2]
+
+
+def test_a_transaction_that_is_cut_after_a_quiet_time_goes_on_behind_what_is_confirmed(capture: Capture) -> None:
+    capture.run("CREATE TABLE busy (id int)")
+    keys = {"table_include_list": "public\\.orders", "status_update_interval_ms": 100, "max_batch_size": 5}
+    task = capture.task(keys, is_bulk=False)
+    task.poll()
+    before = capture.confirmed()
+    capture.run("INSERT INTO busy SELECT generate_series(1, 1000)")
+    assert capture.polled_until_confirmed(task) == []
+    quiet = capture.confirmed()
+    assert quiet > before
+
+    capture.run("INSERT INTO orders SELECT generate_series(1, 30)")
+    found = polled_until(task, lambda found: len(found) >= 7)
+    last = found[-1]
+    assert last.source_offset is not None
+    assert last.source_offset["change"] == len(found) < 30
+    assert lsn_of(last.source_offset["lsn"]) >= quiet
+    context_of(task).store(last)
+    task.commit()
+    task.stop()
+    assert capture.confirmed() >= quiet
+    rest = [*range(len(found) + 1, 31)]
+    assert [record.key.id for record in capture.changes(keys, after=last)] == rest
+
+    # One from before the quiet time, as earlier versions stored it: nothing of ours is committed between.
+    older = replace(last, source_offset={**last.source_offset, "lsn": lsn_text(before)})
+    assert [record.key.id for record in capture.changes(keys, after=older)] == rest
+    # But a slot that is behind the transaction's commit has lost the rest of it.
+    wait.until(lambda: not capture.run("SELECT 1 FROM pg_replication_slots WHERE active"), "a slot that nobody reads")
+    capture.run("SELECT pg_replication_slot_advance('changes', pg_current_wal_lsn())")
+    for one in (last, older):
+        with pytest.raises(ConnectError, match="made anew or moved on .* changes between 0/.* are lost"):
+            capture.changes(keys, after=one)

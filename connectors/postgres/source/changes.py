@@ -229,7 +229,9 @@ class PostgresSourceTask(SourceTask):
         place = max(self._progress.mark.boundary, changes.looked)
         if not self._progress.is_between or place <= lsn_of(self._given[LSN]):
             return None
-        self._given = self._identity.position_of(Mark(place, 0, 0))
+        mark = Mark(place, 0, 0)
+        self._progress = Progress(mark)  # else the next offset would be before this one, and before what is confirmed
+        self._given = self._identity.position_of(mark)
         return SourceBatch(topic="", values=[], source_partition=self._partition, source_offsets=[self._given])
 
     def _hear(self, messages: Sequence[bytes], gathered: Gathered) -> None:

@@ -60,9 +60,10 @@ def check_history(
 def check_slot(slot: Slot, name: str, given: Position, connector: str) -> None:
     """Raises ConnectError when the slot has changes from behind the place to go on alone.
 
-    It is told only what is stored, so somebody else has moved it or made it anew.
+    It is told only what is stored, so somebody else has moved it or made it anew. In the middle of a transaction it may
+    have gone on up to the commit: the transaction is told whole, and none of ours is committed before it.
     """
-    if SYSTEM in given and slot.confirmed > lsn_of(given[LSN]):
+    if SYSTEM in given and slot.confirmed > _place(given):
         place = lsn_text(slot.confirmed)
         raise ConnectError(
             f"connector {connector}: the slot {name} was made anew or moved on by somebody else: it begins at {place}, "
