@@ -151,6 +151,7 @@ class _Reading(Struct):
     table: _Table
     session: PsycopgSession
     stream: CopyStream
+    is_returned: bool = False  # the session, which may read another range by now
 
 
 class Snapshot:
@@ -185,7 +186,8 @@ class Snapshot:
         while self._begin():
             for reading in self._readings:
                 rows = [] if reading.stream.is_over else reading.stream.take(count, BATCH_BYTES_MAX, ASK_SECONDS)
-                if reading.stream.is_over and reading.session not in self._idle:
+                if reading.stream.is_over and not reading.is_returned:
+                    reading.is_returned = True
                     self._idle.append(reading.session)
                 if rows:
                     self._advance()
@@ -289,7 +291,7 @@ def _ranges(parts: Sequence[_Part], place: Place) -> Iterator[_Range]:
             continue
         goes_on = leaf == place.part and part.file == place.file and not part.has_untold
         start = place.page or 0 if goes_on else 0
-        for begin in range(start, part.pages, RANGE_PAGES if part.has_ranges else part.pages):
+        for begin in range(start, part.pages, RANGE_PAGES if part.has_ranges else max(1, part.pages)):
             yield _Range(part, begin, min(begin + RANGE_PAGES, part.pages) if part.has_ranges else part.pages)
 
 
