@@ -99,8 +99,9 @@ class SourceConnector(Connector):
         """Check offsets that a user wants stored, and store them in the system itself if it keeps any of its own.
 
         offsets: by source partition as JSON (`null` is possible); None: the offset is to be forgotten. Asked of an
-        instance that was not started, while no task runs. False: this connector knows of no offsets of its own, and
-        the user is told so. Raises ConnectError with what is wrong; NotImplementedError: offsets cannot be altered.
+        instance that was not started, while no task runs. False (the default): this connector has set nothing in its
+        system; the user is told that positions kept there are to be altered by hand. Raises ConnectError with what is
+        wrong; NotImplementedError: offsets cannot be altered.
         """
         return False
 

@@ -7,7 +7,7 @@
         def case(self, tmp_path):
             return SourceCase(config={"topic": "t", "folder": str(tmp_path)}, count=60)
 
-    contexts    FakeSourceContext, FakeSinkContext, sink_batch ...   a task's surroundings, for tests of your own
+    contexts    FakeSourceContext, FakeSinkContext, sink_batch ...   what surrounds them, for tests of your own
     suite       what both kinds of connectors keep                  inherited by the two
     sources     SourceSuite, SourceCase                             what every source keeps
     sinks       SinkSuite, SinkCase                                 what every sink keeps
@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from engine.api.testing.contexts import (
     ChangedBatch,
+    FakeConnectorContext,
     FakeReported,
     FakeReporter,
     FakeSinkContext,
@@ -36,6 +37,7 @@ __all__ = [
     "Case",
     "ChangedBatch",
     "ConnectorSuite",
+    "FakeConnectorContext",
     "FakeReported",
     "FakeReporter",
     "FakeSinkContext",

@@ -1,4 +1,4 @@
-"""What tasks ask of the engine, answered by hand: contexts with a clock that only `wait` moves.
+"""What connectors and tasks ask of the engine, answered by hand: contexts with a clock that only `wait` moves.
 
 context = FakeSourceContext(is_bulk=True, offsets=[({"filename": "a.txt"}, {"position": 4})])
 task.initialize(context); task.start(config)
@@ -19,6 +19,7 @@ from engine.api.task import Polled, SourceTask
 
 __all__ = [
     "ChangedBatch",
+    "FakeConnectorContext",
     "FakeReported",
     "FakeReporter",
     "FakeSinkContext",
@@ -31,8 +32,42 @@ __all__ = [
 POLLS_MAX = 100_000
 
 
+class FakeConnectorContext:
+    """A `ConnectorContext` that remembers what was asked of it, from whatever thread."""
+
+    def __init__(
+        self,
+        *,
+        partition_counts: Mapping[str, int] | None = None,
+        worker_properties: Mapping[str, str] | None = None,
+        offsets: Iterable[tuple[Mapping[str, Any], Mapping[str, Any] | None]] = (),
+    ) -> None:
+        """partition_counts: of the topics that are there."""
+        self._partition_counts = partition_counts or {}
+        self._worker_properties = worker_properties or {}
+        self._offsets = {_key(partition): offset for partition, offset in offsets}
+        self.reconfigurations_requested = 0
+        self.errors: list[Exception] = []
+
+    def request_task_reconfiguration(self) -> None:
+        self.reconfigurations_requested += 1
+
+    def raise_error(self, error: Exception) -> None:
+        self.errors.append(error)
+
+    def partition_counts(self, topics: Collection[str]) -> Mapping[str, int]:
+        return {topic: self._partition_counts[topic] for topic in topics if topic in self._partition_counts}
+
+    @property
+    def worker_properties(self) -> Mapping[str, str]:
+        return self._worker_properties
+
+    def offset(self, partition: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        return self._offsets.get(_key(partition))
+
+
 class FakeSourceContext:
-    """A `SourceContext` whose time stands still but in `wait`."""
+    """A `SourceContext` whose time stands still but in `wait`, which does not sleep."""
 
     def __init__(
         self,

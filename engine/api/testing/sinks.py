@@ -9,7 +9,8 @@ K6  What comes again, after a rebalance or from an earlier offset, does no harm;
 K7  Values of all kinds are taken, or refused one by one: a bad record costs itself, never its batch.
 K8  A bad record that is not tolerated, or of which nobody would hear, ends the task; nothing is committed past it.
 K9  A call that is cut short, wherever it may be, costs nothing: the task can be stopped, and another one goes on.
-K10 alter_offsets and reset_offsets take any offset, and None; afterwards records are written from there.
+K10 alter_offsets takes any offset and None, reset_offsets None; afterwards records are written from there, also where
+    they are others than before: the topic may be a new one, of the same name.
 
 Used by: the suites of connectors in tests.
 Not here: what a connector is asked (suite.py).
@@ -186,6 +187,7 @@ class SinkSuite(ConnectorSuite):
         numbers = range(8)
         with cut_short(package) as calls:
             self._written(case, numbers)
+        assert calls.count, f"nothing can be cut short: no function of {package} was called"
         for at in moments(calls.count):
             numbers = range(numbers.stop, numbers.stop + 8)
             task = self._initialized(case)
@@ -198,16 +200,19 @@ class SinkSuite(ConnectorSuite):
     def test_k10_offsets_that_are_set_are_where_it_goes_on(self, case: SinkCase) -> None:
         self._written(case, range(4))
         place = TopicPartition(case.topic, 0)
-        for alter in (self.connector().alter_offsets, self.connector().reset_offsets):
-            for offset in (0, None):
-                try:
-                    answer = alter(case.config, {place: offset})
-                except NotImplementedError:
-                    continue
-                assert isinstance(answer, bool), f"it answers {answer!r}"
-        self._written(case, range(6))
-        if case.written is not None:
-            assert {*case.written()} == {*range(6)}
+        for ahead, name, offset in ((10, "alter_offsets", 0), (20, "alter_offsets", None), (30, "reset_offsets", None)):
+            try:
+                answer = getattr(self.connector(), name)(case.config, {place: offset})
+            except NotImplementedError:
+                continue
+            assert isinstance(answer, bool), f"{name} answers {answer!r}"
+            task = self._opened(case, 0)
+            patiently(task.put, _batch(case, range(4), ahead=ahead))
+            _committed(task, {place: 4})
+            _end(task, case, 0)
+            if case.written is not None:
+                lost = {*range(ahead, ahead + 4)} - {*case.written()}
+                assert not lost, f"{name} to {offset}: records that were put from 0 on are not there: {lost}"
 
     def _expect_an_end(self, task: SinkTask, case: SinkCase, value: Any) -> None:
         place = TopicPartition(case.topic, 0)
@@ -305,13 +310,15 @@ class SinkSuite(ConnectorSuite):
             task.stop()
 
 
-def _batch(case: SinkCase, offsets: range, partition: int = 0) -> SinkBatch:
-    values = [case.value(partition * NUMBERS + offset) for offset in offsets]
-    return _batch_of(case, values, offsets.start, partition)
+def _batch(case: SinkCase, offsets: range, partition: int = 0, *, ahead: int = 0) -> SinkBatch:
+    """ahead: by how much the numbers are ahead of the offsets."""
+    values = [case.value(partition * NUMBERS + offset + ahead) for offset in offsets]
+    return _batch_of(case, values, offsets.start, partition, ahead=ahead)
 
 
-def _batch_of(case: SinkCase, values: Sequence[Any], first: int, partition: int = 0) -> SinkBatch:
-    numbers = range(partition * NUMBERS + first, partition * NUMBERS + first + len(values))
+def _batch_of(case: SinkCase, values: Sequence[Any], first: int, partition: int = 0, *, ahead: int = 0) -> SinkBatch:
+    start = partition * NUMBERS + first + ahead
+    numbers = range(start, start + len(values))
     return sink_batch(
         values,
         topic=case.topic,

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, ClassVar, NamedTuple
@@ -38,6 +39,8 @@ __all__ = ["SourceCase", "SourceSuite"]
 
 #: An end that is not reached within so many polls is none.
 POLLS_MAX = 5_000
+#: What comes out of a system or a thread needs time, and nothing sleeps in `wait`.
+EMPTY_POLL_PAUSE_S = 0.002
 #: With one task, and with as many as a connector may well make.
 TASKS = (1, 3)
 WAIT_NS_MAX = 2_000_000_000
@@ -155,6 +158,7 @@ class SourceSuite(ConnectorSuite):
         config = self._configs(case)[0]
         with cut_short(package) as calls:
             whole = _content(self._run(config).records)
+        assert calls.count, f"nothing can be cut short: no function of {package} was called"
         told: list[SourceRecord] = []
         for at in moments(calls.count):  # each goes on where the one before was cut short
             task = self.connector.task()
@@ -249,15 +253,20 @@ def _polls(task: SourceTask) -> Iterable[Polled]:
             yield polled
         if _context(task).has_ended:
             return
+        if not polled:
+            time.sleep(EMPTY_POLL_PAUSE_S)
     raise AssertionError(f"a bulk run has no end: context.end() was not called in {POLLS_MAX} polls")
 
 
 def _take(task: SourceTask, count: int) -> None:
     """Have it give so many records."""
     for _ in range(POLLS_MAX):
-        count -= len(records_of(patiently(task.poll)))
+        records = records_of(patiently(task.poll))
+        count -= len(records)
         if count <= 0:
             return
+        if not records:
+            time.sleep(EMPTY_POLL_PAUSE_S)
     raise AssertionError(f"{count} records have not come in {POLLS_MAX} polls")
 
 

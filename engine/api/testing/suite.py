@@ -26,6 +26,7 @@ from engine.api.config import Key, Password, keys_of
 from engine.api.connector import Connector
 from engine.api.errors import ConfigError, ConnectError, Problem
 from engine.api.testing.calls import patiently
+from engine.api.testing.contexts import FakeConnectorContext
 
 __all__ = ["SECRET", "Case", "ConnectorSuite"]
 
@@ -108,17 +109,19 @@ class ConnectorSuite:
         self.connector().stop()
         for name, text in case.bad.items():
             refused = self.connector()
+            refused.initialize(FakeConnectorContext())
             with suppress(ConnectError):  # or its tasks find out
                 refused.start({**case.config, name: text})
             refused.stop()
         before = {*threading.enumerate()}
         self.started_connector(case.config).stop()
-        left = [thread.name for thread in {*threading.enumerate()} - before if not thread.daemon]
+        left = [thread.name for thread in {*threading.enumerate()} - before]
         assert not left, f"threads of a connector that was stopped: {left}"
 
     def started_connector(self, config: Mapping[str, str]) -> Connector:
         """A connector that was started; for who inherits this as well."""
         connector = self.connector()
+        connector.initialize(FakeConnectorContext())
         patiently(connector.start, config)
         return connector
 
