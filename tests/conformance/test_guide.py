@@ -1,63 +1,61 @@
-"""The connectors of the plugin guide keep what it tells of: they pass the suites, as they stand on the page."""
+"""The connectors of the plugin guide keep what it tells of: they pass the suites, by the tests that stand there."""
 
 from __future__ import annotations
 
 import sqlite3
 import sys
 import types
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from engine.api.testing import SinkCase, SinkSuite, SourceCase, SourceSuite
+from engine.api.errors import RetriableError
+from engine.api.testing import FakeSourceContext
 from tests.shape.tree import ROOT
 
 GUIDE = ROOT / "docs" / "plugin-guide.md"
-COUNT = 40
+#: What the guide's tests call the module with its connectors.
+NOTES = types.ModuleType("notes")
 
 
-def example(suite: str) -> types.ModuleType:
-    """The block of code behind a mark, as a module."""
-    mark = f"<!-- tests/conformance/test_guide.py holds this to the suite of {suite}. -->"
-    module = types.ModuleType(f"guide_{suite}")
+def run(sentence: str, module: types.ModuleType) -> types.ModuleType:
+    """The block of code behind a mark, in a module."""
+    mark = f"<!-- tests/conformance/test_guide.py {sentence}. -->"
     sys.modules[module.__name__] = module  # where types look up their annotations
     exec(GUIDE.read_text().partition(mark)[2].partition("```python\n")[2].partition("```")[0], module.__dict__)
     return module
 
 
-def asked(path: Path, statement: str, rows: list[tuple[Any, ...]] | None = None) -> list[tuple[Any, ...]]:
-    connection = sqlite3.connect(path)
-    with connection:
-        found = connection.execute(statement) if rows is None else connection.executemany(statement, rows)
-        answer = found.fetchall()
-    connection.close()
-    return answer
+for kind in ("sources", "sinks"):
+    run(f"holds this to the suite of {kind}", NOTES)
+TESTS = run("runs this", types.ModuleType("test_notes"))
+TestNotes = TESTS.TestNotes
+TestNotesSink = TESTS.TestNotesSink
 
 
-class TestNotes(SourceSuite):
-    connector = example("sources").NotesConnector
+def test_a_database_that_cannot_be_opened_may_come_and_a_wrong_statement_does_not_pass(tmp_path: Path) -> None:
+    source = NOTES.NotesTask()
+    source.initialize(FakeSourceContext())
+    source.start({"topic": "t", "database": str(tmp_path)})
+    with pytest.raises(RetriableError, match="cannot be read"):
+        source.poll()
+    source.start({"topic": "t", "database": str(tmp_path / "empty.db")})
+    with pytest.raises(sqlite3.OperationalError, match="no such table"):
+        source.poll()
+    sink = NOTES.NotesSinkTask()
+    sink.start({"database": str(tmp_path)})
+    with pytest.raises(RetriableError, match="cannot be written"):
+        sink.run(lambda: None)
+    sink.start({"database": str(tmp_path / "empty.db")})
+    with pytest.raises(sqlite3.OperationalError, match="no such table"):
+        sink.run(lambda: sink.connection.execute("SELECT * FROM absent"))
 
-    @pytest.fixture
-    def case(self, tmp_path: Path) -> SourceCase:
-        path = tmp_path / "notes.db"
-        asked(path, "CREATE TABLE notes (id INTEGER PRIMARY KEY, note TEXT)")
-        add = "INSERT INTO notes (note) VALUES (?)"
-        asked(path, add, [(f"note {number}",) for number in range(COUNT)])
-        more: Callable[[], object] = lambda: asked(path, add, [("one more",)])  # noqa: E731
-        return SourceCase(config={"topic": "t", "database": str(path), "batch.size": "7"}, count=COUNT, more=more)
 
-
-class TestNotesSink(SinkSuite):
-    connector = example("sinks").NotesSinkConnector
-
-    @pytest.fixture
-    def case(self, tmp_path: Path) -> SinkCase:
-        path = tmp_path / "notes.db"
-
-        def written() -> list[int]:
-            notes = asked(path, "SELECT note FROM notes WHERE note LIKE 'value %'")
-            return [int(note.partition(" ")[2]) for (note,) in notes]
-
-        return SinkCase(config={"database": str(path)}, written=written, bad_values=[7, None], is_once=True)
+def test_the_sink_reads_what_is_stored_within_its_transaction(tmp_path: Path) -> None:
+    sink = NOTES.NotesSinkTask()
+    sink.start({"database": str(tmp_path / "notes.db")})
+    states: list[bool] = []
+    sink.run(lambda: states.append(sink.connection.in_transaction))
+    states.append(sink.connection.in_transaction)
+    sink.stop()
+    assert states == [True, False]
