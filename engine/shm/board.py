@@ -202,6 +202,7 @@ class Word(IntEnum):
     # What a line has in hand, and what the lives before died of (engine.task.suspects); by the task process
     BLAMED = 30  # records that have failed by killing, since one has passed
     NARROWED = 60  # how often the suspects have become fewer, or one more process has died of the last
+    KILLER_FIRST, KILLER_SECOND, KILLER_THIRD = 61, 62, 63  # sources: numbers for those that were blamed last
     HAND_PLACE = 121  # a number for topic and partition, or source partition
     HAND_LAST, HAND_RECORDS = 122, 123  # offset, or a number for it; how many, 0: nothing is in hand
     SUSPECT_PLACE, SUSPECT_LAST = 124, 125
@@ -227,6 +228,7 @@ class Word(IntEnum):
 _OF_ONE_LINE = (
     *(Word.FRUITLESS, Word.CIRCUIT, Word.ENDED_AS, Word.NEXT_START_NS, Word.IS_FOLLOWED),
     *(Word.HAND_RECORDS, Word.PART_RECORDS, Word.LONE_DEATHS, Word.BLAMED),
+    *(Word.KILLER_FIRST, Word.KILLER_SECOND, Word.KILLER_THIRD),
 )
 #: What belongs to each of the pair of STORED: records dropped, stored, added, skipped.
 _COVERED = (

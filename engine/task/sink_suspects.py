@@ -45,7 +45,7 @@ class SinkSuspects(Suspects):
         self._given_up = row.get(Word.GIVEN_UP)
 
     def take(self, runs: Sequence[Run]) -> None:
-        """These records are worked on or put; of a batch of several partitions the last is remembered."""
+        """These records are worked on or put; of a batch of several partitions the last is remembered, and that."""
         self._taken = _hand_of(runs)
         self._tell_all()
 
@@ -67,7 +67,7 @@ class SinkSuspects(Suspects):
         """They are put, which may show only when they are flushed."""
         taken, before = self._taken, self._unflushed
         if taken is not None:
-            self._unflushed = taken if before is None else taken._replace(records=before.records + taken.records)
+            self._unflushed = taken if before is None else _both(before, taken)
         self._taken = self._unflushed if self.part_records else None
         self._tell_all()
 
@@ -122,7 +122,11 @@ class SinkSuspects(Suspects):
         return [coming] if not records else parts_of(coming, records)
 
     def _tell_all(self) -> None:
-        self._tell(hand for hand in (self._taken, self._away) if hand is not None)
+        taken, away = self._taken, self._away
+        if taken is not None and away is not None:
+            self._tell([_both(taken, away)])
+        else:
+            self._tell(hand for hand in (taken, away) if hand is not None)
 
     def _are_committed(self) -> bool:
         """Whether all records are that were to be, but for those whose partitions went (engine.pump.commits)."""
@@ -131,8 +135,13 @@ class SinkSuspects(Suspects):
         return row.measured(Stage.COMMIT, Measure.RECORDS) >= self._await_put - lost
 
     def _covers(self, hand: Hand) -> bool:
+        """Whether it has the last suspect and with it all of them, as far as can be told.
+
+        Those of other partitions may come long after that one: where there are any, nobody knows when all have passed.
+        """
         row = self._row
-        return hand.place == row.get(Word.SUSPECT_PLACE) and hand.last >= row.get(Word.SUSPECT_LAST)
+        last = row.get(Word.SUSPECT_LAST)
+        return hand.place == row.get(Word.SUSPECT_PLACE) and max(hand.last, ~hand.last) >= last >= 0
 
 
 def _hand_of(runs: Sequence[Run]) -> Hand | None:
@@ -141,7 +150,14 @@ def _hand_of(runs: Sequence[Run]) -> Hand | None:
         return None
     last = runs[-1]
     place = zlib.crc32(last.topic.encode()) << 31 | last.partition
-    return Hand(place, last.last_offset, sum(run.count for run in runs))
+    are_many = any((run.topic, run.partition) != (last.topic, last.partition) for run in runs)
+    return Hand(place, ~last.last_offset if are_many else last.last_offset, sum(run.count for run in runs))
+
+
+def _both(before: Hand, after: Hand) -> Hand:
+    """All of what was put one after the other. The offset is below 0, as ~offset, where partitions are several."""
+    are_many = before.last < 0 or before.place != after.place
+    return Hand(after.place, ~after.last if are_many and after.last >= 0 else after.last, before.records + after.records)
 
 
 def parts_of(coming: Coming, records: int) -> list[Coming]:

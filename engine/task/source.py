@@ -319,7 +319,7 @@ class SourceTaskBank:
         polled, self._framing.polled, done = made
         if self._tolerance.skips:
             done = self._framing.fitting(done)
-        offsets = outgoing.last_offsets(polled)
+        offsets = self._suspects.offsets(polled)
         failed = done.not_transformed
         skipped = done.all_skipped()
         self._report(skipped, polled)  # which counts them, before any frame says how many they are

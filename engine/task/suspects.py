@@ -31,7 +31,7 @@ BLAMED_MAX = 5
 _REFUSED = 1 << 32
 #: So long it is waited until what was blamed is safe.
 SAFE_NS = 10_000_000_000
-#: Suspects that have not come again after so many records are somebody else's by now.
+#: Suspects that have not come again after so many other records are somebody else's by now.
 RECORDS_MAX = 100_000
 
 
@@ -60,6 +60,7 @@ class Suspects:
         self._row = row
         self._is_frozen = False
         self._seen = 0  # records that have passed in this life
+        self._others = 0  # of them, those that do not lie before the suspects
         self._have_come = False  # the last of the suspects among them
         self.deaths = 0  # of the record that was refused just now; 0: none was
         self.was_refused = False  # that one, by a life before as well
@@ -91,8 +92,11 @@ class Suspects:
             row.set(Word.HAND_LAST, hand.last)
         row.set(Word.HAND_RECORDS, count)
 
-    def _blame(self, what: str) -> KilledError | None:
-        """What was told last is to blame; None: it is worked on. what: it is."""
+    def _blame(self, what: str, *, is_known: bool = False) -> KilledError | None:
+        """What was told last is to blame; None: it is worked on. what: it is. is_known: others have died of it before."""
+        if is_known:
+            self.deaths = DEATHS_MAX
+            return KilledError(f"{DEATHS_MAX} processes have died with {what} alone in hand")
         row = self._row
         lone = row.get(Word.LONE_DEATHS)
         deaths = lone % _REFUSED
@@ -108,16 +112,20 @@ class Suspects:
         """Whether it is still records that kill, not whatever is done to them."""
         return self._row.get(Word.BLAMED) <= BLAMED_MAX
 
-    def _passed(self, count: int, *, are_suspects: bool) -> None:
-        """So many records are through; whether the last of the suspects is among them."""
+    def _passed(self, count: int, *, are_suspects: bool, before: int = 0) -> None:
+        """So many records are through; whether the last of the suspects is among them.
+
+        before: how many are sure to come before it each time, since nothing between them can be stored.
+        """
         self._seen += count
+        self._others += count - before
         self._have_come = self._have_come or are_suspects
 
     def _end(self) -> None:
         """Look for nothing any more, where all suspects have passed."""
         row = self._row
         count = 2 * row.get(Word.PART_RECORDS) - 1
-        if (self._have_come and self._seen >= count) or self._seen > max(RECORDS_MAX, count):
+        if (self._have_come and self._seen >= count) or self._others > max(RECORDS_MAX, count):
             row.set(Word.PART_RECORDS, 0)
             row.set(Word.LONE_DEATHS, 0)
 

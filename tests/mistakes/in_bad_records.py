@@ -27,7 +27,18 @@ KILLS_BOTH = (
     "tests/unit/task/test_source_suspects.py::"
     "test_one_that_takes_the_pump_along_is_not_tried_again_by_the_next_life_that_dies"
 )
-KILLS_TOGETHER = "tests/unit/task/test_source_suspects.py::test_neighbours_of_one_offset_are_to_blame_together"
+KILLS_NEIGHBOUR = (
+    "tests/unit/task/test_source_suspects.py::"
+    "test_no_offset_is_stored_before_all_records_that_have_it_are_there"
+)
+KILLS_IN_RANGE = (
+    "tests/unit/task/test_source_suspects.py::"
+    "test_it_is_found_in_a_range_of_one_offset_that_comes_whole_in_each_life"
+)
+KILLS_BEHIND_OTHERS = (
+    "tests/unit/task/test_suspects.py::"
+    "test_suspects_of_several_partitions_have_not_all_passed_with_the_last_of_them"
+)
 
 IN_BAD_RECORDS = (
     Mistake(
@@ -209,8 +220,8 @@ IN_BAD_RECORDS = (
         (
             Change(
                 SOURCE_SUSPECTS,
-                "                begin = border\n            border",
-                "                begin = border + 1\n            border",
+                "            part = _slice(polled, begin, end)\n",
+                "            part = _slice(polled, begin + (begin > 0), end)\n",
             ),
         ),
     ),
@@ -235,13 +246,32 @@ IN_BAD_RECORDS = (
     Mistake(
         "stored-past-killed-neighbours",
         "a poll is cut between records of one offset, which is stored before all of them are in Kafka",
-        KILLS_TOGETHER,
+        KILLS_NEIGHBOUR,
         (
             Change(
                 SOURCE_SUSPECTS,
-                "            if index < count and _are_one(polled, index):\n                continue\n",
+                "            if end < count and _have_one_offset(polled, end):\n"
+                "                self._parted[id(part)] = part\n",
                 "",
             ),
         ),
+    ),
+    Mistake(
+        "neighbours-are-one",
+        "records of a source that have one offset are taken for the one that kills",
+        KILLS_IN_RANGE,
+        (
+            Change(
+                SOURCE_SUSPECTS,
+                "    return key << 31 ^ _number(polled.values[one][0])\n",
+                "    return 0\n",
+            ),
+        ),
+    ),
+    Mistake(
+        "last-partition-is-all",
+        "of a sink's suspects in several partitions all have passed once those of the last one have",
+        KILLS_BEHIND_OTHERS,
+        (Change(SINK_SUSPECTS, ">= last >= 0\n", ">= max(last, ~last)\n"),),
     ),
 )

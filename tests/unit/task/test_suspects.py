@@ -6,13 +6,14 @@ from collections.abc import Collection, Mapping
 
 import pytest
 
-from engine.api.batch import SinkBatch
+from engine.api.batch import Run, SinkBatch
 from engine.api.errors import DataError, RetriableError
 from engine.api.record import TopicPartition
 from engine.api.transform import AnyRecord, Transform
 from engine.config.line import Errors
 from engine.mending import Kind
 from engine.shm.board import Phase, Word
+from engine.task.sink_suspects import SinkSuspects
 from engine.task.suspects import BLAMED_MAX, DEATHS_MAX
 from tests.harness.banks import CollectingSink
 from tests.simulation.accounts import reported
@@ -284,6 +285,48 @@ def test_when_all_records_kill_it_is_no_fault_of_records() -> None:
     assert "offset 5 could not be put: 3 processes have died" in str(bed.banks.task.failure)
     assert not put
     assert len(bed.letters) <= BLAMED_MAX + 1  # the one that ends the task has a letter as well
+
+
+def run_of(partition: int, first: int, count: int = 10) -> Run:
+    return Run("one", partition, 0, count, first, first + count - 1)
+
+
+def flush(suspects: SinkSuspects, run: Run) -> None:
+    suspects.take([run])
+    suspects.put_has_returned()
+    suspects.let_go()
+    suspects.flushed(0, 0)
+    assert not suspects.waits(0)
+
+
+def test_suspects_of_several_partitions_have_not_all_passed_with_the_last_of_them() -> None:
+    row = bed_of(())[0].banks.row
+    row.set(Word.ENDED_AS, Kind.CRASH)
+    SinkSuspects(row).take([run_of(0, 0), run_of(9, 0)])
+    second = SinkSuspects(row)
+    for first in range(0, 100, 10):  # what waits in one partition comes first
+        flush(second, run_of(9, first))
+    assert second.part_records == 10
+    second.take([run_of(0, 0)])
+    third = SinkSuspects(row)
+    assert third.part_records == 5
+    flush(third, run_of(0, 0, 5))
+    assert third.part_records == 5
+    flush(third, run_of(0, 5, 5))
+    assert third.part_records == 0
+
+
+def test_what_was_put_and_what_stage_processes_have_may_be_of_two_partitions() -> None:
+    row = bed_of(())[0].banks.row
+    row.set(Word.ENDED_AS, Kind.CRASH)
+    first = SinkSuspects(row)
+    first.deal([run_of(9, 0)])
+    first.take([run_of(0, 0)])
+    assert row.get(Word.HAND_RECORDS) == 20
+    second = SinkSuspects(row)
+    flush(second, run_of(9, 0))
+    flush(second, run_of(9, 10))
+    assert second.part_records == 10
 
 
 def test_who_dies_while_a_put_waits_to_be_called_again_does_not_die_of_its_record() -> None:
