@@ -65,9 +65,13 @@ def gather(columns: Columns) -> list[Outgoing]:
 def last_offsets(polled: SourceBatch | Sequence[SourceRecord]) -> list[SourceOffset]:
     """Where to go on after all of it: the last offset of each source partition."""
     if isinstance(polled, SourceBatch):
-        if polled.source_partition is None or not polled.source_offsets:
+        if (
+            polled.source_partition is None
+            or not polled.source_offsets
+            or (offset := polled.source_offsets[-1]) is None
+        ):
             return []
-        return [SourceOffset(encode_part(polled.source_partition), encode_part(polled.source_offsets[-1]))]
+        return [SourceOffset(encode_part(polled.source_partition), encode_part(offset))]
     last = {
         encode_part(record.source_partition): record.source_offset
         for record in polled

@@ -30,6 +30,9 @@ from engine.task.suspects import SAFE_NS, Hand, Suspects
 
 __all__ = ["SinkSuspects", "parts_of"]
 
+#: Goes with the last offset of records of several partitions.
+MANY = 1 << 63
+
 
 class SinkSuspects(Suspects):
     """One sink task's."""
@@ -141,7 +144,7 @@ class SinkSuspects(Suspects):
         """
         row = self._row
         last = row.get(Word.SUSPECT_LAST)
-        return hand.place == row.get(Word.SUSPECT_PLACE) and max(hand.last, ~hand.last) >= last >= 0
+        return hand.place == row.get(Word.SUSPECT_PLACE) and hand.last % MANY >= last
 
 
 def _hand_of(runs: Sequence[Run]) -> Hand | None:
@@ -151,13 +154,13 @@ def _hand_of(runs: Sequence[Run]) -> Hand | None:
     last = runs[-1]
     place = zlib.crc32(last.topic.encode()) << 31 | last.partition
     are_many = any((run.topic, run.partition) != (last.topic, last.partition) for run in runs)
-    return Hand(place, ~last.last_offset if are_many else last.last_offset, sum(run.count for run in runs))
+    return Hand(place, last.last_offset + MANY * are_many, sum(run.count for run in runs))
 
 
 def _both(before: Hand, after: Hand) -> Hand:
-    """All of what was put one after the other. The offset is below 0, as ~offset, where partitions are several."""
-    are_many = before.last < 0 or before.place != after.place
-    return Hand(after.place, ~after.last if are_many and after.last >= 0 else after.last, before.records + after.records)
+    """All of what was put one after the other."""
+    are_many = before.last >= MANY or after.last >= MANY or before.place != after.place
+    return Hand(after.place, after.last % MANY + MANY * are_many, before.records + after.records)
 
 
 def parts_of(coming: Coming, records: int) -> list[Coming]:

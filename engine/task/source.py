@@ -468,7 +468,8 @@ def _offsets_before(polled: Polled, index: int) -> list[SourceOffset]:
         return outgoing.last_offsets(polled[:index])
     if polled.source_partition is None or not polled.source_offsets:
         return []
-    return [SourceOffset(encode_part(polled.source_partition), encode_part(polled.source_offsets[index - 1]))]
+    offset = polled.source_offsets[index - 1]
+    return [] if offset is None else [SourceOffset(encode_part(polled.source_partition), encode_part(offset))]
 
 
 def _described(record: SourceRecord) -> str:

@@ -93,7 +93,7 @@ class Suspects:
         row.set(Word.HAND_RECORDS, count)
 
     def _blame(self, what: str, *, is_known: bool = False) -> KilledError | None:
-        """What was told last is to blame; None: it is worked on. what: it is. is_known: others have died of it before."""
+        """What was told last is to blame; None: it is worked on. what: it is. is_known: it was before."""
         if is_known:
             self.deaths = DEATHS_MAX
             return KilledError(f"{DEATHS_MAX} processes have died with {what} alone in hand")
