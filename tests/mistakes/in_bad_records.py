@@ -23,10 +23,7 @@ KILLS_FLUSH = (
 )
 KILLS_STAGE = "tests/unit/task/test_suspects.py::test_one_that_kills_a_stage_process_is_found_beside_the_connector"
 KILLS_SOURCE = "tests/unit/task/test_source_suspects.py::test_it_becomes_a_dead_letter_and_all_others_arrive"
-KILLS_BOTH = (
-    "tests/unit/task/test_source_suspects.py::"
-    "test_one_that_takes_the_pump_along_is_not_tried_again_by_the_next_life_that_dies"
-)
+KILLS_BOTH = "tests/unit/task/test_source_suspects.py::test_nothing_is_taken_before_what_has_failed_is_stored"
 KILLS_NEIGHBOUR = (
     "tests/unit/task/test_source_suspects.py::test_no_offset_is_stored_before_all_records_that_have_it_are_there"
 )

@@ -249,9 +249,10 @@ def test_an_offset_without_a_record_is_not_what_has_killed(stages: int) -> None:
 
 
 def test_one_that_takes_the_pump_along_is_not_tried_again_by_the_next_life_that_dies() -> None:
-    bed = Bed({13, 37, 38}, interval=1e6)
+    deadly = [3, 13, 23, 37, 38, 50]  # more than are remembered
+    bed = Bed(deadly, interval=1e6)
     bed.run(with_pump=True)
-    bed.check([13, 37, 38])
+    bed.check(deadly)
 
 
 @pytest.mark.parametrize("deadly", [[14], [13, 14], [12, 13, 14, 15]])
@@ -379,6 +380,21 @@ def suspects(part: int) -> SourceSuspects:
     bed = Bed(())
     bed.row.set(Word.PART_RECORDS, part)
     return SourceSuspects(bed.row, bed.memory.stages([]))
+
+
+def test_nothing_is_taken_before_what_has_failed_is_stored() -> None:
+    found = suspects(1)
+    row = found._row
+    batch = SourceBatch(topic="all", values=[b"1"], source_partition=SOURCE, source_offsets=[{"next": 1}])
+    found.deal(batch)
+    row.set(Word.SUSPECT_PLACE, row.get(Word.HAND_PLACE))
+    row.set(Word.SUSPECT_LAST, row.get(Word.HAND_LAST))
+    row.set(Word.LONE_DEATHS, DEATHS_MAX)
+    assert found.refused(batch, skips=True) is not None
+    found.passed(batch, 1, 0)
+    assert found.waits(1)
+    found.stored(1)
+    assert not found.waits(1)
 
 
 @pytest.mark.parametrize(
