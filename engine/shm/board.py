@@ -195,8 +195,7 @@ class Word(IntEnum):
     STORED = 46  # sources: records polled that the stored offsets cover, times 2; plus which pair of the next belongs
     STORED_FIRST = 47  # a pair: of these, records dropped, and records that count as stored
     STORED_SECOND = 49
-    STORED_ADDED_FIRST = 54  # to each of the pair: records added
-    STORED_ADDED_SECOND = 55
+    STORED_ADDED_FIRST, STORED_ADDED_SECOND = 54, 55  # to each of the pair: records added
     DOUBTFUL = 58  # sources: were on their way when the client began to number anew; Kafka may have them twice
     PAUSED = 51  # sinks: assigned partitions of which the connector wants nothing now
     # What a line has in hand, and what the lives before died of (engine.task.suspects); by the task process
@@ -226,9 +225,8 @@ class Word(IntEnum):
 
 
 _OF_ONE_LINE = (
-    *(Word.FRUITLESS, Word.CIRCUIT, Word.ENDED_AS, Word.NEXT_START_NS, Word.IS_FOLLOWED),
-    *(Word.HAND_RECORDS, Word.PART_RECORDS, Word.LONE_DEATHS, Word.BLAMED),
-    *(Word.KILLER_FIRST, Word.KILLER_SECOND, Word.KILLER_THIRD),
+    *(Word.FRUITLESS, Word.CIRCUIT, Word.ENDED_AS, Word.NEXT_START_NS, Word.IS_FOLLOWED, Word.HAND_RECORDS),
+    *(Word.PART_RECORDS, Word.LONE_DEATHS, Word.BLAMED, Word.KILLER_FIRST, Word.KILLER_SECOND, Word.KILLER_THIRD),
 )
 #: What belongs to each of the pair of STORED: records dropped, stored, added, skipped.
 _COVERED = (

@@ -23,6 +23,7 @@ import msgspec
 from msgspec.structs import replace
 
 from engine.api.batch import SourceBatch
+from engine.api.column import StructColumn
 from engine.offsets.store import encode_part
 from engine.shm.board import Row, Word
 from engine.shm.frame import SourceOffset
@@ -187,9 +188,13 @@ def _content(polled: Polled, index: int) -> int:
     """A number for key and value."""
     if not isinstance(polled, SourceBatch):
         return _number(polled[index].key) << 31 ^ _number(polled[index].value)
-    one = slice(index, index + 1)  # of a column of structs a slot makes those of all others
-    key = 0 if polled.keys is None else _number(polled.keys[one][0])
-    return key << 31 ^ _number(polled.values[one][0])
+    key = 0 if polled.keys is None else _number(_slot(polled.keys, index))
+    return key << 31 ^ _number(_slot(polled.values, index))
+
+
+def _slot(column: Sequence[Any], index: int) -> Any:
+    """One of a column; of a column of structs a slot makes those of all others, a slice of one does not."""
+    return column[index : index + 1][0] if isinstance(column, StructColumn) else column[index]
 
 
 def _lasting(value: Any) -> Any:

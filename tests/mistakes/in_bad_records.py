@@ -257,7 +257,7 @@ IN_BAD_RECORDS = (
         (
             Change(
                 SOURCE_SUSPECTS,
-                "    return key << 31 ^ _number(polled.values[one][0])\n",
+                "    return key << 31 ^ _number(_slot(polled.values, index))\n",
                 "    return 0\n",
             ),
         ),
