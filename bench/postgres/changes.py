@@ -21,16 +21,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import psycopg
-from confluent_kafka import Consumer, TopicPartition
 from msgspec import Struct
 from msgspec.json import decode
 
-from bench.line.sides import Job, MillraceSide
-from bench.line.throughput import JSON_CONVERTER, PARTITIONS, end_of
 from bench.line.watch import Curve, watch
+from bench.postgres.sourced import into_topic, messages
 from connectors.postgres.source.pgoutput import lsn_of
 from tests.harness import topics
 from tests.harness.kafka import KafkaServer
@@ -41,7 +38,6 @@ MILLRACE, PEER = "millrace", "pg_recvlogical"
 SIDES = (MILLRACE, PEER)
 ORIGIN = "origin"  # the slot that the others are copies of
 BLOCK = 1_000
-READ_S = 30.0
 READ_AT_ONCE = 20_000
 TABLE = """
 CREATE TABLE {name} (id bigint PRIMARY KEY, customer text, item text, quantity integer, price double precision,
@@ -138,29 +134,11 @@ def _peer(line: str, place: Place, slot: str) -> Curve:
 
 
 def _millrace(line: str, place: Place, slot: str) -> Curve:
-    topic = f"{slot}.public.{line}"
-    topics.create_topic(place.bootstrap, topic, partitions=PARTITIONS)
-    side = MillraceSide(place.bootstrap, place.folder / slot)
-    config = {
-        "connector.class": "PostgresSource",
-        "connection.url": place.postgres.url(),
-        "table.include.list": f"public\\.{line}",
-        "topic.prefix": slot,
-        "slot.name": slot,
-        "publication.name": line,
-        "publication.autocreate.mode": "disabled",
-        "snapshot.mode": "no_data",
-        "key.converter": JSON_CONVERTER,
-        "key.converter.schemas.enable": "false",
-        "value.converter": JSON_CONVERTER,
-        "value.converter.schemas.enable": "false",
-    }
-    try:
-        pid = side.begin(Job(slot, config, is_bounded=True))
-        curve = watch(end_of(place.bootstrap, topic), place.records, pid, side.log_tail)
-        side.end()
-    finally:
-        side.close()
+    keys = {"publication.name": line, "publication.autocreate.mode": "disabled", "snapshot.mode": "no_data"}
+    url = place.postgres.url()
+    topic, curve = into_topic(
+        place.bootstrap, place.folder, url, name=slot, table=line, records=place.records, keys=keys
+    )
     check(place, line, topic)
     topics.delete_topic(place.bootstrap, topic)
     return curve
@@ -170,7 +148,7 @@ def check(place: Place, line: str, topic: str) -> None:
     """Raises AssertionError unless the topic has a record for each change, and makes the table as it is."""
     made: dict[int, int] = {}  # what each row is, as a hash
     count = 0
-    for message in _messages(place.bootstrap, topic):
+    for message in messages(place.bootstrap, topic):
         count += 1
         key, value = decode(message.key())["id"], message.value()
         if value is None:
@@ -183,19 +161,6 @@ def check(place: Place, line: str, topic: str) -> None:
         for row in cursor.execute(f"SELECT * FROM {line}"):
             assert made.pop(row[0], None) == hash(row), f"{topic}: row {row[0]} is not as it was told last"
     assert not made, f"{topic}: {len(made)} rows that are not in the table"
-
-
-def _messages(bootstrap: str, topic: str) -> Iterator[Any]:
-    reader: Any = Consumer({"bootstrap.servers": bootstrap, "group.id": "bench-check", "enable.auto.commit": False})
-    for partition, end in topics.end_offsets(bootstrap, topic).items():
-        reader.assign([TopicPartition(topic, partition, 0)])
-        left = end
-        while left:
-            batch = reader.consume(min(READ_AT_ONCE, left), READ_S)
-            assert batch, f"partition {partition} ends {left} records before {end}"
-            left -= len(batch)
-            yield from batch
-    reader.close()
 
 
 def _slot(column: str, name: str) -> str:

@@ -18,24 +18,18 @@ import tempfile
 import time
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import psycopg
-from confluent_kafka import Consumer, TopicPartition
 from msgspec import Struct
 from msgspec.json import decode
 
 from bench.line.records import FIRST_ID, JSON
-from bench.line.sides import Job, MillraceSide
-from bench.line.throughput import JSON_CONVERTER, PARTITIONS, end_of
-from bench.line.watch import watch
+from bench.postgres.sourced import into_topic, messages
 from tests.harness import topics
 from tests.harness.kafka import KafkaServer
 from tests.harness.postgres import PostgresServer, programs
 
 TABLE = "orders"
-READ_S = 30.0
-READ_AT_ONCE = 20_000
 SUM_BITS = (1 << 64) - 1
 DDL = (
     f"CREATE TABLE {TABLE} (id bigint PRIMARY KEY, customer text, item text, quantity integer, "
@@ -86,27 +80,10 @@ def run(place: Place, number: int) -> Result:
     """Both sides, the order changing from round to round. Raises AssertionError for a row that is not in the topic."""
     copy_first = copied(place) if number % 2 else None
     name = f"round{number}"
-    topic = f"{name}.public.{TABLE}"
-    topics.create_topic(place.bootstrap, topic, partitions=PARTITIONS)
-    side = MillraceSide(place.bootstrap, place.folder / name)
-    config = {
-        "connector.class": "PostgresSource",
-        "connection.url": place.postgres.url(),
-        "table.include.list": f"public\\.{TABLE}",
-        "topic.prefix": name,
-        "slot.name": name,
-        "key.converter": JSON_CONVERTER,
-        "key.converter.schemas.enable": "false",
-        "value.converter": JSON_CONVERTER,
-        "value.converter.schemas.enable": "false",
-        **place.keys,
-    }
-    try:
-        pid = side.begin(Job(name, config, is_bounded=True))
-        curve = watch(end_of(place.bootstrap, topic), place.records, pid, side.log_tail)
-        side.end()
-    finally:
-        side.close()
+    url = place.postgres.url()
+    topic, curve = into_topic(
+        place.bootstrap, place.folder, url, name=name, table=TABLE, records=place.records, keys=place.keys
+    )
     check(place, topic)
     topics.delete_topic(place.bootstrap, topic)
     place.postgres.query(f"SELECT pg_drop_replication_slot('{name}')")
@@ -119,18 +96,9 @@ def check(place: Place, topic: str) -> None:
     """Raises AssertionError unless the topic has each order once, as it is in the table."""
     keys: list[int] = []
     total = 0
-    settings = {"bootstrap.servers": place.bootstrap, "group.id": "bench-check", "enable.auto.commit": False}
-    reader: Any = Consumer(settings)
-    for partition, end in topics.end_offsets(place.bootstrap, topic).items():
-        reader.assign([TopicPartition(topic, partition, 0)])
-        left = end
-        while left:
-            batch = reader.consume(min(READ_AT_ONCE, left), READ_S)
-            assert batch, f"partition {partition} ends {left} records before {end}"
-            left -= len(batch)
-            total += sum(hash(message.value()) for message in batch)
-            keys += [decode(message.key())["id"] for message in batch]
-    reader.close()
+    for message in messages(place.bootstrap, topic):
+        total += hash(message.value())
+        keys.append(decode(message.key())["id"])
     assert sorted(keys) == [*range(FIRST_ID, FIRST_ID + place.records)], (
         f"{topic}: {len(keys)} records of {place.records} rows, {len(set(keys))} different"
     )

@@ -1,0 +1,68 @@
+"""PostgresSource into a topic, watched, and what is in the topic then.
+
+Used by: changes.py, snapshot.py.
+Not here: what the topic has to hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import Consumer, TopicPartition
+
+from bench.line.sides import Job, MillraceSide
+from bench.line.throughput import JSON_CONVERTER, PARTITIONS, end_of
+from bench.line.watch import Curve, watch
+from tests.harness import topics
+
+__all__ = ["into_topic", "messages"]
+
+READ_S = 30.0
+READ_AT_ONCE = 20_000
+
+
+def into_topic(
+    bootstrap: str, folder: Path, url: str, *, name: str, table: str, records: int, keys: Mapping[str, str]
+) -> tuple[str, Curve]:
+    """Read a table until so many records are in a topic of its own; returns that, and how it went.
+
+    name: of the connector, its slot and the topic's prefix. keys: more of the connector's.
+    """
+    topic = f"{name}.public.{table}"
+    topics.create_topic(bootstrap, topic, partitions=PARTITIONS)
+    side = MillraceSide(bootstrap, folder / name)
+    config = {
+        "connector.class": "PostgresSource",
+        "connection.url": url,
+        "table.include.list": f"public\\.{table}",
+        "topic.prefix": name,
+        "slot.name": name,
+        "key.converter": JSON_CONVERTER,
+        "key.converter.schemas.enable": "false",
+        "value.converter": JSON_CONVERTER,
+        "value.converter.schemas.enable": "false",
+        **keys,
+    }
+    try:
+        pid = side.begin(Job(name, config, is_bounded=True))
+        curve = watch(end_of(bootstrap, topic), records, pid, side.log_tail)
+        side.end()
+    finally:
+        side.close()
+    return topic, curve
+
+
+def messages(bootstrap: str, topic: str) -> Iterator[Any]:
+    """Everything in a topic, partition by partition. Raises AssertionError where one does not reach its end."""
+    reader: Any = Consumer({"bootstrap.servers": bootstrap, "group.id": "bench-check", "enable.auto.commit": False})
+    for partition, end in topics.end_offsets(bootstrap, topic).items():
+        reader.assign([TopicPartition(topic, partition, 0)])
+        left = end
+        while left:
+            batch = reader.consume(min(READ_AT_ONCE, left), READ_S)
+            assert batch, f"partition {partition} ends {left} records before {end}"
+            left -= len(batch)
+            yield from batch
+    reader.close()
