@@ -51,12 +51,6 @@ NEEDED: Mapping[str, Any] = {
 #: What is asked to find lost records has an answer within this time, or none.
 ASK_SECONDS = 5.0
 MAX_OFFSET = 2**63 - 1
-#: Records that come one by one at more than this rate (a second) are taken a few at once: alone each costs a way
-#: through both banks. bench/line, age-10k: 39 us of CPU a record instead of 55, at the same age.
-GATHER_RATE = 2_500
-GATHER_SECONDS = 0.0005
-#: As many at once have no need to wait for each other.
-GATHER_RECORDS_MAX = 64
 
 
 class Start(NamedTuple):
@@ -133,8 +127,6 @@ class GroupConsumer:
         self._gone: dict[Place, int] = {}
         self._leader_epochs: dict[Place, int] = {}  # of the last record read; a truncated log is known by it
         self._error: ConnectError | None = None
-        self._fetched_at = 0.0
-        self._is_trickle = False  # records come one by one, and often
 
     def subscribe(self, topics: Sequence[str]) -> None:
         """Join the group for exactly these topics."""
@@ -144,8 +136,6 @@ class GroupConsumer:
 
     def fetch(self, seconds: float, records_max: int) -> Fetched | None:
         """Records that are there, waiting at most so long for the first; None: none came. Raises ConnectError."""
-        if self._is_trickle and seconds > 0:
-            time.sleep(GATHER_SECONDS)
         first = self._client.poll(seconds)
         if self._error is not None:
             raise self._error
@@ -160,7 +150,6 @@ class GroupConsumer:
             self._ends = {}
             return TORN
         messages.insert(0, first)
-        self._look_at_rate(len(messages))
         if any(map(Message.error, messages)):
             messages = self._without_events(messages)
             if not messages:
@@ -176,11 +165,6 @@ class GroupConsumer:
             epoch = messages[at - 1].leader_epoch()
             if epoch is not None:
                 self._leader_epochs[slice_.topic, slice_.partition] = epoch
-
-    def _look_at_rate(self, records: int) -> None:
-        now = time.monotonic()
-        self._is_trickle = GATHER_RATE * (now - self._fetched_at) < records < GATHER_RECORDS_MAX
-        self._fetched_at = now
 
     def take_ends(self) -> dict[Place, int]:
         """Ends of partitions that were reached since the last call: an offset that has no record yet."""

@@ -23,6 +23,7 @@ from engine.mending import comes_back, kind_of
 from engine.offsets.store import OffsetStore
 from engine.patience import Patience
 from engine.pump.delivery import Delivery
+from engine.pump.gathering import Gathering
 from engine.pump.hold import BoardHold
 from engine.pump.letters import DeadLetters, LetterPort
 from engine.pump.refusals import Refusals
@@ -123,7 +124,7 @@ def make_sink_bank(
         bank.letters = DeadLetters(dead.topic, lambda: _letter_producer(spec, dead), row)
     if spec.tracks_topics and store is not None:
         bank.used = UsedTopics(spec.connector, store, row, clock)
-    return PatientSinkPump(bank, side, row, clock, stopper, spec)
+    return PatientSinkPump(bank, side, row, clock, stopper, spec, is_apart=wait is None)
 
 
 def _letter_producer(spec: LineSpec, dead: DeadLetterSpec) -> LetterPort:
@@ -138,14 +139,24 @@ class PatientSinkPump:
     """A sink's pump as a `Bank`: it waits inside librdkafka, and knows whether to leave its group at the end."""
 
     def __init__(
-        self, bank: SinkPumpBank, side: PumpSide, row: Row, clock: Clock, stopper: Stopper, spec: LineSpec
+        self,
+        bank: SinkPumpBank,
+        side: PumpSide,
+        row: Row,
+        clock: Clock,
+        stopper: Stopper,
+        spec: LineSpec,
+        *,
+        is_apart: bool = True,
     ) -> None:
+        """is_apart: the task has a process of its own; else nobody takes what was written while this one waits."""
         self.bank = bank
         self._side = side
         self._row = row
         self._clock = clock
         self._stopper = stopper
         self._spec = spec
+        self._gathering = Gathering(row, bank.ring.is_empty if is_apart else lambda: True)
         self._progress = row.progress()  # of earlier lives
         self.patience = PATIENCE_SECONDS
         self.cause: Exception | None = None  # why the line ends, where the bank itself has not failed
@@ -166,6 +177,7 @@ class PatientSinkPump:
             raise
 
     def step(self) -> float:
+        self._gathering.wait()
         return self.bank.step(self.patience)
 
     def ask_to_stop(self) -> None:

@@ -89,7 +89,7 @@ class SinkPumpBank:
         """account: None: the ledger is switched off."""
         self._spec = spec
         self._side = side
-        self._ring = side.data_writer(is_checked=account is not None)
+        self.ring = side.data_writer(is_checked=account is not None)
         self._row = row
         self._clock = clock
         self._wait = wait or side.bell.wait
@@ -284,7 +284,7 @@ class SinkPumpBank:
         size = 0
         for whole in framing.frames_of(fetched, self._parts, self._account):
             size += whole.size_bytes
-            for raw, part in framing.encoded(whole, self._ring.frame_bytes_max):
+            for raw, part in framing.encoded(whole, self.ring.frame_bytes_max):
                 self._row.count(Stage.CONSUME, len(part.values), part.size_bytes)
                 if self._account is not None:
                     self._account.framed(part.runs, len(part.values))
@@ -462,7 +462,7 @@ class SinkPumpBank:
         return 0.0
 
     def _report(self, now_ns: int) -> None:
-        self._row.set(Word.RING_USED_BYTES, self._ring.used_bytes())
+        self._row.set(Word.RING_USED_BYTES, self.ring.used_bytes())
         self._row.set(Word.PARTITIONS, len(self._parts))
         if self.used is not None:
             self.used.tell()
@@ -481,7 +481,7 @@ class SinkPumpBank:
 
     def _write(self) -> None:
         wrote = False
-        while self._held and self._ring.write(self._held[0]):
+        while self._held and self.ring.write(self._held[0]):
             self._held.popleft()
             wrote = True
         if wrote:

@@ -200,7 +200,7 @@ def test_a_full_ring_pauses_the_partitions_and_nothing_is_lost(sinks: Sinks, top
     while time.monotonic() - begin < 3:  # the task is busy: only the pump steps
         line.pump.step(0.005)
     assert line.pump._paused == {(topic, partition) for partition in range(4)}
-    assert len(line.pump._held) * line.pump._ring.frame_bytes_max < 20 * 1024 * 1024
+    assert len(line.pump._held) * line.pump.ring.frame_bytes_max < 20 * 1024 * 1024
     sinks.drain()
     assert [value for *_, value in sinks.records] == values
 
