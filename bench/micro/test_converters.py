@@ -10,7 +10,7 @@ from converters.byte_array import ByteArrayConverter
 from converters.json import JsonConfig, JsonConverter
 from converters.simple_header import SimpleHeaderConverter
 from converters.string import StringConverter
-from engine.api.column import Repeat
+from engine.api.column import Repeat, StructColumn, fields_of
 from engine.api.declared import with_schemas
 from engine.api.record import Header
 from engine.api.schema import INT32
@@ -51,6 +51,16 @@ def test_schemaless_out(measure: Any, orders: list[bytes]) -> None:
     converter = schemaless()
     decoded = converter.to_connect("orders", orders)
     measure(lambda: converter.from_connect("orders", decoded.values, decoded.schemas))
+
+
+def test_structs_out(measure: Any, envelopes: list[bytes]) -> None:
+    converter = schemaless()
+    read = JsonConverter().to_connect("orders", envelopes)
+    schema = read.schemas[0]
+    assert schema is not None
+    columns = fields_of(schema.struct_type)(read.values)
+    schemas = Repeat(schema, len(read.values))
+    measure(lambda: converter.from_connect("orders", StructColumn(schema, columns, len(schemas)), schemas))
 
 
 def test_envelope_in(measure: Any, envelopes: list[bytes]) -> None:

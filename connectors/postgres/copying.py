@@ -1,7 +1,7 @@
 """What the server copies out, row by row or change by change, as it comes: nobody waits for the end.
 
     stream = session.stream("COPY t TO STDOUT")
-    stream.take(2000, bytes_max, seconds)     up to 2,000 messages: b"1\tone\n", b"2\ttwo\n", ...
+    stream.take(2000, bytes_max, seconds)     up to 2,000 messages: b"1\tone\n", b"2\ttwo\n", ..., in libpq's memory
     stream.is_over                            all were taken
 
 psycopg waits for each row by itself, and knows nothing of streams that go both ways; so its `pq` is used, libpq's own
@@ -57,7 +57,7 @@ class CopyStream:
         """Whether all messages were taken."""
         return self._is_over
 
-    def take(self, count: int, bytes_max: int, seconds: float) -> list[bytes]:
+    def take(self, count: int, bytes_max: int, seconds: float) -> list[memoryview]:
         """Up to `count` messages, and no more once they have `bytes_max`; after `seconds` without any, none."""
         try:
             if not (self._is_copying or self._is_over) and not self._begin(seconds):
@@ -94,8 +94,8 @@ class CopyStream:
             self._end(result)
         return True
 
-    def _take(self, count: int, bytes_max: int, seconds: float) -> list[bytes]:
-        taken: list[bytes] = []
+    def _take(self, count: int, bytes_max: int, seconds: float) -> list[memoryview]:
+        taken: list[memoryview] = []
         size = 0
         deadline = time.monotonic() + seconds
         has_paused = False
@@ -119,7 +119,7 @@ class CopyStream:
                 self._read(deadline - now)
         return taken
 
-    def _drain(self, taken: list[bytes], count: int, bytes_max: int) -> int:
+    def _drain(self, taken: list[memoryview], count: int, bytes_max: int) -> int:
         """Take what has come, until these are `count` and so many bytes more; returns how many bytes more they are."""
         size = 0
         for length, data in map(self._pgconn.get_copy_data, repeat(1, count - len(taken))):
@@ -127,7 +127,7 @@ class CopyStream:
                 if length < 0:
                     self._end(self._pgconn.get_result())
                 break
-            taken.append(bytes(data))
+            taken.append(data)  # whoever joins them copies them once
             size += length
             if size >= bytes_max:
                 break

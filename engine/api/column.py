@@ -2,6 +2,7 @@
 
     Repeat        the same value in all slots: a topic, a schema, None
     Utf8Column    text that is still the bytes it came as
+    DigitColumn   whole numbers that are still the text they came as
     MapColumn     maps that have the same keys, a column for each
     StructColumn  structs of one schema, a column for each field
     range, list   offsets that follow each other; anything else
@@ -19,10 +20,13 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import Any, overload
 
+import msgspec
+
 from engine.api.schema import Schema
 
 __all__ = [
     "Column",
+    "DigitColumn",
     "MapColumn",
     "Repeat",
     "StructColumn",
@@ -39,6 +43,8 @@ __all__ = [
 ]
 
 Column = Sequence[Any]
+
+_NUMBERS = msgspec.json.Decoder(list[int])
 
 
 class Repeat(Sequence[Any]):
@@ -114,6 +120,52 @@ class Utf8Column(Sequence[Any]):
 
     def __repr__(self) -> str:
         return f"Utf8Column(<{len(self.encoded)}>)"
+
+
+class DigitColumn(Sequence[Any]):
+    """A column of whole numbers, none of which is null, that are still the text they came as.
+
+    The numbers are read when one is looked at, all at once. Who writes them as text again takes `encoded` as it is.
+    """
+
+    __slots__ = ("_numbers", "bits", "encoded")
+
+    def __init__(self, encoded: Sequence[bytes], bits: int) -> None:
+        """encoded: as JSON writes them: no sign but a minus, no zeros in front. bits: what each fits in, signed."""
+        self.encoded = encoded
+        self.bits = bits
+        self._numbers: list[int] | None = None
+
+    def __len__(self) -> int:
+        return len(self.encoded)
+
+    @overload
+    def __getitem__(self, index: int) -> int: ...
+    @overload
+    def __getitem__(self, index: slice) -> DigitColumn: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return DigitColumn(self.encoded[index], self.bits)
+        return self._read()[index]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._read())
+
+    def __contains__(self, value: object) -> bool:
+        return value is not None and value in self._read()
+
+    def picked(self, indexes: Sequence[int]) -> DigitColumn:
+        """The slots at these indexes, still as text."""
+        encoded = self.encoded
+        return DigitColumn([encoded[index] for index in indexes], self.bits)
+
+    def __repr__(self) -> str:
+        return f"DigitColumn(<{len(self.encoded)}>)"
+
+    def _read(self) -> list[int]:
+        if self._numbers is None:
+            self._numbers = _NUMBERS.decode(b"[" + b",".join(self.encoded) + b"]")
+        return self._numbers
 
 
 class MapColumn(Sequence[Any]):

@@ -1,6 +1,7 @@
 """What PostgreSQL writes becomes numbers and dates, a column at once: nearly all of it is JSON, or nearly so.
 
-    integers([b"1", None])                           [1, None]
+    integers([b"1", None], 32)                       [1, None]
+    integers([b"1", b"2"], 32)                       1, 2, still as text: many a converter writes it as it is
     floats([b"1.5", b"NaN"])                         [1.5, nan]
     days([b"2024-02-29"], other)                     [date(2024, 2, 29)]
     moments([b"2024-02-29 10:00:00.123456+00"], other)   [datetime(2024, 2, 29, 10, 0, 0, 123000, UTC)]
@@ -19,12 +20,15 @@ from typing import Any
 
 import msgspec
 
+from engine.api.column import DigitColumn
+
 __all__ = ["days", "each", "floats", "integers", "moments"]
 
 _INTEGERS = msgspec.json.Decoder(list[int | None])
 _FLOATS = msgspec.json.Decoder(list[float | None])
 _DAYS = msgspec.json.Decoder(list[datetime.date | None])
 _MOMENTS = msgspec.json.Decoder(list[datetime.datetime | None])
+_DIGITS = b"-0123456789"
 #: A JSON reader takes it for the integer 0, which has no sign.
 _BELOW_ZERO = b"-0"
 _BEFORE_CHRIST, _UTC = b"BC", b"+00"
@@ -34,10 +38,12 @@ _MOMENT_LENGTH = 23
 Change = Callable[[bytes], Any]
 
 
-def integers(cells: Sequence[bytes | None]) -> list[int | None]:
-    """Raises ValueError for what is no whole number."""
-    texts = [b"null" if cell is None else cell for cell in cells] if None in cells else cells
-    return _at_once(_INTEGERS, texts, int, cells)
+def integers(cells: Sequence[bytes | None], bits: int) -> Sequence[int | None]:
+    """bits: of the type. Raises ValueError for what is no whole number."""
+    # What consists of digits, the server's own types write as JSON does.
+    if all(cells) and not b"".join(cells).translate(None, _DIGITS):  # type: ignore[arg-type]  # none is None
+        return DigitColumn(cells, bits)  # type: ignore[arg-type]  # as above
+    return _at_once(_INTEGERS, [b"null" if cell is None else cell for cell in cells], int, cells)
 
 
 def floats(cells: Sequence[bytes | None]) -> list[float | None]:

@@ -135,7 +135,7 @@ class Pass:
         self._partition = partition if self._order.parts else None
         self._stream = session.stream(pass_sql(relation, settings, self._order, position))
         self._count_up = _is_integer(relation, self._order)
-        self._held: list[bytes] = []
+        self._held: list[memoryview] = []
 
     @property
     def is_over(self) -> bool:
@@ -151,7 +151,7 @@ class Pass:
         rows = rows[:-1] if keeps else rows
         return self._batch(rows) if rows else None
 
-    def _batch(self, rows: Sequence[bytes]) -> SourceBatch:
+    def _batch(self, rows: Sequence[memoryview]) -> SourceBatch:
         columns = self._relation.columns
         cells = columns_of_copy(rows)
         values = []

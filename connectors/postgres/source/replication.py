@@ -69,7 +69,7 @@ class Changes:
 
     def take(self, count: int, bytes_max: int, seconds: float) -> list[bytes]:
         """Up to `count` messages of the plugin; after `seconds` without any, none."""
-        taken: list[bytes] = self._stream.take(count, bytes_max, seconds)
+        taken = [*map(bytes, self._stream.take(count, bytes_max, seconds))]
         changes = [message for message in taken if message[0] == _CHANGE]
         if len(changes) < len(taken):
             self._hear(taken)

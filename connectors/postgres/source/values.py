@@ -86,7 +86,7 @@ def unescaped(cells: Cells) -> Cells:
     return [cell if cell is None or b"\\" not in cell else _ESCAPED.sub(_meant, cell) for cell in cells]
 
 
-def columns_of_copy(rows: Sequence[bytes]) -> list[Cells]:
+def columns_of_copy(rows: Sequence[bytes | memoryview]) -> list[Cells]:
     """The columns of rows as COPY's text has them; at least one row."""
     block = b"".join(rows)
     cells = block.replace(b"\n", b"\t").split(b"\t")  # neither stands in a cell, and there is one more behind the last
@@ -208,7 +208,7 @@ _OF_TIME: dict[str, Callable[[Cells], Column]] = {
     "Timestamp": partial(moments, change=_moment),
 }
 _PLAIN: dict[str, Callable[[Cells], Column]] = {
-    **dict.fromkeys(("INT16", "INT32", "INT64"), integers),
+    **{f"INT{bits}": partial(integers, bits=bits) for bits in (16, 32, 64)},
     "FLOAT32": _each(_float32),
     "FLOAT64": floats,
     "BOOLEAN": _truths,

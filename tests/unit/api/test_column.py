@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from engine.api.column import MapColumn, Repeat, StructColumn, Utf8Column, has_null, listed, mapped, pick
+from engine.api.column import DigitColumn, MapColumn, Repeat, StructColumn, Utf8Column, has_null, listed, mapped, pick
 from engine.api.schema import INT64, STRING, Schema
 
 MAPS: list[dict[str, Any]] = [{"a-b": 1, "class": "x"}, {"a-b": 2, "class": "x"}, {"a-b": None, "class": "x"}]
@@ -61,6 +61,20 @@ def test_structs_by_field_read_as_structs() -> None:
     empty = Schema.struct({})
     assert [*StructColumn(empty, [], 2)] == [empty.struct_type(), empty.struct_type()]
     assert not has_null(column)
+
+
+def test_numbers_that_are_still_text_read_as_numbers() -> None:
+    column = DigitColumn([b"1", b"-9223372036854775808", b"0"], 64)
+    numbers = [1, -(2**63), 0]
+    assert [*column] == numbers
+    assert column[-1] == 0
+    assert -(2**63) in column
+    assert None not in column
+    part = column[:2]
+    assert isinstance(part, DigitColumn)
+    assert [*part] == numbers[:2]
+    assert [*pick(column, [2, 2])] == [0, 0]
+    assert [*DigitColumn([], 16)] == []
 
 
 def test_columns_that_make_their_slots_late_are_made_once_for_who_looks_twice() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from converters.json import JsonConfig, JsonConverter
 from converters.json.decode import ALIKE_MIN
-from engine.api.column import Repeat, StructColumn, Utf8Column
+from engine.api.column import DigitColumn, Repeat, StructColumn, Utf8Column
 from engine.api.errors import DataError
 from engine.api.schema import Schema
 from tests.unit.converters.strategies import PLAIN, schemas, values_of
@@ -224,3 +224,43 @@ def test_structs_that_are_stored_as_columns_are_written_like_their_rows(data: st
     assert made.from_connect("topic", values, Repeat(schema, count)) == made.from_connect(
         "topic", rows, Repeat(schema, count)
     )
+
+
+#: Texts as a connector has them: some that JSON has as they are, and some that are escaped, mended, or no UTF-8.
+TEXTS = st.binary(max_size=4) | st.sampled_from(
+    [
+        b"",
+        b"plain",
+        "ä€".encode(),
+        b"a b/~\x7f",
+        b'q"',
+        b"b\\",
+        b"\x1f",
+        b"\n",
+        "\U0001f600".encode(),
+        b"\xff",
+        b"\xed\xa0\x80",
+    ]
+)
+DIGITS = {bits: st.integers(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) for bits in (16, 32, 64)}
+
+
+@given(st.data(), st.booleans())
+def test_text_and_numbers_that_are_still_bytes_are_written_like_the_values_they_are(
+    data: st.DataObject, has_envelope: bool
+) -> None:
+    count, bits, kind = data.draw(st.integers(1, 5)), data.draw(st.sampled_from([*DIGITS])), data.draw(st.booleans())
+    texts = data.draw(st.lists(st.none() | TEXTS if kind else TEXTS, min_size=count, max_size=count))
+    numbers = data.draw(st.lists(DIGITS[bits], min_size=count, max_size=count))
+    schema = Schema.struct(
+        {"a": Schema("STRING", optional=kind), "ä": Schema(data.draw(st.sampled_from(["INT16", "INT32", "INT64"])))}
+    )
+    columns = [Utf8Column(texts), DigitColumn([b"%d" % number for number in numbers], bits)]
+    made = converter(schemas_enable=str(has_envelope).lower())
+    rows = [*StructColumn(schema, [[*column] for column in columns], count)]
+    together = made.from_connect("topic", StructColumn(schema, columns, count), Repeat(schema, count))
+    alone = made.from_connect("topic", rows, Repeat(schema, count))
+    assert together.payloads == alone.payloads
+    assert [(one.index, str(one.error)) for one in together.failures] == [
+        (one.index, str(one.error)) for one in alone.failures
+    ]
