@@ -6,6 +6,9 @@
 
 A callback of librdkafka for each record, which is the other way to learn where it went, costs 0.8 us.
 
+A topic whose keys were once left to librdkafka stays left to it, so that they move once when the topic grows: our count
+of partitions is never younger than librdkafka's, which hears the answer whenever we ask.
+
 Used by: engine.pump.delivery.
 Not here: records without a key, which librdkafka spreads.
 Source: MurmurHash2 by Austin Appleby (public domain), as Apache Kafka's clients have it.
@@ -13,22 +16,43 @@ Source: MurmurHash2 by Austin Appleby (public domain), as Apache Kafka's clients
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import compress
+from typing import Any
 
-__all__ = ["MURMUR2", "partitions_of"]
+__all__ = ["KeyPartitions", "partitions_of"]
 
 #: librdkafka's names of the partitioners that do this to a key that is not empty.
-MURMUR2 = frozenset(("murmur2", "murmur2_random"))
+_MURMUR2 = frozenset(("murmur2", "murmur2_random"))
+#: With more, a call for each of a frame's partitions costs more than a callback for each record.
+PARTITIONS_MAX = 256
 #: A longer key costs more than it brings.
 KEY_BYTES_MAX = 64
-#: So many keys of each length pay for a number of their own.
-KEYS_MIN = 16
+#: So many keys of each length pay for a number of their own; a few such numbers are nothing beside a frame.
+KEYS_MIN, KINDS_FEW = 16, 4
 
 _SEED, _FACTOR = 0x9747B28C, 0x5BD1E995
 _WORD = 0xFFFFFFFF
 _WORD_BYTES, _LANE_BYTES = 4, 8
+
+
+class KeyPartitions:
+    """Where one producer's records with keys go, while all of their topic's are found here."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        """settings: of the producer, in librdkafka's names."""
+        self._is_murmur2 = str(settings.get("partitioner")) in _MURMUR2
+        self._left: set[str] = set()  # topics that are librdkafka's from now on
+
+    def of(self, topic: str, keys: Sequence[bytes | None], count: int) -> list[int] | None:
+        """As `partitions_of`; None as well where librdkafka has to do it for another reason."""
+        if not self._is_murmur2 or topic in self._left:
+            return None
+        found = None if count > PARTITIONS_MAX else partitions_of(keys, count)
+        if found is None:
+            self._left.add(topic)
+        return found
 
 
 def partitions_of(keys: Sequence[bytes | None], count: int) -> list[int] | None:
@@ -37,7 +61,7 @@ def partitions_of(keys: Sequence[bytes | None], count: int) -> list[int] | None:
         kinds = set(map(len, keys))  # type: ignore[arg-type]  # None is caught
     except TypeError:
         return None
-    if not 0 < min(kinds) <= max(kinds) <= KEY_BYTES_MAX or len(kinds) * KEYS_MIN > len(keys):
+    if not 0 < min(kinds) <= max(kinds) <= KEY_BYTES_MAX or len(kinds) > max(KINDS_FEW, len(keys) // KEYS_MIN):
         return None
     if len(kinds) == 1:
         return [hashed % count for hashed in _hashes(keys, kinds.pop())]

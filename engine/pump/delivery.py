@@ -31,7 +31,7 @@ from confluent_kafka import KafkaError
 
 from engine.api.errors import ConnectError, RetriableError, UnreachableError
 from engine.kafka.errors import as_ours, is_queue_full
-from engine.kafka.partitioner import MURMUR2, partitions_of
+from engine.kafka.partitioner import KeyPartitions
 from engine.kafka.producer import Refused
 from engine.ledger.source import PumpAccount
 from engine.pump.outside import ClientPort
@@ -51,8 +51,6 @@ QUEUE_PART = 0.9
 RECOUNT_SECONDS = 1.0
 #: How long a topic's partition count is believed.
 PARTITIONS_FRESH_NS = 300 * 10**9
-#: With fewer records for each partition, a call for each of these costs more than a callback for each record.
-PARTITION_RECORDS_MIN = 8
 
 #: So few bytes on their way make no batch that a topic refuses.
 SMALL_BYTES = 1024
@@ -103,7 +101,7 @@ class Delivery:
         self._is_idempotent = str(settings.get("enable.idempotence", "true")).lower() == "true"
         if self._is_idempotent:
             self._settings["enable.gapless.guarantee"] = True
-        self._is_murmur2 = str(settings.get("partitioner")) in MURMUR2
+        self._by_key = KeyPartitions(settings)
         self.wants_each = self.wants_places = wants_each
         self.account = account
         self._timeout_seconds = timeout_seconds
@@ -224,6 +222,7 @@ class Delivery:
         if self._slow_left == 0 and not self._in_flight:
             logger.info("all that failed together was delivered one by one; going on at full speed")
             self._renew(self._settings)
+            self._topics.clear()  # librdkafka, which has picked partitions by key meanwhile, may know of more
             self._slow_left = -1
             self.wants_places = self.wants_each
         return sent
@@ -320,9 +319,7 @@ class Delivery:
             return None if None in frame.partitions else frame.partitions  # type: ignore[return-value]  # as it says
         if frame.keys is None:
             return [self._sticky(partitions)] * frame.count
-        if not self._is_murmur2 or frame.count < partitions * PARTITION_RECORDS_MIN:
-            return None
-        return partitions_of(frame.keys, partitions)
+        return self._by_key.of(frame.topic, frame.keys, partitions)
 
     def _partitions(self, topic: str) -> int:
         known = self._topics.get(topic)
