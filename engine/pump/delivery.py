@@ -4,8 +4,8 @@ Three ways to send a frame; the first that is safe for it is taken:
 
     fast     idempotence and gapless guarantee; a callback for the last record of each partition.
              One success then stands for all before it: a gap is fatal to the producer.
-    plain    a callback for each record: where only librdkafka finds partitions by key at no great cost, where
-             the connector wants to hear of each record, where the user switched idempotence off.
+    plain    a callback for each record: where librdkafka picks partitions by key, where the
+             connector wants to hear of each record, where the user switched idempotence off.
     slow     after any error: a new producer, one request in flight with one record each, a
              callback for each. It finds the record to blame, or finds that there is none
              (a batch too large for the topic is refused whole, though each record is legal).
@@ -22,8 +22,8 @@ Not here: the ring, offsets. Why the ways are what they are: docs/decisions/deli
 from __future__ import annotations
 
 import logging
-from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
@@ -31,7 +31,6 @@ from confluent_kafka import KafkaError
 
 from engine.api.errors import ConnectError, RetriableError, UnreachableError
 from engine.kafka.errors import as_ours, is_queue_full
-from engine.kafka.partitioner import KeyPartitions
 from engine.kafka.producer import Refused
 from engine.ledger.source import PumpAccount
 from engine.pump.outside import ClientPort
@@ -101,7 +100,6 @@ class Delivery:
         self._is_idempotent = str(settings.get("enable.idempotence", "true")).lower() == "true"
         if self._is_idempotent:
             self._settings["enable.gapless.guarantee"] = True
-        self._by_key = KeyPartitions(settings)
         self.wants_each = self.wants_places = wants_each
         self.account = account
         self._timeout_seconds = timeout_seconds
@@ -169,12 +167,12 @@ class Delivery:
         if not frame.count:
             return
         try:
-            is_slow = self._slow_left >= 0 or self._is_settled_in_part(frame)
-            targets = None if is_slow else self._targets(frame, partitions)
-            if is_slow or frame.headers is not None or frame.timestamps is not None:
-                self._send_singly(sent, partitions, targets)
-            elif targets is not None:
-                self._send_fast(sent, targets)
+            if self._slow_left >= 0 or self._is_settled_in_part(frame):
+                self._send_slow(sent, partitions)
+            elif frame.headers is not None or frame.timestamps is not None:
+                self._send_singly(sent, partitions, with_callback_each=not self._is_fast(frame))
+            elif self._is_fast(frame):
+                self._send_fast(sent, partitions)
             else:
                 self._send_plain(sent, partitions)
         except Refused as refused:
@@ -222,7 +220,6 @@ class Delivery:
         if self._slow_left == 0 and not self._in_flight:
             logger.info("all that failed together was delivered one by one; going on at full speed")
             self._renew(self._settings)
-            self._topics.clear()  # librdkafka, which has picked partitions by key meanwhile, may know of more
             self._slow_left = -1
             self.wants_places = self.wants_each
         return sent
@@ -311,15 +308,12 @@ class Delivery:
     def _is_settled_in_part(self, frame: SourceFrame) -> bool:
         return any(frame.sequence <= number < frame.sequence + frame.count for number in self._settled)
 
-    def _targets(self, frame: SourceFrame, partitions: int) -> Sequence[int] | None:
-        """The partition of each record, where one answer for each partition is enough; None: each is answered."""
+    def _is_fast(self, frame: SourceFrame) -> bool:
         if not self._is_idempotent or self.wants_each:
-            return None
+            return False
         if frame.partitions is not None:
-            return None if None in frame.partitions else frame.partitions  # type: ignore[return-value]  # as it says
-        if frame.keys is None:
-            return [self._sticky(partitions)] * frame.count
-        return self._by_key.of(frame.topic, frame.keys, partitions)
+            return None not in frame.partitions
+        return frame.keys is None
 
     def _partitions(self, topic: str) -> int:
         known = self._topics.get(topic)
@@ -358,25 +352,25 @@ class Delivery:
         self._turn += 1
         return self._turn % partitions
 
-    def _send_fast(self, sent: Sent, targets: Sequence[int]) -> None:
+    def _send_fast(self, sent: Sent, partitions: int) -> None:
         frame = sent.frame
-        messages = _messages(frame.values, frame.keys)
-        groups: dict[int, list[dict[str, Any]]] = defaultdict(list)
-        if targets.count(targets[0]) == len(messages) == len(targets):
-            groups[targets[0]] = messages
+        if frame.partitions is None:
+            groups = {self._sticky(partitions): _messages(frame.values, frame.keys)}
         else:
-            for partition, message in zip(targets, messages, strict=True):
-                groups[partition].append(message)
+            groups = {}
+            for partition, message in zip(frame.partitions, _messages(frame.values, frame.keys), strict=True):
+                assert partition is not None
+                groups.setdefault(partition, []).append(message)
         sent.pending = len(groups)
         self._count(sent, sum(map(len, groups.values())))
-        for partition, group in groups.items():
-            group[-1]["callback"] = partial(sent.group_arrived, len(group))
-            self.producer.send_batch(frame.topic, partition, group)
+        for partition, messages in groups.items():
+            messages[-1]["callback"] = partial(sent.group_arrived, len(messages))
+            self.producer.send_batch(frame.topic, partition, messages)
 
     def _send_plain(self, sent: Sent, partitions: int) -> None:
         frame = sent.frame
         if frame.partitions is not None:
-            self._send_singly(sent, partitions, None)
+            self._send_singly(sent, partitions, with_callback_each=True)
             return
         partition = self._sticky(partitions) if frame.keys is None else -1
         messages = _messages(frame.values, frame.keys)
@@ -394,15 +388,17 @@ class Delivery:
         if self.account is not None:
             self.account.produced(sent.frame, records)
 
-    def _send_singly(self, sent: Sent, partitions: int, known: Sequence[int] | None) -> None:
-        """One call a record, in order: the only way that takes headers and timestamps. known: as `_targets` has it."""
+    def _send_slow(self, sent: Sent, partitions: int) -> None:
+        self._send_singly(sent, partitions, with_callback_each=True)
+
+    def _send_singly(self, sent: Sent, partitions: int, *, with_callback_each: bool) -> None:
+        """One call a record, in order: the only way that takes headers and timestamps."""
         frame = sent.frame
         count = frame.count
-        with_callback_each = known is None
-        sticky = self._sticky(partitions) if frame.keys is None and known is None else -1
+        sticky = self._sticky(partitions) if frame.keys is None else -1
         nothing = [None] * count
         keys = frame.keys or nothing
-        targets = known or frame.partitions or [sticky] * count
+        targets = frame.partitions or [sticky] * count
         timestamps = frame.timestamps or nothing
         headers = frame.headers or nothing
         last = {} if with_callback_each else {partition: index for index, partition in enumerate(targets)}

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
+from zlib import crc32
 
 from confluent_kafka import KafkaError
 from msgspec import Struct
@@ -22,9 +23,8 @@ from engine.kafka.producer import Refused
 from engine.shm.waits import Trouble
 from tests.harness.claims import claim
 from tests.harness.fake_kafka import FakeKafka, Queued
-from tests.harness.murmur import partition_of
 
-__all__ = ["Delivered", "FakeProducer"]
+__all__ = ["Delivered", "FakeProducer", "partition_of"]
 
 Place = tuple[str, int]
 QUEUE_MAX = 100_000
@@ -32,6 +32,11 @@ QUEUE_MAX = 100_000
 WITHOUT_OFFSET = 0.5
 #: And so many are stored again, because the client numbers anew.
 NEW_NUMBERS = 0.2
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """Where this client puts records of a key."""
+    return crc32(key) % partitions
 
 
 class Answer(Struct):

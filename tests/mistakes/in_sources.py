@@ -13,7 +13,6 @@ TASK = "engine/task/source.py"
 FRAMING = "engine/task/framing.py"
 PUMP = "engine/pump/source.py"
 DELIVERY = "engine/pump/delivery.py"
-PARTITIONER = "engine/kafka/partitioner.py"
 SENT = "engine/pump/sent.py"
 OUTBOX = "engine/task/outbox.py"
 ENDINGS = "tests/simulation/test_source_endings.py"
@@ -135,13 +134,7 @@ IN_SOURCES = (
         "keyed-records-the-fast-way",
         "one answer stands for records that Kafka's client spreads over partitions by key",
         SOURCE_SEEDS,
-        (Change(DELIVERY, "return self._by_key.of(frame.topic, frame.keys, partitions)", "return [-1] * frame.count"),),
-    ),
-    Mistake(
-        "hash-of-the-neighbour",
-        "a record goes to another partition than its key's, when the key next to it is of some kind",
-        "tests/unit/test_partitioner.py::test_no_key_disturbs_its_neighbour",
-        (Change(PARTITIONER, "(word ^ word >> 24) & mask", "word ^ word >> 24"),),
+        (Change(DELIVERY, "        return frame.keys is None\n", "        return True\n"),),
     ),
     Mistake(
         "offsets-with-the-first-frame",

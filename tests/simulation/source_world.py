@@ -25,9 +25,8 @@ from engine.shm.board import Measure, Stage, Word
 from tests.harness.banks import LineMemory, SourceBanks, VirtualClock, line_spec
 from tests.harness.claims import claim
 from tests.harness.fake_kafka import FakeKafka
-from tests.harness.fake_producer import FakeProducer
+from tests.harness.fake_producer import FakeProducer, partition_of
 from tests.harness.lives import BOTH, Lives
-from tests.harness.murmur import partition_of
 from tests.harness.steps import Steps
 from tests.simulation.accounts import reported
 
@@ -276,7 +275,7 @@ class SourceLine:
     def _delivery(self) -> Delivery:
         return Delivery(
             self._producer,
-            {"enable.idempotence": self.is_idempotent, "partitioner": "murmur2_random"},
+            {"enable.idempotence": self.is_idempotent},
             wants_each=self.wants_each,
             timeout_seconds=1.0,
             now_ns=self.clock.monotonic_ns,

@@ -15,7 +15,6 @@ from engine.shm.frame import SourceFrame
 from tests.harness.banks import VirtualClock
 from tests.harness.fake_kafka import FakeKafka
 from tests.harness.fake_producer import Delivered, FakeProducer
-from tests.harness.murmur import partition_of
 
 FRAMES = 6
 RECORDS = 8
@@ -87,57 +86,6 @@ def test_full_speed_comes_back_after_the_slow_way() -> None:
     assert "batch.num.messages" not in rig.settings[-1]
     rig.kafka.batch_max = None
     assert max(rig.deliver()) == FRAMES
-
-
-def test_a_record_refused_in_the_middle_of_a_keyed_frame_is_found_behind_one_answer_a_partition() -> None:
-    count, frames = 64, 3
-    clock = VirtualClock()
-    kafka = FakeKafka(random.Random(5), clock, partitions=4)
-    kafka.poison = {b"70"}
-    delivery = Delivery(
-        partial(FakeProducer, kafka),
-        {"partitioner": "murmur2_random"},
-        wants_each=False,
-        timeout_seconds=1.0,
-        now_ns=clock.monotonic_ns,
-    )
-    values: list[list[bytes | None]] = [[b"%d" % number for number in range(at, at + count)] for at in (0, 64, 128)]
-    going = [
-        SourceFrame("t", count, count, 0, part, [b"key %s" % (value or b"")[-1:] for value in part]) for part in values
-    ]
-
-    def deliver() -> None:
-        for _ in range(POLLS_MAX):
-            while unsent and delivery.error is None and delivery.refusal is None and delivery.has_room(unsent[0]):
-                delivery.send(unsent.pop(0))
-            clock.advance(0.001)
-            delivery.poll()
-            while delivery.acknowledged() is not None:
-                going.pop(0)
-            if delivery.error is not None or delivery.refusal is not None or not going:
-                return
-        raise AssertionError("not delivered")
-
-    unsent = [*going]
-    delivery.send(unsent.pop(0))
-    assert delivery._in_flight[0].pending == 4
-    deliver()
-    assert delivery.error is not None
-    for _ in range(2):
-        delivery.mend()
-        unsent = [*going]
-        deliver()
-        if delivery.refusal is not None:
-            assert "record 7 of 64" in str(delivery.refusal)
-            assert {b"%d" % number for number in range(70)} <= {*kafka.values()}
-            assert b"70" not in kafka.values()
-            kafka.poison = set()
-    assert not going
-    for (_, partition), log in kafka.logs.items():
-        here = [int(value) for _, value in log]
-        assert [*dict.fromkeys(here)] == sorted({*here})
-        assert {partition_of(b"key %d" % (number % 10), 4) for number in here} == {partition}
-    assert {*kafka.values()} == {b"%d" % number for number in range(frames * count)}
 
 
 class Asked(FakeProducer):
