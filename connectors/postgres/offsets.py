@@ -152,15 +152,18 @@ class Offsets:
             self._claims[TopicPartition(topic, partition)] = Claim(epoch, next_offset)
         self._wanted.clear()
 
-    def take(self, batch: SinkBatch) -> Taken:
-        """What of a batch was not written yet; marks partitions that have begun too late as to be sought back."""
+    def take(self, batch: SinkBatch, without: Collection[TopicPartition] = ()) -> Taken:
+        """What of a batch was not written yet; marks partitions that have begun too late as to be sought back.
+
+        without: partitions of which nothing is taken.
+        """
         indexes: list[range] = []
         next_offsets: dict[TopicPartition, int] = {}
         lost: dict[TopicPartition, int] = {}
         offsets = batch.offsets
         for place, begin, end in _stretches(batch):
             claim = self._claims.get(place)
-            if place in lost or claim is None:  # or closed, and still in a batch that is put again
+            if place in without or place in lost or claim is None:  # or closed, and still in a batch that is put again
                 continue
             if (back := self._settle(place, claim, offsets[begin])) is not None:
                 lost[place] = back
@@ -208,7 +211,8 @@ class Offsets:
     def advanced(self, next_offsets: Mapping[TopicPartition, int]) -> None:
         """They are stored."""
         for place, offset in next_offsets.items():
-            self._claims[place].next_offset = offset
+            if (claim := self._claims.get(place)) is not None:  # else it was closed meanwhile
+                claim.next_offset = offset
 
     def _stored(self, place: TopicPartition) -> str:
         """What its row has to have still. An epoch alone may come again, on a server that was behind and took over."""

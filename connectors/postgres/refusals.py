@@ -8,7 +8,7 @@
 
 What the server says of a row's values (its "detail", and what it quotes of them) is left out: errors are logged.
 
-Used by: session.py, writing.py, halving.py, sink.py.
+Used by: session.py, lines.py, writing.py, halving.py, sink.py.
 Source: PostgreSQL's manual, appendix A, and libpq's messages for connections, which have no code.
 """
 
@@ -19,10 +19,8 @@ from typing import Any
 
 from engine.api.errors import ConfigError, ConnectError, DataError, Problem, RefusedError, RetriableError
 
-__all__ = ["DUPLICATE_KEY_IN_BATCH", "RowError", "StaleError", "is_connection_over", "of_connecting", "translated"]
+__all__ = ["RowError", "StaleError", "is_connection_over", "of_connecting", "translated"]
 
-#: Two rows of one statement have the same key.
-DUPLICATE_KEY_IN_BATCH = "21000"
 #: Classes of codes: what may pass.
 _RETRIABLE = ("08", "40", "53", "57", "58")
 _RETRIABLE_CODES = ("25006", "25P03", "55P03", "55006")

@@ -5,7 +5,7 @@
 A shape is what tells the columns: the schema of a struct, the names of a map without one. Where records may concern
 the same row (upserts, deletes), a group is of neighbours; otherwise it is all records of one shape.
 
-Used by: writing.py, sink.py.
+Used by: lines.py, writing.py, sink.py.
 Not here: what the table has (tables.py), text (texts.py).
 """
 
@@ -49,6 +49,11 @@ class Group(Struct):
     def is_delete(self) -> bool:
         """Whether there is nothing but rows to be deleted."""
         return self.gone is not None and all(self.gone)
+
+    def picked(self, at: Sequence[int]) -> Group:
+        """These rows alone, of a group without deletes and error."""
+        columns = [pick(column, at) for column in self.columns]
+        return Group(self.target, pick(self.indexes, at), self.names, columns, self.schemas, self.keys)
 
     def split(self) -> tuple[Group, Group]:
         """The rows that are to be written, which cannot be, and those that are to be deleted."""

@@ -3,6 +3,7 @@
     session.run("BEGIN; UPDATE ...; SAVEPOINT one")    one way there and back; the rows that each has changed
     session.rows("SELECT ... %s", name)                rows
     session.copy("COPY t (a, b) FROM STDIN", blocks)   rows in, as they are made
+    session.send(["BEGIN", "COPY ...", "COMMIT"], [blocks], check)  in one message, whose answer is fetched later
     session.stream("COPY t (a, b) TO STDOUT")          rows out, as they come
 
 psycopg is imported when it is needed, so that Millrace does without it where nobody has a PostgreSQL.
@@ -16,7 +17,7 @@ from __future__ import annotations
 import math
 import select
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
@@ -24,6 +25,7 @@ from connectors.postgres.addresses import libpq_parameters, read_credentials
 from connectors.postgres.config import ConnectionConfig, PostgresSinkConfig
 from connectors.postgres.copying import CopyStream
 from connectors.postgres.refusals import is_connection_over, of_connecting, translated
+from connectors.postgres.sending import Check, Sent
 from engine.api.errors import ConfigError, ConnectError, RetriableError
 
 __all__ = ["LETTER_SECONDS", "PsycopgSession", "Session", "connect", "connected", "driver"]
@@ -58,6 +60,15 @@ class Session(Protocol):
         """How many rows of `COPY ... FROM STDIN`'s text were taken: all, or none and an error.
 
         The server has each block while the next is made; what the blocks raise ends the statement.
+        """
+
+    def send(
+        self, statements: Sequence[str], rows: Sequence[Iterable[bytes]], check: Check
+    ) -> Callable[[], Sequence[int]]:
+        """Send statements, and rows for each COPY among them; returns what waits for the end.
+
+        That gives what `run` does, or raises; before it was called, nothing else is done with the session.
+        check: is given as much of the statements before the first COPY. What it raises, or the rows raise, ends them.
         """
 
     def close(self) -> None:
@@ -152,6 +163,15 @@ class PsycopgSession:
                     copy.write(block)
             return int(cursor.rowcount)
 
+    def send(
+        self, statements: Sequence[str], rows: Sequence[Iterable[bytes]], check: Check
+    ) -> Callable[[], Sequence[int]]:
+        if self.is_over:
+            raise RetriableError("the connection to PostgreSQL is lost")
+        sent = Sent(self._connection.pgconn, statements, self._psycopg, self._failed)
+        sent.copy(rows, check)
+        return sent.answer
+
     def described(self, query: str) -> list[tuple[str, int, int]]:
         """Name, type and the type's modifier of each column that a query gives, which is not run."""
         with self._errors(query):
@@ -185,12 +205,9 @@ class PsycopgSession:
 
     def stream(self, statement: str) -> CopyStream:
         """Rows of `COPY ... TO STDOUT`, or changes. Nothing else is done with the session until they are over."""
-
-        def fail(error: Any) -> ConnectError:
-            self._is_over = self._is_over or is_connection_over(error)
-            return translated(error, _doing(statement))
-
-        return CopyStream(self._connection.pgconn, statement, self._psycopg, fail)
+        return CopyStream(
+            self._connection.pgconn, statement, self._psycopg, lambda error: self._failed(error, statement)
+        )
 
     def close(self) -> None:
         self._is_over = True
@@ -204,8 +221,11 @@ class PsycopgSession:
         try:
             yield
         except self._psycopg.Error as error:
-            self._is_over = self._is_over or is_connection_over(error)
-            raise translated(error, _doing(statement)) from error
+            raise self._failed(error, statement) from error
+
+    def _failed(self, error: Any, statement: str) -> ConnectError:
+        self._is_over = self._is_over or is_connection_over(error)
+        return translated(error, _doing(statement))
 
 
 def _doing(statement: str) -> str:

@@ -1,12 +1,15 @@
 """PostgresSink: records become rows, each exactly once.
 
-    put    new to us? ──► groups of rows ──► BEGIN, offsets, rows ──► refused reported, letters waited for ──► COMMIT
+    put    new to us? ──► groups of rows ──► one message: BEGIN, offsets, rows, COMMIT
+                                     refused ──► BEGIN, offsets, rows ──► reported, letters waited for ──► COMMIT
 
-Nothing is kept between two puts: what `put` has taken is committed, with the offset after it in the same transaction. A
-batch that comes again, after a kill or a lost connection, is known by its offsets.
+A batch is written with the offset after it in the same transaction: one that comes again, after a kill or a lost
+connection, is known by it. `put` returns when that is committed; where the next batch is there already, when all is
+sent, so that the server works while that one is made ready. Whether it was committed, the next put or flush asks before
+all else (`_settle`): there is one transaction at a time, and what has failed is written before what comes after it.
 
 A put that fails leaves nothing behind and is made again by the engine. Where rows are refused, which ones is found
-within the same transaction (halving.py); they are reported, or end the task with the record's name.
+within one transaction (halving.py); they are reported, or end the task with the record's name.
 
 Used by: the catalog, by entry point.
 Not here: rows (rows.py), statements (writing.py), offsets (offsets.py).
@@ -17,13 +20,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
+from msgspec import Struct
+
 from connectors.postgres.checking import look
 from connectors.postgres.config import PostgresSinkConfig, Target, contradictions
+from connectors.postgres.lines import Refused
 from connectors.postgres.offsets import Offsets, Taken, forget_offsets, set_offsets
 from connectors.postgres.refusals import RowError, StaleError
-from connectors.postgres.rows import groups_of
+from connectors.postgres.rows import Group, groups_of
 from connectors.postgres.session import LETTER_SECONDS, Session, connect, driver
-from connectors.postgres.writing import Refused, Writer
+from connectors.postgres.writing import Writer
 from engine.api.batch import SinkBatch
 from engine.api.connector import SinkConnector
 from engine.api.errors import ConfigError, ConnectError, DataError, Problem, RetriableError
@@ -33,6 +39,15 @@ from engine.api.task import SinkTask
 __all__ = ["PostgresSinkConnector", "PostgresSinkTask"]
 
 Connect = Callable[[PostgresSinkConfig, str], Session]
+
+
+class _Left(Struct):
+    """A batch whose put has returned before its transaction was over."""
+
+    batch: SinkBatch
+    taken: Taken
+    answer: Callable[[], object] | None  # None: it has failed
+    closed: set[TopicPartition] = set()  # of which nothing is written again
 
 
 class PostgresSinkTask(SinkTask):
@@ -45,6 +60,8 @@ class PostgresSinkTask(SinkTask):
         self._connect = connect
         self._monotonic = monotonic
         self._made: Writer | None = None
+        self._left: _Left | None = None
+        self._is_smooth = True  # the last batch had nothing that was refused
 
     def start(self, config: Mapping[str, str]) -> None:
         self._settings = PostgresSinkConfig.parse(config)
@@ -65,37 +82,63 @@ class PostgresSinkTask(SinkTask):
     def put(self, batch: SinkBatch) -> None:
         if not len(batch):
             return
-        writer = self._writer()
-        taken = self._offsets.take(batch)
-        self._seek(taken)
-        if not taken.next_offsets:
-            return
-        try:
-            self._write(writer, batch, taken)
-        except StaleError:
-            writer.forget_tables()  # somebody has changed one; if that is not it, it says so again
-            self._write(writer, batch, taken)
+        self._put(batch, without=self._settle(), may_leave=self.context.is_more_waiting())
 
     def pre_commit(self, offsets: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, int]:
+        lost = {*self._settle()}
         writer = self._writer()
-        taken = self._offsets.settle(offsets)
+        taken = self._offsets.settle({place: offset for place, offset in offsets.items() if place not in lost})
         self._seek(taken)
+        lost.update(taken.lost)
         if taken.next_offsets:
             self._transaction(writer, taken, lambda: None)
-        return {place: offset for place, offset in offsets.items() if place not in taken.lost}
+        return {place: offset for place, offset in offsets.items() if place not in lost}
 
     def close(self, partitions: Collection[TopicPartition]) -> None:
         self._offsets.close(partitions)
+        if self._left is not None:
+            self._left.closed.update(TopicPartition(*place) for place in partitions)
 
     def stop(self) -> None:
+        self._left = None
+        self._disconnect()
+
+    def _disconnect(self) -> None:
         if self._made is not None:
             self._made.session.close()
         self._made = None
 
+    def _settle(self) -> Collection[TopicPartition]:
+        """Have committed what was put; returns partitions of it that were sought back. Raises as `put`."""
+        left = self._left
+        if left is None:
+            return ()
+        lost: Collection[TopicPartition] = ()
+        answer, left.answer = left.answer, None
+        if answer is None or not self._is_committed(left.taken, answer):
+            lost = self._put(left.batch, without=left.closed, may_leave=False)
+        self._left = None
+        return lost
+
+    def _put(
+        self, batch: SinkBatch, *, without: Collection[TopicPartition], may_leave: bool
+    ) -> Collection[TopicPartition]:
+        """Write what is new of a batch; returns partitions that were sought back."""
+        writer = self._writer()
+        taken = self._offsets.take(batch, without)
+        self._seek(taken)
+        if taken.next_offsets:
+            try:
+                self._write(writer, batch, taken, may_leave=may_leave)
+            except StaleError:
+                writer.forget_tables()  # somebody has changed one; if that is not it, it says so again
+                self._write(writer, batch, taken, may_leave=may_leave)
+        return taken.lost
+
     def _writer(self) -> Writer:
         """On a connection that stands, with all partitions claimed. Raises RetriableError, RefusedError."""
         if self._made is None or self._made.session.is_over:
-            self.stop()
+            self._disconnect()
             session = self._connect(self._settings, f"millrace {self._name}")
             try:
                 self._offsets.reconnected(session)
@@ -110,11 +153,16 @@ class PostgresSinkTask(SinkTask):
         if taken.lost:
             self.context.seek(taken.lost)
 
-    def _write(self, writer: Writer, batch: SinkBatch, taken: Taken) -> None:
+    def _write(self, writer: Writer, batch: SinkBatch, taken: Taken, *, may_leave: bool) -> None:
         groups = writer.prepare(groups_of(batch, taken.indexes, self._settings))
+        # Where some are refused, more are: what was sent would have to be taken back each time.
+        if self._is_smooth and self._send(writer, groups, batch, taken, may_leave=may_leave):
+            return
+        self._is_smooth = True
 
         def write() -> None:
             refused = [one for group in groups for one in writer.write(group)]
+            self._is_smooth = self._is_smooth and not refused
             if refused:
                 writer.check_constraints()  # which would have all of it written, and reported, once more
                 self._refuse(batch, sorted(refused, key=lambda one: one.index))
@@ -124,6 +172,44 @@ class PostgresSinkTask(SinkTask):
         except RowError:
             # The commit was refused: by constraints that look at its end, and do not tell which row it is.
             self._transaction(writer, taken, write, is_strict=True)
+
+    def _send(
+        self, writer: Writer, groups: Sequence[Group], batch: SinkBatch, taken: Taken, *, may_leave: bool
+    ) -> bool:
+        """Write as one message; returns whether that is done, or left to be done. Otherwise something is refused."""
+
+        def check(changed: Sequence[int]) -> None:
+            self._offsets.check(changed[-1], taken.next_offsets)
+
+        try:
+            answer = writer.send(self._offsets.advance_sql(taken.next_offsets), groups, check)
+        except (RowError, StaleError):
+            writer.roll_back()
+            return False
+        except BaseException:
+            writer.roll_back()
+            raise
+        if answer is None:
+            return False
+        if may_leave:
+            self._left = _Left(batch, taken, answer)
+            return True
+        return self._is_committed(taken, answer)
+
+    def _is_committed(self, taken: Taken, answer: Callable[[], object]) -> bool:
+        """Wait for the end of what was sent; returns whether it was taken. Raises what may pass, or ends the task."""
+        assert self._made is not None, "somebody has sent it"
+        try:
+            answer()
+        except (RowError, StaleError):
+            self._made.roll_back()
+            self._is_smooth = False
+            return False
+        except BaseException:
+            self._made.roll_back()
+            raise
+        self._offsets.advanced(taken.next_offsets)
+        return True
 
     def _transaction(self, writer: Writer, taken: Taken, write: Callable[[], None], *, is_strict: bool = False) -> None:
         try:

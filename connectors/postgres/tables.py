@@ -1,6 +1,6 @@
 """What a table is like, read from the catalog; tables and columns that are made from a schema.
 
-Used by: writing.py, checking.py.
+Used by: lines.py, writing.py, checking.py, offsets.py.
 Not here: types (types.py), what is written (writing.py).
 """
 

@@ -8,7 +8,7 @@ Only what is odd is done value by value.
 Text was chosen over COPY's binary form: the server reads it into whatever type the column has, a wrong value is an
 error that names the column, and it is made by whole columns in C, where binary rows are made by a call for each value.
 
-Used by: writing.py.
+Used by: lines.py.
 Not here: which column is of which kind (types.py).
 """
 

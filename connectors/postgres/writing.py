@@ -5,59 +5,47 @@
     deletes    lines, numbered, those to be deleted marked ──► COPY ──► DELETE, INSERT the last of each key
     refused    back to the savepoint ──► all lines, numbered, in halves (halving.py)
 
+All of a batch is sent as one message (`send`), from BEGIN to COMMIT, which does or does nothing. Where something is
+refused, it is done statement by statement (`begin`, `write`, `commit`), with a savepoint to go back to.
+
 The staging table is temporary, of this session, one for each table: the same columns without constraints, emptied by
-each commit. Keys are compared as text where that is enough; where two of them are one to the server (case, padding,
-1 and 1.0), the server compares them (numbered lines).
+each commit. Which line is the last of its key is seen by the text of keys; where two of them are one to the server all
+the same (case, padding, 1 and 1.0), it refuses the message, and is asked by numbered lines.
 
 Used by: sink.py.
-Not here: columns (rows.py), text (texts.py), what a table has (tables.py).
+Not here: columns (rows.py), lines (lines.py), what a table has (tables.py).
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import compress
-
-from msgspec import Struct
 
 from connectors.postgres.config import PostgresSinkConfig, Target, quoted
 from connectors.postgres.halving import write_but_refused
-from connectors.postgres.refusals import DUPLICATE_KEY_IN_BATCH, RowError, StaleError
+from connectors.postgres.lines import (
+    Lines,
+    Refused,
+    block,
+    good_parts,
+    last_of_each_key,
+    numbered_lines,
+    parts_of,
+)
+from connectors.postgres.refusals import RowError, StaleError
 from connectors.postgres.rows import Group
+from connectors.postgres.sending import Check
 from connectors.postgres.session import Session
 from connectors.postgres.tables import Field, Table, add_columns, create_table, read_table
-from connectors.postgres.texts import block_of, lines_of, texts_of
 from connectors.postgres.types import connect_words, schema_of_type
-from engine.api.column import Column, Repeat, has_null
 from engine.api.errors import ConnectError, DataError
 
-__all__ = ["Refused", "Writer", "merge_sql", "numbered_sql"]
+__all__ = ["Writer", "merge_sql", "numbered_sql"]
 
 #: Columns of the staging table beside those of its table.
 AT = "__millrace_at"
 GONE = "__millrace_gone"
 SAVEPOINT = "millrace"
-#: So many rows become lines at a time.
-PART = 1000
-
-
-class Refused(Struct, frozen=True):
-    """A record that is no row of its table."""
-
-    index: int  # in the batch
-    target: Target
-    column: str  # empty: not known
-    error: DataError
-    expected: str = ""  # of the column
-
-
-class _Lines(Struct):
-    """The rows of a group as text."""
-
-    rows: list[int] = []  # their numbers in the group
-    texts: list[str] = []
-    keys: list[tuple[str, ...]] = []  # of each; empty where the group has no key
 
 
 class Writer:
@@ -133,6 +121,43 @@ class Writer:
         )
         self._staging[target] = name
 
+    def send(self, advance: str, groups: Sequence[Group], check: Check) -> Callable[[], Sequence[int]] | None:
+        """Send a transaction that writes these groups, which are prepared; returns what waits for its end.
+
+        None: there is something to be refused; nothing was sent. Raises RowError for what shows later: then the
+        transaction is to be rolled back. check: is given what BEGIN and `advance` have changed.
+        """
+        if not groups or any(group.error is not None or group.target not in self._tables for group in groups):
+            return None
+        statements, rows = ["BEGIN", advance], []
+        self._used.clear()
+        for group in groups:
+            blocks = self._message(group, statements)
+            if blocks is None:
+                return None
+            rows.append(blocks)
+        return self.session.send([*statements, "COMMIT"], rows, check)
+
+    def _message(self, group: Group, statements: list[str]) -> Iterator[bytes] | None:
+        """The rows of a group; the statements that take them are added. None: there is something to be refused."""
+        table = self._tables[group.target]
+        if not self._is_merged(group):
+            statements.append(_copy_sql(group.target.sql, group.names))
+            return map(block, good_parts(group, table))
+        staging = self._staging[group.target]
+        if staging in self._used:
+            statements.append(f"DELETE FROM {staging}")
+        self._used.add(staging)
+        if group.gone is not None:
+            statements += [_copy_sql(staging, (*group.names, AT, GONE)), *numbered_sql(group, staging)]
+            return map(block, numbered_lines(good_parts(group, table), group.gone))
+        try:
+            group = last_of_each_key(group, table)
+        except DataError:
+            return None
+        statements += [_copy_sql(staging, group.names), merge_sql(group, staging)]
+        return map(block, good_parts(group, table))
+
     def begin(self, advance: str, *, is_strict: bool = False) -> int:
         """Begin a transaction by a statement; returns how many rows that has changed.
 
@@ -169,22 +194,22 @@ class Writer:
         if table is None:
             return []  # rows are to be deleted from a table that is not there yet
         refused: list[Refused] = []
-        lines = _Lines()
-        parts = _parts(group, table, lines, refused)
+        lines = Lines()
+        parts = parts_of(group, table, lines, refused)
         for at, error in self._written(group, lines, parts):
             column = table.columns.get(error.column)
             expected = f"{column.type} ({connect_words(schema_of_type(column.type))})" if column is not None else ""
             refused.append(Refused(group.indexes[lines.rows[at]], group.target, error.column, error, expected))
         return refused
 
-    def _written(self, group: Group, lines: _Lines, parts: Iterator[Sequence[str]]) -> list[tuple[int, RowError]]:
+    def _written(self, group: Group, lines: Lines, parts: Iterator[Sequence[str]]) -> list[tuple[int, RowError]]:
         if not self._is_merged(group):
             return self._inserted(group, lines, parts)
         deque(parts, maxlen=0)
         return self._merged(group, lines) if lines.texts else []
 
-    def _inserted(self, group: Group, lines: _Lines, parts: Iterator[Sequence[str]]) -> list[tuple[int, RowError]]:
-        copy = f"COPY {group.target.sql} ({_list(group.names)}) FROM STDIN"
+    def _inserted(self, group: Group, lines: Lines, parts: Iterator[Sequence[str]]) -> list[tuple[int, RowError]]:
+        copy = _copy_sql(group.target.sql, group.names)
         try:
             self._attempt(lambda: self._copy(copy, parts))
         except RowError as error:
@@ -197,25 +222,18 @@ class Writer:
             return write_but_refused(len(lines.texts), insert, error)
         return []
 
-    def _merged(self, group: Group, lines: _Lines) -> list[tuple[int, RowError]]:
+    def _merged(self, group: Group, lines: Lines) -> list[tuple[int, RowError]]:
         staging = self._staging[group.target]
         count = len(lines.texts)
-        gone = ["f"] * count if group.gone is None else ["t" if group.gone[row] else "f" for row in lines.rows]
-        copy = f"COPY {staging} ({_list(group.names)}, {AT}, {GONE}) FROM STDIN"
-        merge = numbered_sql(group, staging)
+        gone = [False] * count if group.gone is None else [group.gone[row] for row in lines.rows]
+        copy = _copy_sql(staging, (*group.names, AT, GONE))
+        merge = "; ".join(numbered_sql(group, staging))
 
         def numbered(begin: int, end: int) -> None:
-            texts = [f"{text}\t{at}\t{gone[at]}" for at, text in enumerate(lines.texts[begin:end], begin)]
+            texts = numbered_lines([lines.texts[begin:end]], gone, begin)
             self._attempt(lambda: self._stage(staging, copy, texts, merge))
 
         try:
-            if group.gone is None:
-                try:
-                    self._upsert(group, staging, lines)
-                    return []
-                except RowError as error:
-                    if error.code != DUPLICATE_KEY_IN_BATCH:
-                        raise
             numbered(0, count)
         except RowError as error:
             self._check_table(group.target)
@@ -227,21 +245,15 @@ class Writer:
         if read_table(self.session, target) != self._tables[target]:
             raise StaleError(f"table {target} was changed while rows were written to it")
 
-    def _upsert(self, group: Group, staging: str, lines: _Lines) -> None:
-        last = dict(zip(lines.keys, range(len(lines.keys)), strict=True))
-        texts = lines.texts if len(last) == len(lines.texts) else [lines.texts[at] for at in sorted(last.values())]
-        copy = f"COPY {staging} ({_list(group.names)}) FROM STDIN"
-        self._attempt(lambda: self._stage(staging, copy, texts, merge_sql(group, staging)))
-
-    def _stage(self, staging: str, copy: str, texts: Sequence[str], merge: str) -> None:
+    def _stage(self, staging: str, copy: str, parts: Iterable[Sequence[str]], merge: str) -> None:
         if staging in self._used:
             self.session.run(f"DELETE FROM {staging}")
-        self._copy(copy, [texts])
+        self._copy(copy, parts)
         self.session.run(merge)
         self._used.add(staging)
 
     def _copy(self, statement: str, parts: Iterable[Sequence[str]]) -> None:
-        self.session.copy(statement, map(_block, filter(None, parts)))
+        self.session.copy(statement, map(block, filter(None, parts)))
 
     def _attempt(self, call: Callable[[], None]) -> None:
         """Do it, or leave the transaction as it was before. Raises RowError."""
@@ -295,59 +307,6 @@ class Writer:
             self.session.run(f"DROP TABLE IF EXISTS {name}")
 
 
-def _parts(group: Group, table: Table, lines: _Lines, refused: list[Refused]) -> Iterator[Sequence[str]]:
-    """The lines of a group, part by part: once one is asked for, `lines` has it too, and `refused` its bad rows."""
-    columns = [column if isinstance(column, Repeat | list | tuple) else [*column] for column in group.columns]
-    for begin in range(0, len(group.indexes), PART):
-        yield _part(group, [column[begin : begin + PART] for column in columns], begin, table, lines, refused)
-
-
-def _part(
-    group: Group, columns: Sequence[Column], begin: int, table: Table, lines: _Lines, refused: list[Refused]
-) -> Sequence[str]:
-    """The lines of rows from `begin` on, but for those that cannot be written as text, or have no key."""
-    bad: dict[int, Refused] = {}
-    for name, column in zip(group.keys, columns, strict=False):
-        if has_null(column):
-            error = DataError("null in a column of the key", expected="a value; a row is told by it")
-            nulls = [row for row, value in enumerate(column) if value is None]
-            bad |= {row: Refused(group.indexes[begin + row], group.target, name, error) for row in nulls}
-    made: list[Sequence[str]] = []
-    for name, column, schema in zip(group.names, columns, group.schemas, strict=True):
-        kind = table.columns[name].kind
-        inner = schema.value_schema if schema is not None and schema.type == "ARRAY" else schema
-        logical = None if inner is None else inner.logical
-        try:
-            made.append(texts_of(column, kind, logical))
-        except DataError:
-            one_by_one: list[str] = []
-            for row, value in enumerate(column):
-                try:
-                    one_by_one += texts_of([value], kind, logical)
-                except DataError as error:
-                    one_by_one.append("")
-                    bad[row] = Refused(group.indexes[begin + row], group.target, name, error)
-            made.append(one_by_one)
-    texts = lines_of(made)
-    keys = [*zip(*made[: len(group.keys)], strict=True)] if group.keys else []
-    rows = [*range(begin, begin + len(texts))]
-    if bad:
-        refused += [bad[row] for row in sorted(bad)]
-        good = [row not in bad for row in range(len(texts))]
-        rows, texts, keys = ([*compress(found, good)] for found in (rows, texts, keys))
-    lines.rows += rows
-    lines.texts += texts
-    lines.keys += keys
-    return texts
-
-
-def _block(texts: Sequence[str]) -> bytes:
-    try:
-        return block_of(texts)
-    except DataError as error:
-        raise RowError(str(error)) from error
-
-
 def _missing(fields: Sequence[Field], table: Table) -> list[Field]:
     return [field for field in fields if field[0] not in table.columns]
 
@@ -358,7 +317,7 @@ def merge_sql(group: Group, staging: str) -> str:
     return f"INSERT INTO {group.target.sql} ({names}) SELECT {names} FROM {staging} {_on_conflict(group)}"
 
 
-def numbered_sql(group: Group, staging: str) -> str:
+def numbered_sql(group: Group, staging: str) -> list[str]:
     """The same for numbered lines: of each key the last counts, and may say that there is to be no row."""
     keys, names, target = _list(group.keys), _list(group.names), group.target.sql
     statements = []
@@ -371,7 +330,11 @@ def numbered_sql(group: Group, staging: str) -> str:
         statements.append(
             f"INSERT INTO {target} ({names}) SELECT {names} FROM {last} WHERE NOT s.{GONE} {_on_conflict(group)}"
         )
-    return "; ".join(statements)
+    return statements
+
+
+def _copy_sql(table: str, names: Sequence[str]) -> str:
+    return f"COPY {table} ({_list(names)}) FROM STDIN"
 
 
 def _on_conflict(group: Group) -> str:

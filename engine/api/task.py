@@ -147,6 +147,9 @@ class SinkContext(Protocol):
     def request_commit(self) -> None:
         """Flush and commit now instead of at the next interval."""
 
+    def is_more_waiting(self) -> bool:
+        """Whether the next batch is there already. Ask within `put`: what may be waited for later, may be then."""
+
     def retry_after(self, milliseconds: int) -> None:
         """How long to wait before the next `put` when this one raises RetriableError."""
 

@@ -153,6 +153,9 @@ class Into:
     def request_commit(self) -> None:
         """Each batch is flushed."""
 
+    def is_more_waiting(self) -> bool:
+        return False
+
     def retry_after(self, milliseconds: int) -> None:
         self._pause_seconds = milliseconds / 1000
 

@@ -68,6 +68,10 @@ class Incoming:
             self._queue += split(Coming(frame.decode_sink(raw), raw))
         return self._queue[0] if self._queue else None
 
+    def has_more(self) -> bool:
+        """Whether something has come that was not dropped yet."""
+        return bool(self._queue) or not self._ring.is_drained()
+
     def is_back(self, coming: Coming) -> bool:
         """Whether no stage process has the head any more. Raises LedgerError."""
         if self._crew is None or not coming.is_away:

@@ -140,6 +140,9 @@ class SinkTaskBank:
     def request_commit(self) -> None:
         self._flush_is_wanted = True
 
+    def is_more_waiting(self) -> bool:
+        return self._incoming.has_more()
+
     def retry_after(self, milliseconds: int) -> None:
         self._retry_backoff = milliseconds / 1000
 

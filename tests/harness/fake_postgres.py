@@ -16,7 +16,8 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, NoReturn
 
 from connectors.postgres.config import PostgresSinkConfig
 from connectors.postgres.refusals import RowError
@@ -123,6 +124,28 @@ class FakeSession:
             self._state.rows[found[1]].append([values.get(name, "\\N") for name in columns])
         return len(lines)
 
+    def send(
+        self, statements: Sequence[str], rows: Sequence[Iterable[bytes]], check: Callable[[Sequence[int]], object]
+    ) -> Callable[[], Sequence[int]]:
+        """What goes wrong after `check` is told by the answer, as a server's word that comes later."""
+        changed: list[int] = []
+        blocks = iter(rows)
+        is_checked = False
+        for statement in statements:
+            try:
+                if not statement.startswith("COPY"):
+                    changed.append(self._run(statement))
+                    continue
+                if not is_checked:
+                    check(changed)
+                is_checked = True
+                changed.append(self.copy(statement, next(blocks)))
+            except ConnectError as error:
+                if not is_checked:
+                    raise
+                return partial(_fail, error)
+        return lambda: changed
+
     def close(self) -> None:
         self._is_over = True
         self._state = None
@@ -171,3 +194,7 @@ class FakeSession:
             if isinstance(error, RetriableError):
                 self.close()
             raise
+
+
+def _fail(error: Exception) -> NoReturn:
+    raise error

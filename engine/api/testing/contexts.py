@@ -152,6 +152,7 @@ class FakeSinkContext:
         self.sought: dict[TopicPartition, int] = {}
         self.paused: set[TopicPartition] = set()
         self.commits_requested = 0
+        self.has_more = False  # to be set: what `is_more_waiting` says
         self.retry_ms: int | None = None
 
     @property
@@ -172,6 +173,9 @@ class FakeSinkContext:
 
     def request_commit(self) -> None:
         self.commits_requested += 1
+
+    def is_more_waiting(self) -> bool:
+        return self.has_more
 
     def errant_record_reporter(self) -> FakeReporter | None:
         return self._reporter

@@ -270,7 +270,7 @@ def test_a_bad_record_is_reported_and_the_others_are_written_once(postgres: Fake
         "connector orders: table topic, column note: the record at topic-0@77: no such thing; expected text (STRING); "
         "it is too long for the column: shorten it by a transform, or make the column longer"
     )
-    assert len(postgres.copied) - 1 <= math.ceil(math.log2(100)) + 1
+    assert len(postgres.copied) - 2 <= math.ceil(math.log2(100)) + 1  # all at once, all once more, and these
 
 
 def test_several_bad_records_are_all_reported(postgres: FakePostgres) -> None:
@@ -393,3 +393,105 @@ def test_what_constraints_say_at_the_commit_is_found_by_asking_them_at_once(post
     postgres.breaks["COMMIT"] = RowError("deferred", code="23503")
     task.put(orders(range(4)))
     assert (ids(postgres), postgres.next_offset()) == ([*range(4)], 4)
+
+
+def busy(postgres: FakePostgres, reporter: Reporter | None = None) -> tuple[PostgresSinkTask, Context]:
+    """A task for which the next batch is always there already, and one batch that it has written."""
+    task = started(postgres, reporter)
+    assert isinstance(task.context, Context)
+    task.put(orders(range(2)))
+    task.context.has_more = True
+    return task, task.context
+
+
+def test_where_more_is_waiting_a_failure_is_met_at_the_next_put_and_mended_first(postgres: FakePostgres) -> None:
+    task, context = busy(postgres)
+    postgres.breaks["COMMIT"] = RetriableError("a deadlock")
+    task.put(orders(range(2, 5)))
+    with pytest.raises(RetriableError, match="a deadlock"):
+        task.put(orders(range(5, 7)))
+    assert ids(postgres) == [*range(2)]
+    task.put(orders(range(5, 7)))
+    context.has_more = False
+    task.put(orders(range(7, 9)))
+    assert (ids(postgres), postgres.next_offset()) == ([*range(9)], 9)
+
+
+def test_where_more_is_waiting_a_commit_whose_answer_was_lost_is_not_made_again(postgres: FakePostgres) -> None:
+    task, _ = busy(postgres)
+    postgres.loses.add("COMMIT")
+    task.put(orders(range(2, 5)))
+    with pytest.raises(RetriableError):
+        task.pre_commit({PLACE: 5})
+    assert task.pre_commit({PLACE: 5}) == {PLACE: 5}
+    assert (ids(postgres), postgres.next_offset()) == ([*range(5)], 5)
+
+
+def test_nothing_is_flushed_before_what_has_failed(postgres: FakePostgres) -> None:
+    task, _ = busy(postgres)
+    postgres.breaks["COMMIT"] = RetriableError("the connection is lost")
+    task.put(orders(range(2, 5)))
+    for _ in range(2):
+        postgres.breaks["CONNECT"] = RetriableError("the server is away")
+        with pytest.raises(RetriableError):
+            task.pre_commit({PLACE: 5})
+        assert postgres.next_offset() == 2
+    assert task.pre_commit({PLACE: 5}) == {PLACE: 5}
+    assert (ids(postgres), postgres.next_offset()) == ([*range(5)], 5)
+
+
+def test_where_more_is_waiting_bad_records_are_told_as_those_of_their_batch(postgres: FakePostgres) -> None:
+    reporter = Reporter()
+    task, _ = busy(postgres, reporter)
+    postgres.refuses = refuse(3)
+    task.put(orders(range(2, 5)))
+    assert reporter.reported == []
+    task.put(orders(range(5, 7)))
+    ((offset, told),) = reporter.reported
+    assert (offset, "the record at topic-0@3: " in told) == (3, True)
+    assert task.pre_commit({PLACE: 7}) == {PLACE: 7}
+    assert ids(postgres) == [0, 1, 2, 4, 5, 6]
+
+
+def test_what_has_failed_is_not_written_again_where_its_partition_was_closed(postgres: FakePostgres) -> None:
+    task, _ = busy(postgres)
+    other = TopicPartition("topic", 1)
+    task.open([other])
+    task.put(orders(range(10, 12), partition=1))
+    postgres.breaks["COMMIT"] = RetriableError("the connection is lost")
+    task.put(orders(range(2, 5)))
+    task.close([PLACE])
+    with pytest.raises(RetriableError):
+        task.pre_commit({other: 12})
+    task.open([PLACE])
+    assert task.pre_commit({other: 12, PLACE: 2}) == {other: 12, PLACE: 2}
+    assert ids(postgres) == [0, 1, 10, 11]
+    task.put(orders(range(2, 6)))
+    assert task.pre_commit({other: 12, PLACE: 6}) == {other: 12, PLACE: 6}
+    assert ids(postgres) == [0, 1, 10, 11, *range(2, 6)]
+
+
+def test_a_standby_that_takes_over_behind_what_was_left_loses_nothing(postgres: FakePostgres) -> None:
+    task, _ = busy(postgres)
+    task.put(orders(range(2, 9)))
+    postgres.breaks["COMMIT"] = RetriableError("the server is gone")
+    task.put(orders(range(9, 11)))
+    postgres.state.offsets["orders", "topic", 0] = (4, 1)
+    with pytest.raises(RetriableError):
+        task.put(orders(range(11, 13)))
+    task.put(orders(range(11, 13)))
+    assert sought(task) == {PLACE: 4}
+    assert task.pre_commit({PLACE: 4}) == {PLACE: 4}
+    assert postgres.next_offset() == 4
+
+
+def test_a_flush_that_finds_the_database_behind_says_nothing_of_the_partition(postgres: FakePostgres) -> None:
+    task, _ = busy(postgres)
+    task.put(orders(range(2, 9)))
+    postgres.breaks["COMMIT"] = RetriableError("the server is gone")
+    task.put(orders(range(9, 11)))
+    postgres.state.offsets["orders", "topic", 0] = (4, 1)
+    with pytest.raises(RetriableError):
+        task.pre_commit({PLACE: 11})
+    assert task.pre_commit({PLACE: 11}) == {}
+    assert (sought(task), postgres.next_offset()) == ({PLACE: 4}, 4)
