@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -11,6 +12,7 @@ import pytest
 from connectors.postgres.sink import PostgresSinkConnector
 from engine.api.errors import ConnectError, RefusedError, RetriableError
 from engine.api.record import TopicPartition
+from engine.api.testing import FakeSinkContext
 from tests.harness.postgres import LIMITED, PASSWORD
 from tests.harness.postgres_bed import KEYED, PLACE, Bed, batch
 
@@ -65,6 +67,45 @@ def test_a_connection_that_is_cut_costs_nothing(bed: Bed) -> None:
             task.put(batch([{"id": number}], first_offset=number))
         task.put(batch([{"id": number}], first_offset=number))
     assert bed.sql("SELECT id FROM orders ORDER BY id") == [(0,), (1,), (2,), (3,)]
+
+
+@pytest.mark.parametrize("keys", [{}, {**KEYED, "pk.mode": "record_value"}])
+def test_what_is_under_way_when_its_connection_is_cut_is_there_once(bed: Bed, keys: dict[str, str]) -> None:
+    bed.sql("CREATE TABLE orders (id bigint, note text)" if not keys else "CREATE TABLE orders (id bigint PRIMARY KEY)")
+    task = bed.task(keys)
+    assert isinstance(task.context, FakeSinkContext)
+    task.context.has_more = True
+    for number in range(4):
+        task.put(batch([{"id": 2 * number}, {"id": 2 * number + 1}], first_offset=2 * number))
+        disconnect(bed)
+        with suppress(RetriableError):  # or the answer was there already
+            task.pre_commit({PLACE: 2 * number + 2})
+        assert task.pre_commit({PLACE: 2 * number + 2}) == {PLACE: 2 * number + 2}
+    assert bed.sql("SELECT id FROM orders ORDER BY id") == [(number,) for number in range(8)]
+    assert bed.stored() == 8
+
+
+def test_what_waits_for_a_lock_of_somebody_else_is_met_at_the_next_put(bed: Bed) -> None:
+    bed.sql("CREATE TABLE orders (id bigint)")
+    task = bed.task({"statement.timeout.ms": "1000"})
+    task.put(batch([{"id": 0}]))
+    assert isinstance(task.context, FakeSinkContext)
+    with psycopg.connect(bed.postgres.url(bed.database)) as other:
+        other.execute("LOCK TABLE millrace_offsets IN SHARE MODE")
+        with pytest.raises(RetriableError, match="cannot UPDATE"):
+            task.put(batch([{"id": 1}], first_offset=1))
+    bed.sql(
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(2); RETURN NULL; END'; "
+        "CREATE TRIGGER slow AFTER INSERT ON orders FOR EACH STATEMENT EXECUTE FUNCTION slow()"
+    )
+    task.context.has_more = True
+    task.put(batch([{"id": 1}], first_offset=1))
+    with pytest.raises(RetriableError, match="cannot COPY"):
+        task.put(batch([{"id": 2}], first_offset=2))
+    bed.sql("DROP TRIGGER slow ON orders")
+    task.put(batch([{"id": 2}], first_offset=2))
+    assert task.pre_commit({PLACE: 3}) == {PLACE: 3}
+    assert bed.sql("SELECT id FROM orders ORDER BY id") == [(0,), (1,), (2,)]
 
 
 def test_a_commit_that_is_under_way_when_its_connection_is_lost_is_waited_for(bed: Bed) -> None:
