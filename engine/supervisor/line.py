@@ -79,7 +79,7 @@ class Ending(Struct, frozen=True):
     cause: str = ""
     kind: Kind = Kind.NOTHING
     is_killed: bool = False  # by a signal
-    is_plugins: bool = False  # a process of plugins, and of nothing else, was the first to end
+    bank: str = ""  # whose process was the first to end
 
 
 class Line:
@@ -273,7 +273,7 @@ class Line:
         if self._mending.circuit == Circuit.HALF_OPEN and self._children:
             self._judge_trial(now_ns)
         if killed := self._guard.tick(now_ns, self._children, self._held):
-            self._end = Ending(killed.cause, Kind.CRASH, is_killed=True, is_plugins=runs_plugins(killed.bank))
+            self._end = Ending(killed.cause, Kind.CRASH, is_killed=True, bank=killed.bank)
         if self._deadline_ns and now_ns >= self._deadline_ns:
             self._climb(now_ns)
         return self._rests
@@ -353,7 +353,7 @@ class Line:
         else:
             cause = words or f"{bank} process ended with {endings.by_code(code, act_of(self.row, bank))}"
         kind = kind_of_code(code, is_told=bool(words))
-        self._end = Ending(cause, kind, is_killed=code < 0, is_plugins=runs_plugins(bank))
+        self._end = Ending(cause, kind, is_killed=code < 0, bank=bank)
 
     def _signal(self, bank: str, number: int) -> str:
         """What has ended a bank's process, in words."""
@@ -372,10 +372,9 @@ class Line:
             self._cgroup.remove()
             self._cgroup = None
         self._deadline_ns = 0
-        if self.state == State.FAILED:
-            self._start_at(0)  # it waited for its trial
-            return
         self._start_at(0)
+        if self.state == State.FAILED:  # it waited for its trial
+            return
         end = self._end
         is_stopping = self.row.get(Word.TARGET) == Target.STOP
         is_asked = is_stopping and not self._is_last
@@ -396,11 +395,10 @@ class Line:
 
     def _leaves(self) -> bool:
         """Whether a pump that ends now leaves its group; a source's has none, and may still make progress."""
-        now_ns, end = self._clock.monotonic_ns(), self._end
-        has_progressed, is_plugins = self._has_progressed(), end.is_plugins
-        kind = end.kind if end.cause else Kind.CRASH
+        kind = self._end.kind if self._end.cause else Kind.CRASH
+        has_progressed, is_plugins = self._has_progressed(), runs_plugins(self._end.bank)
         return self.spec.type == "sink" and not self._mending.comes_back(
-            kind, now_ns, has_progressed=has_progressed, is_plugins=is_plugins
+            kind, self._clock.monotonic_ns(), has_progressed=has_progressed, is_plugins=is_plugins
         )
 
     def _has_progressed(self) -> bool:
@@ -409,10 +407,11 @@ class Line:
     def _settle(self, end: Ending) -> None:
         """What becomes of it now that a life has ended badly."""
         now_ns = self._clock.monotonic_ns()
-        verdict = self._mending.ended(
-            end.kind, now_ns, has_progressed=self._has_progressed(), is_plugins=end.is_plugins
-        )
+        has_progressed, is_plugins = self._has_progressed(), runs_plugins(end.bank)
+        verdict = self._mending.ended(end.kind, now_ns, has_progressed=has_progressed, is_plugins=is_plugins)
         self.row.set(Word.ENDED_AS, end.kind)
+        if end.bank == "pump":
+            self.row.set(Word.HAND_RECORDS, 0)  # it did not die of what the task had in hand
         self.row.set(Word.CIRCUIT, self._mending.circuit)
         self.row.set(Word.FRUITLESS, self._mending.fruitless(now_ns))
         if self._is_last:

@@ -17,6 +17,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 from engine.api.errors import RetriableError
@@ -79,6 +80,7 @@ class Reporter:
         self._clock = clock
         self.sleep = sleep
         self.is_wanted = False  # the connector has asked for it, and somebody is told of records
+        self._last = 0  # letter that was written for the connector
         self._coming: Coming | None = None  # that is being put
         self._kept: deque[bytes] = deque()
         self._kept_bytes = 0
@@ -112,6 +114,7 @@ class Reporter:
             return Answer(0, self)
         one = self._original(record)
         number = 0 if self._letters is None else self._letters.write([(failure, one)])
+        self._last = max(self._last, number)
         self._outbox.send()
         self._tolerance.reported(failure, partial(consumed, one))
         return Answer(number, self)
@@ -132,6 +135,11 @@ class Reporter:
             if not self._row.get(Word.PUMP_PID):
                 raise RetriableError("the pump, which writes dead letters, is gone")
             self.sleep(WAIT_SECONDS)
+
+    def settle(self, seconds: float) -> None:
+        """Wait for all letters, for so long: partitions go, and what lies behind one of them would come again."""
+        with suppress(TimeoutError, RetriableError):
+            self.wait(self._last, seconds)
 
     def _original(self, record: SinkRecord) -> Original:
         frames: list[bytes | memoryview] = [*reversed(self._kept)]

@@ -38,6 +38,8 @@ class Coming(Struct):
     is_away: bool = False  # a stage process has it
     known: Mapping[tuple[str, int], int] | None = None  # as far as each partition was handed over before it came first
     is_last: bool = True  # it goes back with it; else it is part of a frame that goes on
+    told: set[tuple[str, int, int]] = set()  # topic, partition, offset of records that were reported: each is once
+    letter: int = 0  # number of the last letter of them; nothing behind them is put before Kafka has it
     done: Inbound | None = None  # what a stage process has made of it; None: nothing, it is to be worked on here
 
     def whole(self) -> ArrivedSinkFrame:

@@ -10,10 +10,12 @@ Not here: which records fail (engine.stages), the topic (engine.pump.letters), t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
+from engine.api.record import TopicPartition
 from engine.config.line import LineSpec
 from engine.letter_context import context_of
 from engine.shm import frame
@@ -52,13 +54,30 @@ class Letters:
         self._row = row
         self._outbox = outbox
         self._number = row.get(Word.LETTERS_ACKNOWLEDGED)
+        # What was written together, until Kafka has it: the last number, and of each partition the lowest offset.
+        self._out: deque[tuple[int, Mapping[TopicPartition, int]]] = deque()
 
     def write(self, bad: Sequence[tuple[RecordError, Original]]) -> int:
         """Queue a letter for each of these; returns the number of the last one."""
         first = self._number + 1
         self._number += len(bad)
+        lowest: dict[TopicPartition, int] = {}
+        for _, one in bad:
+            place = TopicPartition(one.topic, one.partition)
+            lowest[place] = min(one.offset, lowest.get(place, one.offset))
+        self._out.append((self._number, lowest))
         self._outbox.say_all(self._encoded(first, bad, self._tolerance.attempts))
         return self._number
+
+    def out(self) -> Mapping[TopicPartition, int]:
+        """The lowest offset of each partition whose letter Kafka has not yet."""
+        while self._out and self._out[0][0] <= self._row.get(Word.LETTERS_ACKNOWLEDGED):
+            self._out.popleft()
+        lowest: dict[TopicPartition, int] = {}
+        for _, offsets in self._out:
+            for place, offset in offsets.items():
+                lowest[place] = min(offset, lowest.get(place, offset))
+        return lowest
 
     def _encoded(self, first: int, bad: Sequence[tuple[RecordError, Original]], attempts: int) -> Iterator[bytes]:
         dead_letters = self._spec.errors.dead_letters

@@ -13,7 +13,7 @@ from msgspec import Struct
 from engine.api.record import TopicPartition
 from engine.shm.frame import Position
 
-__all__ = ["Part", "flushed"]
+__all__ = ["Part", "flushed", "reached"]
 
 
 class Part(Struct):
@@ -24,6 +24,20 @@ class Part(Struct):
     is_paused: bool = False
     skipped_from: int = -1  # first offset discarded while paused
     flushed: int = -1  # what the task said last, or where it begins: all before is safe
+
+
+def reached(
+    parts: Mapping[TopicPartition, Part], letters: Mapping[TopicPartition, int]
+) -> tuple[dict[TopicPartition, int], bool]:
+    """How far each partition may be made safe; whether that is all that was put.
+
+    letters: the first record of a partition whose dead letter is on its way. A sink that keeps its own positions would
+    not take that record again.
+    """
+    offsets = {place: part.next_offset for place, part in parts.items() if part.next_offset >= 0}
+    held = {place: max(letters[place], parts[place].flushed) for place in letters if place in offsets}
+    short = {place: offset for place, offset in held.items() if offset < offsets[place]}
+    return {**offsets, **short}, not short
 
 
 def flushed(

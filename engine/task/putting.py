@@ -5,6 +5,9 @@
 
 To find one bad record of n takes log2(n) calls, and one more puts what is behind it.
 
+What is bad is told of as soon as that is known, and nothing behind it is put before Kafka has its dead letter: a sink
+that keeps positions beside its rows moves them past it then, and would leave it out when it comes again.
+
 Used by: engine.task.sink.
 Not here: who is told of them (tolerance.py, letters.py).
 """
@@ -13,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from operator import attrgetter
 
 from msgspec import Struct
 
@@ -22,12 +24,12 @@ from engine.api.errors import ConnectError
 from engine.bank import describe
 from engine.ledger.errors import described
 from engine.mending import failure_of_record
-from engine.shm.frame import ArrivedSinkFrame, PassingSinkFrame
+from engine.shm.frame import ArrivedSinkFrame, Headers, PassingSinkFrame
 from engine.stages import convert
 from engine.stages.tolerate import may_pass
 from engine.stages.transform import RecordError
 from engine.task.incoming import Coming
-from engine.task.letters import Letters, consumed, headers_of, originals
+from engine.task.letters import Letters, Original, consumed, headers_of, originals
 from engine.task.tolerance import Tolerance
 
 __all__ = ["Putting", "Search"]
@@ -102,7 +104,10 @@ class Putting(Struct):
     origins: Sequence[int] | None = None  # which of the frame's records transforms have left; None: there is no chain
     at_ns: int = 0  # not before
     search: Search | None = None  # for bad records, once a put has failed
+    found_count: int = 0  # of them, those that were told of
+    has_begun: bool = False  # something of it may have been put
     known: Mapping[tuple[str, int], int] = {}  # as far as each partition had been handed over before
+    read: tuple[ArrivedSinkFrame, list[Headers] | None] | None = None  # the frame, once somebody is told of records
 
     def part(self) -> SinkBatch:
         """What is put next."""
@@ -128,44 +133,58 @@ class Putting(Struct):
         runs = self.message.runs
         return runs if self.bad is None else convert.kept_runs(runs, range(self.bad.index))
 
-    def failures(self, plugin: type) -> list[RecordError]:
-        """All that is to be told of, in the frame's order. plugin: the connector's task."""
-        found = [RecordError(at, error, stage="TASK_PUT", plugin=plugin) for at, error in self._found().items()]
-        skipped = sorted([*self.skipped, *found], key=attrgetter("index")) if found else self.skipped
-        return [*skipped, *([] if self.bad is None else [self.bad])]
-
-    def tell(self, plugin: type, tolerance: Tolerance, letters: Letters | None) -> ConnectError | None:
-        """Report what has failed in a frame, before anything is said of the frame; returns what ends the task."""
-        failures = self.failures(plugin)
-        if not failures:
-            return None
-        # A stage process makes whole frames only: what it was given is what is wanted.
-        message = self.message if isinstance(self.message, ArrivedSinkFrame) else self.coming.whole()
-        found = originals(message, [one.index for one in failures], headers_of(message))
-        told = [
-            (failure, one)
-            for failure, one in zip(failures, found, strict=True)
-            if failure is not self.bad or not may_pass(failure.error)  # which comes again
+    def found(self, plugin: type) -> list[RecordError]:
+        """Bad records that were found since it was asked last. plugin: the connector's task."""
+        search, before = self.search, self.found_count
+        if search is None or len(search.found) == before:
+            return []
+        self.found_count = len(search.found)
+        return [
+            RecordError(self._place(at), error, stage="TASK_PUT", plugin=plugin) for at, error in search.found[before:]
         ]
-        for failure, one in told:
-            tolerance.report(failure, partial(consumed, one))
-        if letters is not None and told:
-            letters.write(told)
-        if self.bad is None:
+
+    def tell(self, failures: Sequence[RecordError], tolerance: Tolerance, letters: Letters | None) -> None:
+        """Report records of the frame, each once however often the frame is worked on. failures: in its order."""
+        coming = self.coming
+        new = []
+        for failure, one in zip(failures, self._originals(failures), strict=True):
+            place = one.topic, one.partition, one.offset
+            if place not in coming.told:
+                coming.told.add(place)
+                tolerance.report(failure, partial(consumed, one))
+                new.append((failure, one))
+        if letters is not None and new:
+            coming.letter = letters.write(new)
+
+    def end(self, tolerance: Tolerance, letters: Letters | None) -> ConnectError | None:
+        """All before the record that ended the batch is put: report it; returns what ends the task."""
+        bad = self.bad
+        if bad is None:
             return None
-        one = found[-1]
+        if not may_pass(bad.error):  # else it comes again
+            self.tell([bad], tolerance, letters)
+        (one,) = self._originals([bad])
         text = f"the record at topic {one.topic}, partition {one.partition}, offset {one.offset} could not be"
-        return failure_of_record(f"{text} {self.act}: {describe(self.bad.error)}", self.bad.error)
+        return failure_of_record(f"{text} {self.act}: {describe(bad.error)}", bad.error)
+
+    def _originals(self, failures: Sequence[RecordError]) -> list[Original]:
+        if not failures:
+            return []
+        if self.read is None:
+            # A stage process makes whole frames only: what it was given is what is wanted.
+            whole = self.message if isinstance(self.message, ArrivedSinkFrame) else self.coming.whole()
+            self.read = whole, headers_of(whole)
+        message, headers = self.read
+        return originals(message, [one.index for one in failures], headers)
 
     def refused(self) -> Sequence[Run]:
         """What the connector has not taken."""
-        found = self._found()
-        return convert.kept_runs(self.message.runs, [*found]) if found else ()
+        found = [] if self.search is None else [*dict.fromkeys(self._place(at) for at, _ in self.search.found)]
+        return convert.kept_runs(self.message.runs, found) if found else ()
 
-    def _found(self) -> dict[int, Exception]:
-        """The bad records of the search, by their places in the frame."""
-        found = () if self.search is None else self.search.found
-        return {index if self.origins is None else self.origins[index]: error for index, error in found}
+    def _place(self, at: int) -> int:
+        """Where in the frame the record lies that this one of the batch was made of."""
+        return at if self.origins is None else self.origins[at]
 
     def described(self) -> str:
         """Which records these are, for people; of many partitions the first few."""

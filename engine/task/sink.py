@@ -50,8 +50,9 @@ from engine.task.errant import Reporter
 from engine.task.incoming import Coming, Incoming, without_foreign
 from engine.task.letters import Letters
 from engine.task.outbox import Outbox
-from engine.task.parts import Part, flushed
+from engine.task.parts import Part, flushed, reached
 from engine.task.putting import Putting
+from engine.task.sink_counts import SinkCounts
 from engine.task.sink_suspects import SinkSuspects
 from engine.task.tolerance import Tolerance
 
@@ -60,6 +61,8 @@ __all__ = ["SinkTaskBank"]
 IDLE_SECONDS = 0.5
 #: Positions, or partitions, in one message of the small ring, which takes 64 KiB with topic names of up to 249 bytes.
 POSITIONS_MAX = 200
+#: How often it is looked whether a dead letter is in Kafka: no bell is rung for it.
+LETTER_SECONDS = 0.001
 
 
 class SinkTaskBank:
@@ -79,7 +82,7 @@ class SinkTaskBank:
         """account: None: the ledger is switched off. crew: None: the stages run here."""
         self._spec = spec
         self._fence = Lease(row, spec.timing.lease, clock).check
-        self._account = account
+        self._counts = SinkCounts(row, clock, account)
         self._task = task
         self._stages = stages
         self._side = side
@@ -206,6 +209,8 @@ class SinkTaskBank:
         if self._retry is not None:
             if now_ns < self._retry.at_ns:
                 return 0.01
+            if self._waits_for_letters(self._retry):
+                return LETTER_SECONDS
             self._fence()
             self._suspects.take(self._retry.message.runs)
             self._put(self._retry)
@@ -259,8 +264,7 @@ class SinkTaskBank:
                 self._parts[place] = Part(epoch, offset, flushed=offset)
                 places.append(place)
         if places:
-            if self._account is not None:
-                self._account.opened(places)
+            self._counts.opened(places)
             self._row.set(Word.TASK_ACT, Act.OPEN)
             self._task.open(places)
 
@@ -279,8 +283,8 @@ class SinkTaskBank:
             done = self._suspects.refused(skips=self._tolerance.skips)
             if done is None:
                 done = inbound(message, self._stages, self._note, self._tolerance.manner())
-            elif done.skipped and self._account is not None and not self._suspects.was_refused:
-                self._account.refused_late(message.runs)
+            elif done.skipped and not self._suspects.was_refused:
+                self._counts.refused_late(message.runs)
         except RetriableError as error:
             self._suspects.lay_down()
             self._row.count(Stage.CONVERT, 0, batches=0, errors=1)
@@ -294,41 +298,33 @@ class SinkTaskBank:
     def _deliver(self, coming: Coming, message: ArrivedSinkFrame | PassingSinkFrame, done: Inbound) -> None:
         """Put what became of a frame. message: of it, what is wanted."""
         self._patience.end(Cause.CONVERT)
-        if self._account is not None:
-            self._account.arrived(message.runs, message.before or (), done.came)
-        not_converted = done.not_converted_count
-        errors = not_converted + (done.not_converted is not None)
-        self._row.count(Stage.CONVERT, done.converted, message.size_bytes, errors=errors)
         bad = done.not_converted
         act = "put" if bad is not None and bad.stage == "TASK_PUT" else "converted"
         going = Putting(coming, message, done.batch, bad, act, done.skipped, done.origins)
-        if self._account is not None:
-            self._account.converted(going.done(), done.converted + not_converted)
+        self._counts.converted(going, done)
         if self._stages.chain:
-            self._count_transformed(going, done)
-        if not self._row.measured(Stage.PUT, Measure.RECORDS):
-            self._row.set(Word.FIRST_RECORD_NS, self._clock.monotonic_ns())
-        self._fence()
-        # Records, not what is left of them after transforms: these are the ones that could be repeated.
-        self._row.count(Stage.PUT, sum(run.count for run in going.done()))
-        if self._account is not None:
-            if coming.known is None:
-                coming.known = self._account.known(going.done())
-            going.known = coming.known
-            skipped = [one.index for one in going.skipped]
-            self._account.putting(going.done(), going.origins, len(going.batch), skipped)
-        self._put(going)
+            if done.not_transformed is not None:
+                going.bad, going.act = done.not_transformed, "transformed"
+            self._counts.transformed(going, done)
+        going.tell(going.skipped, self._tolerance, self._letters)
+        if not self._waits_for_letters(going):
+            self._put(going)
 
-    def _count_transformed(self, going: Putting, done: Inbound) -> None:
-        assert done.origins is not None, "a converter has given other numbers of values"
-        errors = len(done.skipped) - done.not_converted_count + (done.not_transformed is not None)
-        self._row.count(Stage.TRANSFORM, done.transformed, errors=errors)
-        if done.not_transformed is not None:
-            going.bad, going.act = done.not_transformed, "transformed"
-        if self._account is not None:
-            self._account.transformed(going.done(), done.origins, done.transformed)
+    def _waits_for_letters(self, going: Putting) -> bool:
+        """Whether letters of what lies before the next part are on their way; nobody dies of it meanwhile."""
+        if self.reporter.has_acknowledged(going.coming.letter):
+            self._patience.end(Cause.ACKNOWLEDGEMENTS)
+            return False
+        self._suspects.lay_down()
+        self._patience.note(Trouble(Cause.ACKNOWLEDGEMENTS, "of dead letters"))
+        going.at_ns, self._retry = 0, going
+        return True
 
     def _put(self, going: Putting) -> None:
+        if not going.has_begun:
+            going.has_begun = True
+            self._fence()
+            self._counts.begins(going)
         self._row.set(Word.TASK_ACT, Act.PUT)
         batch = going.part()
         try:
@@ -351,21 +347,20 @@ class SinkTaskBank:
             going.failed(error)
         else:
             going.passed()
-        if not going.is_put():
+        going.tell(going.found(type(self._task)), self._tolerance, self._letters)
+        if not going.is_put() or self._waits_for_letters(going):
             going.at_ns, self._retry = 0, going  # between two calls all else has its turn
             return
         self.reporter.ends()
         self._retry = None
         self._patience.end(Cause.PUT)
-        if self._account is not None:
-            self._account.handled(going.done())
-            self._account.refused(going.refused(), going.known)
+        self._counts.ends(going)
         for run in going.done():
             self._put_done += run.count
             part = self._parts.get(TopicPartition(run.topic, run.partition))
             if part is not None and part.epoch == run.epoch:
                 part.next_offset = run.last_offset + 1
-        self.failure = going.tell(type(self._task), self._tolerance, self._letters) or self.failure
+        self.failure = going.end(self._tolerance, self._letters) or self.failure
         self._flush_is_wanted = self._flush_is_wanted or self._suspects.part_records > 0
         if self.failure is None:  # else the next life fails at once, and does not begin to search again
             self._suspects.let_go()
@@ -413,6 +408,7 @@ class SinkTaskBank:
             self._outbox.say(Flushed([], -1))  # not flushed for this
         elif gone:
             if not message.is_lost:
+                self.reporter.settle(self._spec.timing.revocation_timeout / 2)
                 self._flush()
             self._row.set(Word.TASK_ACT, Act.CLOSE)
             self._task.close(gone)
@@ -426,7 +422,7 @@ class SinkTaskBank:
     def _forget_retry(self) -> None:
         """What waits to be put again may be of partitions that went; the frame is worked on anew, without them."""
         retry, self._retry = self._retry, None
-        self._patience.end(Cause.PUT)
+        self._patience.end(Cause.PUT, Cause.ACKNOWLEDGEMENTS)
         if retry is not None:
             self._incoming.put_back(retry.coming)
 
@@ -435,7 +431,7 @@ class SinkTaskBank:
         self._flush_is_wanted = False
         self._flush_at_ns = self._clock.monotonic_ns() + int(self._spec.timing.commit_interval * 1e9)
         put = self._put_done
-        offsets = {place: part.next_offset for place, part in self._parts.items() if part.next_offset >= 0}
+        offsets, is_all_put = reached(self._parts, {} if self._letters is None else self._letters.out())
         if not offsets:
             self._suspects.flushed(self._clock.monotonic_ns(), put)
             self._row.reach(Stage.FLUSH, put)
@@ -457,6 +453,7 @@ class SinkTaskBank:
         self._suspects.flushed(self._clock.monotonic_ns(), put)
         self._patience.end(Cause.FLUSH)
         positions, is_all = flushed(self._parts, offsets, safe)
+        is_all = is_all and is_all_put
         if is_all:
             self.reporter.flushed()
             self._row.reach(Stage.FLUSH, put)
@@ -468,6 +465,7 @@ class SinkTaskBank:
     def _finish(self) -> None:
         """Flush what was put, close, and end; the rest of the ring is read again next time."""
         if not self._is_closed:  # else all is said, and waits for room
+            self.reporter.settle(self._spec.timing.stop_timeout / 2)
             self._flush()
             self._close()
             self._outbox.say(Revoked(-1))

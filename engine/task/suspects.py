@@ -105,7 +105,8 @@ class Suspects:
             return None
         self.was_refused = lone >= _REFUSED
         row.set(Word.LONE_DEATHS, _REFUSED + deaths)
-        row.set(Word.BLAMED, row.get(Word.BLAMED) + 1)
+        if not self.was_refused:  # else nothing was tried since: its letter, or what follows it, did not come through
+            row.set(Word.BLAMED, row.get(Word.BLAMED) + 1)
         return KilledError(f"{deaths} processes have died with {what} alone in hand")
 
     def _is_believed(self) -> bool:
