@@ -198,7 +198,10 @@ class SinkTask(ABC):
         """Make safe all that was put. offsets: the next offset of each partition."""
 
     def pre_commit(self, offsets: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, int]:
-        """Flush, and say what may be committed: at most `offsets`, which is the next offset after what was put."""
+        """Flush, and say what may be committed: at most `offsets`, which is the next offset after what was put.
+
+        Or a lower one: that of a record that was reported (or skipped) and whose dead letter Kafka has not yet.
+        """
         self.flush(offsets)
         return offsets
 

@@ -17,6 +17,12 @@ TASK_LETTERS = "engine/task/letters.py"
 TOLERANCE = "engine/task/tolerance.py"
 SINK_SUSPECTS = "engine/task/sink_suspects.py"
 SOURCE_SUSPECTS = "engine/task/source_suspects.py"
+LATE_LETTERS = "tests/unit/task/test_dead_letters.py::test_nothing_is_committed_past_a_letter_that_kafka_has_not"
+FLUSHED_LETTERS = (
+    "tests/unit/task/test_positions.py::test_no_flush_tells_of_more_than_lies_before_a_letter_that_was_reported"
+)
+REFUSED_LETTER = "tests/unit/task/test_positions.py::test_a_record_whose_letter_is_refused_is_refused_again_without_end"
+PUMP_DIES = "tests/unit/supervisor/test_line_mending.py::test_only_a_death_of_plugins_leaves_behind_what_was_in_hand"
 KILLS_PUT = "tests/unit/task/test_suspects.py::test_the_record_becomes_a_dead_letter_and_all_others_are_put"
 KILLS_FLUSH = (
     "tests/unit/task/test_suspects.py::test_one_that_kills_when_it_is_flushed_is_found_among_all_that_were_put"
@@ -38,13 +44,13 @@ IN_BAD_RECORDS = (
     Mistake(
         "commit-past-a-letter",
         "offsets are committed past a record whose dead letter Kafka has not",
-        LETTER_SEEDS,
+        LATE_LETTERS,
         (Change(COMMITS, "            if 0 <= letter < offset:\n", "            if 0 <= letter < 0:\n"),),
     ),
     Mistake(
         "letter-done-when-sent",
         "a dead letter counts as written once the client has taken it",
-        LETTER_SEEDS,
+        LATE_LETTERS,
         (
             Change(
                 LETTERS,
@@ -56,7 +62,7 @@ IN_BAD_RECORDS = (
     Mistake(
         "first-letter-only",
         "of the letters of a partition the oldest is forgotten when any is acknowledged",
-        LETTER_SEEDS,
+        LATE_LETTERS,
         (
             Change(
                 LETTERS,
@@ -67,6 +73,42 @@ IN_BAD_RECORDS = (
                 "            self._done.clear()\n",
             ),
         ),
+    ),
+    Mistake(
+        "put-behind-a-letter",
+        "what lies behind a bad record is put before Kafka has its dead letter",
+        LETTER_SEEDS,
+        (
+            Change(
+                "engine/task/sink.py",
+                "        if self.reporter.has_acknowledged(going.coming.letter):\n",
+                "        if self.reporter.has_acknowledged(0):\n",
+            ),
+        ),
+    ),
+    Mistake(
+        "flush-past-a-letter",
+        "a sink is asked to make safe what lies behind a record whose dead letter is on its way",
+        FLUSHED_LETTERS,
+        (
+            Change(
+                "engine/task/parts.py",
+                "    return {**offsets, **short}, not short\n",
+                "    return offsets, not short\n",
+            ),
+        ),
+    ),
+    Mistake(
+        "blamed-for-its-letter",
+        "a record that kills counts as another one each time its dead letter is refused",
+        REFUSED_LETTER,
+        (Change("engine/task/suspects.py", "        if not self.was_refused:", "        if lone:"),),
+    ),
+    Mistake(
+        "suspects-of-a-pump",
+        "what a task had in hand when its pump died is looked through",
+        PUMP_DIES,
+        (Change("engine/supervisor/line.py", '        if end.bank == "pump":\n', '        if end.bank == "pumps":\n'),),
     ),
     Mistake(
         "letter-of-the-wrong-record",

@@ -86,8 +86,8 @@ IN_SINKS = (
         (
             Change(
                 TASK,
-                "        self._put(going)\n\n    def _count_transformed(",
-                "        self._release()\n        self._put(going)\n\n    def _count_transformed(",
+                "            self._put(going)\n\n    def _waits_for_letters(",
+                "            self._release()\n            self._put(going)\n\n    def _waits_for_letters(",
             ),
             Change(
                 TASK,
@@ -238,7 +238,7 @@ IN_SINKS = (
         "no-flush-at-a-revoke",
         "the task lets go of partitions without flushing them",
         NOTHING_TWICE,
-        (Change(TASK, "            if not message.is_lost:\n                self._flush()\n", ""),),
+        (Change(TASK, "revocation_timeout / 2)\n                self._flush()\n", "revocation_timeout / 2)\n"),),
     ),
     Mistake(
         "no-commit-at-a-revoke",

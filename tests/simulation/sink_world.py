@@ -84,6 +84,9 @@ class Sink(SinkTask):
 
     def put(self, batch: SinkBatch) -> None:
         self._line.steps.at("before put")
+        if self._line.kills_in != "flush":  # else what kills may be put, and kill later
+            for topic, partition, offset in zip(batch.topics, batch.partitions, batch.offsets, strict=True):
+                self._line.look_at_letters((topic, partition), offset, {*batch.values})
         if self._rng.random() < self._line.retries:
             self._line.has_retried = True
             self.context.retry_after(self._rng.choice((0, 30)))
@@ -116,6 +119,7 @@ class Sink(SinkTask):
             for where in kept:
                 self._die_perhaps("flush", where)
             claim(all(where[2] < offset for where in kept), f"{place} to be flushed to {offset}, more was put")
+            self._line.look_at_letters(place, offset)
             if holds_back and kept:
                 safe[place] = kept[len(kept) // 2][2]
             else:
@@ -177,6 +181,7 @@ class SinkLine:
         self._badness = bad
         self._is_bad = random.Random(f"bad {seed}")
         self.others_dead: set[bytes] = set()  # bad ones that the other member has seen to
+        self._looked_at: dict[Place, int] = {}  # as far as letters are known to be there
         self.places = [(topic, partition) for topic in TOPICS for partition in range(PARTITIONS)]
         for place in self.places:
             self.fill(place, rng.choice((0, 0, 1, records)))
@@ -277,6 +282,19 @@ class SinkLine:
         for offset, value in log[bisect_left(log, (begin, b"")) : bisect_left(log, (end, b""))]:
             if (*place, offset) not in self.outside.safe and value not in dead:
                 raise Wrong(f"{place} committed to {end}, {offset} is not safe")
+
+    def look_at_letters(self, place: Place, offset: int, put: Collection[bytes | None] = ()) -> None:
+        """A sink may store this offset with its rows, and never take again what lies before it. put: at once."""
+        begin = self._looked_at.get(place, 0)
+        if not self.bad or offset <= begin:
+            return
+        log = self.kafka.logs.get(place, [])
+        passed = log[bisect_left(log, (begin, b"")) : bisect_left(log, (offset, b""))]
+        bad = {value for _, value in passed if value in self.bad}
+        missing = bad.difference(put).difference(self._dead()) if bad else bad
+        claim(not missing, f"{place} goes to {offset}, these have no dead letter: {sorted(missing)[:10]}")
+        if bad.isdisjoint(put):
+            self._looked_at[place] = offset
 
     def _dead(self) -> set[bytes]:
         """Bad records whose dead letters are in Kafka."""

@@ -54,6 +54,27 @@ def test_an_exception_opens_the_circuit_and_a_trial_that_makes_progress_closes_i
     assert caplog.text.count("its circuit is open, it is tried in") == 2
 
 
+@pytest.mark.parametrize(("bank", "in_hand"), [("task", 14), ("pump", 0)])
+def test_only_a_death_of_plugins_leaves_behind_what_was_in_hand(run: Run, bank: str, in_hand: int) -> None:
+    """A pump works on no record of the task's: none is a suspect for its end."""
+    told = run.board.add(Identity("told", 0, "sink", "none"))
+
+    def dies(row: Row) -> int:
+        if not row.get(Word.RESTARTS):
+            row.set(Word.HAND_RECORDS, 14)
+            os.kill(os.getpid(), signal.SIGKILL)
+        run.board.row(told).set(Word.PARTITIONS, row.get(Word.HAND_RECORDS) + 1)
+        return completes_when_drained(row)
+
+    def stays(row: Row) -> int:
+        return waits_for_term(row) if not row.get(Word.RESTARTS) else waits_for_stop(row)
+
+    banks = (dies, stays) if bank == "task" else (stays, dies)
+    run.line("sink", *banks, restarts=Restarts(1, backoff_ms=1, backoff_ms_max=5))
+    run.supervise()
+    assert run.board.row(told).get(Word.PARTITIONS) - 1 == in_hand
+
+
 def test_a_line_that_waits_for_its_trial_is_failed_and_stays_so_when_the_run_ends(run: Run) -> None:
     restarts = Restarts(0, circuit_ms=3_600_000, error_max=0)
     line = run.line("sink", lambda row: ExitCode.ERROR, waits_for_term, restarts=restarts)

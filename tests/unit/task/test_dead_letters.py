@@ -209,8 +209,10 @@ def reporting_bed() -> Bed:
     return bed
 
 
-def test_nothing_is_committed_past_a_letter_that_kafka_has_not() -> None:
-    bed = reporting_bed()
+@pytest.mark.parametrize("when", ["put", "flush"])
+def test_nothing_is_committed_past_a_letter_that_kafka_has_not(when: str) -> None:
+    """when: the connector reports the record."""
+    bed = reporting_bed() if when == "put" else Bed(VALUES, set(), errors(), ReportsAtTheEnd)
     for _ in range(100):
         bed.clock.advance(0.05)
         bed.banks.step()
@@ -218,6 +220,23 @@ def test_nothing_is_committed_past_a_letter_that_kafka_has_not() -> None:
     assert bed.banks.row.get(Word.PUMP_PHASE) != Phase.COMPLETE
     bed.complete()
     assert bed.committed == len(VALUES)
+
+
+class ReportsAtTheEnd(CollectingSink):
+    """Reports what is bad in a flush, which says all the same that all is safe."""
+
+    def __init__(self) -> None:
+        super().__init__([])
+        self._bad: list[SinkRecord] = []
+
+    def put(self, batch: SinkBatch) -> None:
+        self._bad += [record for record in batch if record.value in BAD]
+
+    def flush(self, offsets: Mapping[TopicPartition, int]) -> None:
+        reporter = self.context.errant_record_reporter()
+        assert reporter is not None
+        while self._bad:
+            reporter.report(self._bad.pop(0), DataError("the table has no such column"))
 
 
 def test_partitions_that_go_wait_for_their_letters_and_are_committed_as_far_as_these_are_there() -> None:
