@@ -39,6 +39,9 @@ __all__ = ["PatientSinkPump", "make_sink_bank", "make_source_bank", "run"]
 
 #: A sink's pump sleeps in librdkafka, which no bell wakes: what comes up the ring is heard so late at most.
 PATIENCE_SECONDS = 0.01
+#: And so late the answer to a dead letter, which a task may wait for; after so many turns its topic is away.
+LETTER_SECONDS = 0.001
+LETTER_TURNS_MAX = 1_000
 #: How often the supervisor's verdict is looked for.
 VERDICT_SECONDS = 0.02
 
@@ -159,6 +162,7 @@ class PatientSinkPump:
         self._gathering = Gathering(row, bank.ring.is_empty if is_apart else lambda: True)
         self._progress = row.progress()  # of earlier lives
         self.patience = PATIENCE_SECONDS
+        self._letter_turns = 0  # in which answers to letters were missing
         self.cause: Exception | None = None  # why the line ends, where the bank itself has not failed
 
     @property
@@ -178,6 +182,9 @@ class PatientSinkPump:
 
     def step(self) -> float:
         self._gathering.wait()
+        self._letter_turns = self._letter_turns + 1 if self.bank.letters.are_awaited() else 0
+        if 0 < self._letter_turns < LETTER_TURNS_MAX:
+            return min(self.bank.step(min(self.patience, LETTER_SECONDS)), LETTER_SECONDS)
         return self.bank.step(self.patience)
 
     def ask_to_stop(self) -> None:

@@ -106,6 +106,7 @@ class Putting(Struct):
     search: Search | None = None  # for bad records, once a put has failed
     found_count: int = 0  # of them, those that were told of
     has_begun: bool = False  # something of it may have been put
+    looks: int = 0  # for letters that were missing
     known: Mapping[tuple[str, int], int] = {}  # as far as each partition had been handed over before
     read: tuple[ArrivedSinkFrame, list[Headers] | None] | None = None  # the frame, once somebody is told of records
 

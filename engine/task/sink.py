@@ -61,8 +61,9 @@ __all__ = ["SinkTaskBank"]
 IDLE_SECONDS = 0.5
 #: Positions, or partitions, in one message of the small ring, which takes 64 KiB with topic names of up to 249 bytes.
 POSITIONS_MAX = 200
-#: How often it is looked whether a dead letter is in Kafka: no bell is rung for it.
+#: How often it is looked whether a dead letter is in Kafka: no bell is rung for it. After so many looks: more seldom.
 LETTER_SECONDS = 0.001
+LETTER_LOOKS_MAX = 1_000
 
 
 class SinkTaskBank:
@@ -210,7 +211,7 @@ class SinkTaskBank:
             if now_ns < self._retry.at_ns:
                 return 0.01
             if self._waits_for_letters(self._retry):
-                return LETTER_SECONDS
+                return LETTER_SECONDS if self._retry.looks < LETTER_LOOKS_MAX else 0.01
             self._fence()
             self._suspects.take(self._retry.message.runs)
             self._put(self._retry)
@@ -317,6 +318,7 @@ class SinkTaskBank:
             return False
         self._suspects.lay_down()
         self._patience.note(Trouble(Cause.ACKNOWLEDGEMENTS, "of dead letters"))
+        going.looks += 1
         going.at_ns, self._retry = 0, going
         return True
 
