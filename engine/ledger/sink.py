@@ -8,7 +8,7 @@
 
 What differs is an error before it is put, so that nothing of it is flushed or committed.
 
-Used by: engine.pump.sink, engine.task.sink.
+Used by: engine.pump.sink, engine.task.sink, engine.task.sink_counts.
 Not here: what is kept in shared memory, and how (entries.py).
 """
 

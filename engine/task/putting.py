@@ -8,7 +8,7 @@ To find one bad record of n takes log2(n) calls, and one more puts what is behin
 What is bad is told of as soon as that is known, and nothing behind it is put before Kafka has its dead letter: a sink
 that keeps positions beside its rows moves them past it then, and would leave it out when it comes again.
 
-Used by: engine.task.sink.
+Used by: engine.task.sink, engine.task.sink_counts.
 Not here: who is told of them (tolerance.py, letters.py).
 """
 
