@@ -161,7 +161,9 @@ def test_letters_of_one_batch_are_sent_together() -> None:
     system = System()
     bed = Bed(VALUES, {*VALUES[3:17]}, errors(), lambda: Keeping(system))
     bed.until(lambda: len(bed.held) > 0 and len(bed.held[0]) > 0)
-    assert len(bed.held[0]) == len(VALUES[3:17])
+    waiting = bed.banks.task._retry
+    assert waiting is not None
+    assert len(bed.held[0]) == len(waiting.skipped) > 1
     check(bed, system)
 
 
@@ -193,7 +195,7 @@ def test_no_flush_tells_of_more_than_lies_before_a_letter_that_was_reported(how:
 def test_partitions_that_go_are_flushed_to_their_end_once_the_letters_are_there() -> None:
     system = System()
     bed = Bed(VALUES, set(), errors(), lambda: ReportsOnly(system, (), {b"v5"}))
-    while not system.rows:
+    while len(system.rows) < len(VALUES) - 1:
         step(bed)
     bed.let_go()
     bed.banks.pump.revoked([PLACE])
