@@ -213,6 +213,7 @@ def reporting_bed() -> Bed:
 def test_nothing_is_committed_past_a_letter_that_kafka_has_not(when: str) -> None:
     """when: the connector reports the record."""
     bed = reporting_bed() if when == "put" else Bed(VALUES, set(), errors(), ReportsAtTheEnd)
+    bed.until(lambda: bed.banks.pump.letters.first(PLACE) == 3)
     for _ in range(100):
         bed.clock.advance(0.05)
         bed.banks.step()
