@@ -62,7 +62,7 @@ IN_BAD_RECORDS = (
     Mistake(
         "first-letter-only",
         "of the letters of a partition the oldest is forgotten when any is acknowledged",
-        LATE_LETTERS,
+        LETTER_SEEDS,
         (
             Change(
                 LETTERS,
