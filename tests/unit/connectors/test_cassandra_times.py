@@ -61,6 +61,12 @@ def test_records_that_come_again_keep_the_times_they_had_and_new_ones_come_after
     assert of(times, sink_batch([3], timestamps=[5], first_offset=2_001)) == [6_001]
 
 
+def test_who_starts_again_between_two_of_one_moment_may_write_the_later_one_before_the_older() -> None:
+    """As docs/connectors/cassandra-sink.md says: what the life before has given is not known."""
+    assert of(write_times(), sink_batch([1], timestamps=[5], first_offset=1_999)) == [5_999]
+    assert of(write_times(), sink_batch([2], timestamps=[5], first_offset=2_000)) == [5_000]
+
+
 def test_a_late_record_keeps_its_own_time() -> None:
     assert of(write_times(), sink_batch([1, 2, 3], timestamps=[5, 4, 5])) == [5_000, 4_001, 5_002]
 
