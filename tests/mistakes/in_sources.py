@@ -15,10 +15,19 @@ PUMP = "engine/pump/source.py"
 DELIVERY = "engine/pump/delivery.py"
 SENT = "engine/pump/sent.py"
 OUTBOX = "engine/task/outbox.py"
+SNAPSHOT = "connectors/postgres/source/snapshot.py"
 ENDINGS = "tests/simulation/test_source_endings.py"
 BATCH_REFUSED = "tests/simulation/test_source_line.py::test_a_batch_that_is_refused_whole_arrives_record_by_record"
 RECORD_REFUSED = (
     "tests/simulation/test_source_line.py::test_a_record_that_is_always_refused_is_named_and_nothing_after_it_is_stored"
+)
+MOVED = (
+    "tests/unit/connectors/test_postgres_snapshot.py"
+    "::test_what_was_begun_is_read_anew_where_nobody_tells_that_rows_have_moved"
+)
+MOVED_TO_A_LEAF = (
+    "tests/unit/connectors/test_postgres_snapshot.py"
+    "::test_a_partition_that_was_read_is_read_anew_where_inserts_are_left_out"
 )
 
 IN_SOURCES = (
@@ -204,5 +213,17 @@ IN_SOURCES = (
                 "            wrote = True\n",
             ),
         ),
+    ),
+    Mistake(
+        "moved-without-a-word",
+        "a snapshot goes on where it was though updates are left out, and loses rows that have moved meanwhile",
+        MOVED,
+        (Change(SNAPSHOT, ' or "u" in skipped\n', "\n"),),
+    ),
+    Mistake(
+        "moved-to-another-partition",
+        "a snapshot whose inserts are left out loses rows that have moved to a partition that was read",
+        MOVED_TO_A_LEAF,
+        (Change(SNAPSHOT, "        if not is_anew and (", "        if ("),),
     ),
 )

@@ -199,6 +199,44 @@ def test_a_table_that_was_written_anew_meanwhile_is_read_from_its_beginning(capt
     assert {*ids(found[: at + 1]), *ids(rest)} == {*range(61, 201)}
 
 
+@pytest.mark.parametrize("skipped", ["none", "u"])
+def test_a_row_whose_update_is_left_out_is_not_lost_when_it_moves_to_pages_that_were_read(
+    capture: Capture, skipped: str
+) -> None:
+    capture.run(WIDE.format(1, 200))
+    keys = {**INITIAL, "max_batch_size": 10, "skipped_operations": skipped}
+    found = capture.changes(keys)
+    at = next(at for at, one in enumerate(found) if page_of(one) > 9)
+    capture.run("DELETE FROM orders WHERE id <= 60")
+    capture.run("VACUUM orders")
+    capture.run("UPDATE orders SET note = repeat('y', 1000) WHERE id > 150")
+    moved = f"SELECT count(*) > 40 FROM orders WHERE id > 150 AND ctid < '({page_of(found[at])},0)'"
+    assert capture.run(moved) == [(True,)]
+    rest = capture.changes(keys, after=found[at])
+    assert {*ids(found[: at + 1]), *ids(rest)} >= {*range(61, 201)}
+
+
+@pytest.mark.parametrize("skipped", ["none", "c", "u"])
+@pytest.mark.parametrize("via_root", [True, False])
+def test_a_row_that_moves_to_a_partition_that_was_read_is_not_lost(
+    capture: Capture, skipped: str, via_root: bool
+) -> None:
+    capture.run("CREATE TABLE days (day int, id bigint, PRIMARY KEY (day, id)) PARTITION BY LIST (day)")
+    for day in (1, 2):
+        capture.run(f"CREATE TABLE days_{day} PARTITION OF days FOR VALUES IN ({day})")
+    capture.run("INSERT INTO days SELECT 1 + n / 100, n FROM generate_series(0, 199) n")
+    table = "days" if via_root else "days_1, days_2"
+    capture.run(f"CREATE PUBLICATION millrace FOR TABLE {table} WITH (publish_via_partition_root = {via_root})")
+    include = "public\\.days" + ("" if via_root else "_.")
+    keys = {**INITIAL, "max_batch_size": 10, "skipped_operations": skipped, "table_include_list": include}
+    keys["publication_autocreate_mode"] = "disabled"
+    found = capture.changes(keys)
+    at = next(at for at, one in enumerate(found) if one.key.day == 2)
+    capture.run("UPDATE days SET day = 1 WHERE day = 2")
+    rest = capture.changes(keys, after=found[at])
+    assert {*ids(found[: at + 1]), *ids(rest)} == {*range(200)}
+
+
 def test_a_large_value_of_a_row_that_has_moved_to_pages_that_were_read_is_not_lost(capture: Capture) -> None:
     capture.run("ALTER TABLE orders ADD COLUMN big text; ALTER TABLE orders ALTER COLUMN big SET STORAGE EXTERNAL")
     big = "CASE n WHEN 90 THEN repeat('y', 5000) END"

@@ -11,7 +11,8 @@ else of the next. Nothing is read ahead here: what is not taken yet, sockets and
 The offset says which range is the first that is not read wholly. After a crash the exported snapshot is gone: what is
 left is read in a later one, and the changes between, which the slot tells all the same, come twice. Rows that have
 moved meanwhile are among those changes; but a table that was written anew (VACUUM FULL) has moved all of them without a
-word, and a change does not tell a large value that it has not touched: such a part is begun anew.
+word, a change does not tell a large value that it has not touched, and some changes may not be told at all
+(`skipped.operations`): such a part is begun anew.
 
 Used by: changes.py.
 Source: PostgreSQL's manual, "Snapshot Synchronization Functions" and "CREATE_REPLICATION_SLOT".
@@ -22,7 +23,7 @@ from __future__ import annotations
 import select
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -67,7 +68,8 @@ SELECT (pg_relation_size(c.oid) / current_setting('block_size')::int)::bigint,
        pg_relation_filenode(c.oid)::bigint,
        c.relfilenode = pg_relation_filenode(c.oid),
        c.relreplident <> 'f' AND COALESCE(pg_relation_size(NULLIF(c.reltoastrelid, 0)) > 0, false),
-       current_setting('server_version_num')::int >= 140000
+       current_setting('server_version_num')::int >= 140000,
+       c.relispartition
 FROM pg_class c WHERE c.oid = to_regclass(%s)
 """
 _TABLE = "SELECT oid::bigint, relreplident::text FROM pg_class WHERE oid = to_regclass(%s)"
@@ -115,6 +117,7 @@ class _Part(NamedTuple):
     is_as_seen: bool  # not written anew since the snapshot
     has_untold: bool  # large values that changes may leave out
     has_ranges: bool
+    is_leaf: bool  # of a table with partitions, among which rows move
 
 
 class _Range(NamedTuple):
@@ -207,7 +210,7 @@ class Snapshot:
         """Begin the transactions: no more of them than there are ranges."""
         first = self._join(connect(), name)
         parts = [*self._find(first)]  # all at once: each of them is locked from here on
-        ranges = [*_ranges(parts, place)]
+        ranges = [*_ranges(parts, place, self._settings.skipped)]
         self._left = iter(ranges)
         wanted = min(self._settings.snapshot_threads, len(ranges)) - 1
         if wanted > 0:
@@ -283,13 +286,16 @@ class Snapshot:
         return _Table(captured, ", ".join(quoted(column.name) for column in columns))
 
 
-def _ranges(parts: Sequence[_Part], place: Place) -> Iterator[_Range]:
-    """What is left to be read, in order."""
+def _ranges(parts: Sequence[_Part], place: Place, skipped: Collection[str]) -> Iterator[_Range]:
+    """What is left to be read, in order. skipped: kinds of changes, so that rows may have moved without a word."""
+    is_begun = bool(place.part)
     for part in parts:
         leaf = str(part.leaf)
-        if leaf < place.part or (leaf == place.part and place.page is None):
+        is_anew = is_begun and part.is_leaf and "c" in skipped  # one that moves to another leaf is inserted there
+        if not is_anew and (leaf < place.part or (leaf == place.part and place.page is None)):
             continue
-        goes_on = leaf == place.part and part.file == place.file and not part.has_untold
+        has_moved = is_anew or part.has_untold or "u" in skipped
+        goes_on = leaf == place.part and part.file == place.file and not has_moved
         start = place.page or 0 if goes_on else 0
         for begin in range(start, part.pages, RANGE_PAGES if part.has_ranges else max(1, part.pages)):
             yield _Range(part, begin, min(begin + RANGE_PAGES, part.pages) if part.has_ranges else part.pages)

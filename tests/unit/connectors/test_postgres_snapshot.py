@@ -16,6 +16,8 @@ from connectors.postgres.source.snapshot import Place, Snapshot
 from engine.api.batch import SourceBatch
 from engine.api.testing import records_of
 
+BEGINNING = Place("", 0)
+
 
 class FakeStream:
     """A range: one row, the first of its pages, as soon as it is told."""
@@ -67,13 +69,13 @@ class FakeSession:
 class FakeServer:
     """One table."""
 
-    def __init__(self, pages: int, *, has_ranges: bool = True) -> None:
-        """has_ranges: whether it finds pages without reading the others."""
+    def __init__(self, pages: int, *, has_ranges: bool = True, is_leaf: bool = False) -> None:
+        """has_ranges: whether it finds pages without reading the others. is_leaf: of a table with partitions."""
         self.streams: list[FakeStream] = []
         self.catalog: dict[str, list[tuple[Any, ...]]] = {
             "pg_publication_tables": [("public", "orders", None, None)],
             "pg_partition_tree": [("public", "orders")],
-            "pg_relation_filenode": [(pages, 16385, True, False, has_ranges)],
+            "pg_relation_filenode": [(pages, 16385, True, False, has_ranges, is_leaf)],
             "pg_export_snapshot": [("00000003-1",)],
             "relreplident::text": [(16385, "d")],
             "attgenerated": [("id", True, 20, -1)],
@@ -81,10 +83,11 @@ class FakeServer:
             "indisprimary": [("id", 20, -1, True, 1, False)],
         }
 
-    def snapshot(self, threads: int = 1) -> Snapshot:
+    def snapshot(self, threads: int = 1, place: Place = BEGINNING, skipped: str = "none") -> Snapshot:
         keys = {"connection.url": "postgresql://db/shop", "snapshot.max.threads": str(threads)}
+        keys["skipped.operations"] = skipped
         settings = ChangesConfig.parse({**keys, "table.include.list": "public.orders"})
-        return Snapshot(self._connect, settings, Origin("", "shop"), Place("", 0))
+        return Snapshot(self._connect, settings, Origin("", "shop"), place)
 
     def _connect(self) -> PsycopgSession:
         return cast("PsycopgSession", FakeSession(self))
@@ -154,3 +157,33 @@ def test_a_table_without_pages_is_not_asked_for(has_ranges: bool) -> None:
     assert taken(copied) is None
     assert copied.is_over
     assert server.streams == []
+
+
+@pytest.mark.parametrize(
+    ("skipped", "is_leaf", "starts"),
+    [
+        ("none", False, [8192]),
+        ("none", True, [8192]),
+        ("d,t", True, [8192]),
+        ("c", False, [8192]),
+        ("c", True, [0, 4096, 8192]),
+        ("u", False, [0, 4096, 8192]),
+    ],
+)
+def test_what_was_begun_is_read_anew_where_nobody_tells_that_rows_have_moved(
+    skipped: str, is_leaf: bool, starts: list[int]
+) -> None:
+    server = FakeServer(pages=10_000, is_leaf=is_leaf)
+    copied = server.snapshot(threads=4, place=Place("public.orders", 8192, 16385), skipped=skipped)
+    assert taken(copied) is None
+    assert [stream.start for stream in server.streams] == starts
+
+
+@pytest.mark.parametrize(("skipped", "is_leaf", "is_over"), [("u", True, True), ("c", False, True), ("c", True, False)])
+def test_a_partition_that_was_read_is_read_anew_where_inserts_are_left_out(
+    skipped: str, is_leaf: bool, is_over: bool
+) -> None:
+    server = FakeServer(pages=1, is_leaf=is_leaf)
+    copied = server.snapshot(place=Place("public.orders", None, 16385), skipped=skipped)
+    assert taken(copied) is None
+    assert copied.is_over == is_over
