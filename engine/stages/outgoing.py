@@ -3,13 +3,13 @@
     SourceBatch ─────────┐
     [SourceRecord, ...] ─┴─► Columns ──► [Outgoing, ...]     neighbours of one topic together, order kept
 
-Used by: engine.task.dealing, engine.task.source, engine.stages.work.
+Used by: engine.task.dealing, engine.task.source, engine.task.source_suspects, engine.stages.work.
 Not here: bytes (convert.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -23,7 +23,7 @@ from engine.api.schema import Schema
 from engine.offsets.store import encode_part
 from engine.shm.frame import SourceOffset
 
-__all__ = ["Outgoing", "columns_of", "gather", "last_offsets", "records_of"]
+__all__ = ["Outgoing", "Places", "columns_of", "gather", "last_offsets", "records_of"]
 
 
 class Outgoing(Struct, kw_only=True):
@@ -78,6 +78,38 @@ def last_offsets(polled: SourceBatch | Sequence[SourceRecord]) -> list[SourceOff
         if record.source_partition is not None and record.source_offset is not None
     }
     return [SourceOffset(partition, encode_part(offset)) for partition, offset in last.items()]
+
+
+class Places:
+    """Where to go on when only some of what was polled is done."""
+
+    def __init__(self, polled: SourceBatch | Sequence[SourceRecord]) -> None:
+        self._each = _places_of(polled)
+        self._last = {place: index for index, place in enumerate(self._each)}
+
+    def between(self, begin: int, end: int) -> list[SourceOffset]:
+        """Where to go on after the records from `begin` to `end`, when those before are done and none of the others.
+
+        Several may have one offset, which may be behind all of them: it counts once the last of them is done.
+        """
+        told = {
+            place[0]: place[1]
+            for place in self._each[begin:end]
+            if place is not None and self._last[place] < end  # the last one stays, of each partition
+        }
+        return [SourceOffset(*place) for place in told.items()]
+
+
+def _places_of(polled: SourceBatch | Sequence[SourceRecord]) -> list[tuple[bytes, bytes] | None]:
+    """Source partition and offset of each record, as they are stored; None: it lacks one of them."""
+    if not isinstance(polled, SourceBatch):
+        return [_place(encode_part(one.source_partition), one.source_partition, one.source_offset) for one in polled]
+    partition = encode_part(polled.source_partition)
+    return [_place(partition, polled.source_partition, offset) for offset in polled.source_offsets or ()]
+
+
+def _place(encoded: bytes, partition: object, offset: Mapping[str, Any] | None) -> tuple[bytes, bytes] | None:
+    return None if partition is None or offset is None else (encoded, encode_part(offset))
 
 
 def _columns_of_batch(batch: SourceBatch) -> Columns:

@@ -331,7 +331,7 @@ class SourceTaskBank:
         if failed is not None:
             act = "converted" if failed.stage.endswith("_CONVERTER") else "transformed"
             self._fail(failed, act, polled, failed.index)
-            offsets = _offsets_before(polled, failed.index)
+            offsets = self._suspects.offsets(polled, failed.index)
         if self._spec.wants_commit_record or (self._letters is not None and skipped):
             records = list(outgoing.records_of(polled))
             lettered: set[int] = set()
@@ -350,7 +350,7 @@ class SourceTaskBank:
             written = self._write(batch, along if is_told else [], polled, done.origins)
             if written < batch.expected - len(batch.columns.skipped):
                 at = kept_of(batch.expected, batch.columns.skipped)[written]
-                self._framing.offsets(_offsets_before(polled, done.origins[batch.first + at]))
+                self._framing.offsets(self._suspects.offsets(polled, done.origins[batch.first + at]))
                 return
         if not is_told:
             # Everything was dropped, and the position moves all the same; or there are too many.
@@ -458,18 +458,6 @@ class SourceTaskBank:
 def _is_empty(polled: Sequence[Any] | SourceBatch) -> bool:
     """Whether there is neither a record nor an offset without one."""
     return not (len(polled) or (isinstance(polled, SourceBatch) and polled.source_offsets))
-
-
-def _offsets_before(polled: Polled, index: int) -> list[SourceOffset]:
-    """Where to go on after the first `index` records."""
-    if index == 0:
-        return []
-    if not isinstance(polled, SourceBatch):
-        return outgoing.last_offsets(polled[:index])
-    if polled.source_partition is None or not polled.source_offsets:
-        return []
-    offset = polled.source_offsets[index - 1]
-    return [] if offset is None else [SourceOffset(encode_part(polled.source_partition), encode_part(offset))]
 
 
 def _described(record: SourceRecord) -> str:

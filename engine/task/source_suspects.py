@@ -3,42 +3,45 @@
     poll ──► parts ──► transform, convert ──► in the ring, which outlives the task process ──► the next part
 
 The next life polls from the stored offset, and what it gets may be cut otherwise. So a record is known again by its
-source partition and offset, key and value: many may have one offset, and more of them come with the next poll. Where a
-part ends between neighbours of one offset, that is not told: once it is stored, none of them comes again. A poll that
-kills is its connector's fault, and no record's.
+source partition and offset, and by what it holds: many may have one offset, and more of them come with the next poll.
+Where a part ends and others of the poll have its offset, that is not told: once it is stored, none of them comes again.
+A poll that kills is its connector's fault, and no record's.
 
 Used by: engine.task.source.
-Not here: what is done about a record that has failed (tolerance.py).
+Not here: by which numbers a record is known (known_again.py), what is done about one that has failed (tolerance.py).
 """
 
 from __future__ import annotations
 
-import zlib
 from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
-import msgspec
 from msgspec.structs import replace
 
 from engine.api.batch import SourceBatch
-from engine.api.column import StructColumn
-from engine.offsets.store import encode_part
 from engine.shm.board import Row, Word
 from engine.shm.frame import SourceOffset
 from engine.stages import outgoing
 from engine.stages.transform import RecordError
 from engine.stages.work import Outbound, Stages
 from engine.task.dealing import Polled
+from engine.task.known_again import can_be_told, content_number, name_of, place_number, place_of
 from engine.task.suspects import NOTHING, SAFE_NS, Hand, Suspects
 
 __all__ = ["SourceSuspects"]
 
-#: When a change was read, which an envelope of Debezium tells, is another time in each life.
-_CLOCKS = frozenset(("ts_ms", "ts_us", "ts_ns"))
 #: Those that were to blame, and may come again with others of their offset.
 _KILLERS = (Word.KILLER_FIRST, Word.KILLER_SECOND, Word.KILLER_THIRD)
+
+
+class _Part(NamedTuple):
+    """Some of what was polled."""
+
+    records: Polled  # which keeps its id from being another's
+    places: outgoing.Places  # of all that was polled
+    begin: int  # its first one among them
 
 
 class SourceSuspects(Suspects):
@@ -48,7 +51,7 @@ class SourceSuspects(Suspects):
         super().__init__(row)
         self._stage = "TRANSFORMATION" if stages.chain else "VALUE_CONVERTER"
         self._dealt: deque[Hand] = deque()  # and not collected
-        self._parted: dict[int, Polled] = {}  # by id: parts behind which more of the same offset comes
+        self._parts: dict[int, _Part] = {}  # by id of what was cut out
         self._is_unsafe = False  # what has failed, as no offset behind it was told
         self._await_polled = self._await_until_ns = 0
 
@@ -56,7 +59,7 @@ class SourceSuspects(Suspects):
         """This is worked on, here or by a stage process."""
         count = len(polled)
         last = count - 1
-        self._dealt.append(Hand(_place_number(polled, last), _content(polled, last), count) if count else NOTHING)
+        self._dealt.append(Hand(place_number(polled, last), content_number(polled, last), count) if count else NOTHING)
         self._tell(self._dealt)
 
     def lay_down(self) -> None:
@@ -79,17 +82,15 @@ class SourceSuspects(Suspects):
         if self._is_unsafe and self.offsets(polled):
             self._is_unsafe = False
             self._await_polled, self._await_until_ns = total, now_ns + SAFE_NS
-        self._parted.pop(id(polled), None)
+        self._parts.pop(id(polled), None)
         if self.part_records:
             self._look_for_suspect(polled)
 
-    def offsets(self, polled: Polled) -> list[SourceOffset]:
-        """Where to go on after all of it; nothing of an offset that more records have."""
-        offsets = outgoing.last_offsets(polled)
-        if id(polled) not in self._parted:
-            return offsets
-        partition = encode_part(_place(polled, len(polled) - 1)[0])
-        return [offset for offset in offsets if offset.partition != partition]
+    def offsets(self, polled: Polled, end: int | None = None) -> list[SourceOffset]:
+        """Where to go on after the first `end` of them, all by default; nothing of an offset that more have."""
+        if (part := self._parts.get(id(polled))) is not None:
+            return part.places.between(part.begin, part.begin + (len(polled) if end is None else end))
+        return outgoing.last_offsets(polled) if end is None else outgoing.Places(polled).between(0, end)
 
     def stored(self, total: int) -> None:
         """The stored offsets cover so many records that were polled."""
@@ -111,7 +112,10 @@ class SourceSuspects(Suspects):
         if not count:  # an offset alone
             self.deaths = 0
             return None
-        is_known = count == 1 and _name(polled, 0) in self._killers()
+        if self._row.get(Word.LONE_DEATHS) and not can_be_told(polled, count - 1):
+            self.deaths = 0  # others would be taken for it
+            return None
+        is_known = count == 1 and name_of(polled, 0) in self._killers()
         error = self._blame("this record", is_known=is_known)
         if error is None:
             return None
@@ -127,11 +131,11 @@ class SourceSuspects(Suspects):
         records, count = self.part_records, len(polled)
         if not (records and count):
             return [polled]
+        places = outgoing.Places(polled)
         parts = []
         for begin, end in pairwise(sorted({*range(0, count, records), *self._borders(polled), count})):
             part = _slice(polled, begin, end)
-            if end < count and _have_one_offset(polled, end):
-                self._parted[id(part)] = part
+            self._parts[id(part)] = _Part(part, places, begin)
             parts.append(part)
         return parts
 
@@ -139,7 +143,7 @@ class SourceSuspects(Suspects):
         """Where to cut, so that what was to blame is alone."""
         if killers := self._killers():
             for index in range(len(polled)):
-                if _name(polled, index) in killers:
+                if name_of(polled, index) in killers:
                     yield from (index, index + 1)
 
     def _killers(self) -> set[int]:
@@ -147,77 +151,17 @@ class SourceSuspects(Suspects):
         return {self._row.get(word) for word in _KILLERS} - {0} if self.part_records else set()
 
     def _remember(self, polled: Polled) -> None:
-        numbers = [_name(polled, 0), *map(self._row.get, _KILLERS)]
+        numbers = [name_of(polled, 0), *map(self._row.get, _KILLERS)]
         for word, number in zip(_KILLERS, numbers, strict=False):
             self._row.set(word, number)
 
     def _look_for_suspect(self, polled: Polled) -> None:
         """Note whether it is among these, and how many have its place: nothing is stored between them."""
         place, content = self._row.get(Word.SUSPECT_PLACE), self._row.get(Word.SUSPECT_LAST)
-        near = [index for index in range(len(polled)) if _place_number(polled, index) == place]
-        are_suspects = any(_content(polled, index) == content for index in near)
-        before = sum(_place(polled, index)[1] is not None for index in near)
+        near = [index for index in range(len(polled)) if place_number(polled, index) == place]
+        are_suspects = any(content_number(polled, index) == content for index in near)
+        before = sum(place_of(polled, index)[1] is not None for index in near)
         self._passed(len(polled), are_suspects=are_suspects, before=before)
-
-
-def _place(polled: Polled, index: int) -> tuple[Any, Any]:
-    """Source partition and offset of one of them."""
-    if isinstance(polled, SourceBatch):
-        return polled.source_partition, polled.source_offsets[index] if polled.source_offsets else None
-    return polled[index].source_partition, polled[index].source_offset
-
-
-def _have_one_offset(polled: Polled, index: int) -> bool:
-    """Whether a record has the offset of the one before it."""
-    place = _place(polled, index)
-    return place[1] is not None and place == _place(polled, index - 1)
-
-
-def _place_number(polled: Polled, index: int) -> int:
-    partition, offset = _place(polled, index)
-    return _number(partition) << 31 ^ _number(offset)
-
-
-def _name(polled: Polled, index: int) -> int:
-    """One number for all of it."""
-    place, content = _place_number(polled, index), _content(polled, index)
-    return content ^ zlib.crc32(b"%d %d" % (place, content)) or 1
-
-
-def _content(polled: Polled, index: int) -> int:
-    """A number for key and value."""
-    if not isinstance(polled, SourceBatch):
-        return _number(polled[index].key) << 31 ^ _number(polled[index].value)
-    key = 0 if polled.keys is None else _number(_slot(polled.keys, index))
-    return key << 31 ^ _number(_slot(polled.values, index))
-
-
-def _slot(column: Sequence[Any], index: int) -> Any:
-    """One of a column; of a column of structs a slot makes those of all others, a slice of one does not."""
-    return column[index : index + 1][0] if isinstance(column, StructColumn) else column[index]
-
-
-def _lasting(value: Any) -> Any:
-    """A value without the time at which it was read."""
-    if not isinstance(value, dict) or "op" not in value or "ts_ms" not in value:
-        return value
-    lasting = {name: part for name, part in value.items() if name not in _CLOCKS}
-    if isinstance(source := lasting.get("source"), dict):
-        lasting["source"] = {name: part for name, part in source.items() if name not in _CLOCKS}
-    return lasting
-
-
-def _number(value: Any) -> int:
-    """The same in each process for what is the same; 0: nothing."""
-    if value is None:
-        return 0
-    if isinstance(value, bytes):
-        return zlib.crc32(value)
-    try:
-        plain = msgspec.to_builtins(value, enc_hook=lambda one: type(one).__name__, order="deterministic")
-        return zlib.crc32(msgspec.json.encode(_lasting(plain)))
-    except Exception:  # noqa: BLE001  a connector's own objects, of which nothing more can be said
-        return zlib.crc32(type(value).__name__.encode())
 
 
 def _slice(polled: Polled, begin: int, end: int) -> Polled:

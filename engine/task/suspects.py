@@ -33,6 +33,8 @@ _REFUSED = 1 << 32
 SAFE_NS = 10_000_000_000
 #: Suspects that have not come again after so many other records are somebody else's by now.
 RECORDS_MAX = 100_000
+#: And after so many that may lie before them, as those of one offset all may.
+SEEN_MAX = 100 * RECORDS_MAX
 
 
 class Hand(NamedTuple):
@@ -126,21 +128,31 @@ class Suspects:
         """Look for nothing any more, where all suspects have passed."""
         row = self._row
         count = 2 * row.get(Word.PART_RECORDS) - 1
-        if (self._have_come and self._seen >= count) or self._others > max(RECORDS_MAX, count):
+        are_gone = self._others > max(RECORDS_MAX, count) or self._seen > max(SEEN_MAX, count)
+        if (self._have_come and self._seen >= count) or are_gone:
             row.set(Word.PART_RECORDS, 0)
             row.set(Word.LONE_DEATHS, 0)
 
     def _narrow(self, count: int) -> None:
         row = self._row
         part, deaths = row.get(Word.PART_RECORDS), row.get(Word.LONE_DEATHS)
+        if not part:
+            self._begin()
         is_again = part > 0 and self._is_suspect()
         is_alone = count == 1 or count > part > 0  # nothing smaller can be taken in hand
         row.set(Word.LONE_DEATHS, 0 if not is_alone else deaths + 1 if is_again else 1)
         row.set(Word.SUSPECT_PLACE, row.get(Word.HAND_PLACE))
         row.set(Word.SUSPECT_LAST, row.get(Word.HAND_LAST))
         row.set(Word.PART_RECORDS, (count + 1) // 2)
-        if is_again or not deaths:  # else it is another one each time, and nothing is known of any
+        is_nearer = (is_again and deaths < DEATHS_MAX) or not deaths  # else it is another one each time
+        if is_nearer and row.get(Word.SEARCHED) % 2:
             row.set(Word.NARROWED, row.get(Word.NARROWED) + 1)
+
+    def _begin(self) -> None:
+        """A search begins, which gets a life further only if records have gone on since the last one began."""
+        row = self._row
+        done = row.progress() - row.get(Word.NARROWED) + 1  # 0: there was no search
+        row.set(Word.SEARCHED, 2 * done + (done != row.get(Word.SEARCHED) // 2))
 
     def _is_suspect(self) -> bool:
         row = self._row

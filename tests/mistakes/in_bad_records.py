@@ -16,6 +16,9 @@ SOURCE = "engine/task/source.py"
 TASK_LETTERS = "engine/task/letters.py"
 TOLERANCE = "engine/task/tolerance.py"
 SINK_SUSPECTS = "engine/task/sink_suspects.py"
+KNOWN_AGAIN = "engine/task/known_again.py"
+OUTGOING = "engine/stages/outgoing.py"
+SUSPECTS = "engine/task/suspects.py"
 SOURCE_SUSPECTS = "engine/task/source_suspects.py"
 LATE_LETTERS = "tests/unit/task/test_dead_letters.py::test_nothing_is_committed_past_a_letter_that_kafka_has_not"
 FLUSHED_LETTERS = (
@@ -35,6 +38,14 @@ KILLS_NEIGHBOUR = (
 )
 KILLS_IN_RANGE = (
     "tests/unit/task/test_source_suspects.py::test_it_is_found_in_a_range_of_one_offset_that_comes_whole_in_each_life"
+)
+KILLS_IN_A_TABLE = "tests/unit/task/test_source_suspects.py::test_and_by_their_topics"
+KILLS_IN_TURN = "tests/unit/task/test_source_suspects.py::test_neighbours_of_one_offset_need_not_follow_each_other"
+FAILS_NEIGHBOUR = (
+    "tests/unit/task/test_source_suspects.py::test_one_that_fails_comes_again_with_those_before_it_that_have_its_offset"
+)
+KILLS_ANEW = (
+    "tests/unit/task/test_source_suspects.py::test_a_search_that_begins_before_anything_was_stored_is_no_progress"
 )
 KILLS_BEHIND_OTHERS = (
     "tests/unit/task/test_suspects.py::test_suspects_of_several_partitions_have_not_all_passed_with_the_last_of_them"
@@ -286,8 +297,7 @@ IN_BAD_RECORDS = (
         (
             Change(
                 SOURCE_SUSPECTS,
-                "            if end < count and _have_one_offset(polled, end):\n"
-                "                self._parted[id(part)] = part\n",
+                "            self._parts[id(part)] = _Part(part, places, begin)\n",
                 "",
             ),
         ),
@@ -298,11 +308,41 @@ IN_BAD_RECORDS = (
         KILLS_IN_RANGE,
         (
             Change(
-                SOURCE_SUSPECTS,
-                "    return key << 31 ^ _number(_slot(polled.values, index))\n",
-                "    return 0\n",
+                KNOWN_AGAIN,
+                "    topic, key, value, headers = _content(polled, index)\n",
+                '    topic, key, value, headers = "", None, None, None\n',
             ),
         ),
+    ),
+    Mistake(
+        "tables-are-one",
+        "records of a source that differ in their topic alone are taken for the one that kills",
+        KILLS_IN_A_TABLE,
+        (Change(KNOWN_AGAIN, "(zlib.crc32(topic.encode()) ^ _number(key))", "_number(key)"),),
+    ),
+    Mistake(
+        "only-the-next-has-the-offset",
+        "of a poll that is cut an offset is stored though more records have it, behind others",
+        KILLS_IN_TURN,
+        (Change(OUTGOING, "and self._last[place] < end ", "and self._each[end : end + 1] != [place] "),),
+    ),
+    Mistake(
+        "stored-past-a-failed-neighbour",
+        "the offset of a record that fails is stored, as one before it has the same",
+        FAILS_NEIGHBOUR,
+        (
+            Change(
+                SOURCE_SUSPECTS,
+                "outgoing.Places(polled).between(0, end)",
+                "outgoing.last_offsets(_slice(polled, 0, end))",
+            ),
+        ),
+    ),
+    Mistake(
+        "each-search-is-progress",
+        "a search that begins again before anything was stored counts as progress, and uses up no restart.max",
+        KILLS_ANEW,
+        (Change(SUSPECTS, "        if is_nearer and row.get(Word.SEARCHED) % 2:\n", "        if is_nearer:\n"),),
     ),
     Mistake(
         "last-partition-is-all",

@@ -17,7 +17,7 @@ from engine.api.transform import AnyRecord, Transform
 from engine.config.line import DeadLetterSpec, Errors, Timing
 from engine.mending import Kind
 from engine.pump.delivery import Delivery
-from engine.shm.board import Phase, Target, Word
+from engine.shm.board import Phase, Stage, Target, Word
 from engine.task.source_suspects import SourceSuspects
 from engine.task.suspects import BLAMED_MAX, DEATHS_MAX
 from tests.harness.banks import LineMemory, SourceBanks, VirtualClock, line_spec
@@ -88,12 +88,12 @@ class Counting(SourceTask):
         return SourceBatch(topic="all", values=values, source_partition=SOURCE, source_offsets=offsets)
 
     def _poll_deletes(self) -> Polled:
-        """Two tables: rows of the first are gone, and only the last batch of a poll has an offset."""
+        """Rows of some tables are gone, and only the last batch of a poll, of another table, has an offset."""
         keys = [b"%d" % number for number in self._next_numbers()]
-        gone = SourceBatch(topic="all", values=[None] * len(keys), keys=keys)
+        gone = [SourceBatch(topic=topic, values=[None] * len(keys), keys=keys) for topic in self._bed.tables]
         offset = {"next": self._next}
-        last = SourceBatch(topic="all", values=[b"-1"], source_partition=SOURCE, source_offsets=[offset])
-        return [gone, last]
+        last = SourceBatch(topic="last", values=[b"-1"], source_partition=SOURCE, source_offsets=[offset])
+        return [*gone, last]
 
     def _next_numbers(self) -> range:
         numbers = range(self._next, min(NUMBERS, self._next + 7 + 3 * self._bed.lives))
@@ -104,16 +104,18 @@ class Counting(SourceTask):
 
 
 class DeadlyKeys(Transform):
-    """Dies of some keys."""
+    """Dies of some keys in the last table."""
 
-    def __init__(self, deadly: Collection[int], seen: set[int]) -> None:
-        self._deadly, self._seen = {b"%d" % number for number in deadly}, seen
+    def __init__(self, deadly: Collection[int], bed: Bed) -> None:
+        self._deadly, self._bed = {(bed.tables[-1], number) for number in deadly}, bed
 
     def apply(self, record: AnyRecord) -> AnyRecord | None:
-        if record.key in self._deadly:
+        if record.key is None:
+            return record
+        it = (record.topic, int(record.key))
+        if it in self._deadly:
             raise Crash("a deadly one")
-        if record.key is not None:
-            self._seen.add(int(record.key))
+        self._bed.seen.add(it)
         return record
 
 
@@ -121,6 +123,11 @@ class Bed:
     """A source line of which some records are deadly."""
 
     has_deletes = False
+    tables: Sequence[str] = ("one",)
+    source_type = Counting
+
+    def make_store(self) -> Store:
+        return Store()
 
     def __init__(
         self,
@@ -139,10 +146,10 @@ class Bed:
         interval: of storing offsets, seconds. range_size: so many have one offset, over polls.
         """
         self.step, self.has_records, self.has_notes = step, has_records, has_notes
-        self.range, self.seen = range_size, set[int]()
-        chain = [DeadlyKeys(deadly, self.seen)] if self.has_deletes else []
+        self.range, self.seen = range_size, set[tuple[str, int]]()
+        chain = [DeadlyKeys(deadly, self)] if self.has_deletes else []
         self.lives = self.deaths = 0
-        self.clock, self.store = VirtualClock(), Store()
+        self.clock, self.store = VirtualClock(), self.make_store()
         self.kafka = FakeKafka(random.Random(1), self.clock, partitions=1)
         self.kafka.dead_letter_topic = DEAD
         dead = DeadLetterSpec(DEAD, 1, has_context=True, kafka={}) if tolerant else None
@@ -156,7 +163,7 @@ class Bed:
         self.memory = LineMemory(spec)
         self.memory.deadly = {b"%d" % number for number in deadly}
         self.banks = SourceBanks(
-            spec, self._delivery, self.store, lambda: Counting(self), self.clock, chain, self.memory
+            spec, self._delivery, self.store, lambda: self.source_type(self), self.clock, chain, self.memory
         )
         self.row = self.banks.row
         self.banks.start()
@@ -285,19 +292,169 @@ def test_it_is_found_in_a_range_of_one_offset_that_comes_whole_in_each_life(dead
     assert bed.deaths <= len(deadly) * (NUMBERS.bit_length() + DEATHS_MAX)
 
 
+@pytest.mark.parametrize("step", [2, 4])
+@pytest.mark.parametrize("has_records", [True, False])
+def test_one_that_fails_comes_again_with_those_before_it_that_have_its_offset(has_records: bool, step: int) -> None:
+    bed = Bed((), tolerant=False, step=step, has_records=has_records)
+    bed.memory.bad = {b"14"}
+    bed.banks.crash()
+    bed.banks.start()
+    bed.run()
+    assert "could not be converted" in str(bed.failure)
+    bed._step_until_over(bed.banks.task)
+    bed.memory.bad = ()
+    bed.bury(Kind.RECORD)
+    assert bed.store.next == 14 // step * step
+    bed.run()
+    assert {int(value) for value in bed.kafka.values()} == set(range(NUMBERS))
+    assert bed.store.next == NUMBERS
+
+
+class TwoStores(Store):
+    """The last offset of each of two source partitions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.each = {"even": 0, "odd": 0}
+
+    def write(self, connector: str, offsets: Iterable[tuple[bytes, bytes]]) -> None:
+        for partition, offset in offsets:
+            self.each[json.loads(partition)["are"]] = json.loads(offset)["next"]
+        self.next = sum(self.each.values())
+
+
+class InTurn(Counting):
+    """Of two source partitions one record each in turn; five neighbours in a partition have one offset."""
+
+    def __init__(self, bed: Two) -> None:
+        super().__init__(bed)
+        self._each = dict(bed.store.each)
+
+    def poll(self) -> Polled:
+        records = [
+            SourceRecord(
+                topic="all",
+                value=b"%d" % (2 * (begin + index) + (are == "odd")),
+                source_partition={"are": are},
+                source_offset={"next": begin + 5},
+            )
+            for index in range(5)
+            for are, begin in self._each.items()
+            if begin < NUMBERS // 2
+        ]
+        self._each = {are: min(begin + 5, NUMBERS // 2) for are, begin in self._each.items()}
+        if not records:
+            self.context.end()
+        return records
+
+
+class Two(Bed):
+    """Two source partitions."""
+
+    source_type = InTurn
+    store: TwoStores
+
+    def make_store(self) -> Store:
+        return TwoStores()
+
+
+@pytest.mark.parametrize("with_pump", [False, True])
+@pytest.mark.parametrize("deadly", [{9}, {12}, {14}, {11, 18, 40}])
+def test_neighbours_of_one_offset_need_not_follow_each_other(deadly: set[int], with_pump: bool) -> None:
+    bed = Two(deadly, step=5)
+    bed.run(with_pump=with_pump)
+    bed.check(sorted(deadly))
+
+
 class Deletes(Bed):
     """All but the last record of a poll have a key alone."""
 
     has_deletes = True
 
 
+class DeletesOfTwo(Deletes):
+    """Of two tables."""
+
+    tables = ("one", "two")
+
+
 def test_records_without_a_value_and_an_offset_are_told_apart_by_their_keys() -> None:
     bed = Deletes({33})
     bed.run()
     assert bed.failure is None
-    assert bed.seen == set(range(NUMBERS)).difference({33})
+    assert {number for _, number in bed.seen} == set(range(NUMBERS)).difference({33})
     assert bed.store.next == NUMBERS
     assert bed.row.get(Word.SKIPPED) == 1
+
+
+@pytest.mark.parametrize("deadly", [{33}, {33, 38}])
+def test_and_by_their_topics(deadly: set[int]) -> None:
+    bed = DeletesOfTwo(deadly)
+    bed.run()
+    assert bed.failure is None
+    all_rows = {(table, number) for table in bed.tables for number in range(NUMBERS)}
+    assert bed.seen == all_rows - {("two", number) for number in deadly}
+    assert bed.row.get(Word.SKIPPED) >= len(deadly)  # the first comes again with the second, and has another letter
+
+
+def test_a_search_that_begins_before_anything_was_stored_is_no_progress() -> None:
+    bed = Bed(())
+    row = bed.row
+
+    def narrowed_by_a_search() -> int:
+        before = row.get(Word.NARROWED)
+        for hand in (8, 4, 2, 1):
+            row.set(Word.HAND_RECORDS, hand)
+            row.set(Word.ENDED_AS, Kind.CRASH)
+            SourceSuspects(row, bed.memory.stages([]))
+        row.set(Word.PART_RECORDS, 0)  # another one has passed in its place
+        row.set(Word.LONE_DEATHS, 0)
+        return row.get(Word.NARROWED) - before
+
+    found = [narrowed_by_a_search() for _ in range(3)]
+    row.count(Stage.STORE, 1)
+    assert [*found, narrowed_by_a_search(), narrowed_by_a_search()] == [4, 0, 0, 4, 0]
+
+
+def test_one_that_cannot_be_told_from_another_one_is_never_to_blame() -> None:
+    found = suspects(1)
+    row = found._row
+    batch = SourceBatch(topic="all", values=[object()])
+    found.deal(batch)
+    row.set(Word.SUSPECT_PLACE, row.get(Word.HAND_PLACE))
+    row.set(Word.SUSPECT_LAST, row.get(Word.HAND_LAST))
+    row.set(Word.LONE_DEATHS, DEATHS_MAX)
+    assert found.refused(batch, skips=True) is None
+
+
+def test_more_deaths_of_one_that_is_known_are_no_progress() -> None:
+    narrowed = []
+    bed = Bed(())
+    for _ in range(DEATHS_MAX + 3):
+        bed.row.set(Word.HAND_RECORDS, 1)
+        bed.row.set(Word.ENDED_AS, Kind.CRASH)
+        SourceSuspects(bed.row, bed.memory.stages([]))
+        narrowed.append(bed.row.get(Word.NARROWED))
+    assert narrowed == [1, 2, 3, 3, 3, 3]
+
+
+@pytest.mark.parametrize("is_constant", [True, False])
+def test_suspects_that_do_not_come_again_are_forgotten(is_constant: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.task.suspects.RECORDS_MAX", 100)
+    monkeypatch.setattr("engine.task.suspects.SEEN_MAX", 1000)
+    found = suspects(5)
+    batch = SourceBatch(topic="all", values=[b"1"], source_partition=SOURCE, source_offsets=[{"next": 1}])
+    found.deal(batch)
+    found._row.set(Word.SUSPECT_PLACE, found._row.get(Word.HAND_PLACE))
+    found.passed(batch, 1, 0)
+    for total in range(2, 1002):
+        offset = {"next": 1 if is_constant else total}
+        batch = SourceBatch(topic="all", values=[b"%d" % total], source_partition=SOURCE, source_offsets=[offset])
+        assert found.part_records == (5 if is_constant or total < 103 else 0)
+        found.deal(batch)
+        found.passed(batch, total, 0)
+        found.waits(0)
+    assert not found.part_records
 
 
 def envelope(clock: int, name: str) -> SourceBatch:
@@ -402,7 +559,8 @@ def test_nothing_is_taken_before_what_has_failed_is_stored() -> None:
     [
         ([1, 2, 3, 4, 5], 2, [(2, 2), (2, 4), (1, 5)]),
         ([1, 1, 2, 2, 3], 1, [(1, 0), (1, 1), (1, 0), (1, 2), (1, 3)]),
-        ([1, 1, 2, 2, 3], 3, [(3, 0), (2, 3)]),
+        ([1, 1, 2, 2, 3], 3, [(3, 1), (2, 3)]),
+        ([1, 2, 1, 2, 3], 1, [(1, 0), (1, 0), (1, 1), (1, 2), (1, 3)]),
         ([1, 1, 1, 1], 2, [(2, 0), (2, 1)]),
         ([None, None, None], 1, [(1, 0), (1, 0), (1, 0)]),
         ([1, 2, 3], 7, [(3, 3)]),
