@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -33,8 +33,8 @@ _CLOCKS = frozenset(("ts_ms", "ts_us", "ts_ns"))
 _IN_ENVELOPES = frozenset(("op", "ts_ms", "source"))
 #: Where an object lies in memory, which is no part of what it is.
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
-#: How deep in an object what it holds is looked at.
-_DEPTH_MAX = 20
+#: So many of the things that an object holds, directly or not, are looked at: they may hold each other.
+_PARTS_MAX = 10_000
 
 
 class _UntoldError(ValueError):
@@ -107,7 +107,7 @@ def _bytes_of(value: Any) -> bytes:
     try:
         return _ENCODER.encode(value)
     except Exception:  # noqa: BLE001  a text that no encoding takes, a key or an object that it does not know
-        return _text_of(value, _DEPTH_MAX).encode("utf-8", "backslashreplace")
+        return _told(value)
 
 
 def _lasting(value: Any) -> Any:
@@ -123,25 +123,34 @@ def _lasting(value: Any) -> Any:
     return lasting
 
 
-def _text_of(value: Any, depth: int) -> str:
-    """Class and content of a value. Raises _UntoldError for one that has an object of which nothing can be told."""
-    if not depth:
+def _told(value: Any) -> bytes:
+    """Class and content of a value that has no form of its own. Raises _UntoldError."""
+    return _text_of(value, iter(range(_PARTS_MAX))).encode("utf-8", "backslashreplace")
+
+
+def _text_of(value: Any, left: Iterator[int]) -> str:
+    """The same as a text. left: has one for each part that may still be looked at.
+
+    Raises _UntoldError where there are more, or one of which nothing can be told.
+    """
+    if next(left, None) is None:
         raise _UntoldError
-    inner = depth - 1
     told: Iterable[str]
-    if isinstance(value, Mapping):
-        told = sorted(f"{_text_of(key, inner)}: {_text_of(part, inner)}" for key, part in value.items())
+    if isinstance(value, str | bytes):
+        told = [repr(value)]
+    elif isinstance(value, Mapping):
+        told = sorted(f"{_text_of(key, left)}: {_text_of(part, left)}" for key, part in value.items())
     elif isinstance(value, AbstractSet):
-        told = sorted(_text_of(part, inner) for part in value)
+        told = sorted(_text_of(part, left) for part in value)
     elif isinstance(value, list | tuple):
-        told = [_text_of(part, inner) for part in value]
-    elif type(value).__repr__ is not object.__repr__ and not _ADDRESS.search(found := repr(value)):
+        told = [_text_of(part, left) for part in value]
+    elif not _ADDRESS.search(found := repr(value)):
         told = [found]
     else:
         held = {name: getattr(value, name) for name in _names_of(value) if hasattr(value, name)}
         if not held:
             raise _UntoldError
-        told = [_text_of(held, inner)]
+        told = [_text_of(held, left)]
     return f"{type(value).__qualname__}({', '.join(told)})"
 
 
@@ -154,9 +163,4 @@ def _names_of(value: Any) -> Iterable[str]:
     }
 
 
-def _bytes_of_other(value: Any) -> bytes:
-    """Of an object within a value that has no form of its own."""
-    return _text_of(value, _DEPTH_MAX).encode("utf-8", "backslashreplace")
-
-
-_ENCODER = msgspec.msgpack.Encoder(enc_hook=_bytes_of_other, order="deterministic")
+_ENCODER = msgspec.msgpack.Encoder(enc_hook=_told, order="deterministic")

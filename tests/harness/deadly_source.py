@@ -124,7 +124,7 @@ class Bed:
 
     has_deletes = False
     tables: Sequence[str] = ("one",)
-    source_type = Counting
+    source_type: type[Counting] = Counting
 
     def make_store(self) -> Store:
         return Store()
