@@ -200,8 +200,7 @@ class Word(IntEnum):
     PAUSED = 51  # sinks: assigned partitions of which the connector wants nothing now
     # What a line has in hand, and what the lives before died of (engine.task.suspects); by the task process
     BLAMED = 30  # records that have failed by killing, since one has passed
-    SEARCHED = 31  # when a search began: records stored or committed, plus 1; times 2, plus 1: it counts as progress
-    NARROWED = 60  # how often the suspects have become fewer, or one more process has died of the last
+    NARROWED, BEGUN = 60, 31  # how often the suspects became fewer, or killed alone; and when that began (suspects.py)
     KILLER_FIRST, KILLER_SECOND, KILLER_THIRD = 61, 62, 63  # sources: numbers for those that were blamed last
     HAND_PLACE = 121  # a number for topic and partition, or source partition
     HAND_LAST, HAND_RECORDS = 122, 123  # offset, or a number for it; how many, 0: nothing is in hand
@@ -226,9 +225,8 @@ class Word(IntEnum):
 
 
 _OF_ONE_LINE = (
-    *(Word.FRUITLESS, Word.CIRCUIT, Word.ENDED_AS, Word.NEXT_START_NS, Word.IS_FOLLOWED, Word.HAND_RECORDS),
+    *(Word.FRUITLESS, Word.CIRCUIT, Word.ENDED_AS, Word.NEXT_START_NS, Word.IS_FOLLOWED, Word.HAND_RECORDS, Word.BEGUN),
     *(Word.PART_RECORDS, Word.LONE_DEATHS, Word.BLAMED, Word.KILLER_FIRST, Word.KILLER_SECOND, Word.KILLER_THIRD),
-    Word.SEARCHED,
 )
 #: What belongs to each of the pair of STORED: records dropped, stored, added, skipped.
 _COVERED = (

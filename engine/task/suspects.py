@@ -145,14 +145,14 @@ class Suspects:
         row.set(Word.SUSPECT_LAST, row.get(Word.HAND_LAST))
         row.set(Word.PART_RECORDS, (count + 1) // 2)
         is_nearer = (is_again and deaths < DEATHS_MAX) or not deaths  # else it is another one each time
-        if is_nearer and row.get(Word.SEARCHED) % 2:
+        if is_nearer and row.get(Word.BEGUN) % 2:
             row.set(Word.NARROWED, row.get(Word.NARROWED) + 1)
 
     def _begin(self) -> None:
         """A search begins, which gets a life further only if records have gone on since the last one began."""
         row = self._row
         done = row.progress() - row.get(Word.NARROWED) + 1  # 0: there was no search
-        row.set(Word.SEARCHED, 2 * done + (done != row.get(Word.SEARCHED) // 2))
+        row.set(Word.BEGUN, 2 * done + (done != row.get(Word.BEGUN) // 2))
 
     def _is_suspect(self) -> bool:
         row = self._row

@@ -342,7 +342,7 @@ IN_BAD_RECORDS = (
         "each-search-is-progress",
         "a search that begins again before anything was stored counts as progress, and uses up no restart.max",
         KILLS_ANEW,
-        (Change(SUSPECTS, "        if is_nearer and row.get(Word.SEARCHED) % 2:\n", "        if is_nearer:\n"),),
+        (Change(SUSPECTS, "        if is_nearer and row.get(Word.BEGUN) % 2:\n", "        if is_nearer:\n"),),
     ),
     Mistake(
         "last-partition-is-all",

@@ -14,6 +14,7 @@ FRAMING = "engine/task/framing.py"
 PUMP = "engine/pump/source.py"
 DELIVERY = "engine/pump/delivery.py"
 SENT = "engine/pump/sent.py"
+OUTGOING = "engine/stages/outgoing.py"
 OUTBOX = "engine/task/outbox.py"
 SNAPSHOT = "connectors/postgres/source/snapshot.py"
 ENDINGS = "tests/simulation/test_source_endings.py"
@@ -162,8 +163,8 @@ IN_SOURCES = (
         "what stands before a bad record is stored with the bad record's own offset",
         f"{ENDINGS}::test_what_stands_before_a_bad_record_is_stored_and_not_repeated",
         (
-            Change(TASK, "polled.source_offsets[index - 1]", "polled.source_offsets[index]"),
-            Change(TASK, "outgoing.last_offsets(polled[:index])", "outgoing.last_offsets(polled[: index + 1])"),
+            Change(OUTGOING, "in self._each[begin:end]\n", "in self._each[begin : end + 1]\n"),
+            Change(OUTGOING, "self._last[place] < end ", "self._last[place] <= end "),
         ),
     ),
     Mistake(
