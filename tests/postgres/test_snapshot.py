@@ -236,7 +236,8 @@ def test_a_row_that_moves_to_a_partition_that_was_read_is_not_lost(
     assert places[at]["part"] == "public.days_1"
     capture.run("UPDATE days SET day = 1 WHERE day = 2")
     rest = capture.changes(keys, after=found[at])
-    assert {*ids(found[: at + 1]), *ids(rest)} == {*range(200)}
+    rows = [one for one in [*found[: at + 1], *rest] if one.value is not None]  # the others tell of deletes
+    assert {*ids(rows)} == {*range(200)}
 
 
 def test_a_large_value_of_a_row_that_has_moved_to_pages_that_were_read_is_not_lost(capture: Capture) -> None:
