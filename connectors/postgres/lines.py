@@ -116,7 +116,10 @@ def numbered_lines(parts: Iterable[Sequence[str]], gone: Sequence[bool], begin: 
 
 
 def last_of_each_key(group: Group, table: Table) -> Group:
-    """The group without rows that a later one replaces. Raises DataError for a key that is no text."""
+    """The group without rows that a later one replaces.
+
+    Raises DataError for a key that is no text, RowError where one that is replaced is no row: it is bad all the same.
+    """
     columns = group.columns[: len(group.keys)]
     if _are_distinct(columns):
         return group
@@ -125,7 +128,13 @@ def last_of_each_key(group: Group, table: Table) -> Group:
         for name, column, schema in zip(group.keys, columns, group.schemas, strict=False)
     ]
     last = dict(zip(zip(*texts, strict=True), range(len(group.indexes)), strict=True))
-    return group if len(last) == len(group.indexes) else group.picked(sorted(last.values()))
+    if len(last) == len(group.indexes):
+        return group
+    kept = {*last.values()}
+    replaced = [row for row in range(len(group.indexes)) if row not in kept]
+    for texts_of_part in good_parts(group.picked(replaced), table):
+        block(texts_of_part)
+    return group.picked(sorted(kept))
 
 
 def _are_distinct(columns: Sequence[Column]) -> bool:

@@ -81,8 +81,7 @@ class Sent:
             if check is not None:
                 check(self._changed)
             for block in chain(first, blocks):
-                self._pgconn.put_copy_data(block)
-                self._flush()
+                self._put(block)
         except self._psycopg.Error:
             raise
         except BaseException:
@@ -92,6 +91,13 @@ class Sent:
             self._drain()
             raise
         self._end(None)
+
+    def _put(self, block: bytes) -> None:
+        """Send a block; libpq takes it whole, or not at all where it has no memory for it, and says so by a 0."""
+        if not self._pgconn.put_copy_data(block):
+            self._pgconn.finish()
+            raise self._psycopg.OperationalError("libpq has no memory for the rows")
+        self._flush()
 
     def _wait_for_copy(self) -> None:
         """Wait until the server asks for rows."""

@@ -47,7 +47,7 @@ class _Left(Struct):
     batch: SinkBatch
     taken: Taken
     answer: Callable[[], object] | None  # None: it has failed
-    closed: set[TopicPartition] = set()  # of which nothing is written again
+    closed: set[TopicPartition] = set()  # of which nothing is written again: closed, or sought back since
 
 
 class PostgresSinkTask(SinkTask):
@@ -127,6 +127,8 @@ class PostgresSinkTask(SinkTask):
         writer = self._writer()
         taken = self._offsets.take(batch, without)
         self._seek(taken)
+        if self._left is not None:  # before anything may fail: what is sought back is seen as that once only
+            self._left.closed.update(taken.lost)
         if taken.next_offsets:
             try:
                 self._write(writer, batch, taken, may_leave=may_leave)
@@ -229,8 +231,8 @@ class PostgresSinkTask(SinkTask):
         """
         if self._reporter is None:
             raise self._told(batch, refused[0], len(refused) - 1)
-        until = self._monotonic() + LETTER_SECONDS
         answers = [self._reporter.report(batch[one.index], self._told(batch, one)) for one in refused]
+        until = self._monotonic() + LETTER_SECONDS
         try:
             for answer in answers:
                 answer.result(max(0.0, until - self._monotonic()))

@@ -55,11 +55,12 @@ class RowWriter:
             if isinstance(piece, bytes):
                 constant += piece
             else:
-                pieces += [repeat(constant), piece]
+                pieces += [repeat(constant, len(column)), piece]
                 constant = b""
         if not pieces:
             return [constant + behind] * len(column)
-        return [*map(b"".join, zip(*pieces, repeat(constant + behind), strict=False))]
+        pieces.append(repeat(constant + behind, len(column)))
+        return [*map(b"".join, zip(*pieces, strict=True))]
 
     def _structs(self, schema: Schema, column: StructColumn) -> Iterator[Piece]:
         opening = b"{"

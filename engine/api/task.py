@@ -148,7 +148,10 @@ class SinkContext(Protocol):
         """Flush and commit now instead of at the next interval."""
 
     def is_more_waiting(self) -> bool:
-        """Whether the next batch is there already. Ask within `put`: what may be waited for later, may be then."""
+        """Whether the next batch is there already. Ask within `put`: what may be waited for later, may be then.
+
+        Not where `put_is_atomic`: what a batch has failed of would be taken for a fault of the next.
+        """
 
     def retry_after(self, milliseconds: int) -> None:
         """How long to wait before the next `put` when this one raises RetriableError."""

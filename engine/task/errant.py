@@ -36,7 +36,7 @@ from engine.task.tolerance import Tolerance
 
 __all__ = ["Reporter"]
 
-#: Frames that were put since the last flush are kept up to so many bytes.
+#: Frames that were put since the last flush are kept up to so many bytes, the last one whatever its size.
 KEPT_BYTES_MAX = 8 * 1024 * 1024
 WAIT_SECONDS = 0.01
 
@@ -97,7 +97,7 @@ class Reporter:
         if self._coming is not None and self.is_wanted:
             self._kept.append(bytes(self._coming.raw))
             self._kept_bytes += len(self._kept[-1])
-            while self._kept_bytes > KEPT_BYTES_MAX:
+            while self._kept_bytes > KEPT_BYTES_MAX and len(self._kept) > 1:
                 self._kept_bytes -= len(self._kept.popleft())
         self._coming = self._read = None
 
@@ -145,6 +145,8 @@ class Reporter:
         frames: list[bytes | memoryview] = [*reversed(self._kept)]
         if self._coming is not None:
             frames.insert(0, self._coming.raw)
+        # The one that was looked into last comes first: of one frame there may be thousands.
+        frames.sort(key=lambda raw: self._read is None or self._read[0] != id(raw))
         for raw in frames:
             found = self._found_in(raw, record)
             if found is not None:
