@@ -181,9 +181,10 @@ class PatientSinkPump:
             raise
 
     def step(self) -> float:
-        self._gathering.wait()
         self._letter_turns = self._letter_turns + 1 if self.bank.letters.are_awaited() else 0
-        if 0 < self._letter_turns < LETTER_TURNS_MAX:
+        if not self._letter_turns:
+            self._gathering.wait()
+        elif self._letter_turns < LETTER_TURNS_MAX:
             return min(self.bank.step(min(self.patience, LETTER_SECONDS)), LETTER_SECONDS)
         return self.bank.step(self.patience)
 

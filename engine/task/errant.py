@@ -20,7 +20,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
-from engine.api.errors import RetriableError
+from engine.api.errors import ConnectError, RetriableError
 from engine.api.record import SinkRecord
 from engine.api.task import SinkTask
 from engine.clock import Clock
@@ -138,7 +138,7 @@ class Reporter:
 
     def settle(self, seconds: float) -> None:
         """Wait for all letters, for so long: partitions go, and what lies behind one of them would come again."""
-        with suppress(TimeoutError, RetriableError):
+        with suppress(TimeoutError, ConnectError):  # that a letter is refused, the pump tells
             self.wait(self._last, seconds)
 
     def _original(self, record: SinkRecord) -> Original:

@@ -12,11 +12,15 @@ Used by: engine.task.source_suspects.
 
 from __future__ import annotations
 
-import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from datetime import date, time, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from types import NoneType
 from typing import Any
+from uuid import UUID
 
 import msgspec
 from msgspec import Struct
@@ -31,8 +35,8 @@ __all__ = ["can_be_told", "content_number", "name_of", "place_number", "place_of
 #: When a change was read, which an envelope of Debezium tells, is another time in each life.
 _CLOCKS = frozenset(("ts_ms", "ts_us", "ts_ns"))
 _IN_ENVELOPES = frozenset(("op", "ts_ms", "source"))
-#: Where an object lies in memory, which is no part of what it is.
-_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+#: What a `repr` tells whole; that of others may leave out what matters, or say where they lie in memory.
+_TOLD_BY_REPR = (NoneType, bool, int, float, complex, range, Decimal, Fraction, date, time, timedelta, UUID)
 #: So many of the things that an object holds, directly or not, are looked at: they may hold each other.
 _PARTS_MAX = 10_000
 
@@ -144,8 +148,8 @@ def _text_of(value: Any, left: Iterator[int]) -> str:
         told = sorted(_text_of(part, left) for part in value)
     elif isinstance(value, list | tuple):
         told = [_text_of(part, left) for part in value]
-    elif not _ADDRESS.search(found := repr(value)):
-        told = [found]
+    elif isinstance(value, _TOLD_BY_REPR):
+        told = [repr(value)]
     else:
         held = {name: getattr(value, name) for name in _names_of(value) if hasattr(value, name)}
         if not held:
@@ -156,11 +160,13 @@ def _text_of(value: Any, left: Iterator[int]) -> str:
 
 def _names_of(value: Any) -> Iterable[str]:
     """What an object holds."""
-    slots = [getattr(kind, "__slots__", ()) for kind in type(value).__mro__]
-    return {
-        *getattr(value, "__dict__", ()),
-        *(name for names in slots for name in ((names,) if isinstance(names, str) else names)),
-    }
+    found = {*getattr(value, "__dict__", ())}
+    for kind in type(value).__mro__:
+        names = getattr(kind, "__slots__", ())
+        for name in (names,) if isinstance(names, str) else names:
+            is_private = name.startswith("__") and not name.endswith("__")
+            found.add(f"_{kind.__name__.lstrip('_')}{name}" if is_private else name)
+    return found
 
 
 _ENCODER = msgspec.msgpack.Encoder(enc_hook=_told, order="deterministic")

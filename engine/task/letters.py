@@ -65,19 +65,23 @@ class Letters:
         for _, one in bad:
             place = TopicPartition(one.topic, one.partition)
             lowest[place] = min(one.offset, lowest.get(place, one.offset))
+        self._forget()
         self._out.append((self._number, lowest))
         self._outbox.say_all(self._encoded(first, bad, self._tolerance.attempts))
         return self._number
 
     def out(self) -> Mapping[TopicPartition, int]:
         """The lowest offset of each partition whose letter Kafka has not yet."""
-        while self._out and self._out[0][0] <= self._row.get(Word.LETTERS_ACKNOWLEDGED):
-            self._out.popleft()
+        self._forget()
         lowest: dict[TopicPartition, int] = {}
         for _, offsets in self._out:
             for place, offset in offsets.items():
                 lowest[place] = min(offset, lowest.get(place, offset))
         return lowest
+
+    def _forget(self) -> None:
+        while self._out and self._out[0][0] <= self._row.get(Word.LETTERS_ACKNOWLEDGED):
+            self._out.popleft()
 
     def _encoded(self, first: int, bad: Sequence[tuple[RecordError, Original]], attempts: int) -> Iterator[bytes]:
         dead_letters = self._spec.errors.dead_letters

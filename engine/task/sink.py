@@ -315,6 +315,7 @@ class SinkTaskBank:
         """Whether letters of what lies before the next part are on their way; nobody dies of it meanwhile."""
         if self.reporter.has_acknowledged(going.coming.letter):
             self._patience.end(Cause.ACKNOWLEDGEMENTS)
+            going.looks = 0
             return False
         self._suspects.lay_down()
         self._patience.note(Trouble(Cause.ACKNOWLEDGEMENTS, "of dead letters"))
@@ -410,22 +411,26 @@ class SinkTaskBank:
             self._outbox.say(Flushed([], -1))  # not flushed for this
         elif gone:
             if not message.is_lost:
-                self.reporter.settle(self._spec.timing.revocation_timeout / 2)
+                self._settle_letters(self._spec.timing.revocation_timeout / 2)
                 self._flush()
             self._row.set(Word.TASK_ACT, Act.CLOSE)
             self._task.close(gone)
             for place in gone:
-                del self._parts[place]
-            if self._retry is not None:
-                self._forget_retry()
+                del self._parts[place]  # of what waits to be put again, the next step knows it
         self._outbox.say(Revoked(message.number))
         self._outbox.send()
+
+    def _settle_letters(self, seconds: float) -> None:
+        self._patience.note(Trouble(Cause.ACKNOWLEDGEMENTS, "of dead letters"))
+        self.reporter.settle(seconds)
+        self._patience.end(Cause.ACKNOWLEDGEMENTS)
 
     def _forget_retry(self) -> None:
         """What waits to be put again may be of partitions that went; the frame is worked on anew, without them."""
         retry, self._retry = self._retry, None
         self._patience.end(Cause.PUT, Cause.ACKNOWLEDGEMENTS)
         if retry is not None:
+            self.reporter.ends()
             self._incoming.put_back(retry.coming)
 
     def _flush(self) -> None:
@@ -467,7 +472,7 @@ class SinkTaskBank:
     def _finish(self) -> None:
         """Flush what was put, close, and end; the rest of the ring is read again next time."""
         if not self._is_closed:  # else all is said, and waits for room
-            self.reporter.settle(self._spec.timing.stop_timeout / 2)
+            self._settle_letters(self._spec.timing.stop_timeout / 2)
             self._flush()
             self._close()
             self._outbox.say(Revoked(-1))

@@ -36,6 +36,18 @@ class Slotted:
         self.held = held
 
 
+class Hiding:
+    """One that says nothing of what it holds, privately."""
+
+    __slots__ = ("__held",)
+
+    def __init__(self, held: Any) -> None:
+        self.__held = held
+
+    def __repr__(self) -> str:
+        return "<Hiding>"
+
+
 def envelope(row: int, clock: int) -> Mapping[str, Any]:
     return {"op": "u", "ts_ms": clock, "source": {"ts_ms": clock}, "after": {"row": row}}
 
@@ -43,6 +55,7 @@ def envelope(row: int, clock: int) -> Mapping[str, Any]:
 PAIRS = {
     "objects": (Plain(1), Plain(2)),
     "objects with slots": (Slotted(1), Slotted(2)),
+    "objects that hide what they hold": (Hiding(1), Hiding(2)),
     "objects within": ({"a": [Plain(1)]}, {"a": [Plain(2)]}),
     "large numbers": ({"n": 2**70}, {"n": 2**70 + 1}),
     "lone surrogates": ({"s": "\ud800a"}, {"s": "\ud800b"}),
