@@ -251,6 +251,19 @@ def test_partitions_that_go_wait_for_their_letters_and_are_committed_as_far_as_t
         assert bed.committed == committed
 
 
+def test_a_letter_that_is_refused_keeps_no_task_from_its_last_flush() -> None:
+    bed = reporting_bed()
+    bed.kafka.poison = {b"v4"}
+    bed.let_go()
+    task = bed.banks.task
+    task.ask_to_stop()
+    bed.until(lambda: (task.step(), task.is_over)[1])
+    assert task.failure is None
+    bed.banks.pump.fail(ConnectError("the letter was refused"))
+    bed.until(lambda: bed.banks.pump.is_over)
+    assert bed.committed == 4
+
+
 def test_a_letter_that_is_refused_ends_the_task_and_its_record_is_read_again() -> None:
     bed = Bed(VALUES, BAD, errors())
     bed.kafka.poison = {b"v4"}
