@@ -24,6 +24,7 @@ from engine.shm.frame import ArrivedSinkFrame, Headers, Letter, LetterPiece
 from engine.stages.convert import TIMESTAMP_TYPES
 from engine.stages.transform import RecordError
 from engine.task.outbox import Outbox
+from engine.task.parts import Part
 from engine.task.tolerance import Tolerance
 
 __all__ = ["Letters", "Original", "consumed", "headers_of", "originals"]
@@ -70,13 +71,17 @@ class Letters:
         self._outbox.say_all(self._encoded(first, bad, self._tolerance.attempts))
         return self._number
 
-    def out(self) -> Mapping[TopicPartition, int]:
-        """The lowest offset of each partition whose letter Kafka has not yet."""
+    def out(self, parts: Mapping[TopicPartition, Part]) -> Mapping[TopicPartition, int]:
+        """The lowest offset of each of these partitions whose letter Kafka has not yet.
+
+        One of before what is safe, from when the partition was here the last time, holds nothing up.
+        """
         self._forget()
         lowest: dict[TopicPartition, int] = {}
         for _, offsets in self._out:
             for place, offset in offsets.items():
-                lowest[place] = min(offset, lowest.get(place, offset))
+                if place in parts and offset >= parts[place].flushed:
+                    lowest[place] = min(offset, lowest.get(place, offset))
         return lowest
 
     def _forget(self) -> None:

@@ -1,6 +1,6 @@
 """The partitions that a sink's task has, as it knows them.
 
-Used by: engine.task.sink.
+Used by: engine.task.sink, engine.task.letters.
 Not here: who gives and takes them (engine.pump.sink).
 """
 
@@ -35,8 +35,7 @@ def reached(
     not take that record again.
     """
     offsets = {place: part.next_offset for place, part in parts.items() if part.next_offset >= 0}
-    held = {place: max(letters[place], parts[place].flushed) for place in letters if place in offsets}
-    short = {place: offset for place, offset in held.items() if offset < offsets[place]}
+    short = {place: offset for place, offset in letters.items() if offset < offsets.get(place, 0)}
     return {**offsets, **short}, not short
 
 

@@ -416,7 +416,9 @@ class SinkTaskBank:
             self._row.set(Word.TASK_ACT, Act.CLOSE)
             self._task.close(gone)
             for place in gone:
-                del self._parts[place]  # of what waits to be put again, the next step knows it
+                del self._parts[place]
+            if self._retry is not None:
+                self._forget_retry()
         self._outbox.say(Revoked(message.number))
         self._outbox.send()
 
@@ -438,7 +440,7 @@ class SinkTaskBank:
         self._flush_is_wanted = False
         self._flush_at_ns = self._clock.monotonic_ns() + int(self._spec.timing.commit_interval * 1e9)
         put = self._put_done
-        offsets, is_all_put = reached(self._parts, {} if self._letters is None else self._letters.out())
+        offsets, is_all_put = reached(self._parts, {} if self._letters is None else self._letters.out(self._parts))
         if not offsets:
             self._suspects.flushed(self._clock.monotonic_ns(), put)
             self._row.reach(Stage.FLUSH, put)
