@@ -1,7 +1,7 @@
 """A topic of orders into a table of a real Cassandra, beside the driver's own concurrent batches in one process.
 
     python -m bench.cassandra                                   1 and 2 tasks, batches of 100 rows, four rounds
-    python -m bench.cassandra --rows 1 10 100 200              a table by batch size, of shorter runs
+    python -m bench.cassandra --rows 1 10 100 200               a table by batch size, of shorter runs
     python -m bench.cassandra --no-driver --by partition
 
 Broker, server and clients share the machine's cores. A rate is that from the first record to the last answer: of

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.line import busy, latency, registry, start, throughput
-from bench.line.results import Result, write_csv
+from bench.line.results import WARM_ROUND, Result, write_csv
 from bench.line.sides import BARE, LOOP, ConnectSide, MillraceSide, ProgramSide, Side
 from bench.line.table import markdown, write_readme
 from bench.line.throughput import Place
@@ -28,7 +28,6 @@ Line = throughput.ThroughputLine | latency.LatencyLine | start.StartLine | busy.
 #: Those with a registry come last: it stays until the end, and the others are measured without it.
 ALL_LINES: tuple[Line, ...] = (*throughput.LINES, *latency.LINES, *start.LINES, *busy.LINES, *registry.LINES)
 LINES = {line.name: line for line in ALL_LINES}
-WARM_ROUND = 0
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from bench.line.paced import PARTITIONS, VALUE_BYTES, read_stamp
-from bench.line.results import Result
+from bench.line.results import WARM_ROUND, Result
 from bench.line.sides import BARE, TEXT_CONVERTER, Job, ProgramSide, Side
 from bench.line.throughput import Place, file_size, sink_config
 from tests.harness import topics, wait
@@ -31,7 +31,6 @@ MEASURED_S = 10
 #: What is not counted, the broker's JVM and Kafka Connect's, which compile while it runs. Measured at 10,000 a second:
 #: a fresh broker acknowledges after 70 to 180 ms, one that has had a minute of them after 1.4 ms.
 UNCOUNTED_S = 60
-UNCOUNTED = 0
 LOOK_S = 0.0002
 READ_BYTES = 1 << 20
 LATE_S = 60.0
@@ -47,13 +46,13 @@ class LatencyLine(Struct, frozen=True):
 
     def prepare(self, place: Place) -> None:
         """Have the broker warm; each run has a topic of its own."""
-        self.run(ProgramSide(BARE, place.bootstrap, "topics", "file"), place, UNCOUNTED)
+        self.run(ProgramSide(BARE, place.bootstrap, "topics", "file"), place, WARM_ROUND)
 
     def run(self, side: Side, place: Place, number: int) -> Result:
         """One run; every record that was made must be in the file, once, partitions in order."""
         name = f"{self.name}-{side.name}-{number}"
         file = place.folder / f"{name}.txt"
-        seconds_made = UNCOUNTED_S if number == UNCOUNTED else WARM_S + MEASURED_S
+        seconds_made = UNCOUNTED_S if number == WARM_ROUND else WARM_S + MEASURED_S
         records = self.pace_per_s * seconds_made
         topics.create_topic(place.bootstrap, name, partitions=PARTITIONS)
         pid = side.begin(Job(name, sink_config(name, file, {"value.converter": TEXT_CONVERTER})))

@@ -10,7 +10,10 @@ from statistics import median
 import msgspec
 from msgspec import Struct
 
-__all__ = ["Result", "middle", "of", "spread", "write_csv"]
+__all__ = ["WARM_ROUND", "Result", "middle", "of", "spread", "write_csv"]
+
+#: The number of a run that is not counted: what is a JVM compiles while it runs.
+WARM_ROUND = 0
 
 
 class Result(Struct, frozen=True, kw_only=True):

@@ -471,12 +471,18 @@ def test_what_has_failed_is_not_written_again_where_its_partition_was_closed(pos
     assert ids(postgres) == [0, 1, 10, 11, *range(2, 6)]
 
 
-def test_a_standby_that_takes_over_behind_what_was_left_loses_nothing(postgres: FakePostgres) -> None:
+def behind(postgres: FakePostgres) -> PostgresSinkTask:
+    """A task that has left 9 and 10, and whose server is a standby by now that was at 4."""
     task, _ = busy(postgres)
     task.put(orders(range(2, 9)))
     postgres.breaks["COMMIT"] = RetriableError("the server is gone")
     task.put(orders(range(9, 11)))
     postgres.state.offsets["orders", "topic", 0] = (4, 1)
+    return task
+
+
+def test_a_standby_that_takes_over_behind_what_was_left_loses_nothing(postgres: FakePostgres) -> None:
+    task = behind(postgres)
     with pytest.raises(RetriableError):
         task.put(orders(range(11, 13)))
     task.put(orders(range(11, 13)))
@@ -486,11 +492,7 @@ def test_a_standby_that_takes_over_behind_what_was_left_loses_nothing(postgres: 
 
 
 def test_a_flush_that_finds_the_database_behind_says_nothing_of_the_partition(postgres: FakePostgres) -> None:
-    task, _ = busy(postgres)
-    task.put(orders(range(2, 9)))
-    postgres.breaks["COMMIT"] = RetriableError("the server is gone")
-    task.put(orders(range(9, 11)))
-    postgres.state.offsets["orders", "topic", 0] = (4, 1)
+    task = behind(postgres)
     with pytest.raises(RetriableError):
         task.pre_commit({PLACE: 11})
     assert task.pre_commit({PLACE: 11}) == {}
