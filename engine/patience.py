@@ -26,7 +26,7 @@ from engine.clock import Clock
 from engine.shm.board import Row, Word
 from engine.shm.waits import KAFKA, Cause, Trouble, Wait, cause_of, pack, unpack
 
-__all__ = ["Patience", "pause_seconds"]
+__all__ = ["Patience", "letter_seconds", "pause_seconds"]
 
 logger = logging.getLogger("millrace.waits")
 
@@ -40,6 +40,11 @@ PAUSE_SECONDS_MAX = 10.0
 #: What a person has to mend is asked for less often from the start: each try is a login, or a refusal in Kafka's log.
 SLOW = (Cause.CREDENTIALS, Cause.DENIED)
 SLOW_PAUSE_SECONDS = 1.0
+#: Seconds between two looks whether Kafka has a dead letter, for which no bell is rung; after so many its topic is
+#: away, and it is looked for more seldom.
+LETTER_SECONDS = 0.001
+LETTER_LOOKS_MAX = 1_000
+LETTER_SECONDS_AWAY = 0.01
 
 
 def pause_seconds(cause: Cause, tries: int, chance: float) -> float:
@@ -48,6 +53,11 @@ def pause_seconds(cause: Cause, tries: int, chance: float) -> float:
     # The exponent has a bound of its own: a wait may last for days.
     longest = min(first * (1 << min(tries, 16)), PAUSE_SECONDS_MAX)
     return longest * (0.5 + 0.5 * chance)
+
+
+def letter_seconds(looks: int) -> float:
+    """The pause after so many looks for a dead letter's answer."""
+    return LETTER_SECONDS if looks < LETTER_LOOKS_MAX else LETTER_SECONDS_AWAY
 
 
 class Patience:

@@ -224,6 +224,10 @@ class TaskAccount(_Account):
     side = TASK
     missing, doubled = Word.TASK_MISSING, Word.TASK_DOUBLED
 
+    def __init__(self, page: Page, siblings: Sequence[Page], row: Row) -> None:
+        super().__init__(page, siblings, row)
+        self._arrived: tuple[Sequence[Run], dict[Place, Course]] = (), {}  # what came last, and how far that goes
+
     def opened(self, places: Collection[Place]) -> None:
         """These partitions come."""
         for place in places:
@@ -231,6 +235,7 @@ class TaskAccount(_Account):
             if entry is not None:
                 self._keep(place, entry)
             self._courses.pop(place, None)
+        self._arrived = (), {}
 
     def arrived(self, runs: Sequence[Run], before: Sequence[Before], values: int) -> None:
         """A frame has come through the ring; before: as the pump has told, for each run that is wanted."""
@@ -238,15 +243,22 @@ class TaskAccount(_Account):
         seen: dict[Place, Course] = {}
         for run, (records, total) in zip(runs, before, strict=True):
             place = run.topic, run.partition
-            known = self._course(place, run.epoch)
-            course = seen.setdefault(place, Course(known.epoch, known.records, known.total))
+            course = seen.get(place)
+            if course is None:
+                known = self._course(place, run.epoch)
+                course = seen[place] = Course(known.epoch, known.records, known.total)
             if course.records != records or course.total != total:
                 where = f"topic {place[0]}, partition {place[1]}, before offset {run.first_offset}"
                 raise self._complaint.differs("between consumed and put", where, records, course.records)
             course.move(run)
+        self._arrived = runs, seen
 
-    def handled(self, runs: Iterable[Run]) -> None:
+    def handled(self, runs: Sequence[Run]) -> None:
         """The connector has taken these, but for what was dropped."""
+        whole, seen = self._arrived
+        if runs is whole:
+            self._courses.update(seen)
+            return
         for run in runs:
             self._course((run.topic, run.partition), run.epoch).move(run)
 

@@ -21,7 +21,7 @@ from engine.kafka.topics import provide_topic
 from engine.ledger import sink, source
 from engine.mending import comes_back, kind_of
 from engine.offsets.store import OffsetStore
-from engine.patience import Patience
+from engine.patience import Patience, letter_seconds
 from engine.pump.delivery import Delivery
 from engine.pump.gathering import Gathering
 from engine.pump.hold import BoardHold
@@ -39,9 +39,6 @@ __all__ = ["PatientSinkPump", "make_sink_bank", "make_source_bank", "run"]
 
 #: A sink's pump sleeps in librdkafka, which no bell wakes: what comes up the ring is heard so late at most.
 PATIENCE_SECONDS = 0.01
-#: And so late the answer to a dead letter, which a task may wait for; after so many turns its topic is away.
-LETTER_SECONDS = 0.001
-LETTER_TURNS_MAX = 1_000
 #: How often the supervisor's verdict is looked for.
 VERDICT_SECONDS = 0.02
 
@@ -182,10 +179,10 @@ class PatientSinkPump:
 
     def step(self) -> float:
         self._letter_turns = self._letter_turns + 1 if self.bank.letters.are_awaited() else 0
-        if not self._letter_turns:
-            self._gathering.wait()
-        elif self._letter_turns < LETTER_TURNS_MAX:
-            return min(self.bank.step(min(self.patience, LETTER_SECONDS)), LETTER_SECONDS)
+        if self._letter_turns:  # a task may wait for them
+            pause = letter_seconds(self._letter_turns)
+            return min(self.bank.step(min(self.patience, pause)), pause)
+        self._gathering.wait()
         return self.bank.step(self.patience)
 
     def ask_to_stop(self) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 
@@ -84,9 +84,7 @@ class Reporter:
         self._coming: Coming | None = None  # that is being put
         self._kept: deque[bytes] = deque()
         self._kept_bytes = 0
-        self._read: tuple[int, ArrivedSinkFrame, list[Headers] | None] | None = (
-            None  # the frame that was looked into last
-        )
+        self._read: tuple[ArrivedSinkFrame, list[Headers] | None] | None = None  # the frame that was looked into last
 
     def begins(self, coming: Coming) -> None:
         """A frame is about to be put."""
@@ -142,13 +140,8 @@ class Reporter:
             self.wait(self._last, seconds)
 
     def _original(self, record: SinkRecord) -> Original:
-        frames: list[bytes | memoryview] = [*reversed(self._kept)]
-        if self._coming is not None:
-            frames.insert(0, self._coming.raw)
-        # The one that was looked into last comes first: of one frame there may be thousands.
-        frames.sort(key=lambda raw: self._read is None or self._read[0] != id(raw))
-        for raw in frames:
-            found = self._found_in(raw, record)
+        for message, headers in self._frames():
+            found = _found_in(message, headers, record)
             if found is not None:
                 return found
         converters = self._converters
@@ -168,18 +161,25 @@ class Reporter:
             [(header.key, converters.header.from_connect_header(topic, header)) for header in record.headers],
         )
 
-    def _found_in(self, raw: bytes | memoryview, record: SinkRecord) -> Original | None:
-        if self._read is None or self._read[0] != id(raw):
+    def _frames(self) -> Iterator[tuple[ArrivedSinkFrame, list[Headers] | None]]:
+        """Those that a record may be of; the one that was looked into last comes first, as it may have thousands."""
+        if self._read is not None:
+            yield self._read
+        coming: list[bytes | memoryview] = [] if self._coming is None else [self._coming.raw]
+        for raw in (*coming, *reversed(self._kept)):
             message = frame.decode_sink(raw)
             assert isinstance(message, ArrivedSinkFrame), "a frame of records"
-            self._read = id(raw), message, headers_of(message)
-        _, message, headers = self._read
-        at = 0
-        for run in message.runs:
-            if (run.topic, run.partition) == (record.original_topic, record.original_partition):
-                offsets = run.offset_column()
-                index = bisect_left(offsets, record.original_offset)
-                if index < run.count and offsets[index] == record.original_offset:
-                    return originals(message, [at + index], headers)[0]
-            at += run.count
-        return None
+            self._read = message, headers_of(message)
+            yield self._read
+
+
+def _found_in(message: ArrivedSinkFrame, headers: list[Headers] | None, record: SinkRecord) -> Original | None:
+    at = 0
+    for run in message.runs:
+        if (run.topic, run.partition) == (record.original_topic, record.original_partition):
+            offsets = run.offset_column()
+            index = bisect_left(offsets, record.original_offset)
+            if index < run.count and offsets[index] == record.original_offset:
+                return originals(message, [at + index], headers)[0]
+        at += run.count
+    return None

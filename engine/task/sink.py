@@ -26,7 +26,7 @@ from engine.clock import Clock
 from engine.config.line import LineSpec
 from engine.ledger.sink import TaskAccount
 from engine.mending import Kind, kind_of
-from engine.patience import Patience
+from engine.patience import Patience, letter_seconds
 from engine.shm import frame
 from engine.shm.acts import Act
 from engine.shm.board import Measure, Phase, Row, Stage, Target, Word
@@ -61,9 +61,6 @@ __all__ = ["SinkTaskBank"]
 IDLE_SECONDS = 0.5
 #: Positions, or partitions, in one message of the small ring, which takes 64 KiB with topic names of up to 249 bytes.
 POSITIONS_MAX = 200
-#: How often it is looked whether a dead letter is in Kafka: no bell is rung for it. After so many looks: more seldom.
-LETTER_SECONDS = 0.001
-LETTER_LOOKS_MAX = 1_000
 
 
 class SinkTaskBank:
@@ -211,7 +208,7 @@ class SinkTaskBank:
             if now_ns < self._retry.at_ns:
                 return 0.01
             if self._waits_for_letters(self._retry):
-                return LETTER_SECONDS if self._retry.looks < LETTER_LOOKS_MAX else 0.01
+                return letter_seconds(self._retry.looks)
             self._fence()
             self._suspects.take(self._retry.message.runs)
             self._put(self._retry)
@@ -313,7 +310,7 @@ class SinkTaskBank:
 
     def _waits_for_letters(self, going: Putting) -> bool:
         """Whether letters of what lies before the next part are on their way; nobody dies of it meanwhile."""
-        if self.reporter.has_acknowledged(going.coming.letter):
+        if not going.coming.letter or self.reporter.has_acknowledged(going.coming.letter):
             self._patience.end(Cause.ACKNOWLEDGEMENTS)
             going.looks = 0
             return False

@@ -54,8 +54,10 @@ class SinkSuspects(Suspects):
 
     def deal(self, runs: Sequence[Run]) -> None:
         """Stage processes have these."""
-        self._away = _hand_of(runs)
-        self._tell_all()
+        away = _hand_of(runs)
+        if away != self._away:
+            self._away = away
+            self._tell_all()
 
     def lay_down(self) -> None:
         """They are to be tried again later, or by another life: whoever dies meanwhile does not die of them."""
