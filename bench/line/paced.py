@@ -4,7 +4,11 @@
 
     00000042 8123456789012 ......     the number (8 digits), nanoseconds of the monotonic clock, padding
 
-The monotonic clock is the same in all processes of a machine. Record n goes to partition n % 4.
+The monotonic clock is the same in all processes of a machine. Records come in beats of a millisecond, each beat in one
+partition, the partitions in turn: what a producer without keys does (KIP-480's sticky partitioner). Spread over the
+partitions one by one, 10,000 a second would be as many requests, since this client sends each partition's by itself:
+then they wait for one of the five that may be in flight, and what is measured is that queue (ages of 2.6 ms with a bare
+consumer on an idle machine, 0.8 this way).
 """
 
 from __future__ import annotations
@@ -14,11 +18,11 @@ import time
 
 from confluent_kafka import Producer
 
-__all__ = ["PARTITIONS", "read_stamp"]
+__all__ = ["PARTITIONS", "VALUE_BYTES", "partition_of", "read_stamp"]
 
 PARTITIONS = 4
 VALUE_BYTES = 146
-REST_S = 0.0002
+BEATS_PER_S = 1_000
 FLUSH_S = 30.0
 
 
@@ -28,19 +32,23 @@ def read_stamp(line: bytes) -> tuple[int, int]:
     return int(number), int(stamp)
 
 
+def partition_of(number: int, rate: int) -> int:
+    """Where record `number` goes at `rate` records a second."""
+    return number * BEATS_PER_S // rate % PARTITIONS
+
+
 def main(bootstrap: str, topic: str, rate: int, seconds: int) -> None:
     """Produce rate * seconds records, each when its moment has come."""
     producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 0, "enable.idempotence": True})
     start = time.monotonic()
     number = 0
-    while number < rate * seconds:
-        due = min(int((time.monotonic() - start) * rate) + 1, rate * seconds)
-        while number < due:
+    for beat in range(1, BEATS_PER_S * seconds + 1):
+        time.sleep(max(0.0, start + beat / BEATS_PER_S - time.monotonic()))
+        while number < beat * rate // BEATS_PER_S:
             stamped = b"%08d %d " % (number, time.monotonic_ns())
-            producer.produce(topic, stamped.ljust(VALUE_BYTES, b"."), partition=number % PARTITIONS)
+            producer.produce(topic, stamped.ljust(VALUE_BYTES, b"."), partition=partition_of(number, rate))
             number += 1
         producer.poll(0)
-        time.sleep(REST_S)
     left = producer.flush(FLUSH_S)
     assert left == 0, f"{left} records were not acknowledged within {FLUSH_S} s"
 

@@ -95,6 +95,7 @@ def test_a_clients_certificate_that_is_replaced_on_disk_is_used_with_one_restart
     assert "certificates or keys were replaced; starting again with them" in run.millrace.stderr
 
 
+@pytest.mark.long
 def test_a_doctor_names_the_rights_that_a_user_lacks_and_how_to_give_them(secure: SecureKafka, tmp_path: Path) -> None:
     client = secure.client(USER, PASSWORD)
     servers = client.pop("bootstrap.servers")

@@ -124,6 +124,7 @@ def test_the_demo_cleans_up_itself_when_it_is_told_to(kafka: Kafka, tmp_path: Pa
     wait.until(lambda: topic not in admin.list_topics(timeout=LIMIT_S).topics, "end of the topic")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_demo_names_brokers_that_do_not_answer(tmp_path: Path) -> None:
     with demo(tmp_path, 1000, "--bootstrap", "127.0.0.1:1") as millrace:

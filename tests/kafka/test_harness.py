@@ -44,6 +44,7 @@ def test_a_group_without_commits_has_no_offsets(kafka: KafkaServer | UserKafka) 
     assert topics.group_offsets(kafka.bootstrap, "nobody-has-this-group") == {}
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_killed_broker_comes_back_with_its_records(broker: KafkaServer) -> None:
     topics.create_topic(broker.bootstrap, "kept", partitions=1)
@@ -55,6 +56,7 @@ def test_a_killed_broker_comes_back_with_its_records(broker: KafkaServer) -> Non
     assert [record.value for record in topics.consume_all(broker.bootstrap, "kept")[0]] == [b"one", b"two"]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_real_connect_writes_a_topic_into_a_file(kafka: KafkaServer | UserKafka, topic: str, tmp_path: Path) -> None:
     topics.produce(kafka.bootstrap, topic, ["first", "second"], partitions=[1, 1])

@@ -29,12 +29,9 @@ FORMS = ("string", "json")
 SECURE_FAULTS = ("stopped", "pump-killed", "all-killed", "broker-killed", "stalled", "cut")
 #: Each password mechanism meets each form.
 DOORS = (("scram", "string"), ("plain", "json"))
-#: One cell for every fault that passes in seconds, shapes and forms in turn, and a named step of either side.
+#: A client that stops, all that is killed at once, and what a broker may suffer; who is killed alone is in tests/faults.
 SHORT = (
     "stopped/both/3/json",
-    "task-killed/sink/3/json",
-    "pump-killed/source/3/string",
-    "supervisor-killed/both/1/string",
     "all-killed/both/3/string",
     "broker-killed/both/1/json",
     "cut/both/3/json",
