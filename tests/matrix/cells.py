@@ -29,7 +29,7 @@ FORMS = ("string", "json")
 SECURE_FAULTS = ("stopped", "pump-killed", "all-killed", "broker-killed", "stalled", "cut")
 #: Each password mechanism meets each form.
 DOORS = (("scram", "string"), ("plain", "json"))
-#: A client that stops, all that is killed at once, and what a broker may suffer; who is killed alone is in tests/faults.
+#: A client that stops, all killed at once, and what a broker may suffer; who is killed alone is in tests/faults.
 SHORT = (
     "stopped/both/3/json",
     "all-killed/both/3/string",
