@@ -1,10 +1,11 @@
 """The benchmark of whole lines beside the real Kafka Connect, on a real broker.
 
-    python -m bench.line                            all lines, both sides, three rounds
+    python -m bench.line                            all lines, both sides, three rounds or more
     python -m bench.line --lines sink-json age-1k   these alone
     python -m bench.line --peer none                Millrace alone; `only`: Kafka Connect alone
 
-For each line Kafka Connect gets a fresh JVM and one run that does not count; then the sides run in turn.
+For each line Kafka Connect gets a fresh JVM and one run that does not count; then the sides run in turn, until what the
+line is to reach is shown to be reached or missed (goals.py), but no longer than `--rounds-max`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.line import busy, latency, registry, start, throughput
+from bench.line.goals import ROUNDS_A_MISS, rounds_of
 from bench.line.results import WARM_ROUND, Result, write_csv
 from bench.line.sides import BARE, LOOP, ConnectSide, MillraceSide, ProgramSide, Side
 from bench.line.table import markdown, write_readme
@@ -44,7 +46,7 @@ def main() -> None:
                 print(_told(result), file=sys.stderr, flush=True)
                 if options.csv:
                     write_csv(results, options.csv)
-    table = markdown(results, options.records, options.rounds)
+    table = markdown(results, options.records)
     print(table)
     if options.readme:
         write_readme(README, table)
@@ -53,14 +55,16 @@ def main() -> None:
 def _measure(line: Line, place: Place, options: argparse.Namespace) -> Iterator[Result]:
     line.prepare(place)
     sides = list(_sides(line, place, options.peer))
+    results: list[Result] = []
     try:
         for side in sides:
             # Millrace compiles nothing while it runs, and each of its runs is a new process: it has no warm state.
             if isinstance(side, ConnectSide) and not isinstance(line, start.StartLine):
                 line.run(side, place, WARM_ROUND)
-        for number in range(1, options.rounds + 1):
+        for number in rounds_of(line.name, line.goals, results, options.rounds, options.rounds_max):
             for side in sides if number % 2 else reversed(sides):
-                yield line.run(side, place, number)
+                results.append(line.run(side, place, number))
+                yield results[-1]
     finally:
         for side in sides:
             side.close()
@@ -104,12 +108,21 @@ def _options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.line", description="Lines beside the real Kafka Connect.")
     parser.add_argument("--lines", nargs="+", choices=LINES, default=list(LINES), metavar="LINE", help=", ".join(LINES))
     parser.add_argument("--records", type=int, default=2_000_000, help="of a run that goes as fast as it can")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3, help="of a line, at least")
+    parser.add_argument(
+        "--rounds-max", type=int, help="while a goal is not shown; twice --rounds if not given, from three on"
+    )
     parser.add_argument("--peer", choices=("connect", "none", "only"), default="connect")
     parser.add_argument("--bootstrap", help="use these brokers instead of starting one")
     parser.add_argument("--csv", type=Path, help="write every run here, one line each")
     parser.add_argument("--readme", action="store_true", help=f"put the tables into {README.name}")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.rounds_max is None:
+        # Fewer rounds than show anything are a look, which is to be short.
+        options.rounds_max = options.rounds * (2 if options.rounds >= ROUNDS_A_MISS else 1)
+    if not 1 <= options.rounds <= options.rounds_max:
+        parser.error(f"--rounds {options.rounds} is not between 1 and --rounds-max {options.rounds_max}")
+    return options
 
 
 if __name__ == "__main__":

@@ -9,11 +9,14 @@ So the rate is that of all tasks together, not of those that happened to be ther
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from confluent_kafka import Producer
 from msgspec import Struct
 
 from bench.line.check import check_file
 from bench.line.fill import LOG_LEVEL, produce_numbers
+from bench.line.goals import Goal
 from bench.line.records import TEXT
 from bench.line.results import Result
 from bench.line.sides import TEXT_CONVERTER, Job, Side
@@ -37,6 +40,8 @@ class BusyLine(Struct, frozen=True):
     name: str
     title: str
     tasks: int
+
+    goals: ClassVar[tuple[Goal, ...]] = ()
 
     def prepare(self, place: Place) -> None:
         """Nothing: each run has a topic and a transaction of its own."""

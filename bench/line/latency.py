@@ -14,12 +14,14 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from msgspec import Struct
 
+from bench.line.goals import Goal
 from bench.line.paced import PARTITIONS, VALUE_BYTES, partition_of, read_stamp
-from bench.line.results import WARM_ROUND, Result
-from bench.line.sides import BARE, TEXT_CONVERTER, Job, ProgramSide, Side
+from bench.line.results import P50, P99, WARM_ROUND, Result
+from bench.line.sides import BARE, CONNECT, TEXT_CONVERTER, Job, ProgramSide, Side
 from bench.line.throughput import Place, file_size, sink_config
 from tests.harness import topics, wait
 from tests.harness.measure import cpu_seconds, pss_bytes, tree
@@ -44,6 +46,9 @@ class LatencyLine(Struct, frozen=True):
     name: str
     title: str
     pace_per_s: int
+
+    #: Of half the records, and of all but one in a hundred.
+    goals: ClassVar[tuple[Goal, ...]] = (Goal(P50, 1.5, CONNECT, enough=1.5), Goal(P99, 1.0, CONNECT))
 
     def prepare(self, place: Place) -> None:
         """Have the broker warm; each run has a topic of its own."""

@@ -18,9 +18,10 @@ from msgspec import Struct
 
 from bench.line.check import check_file
 from bench.line.fill import fill_topic
+from bench.line.goals import Goal
 from bench.line.records import STRUCT, Form, order_json, sum_of_ids
-from bench.line.results import Result
-from bench.line.sides import Job, MillraceSide, Side
+from bench.line.results import RATE, Result
+from bench.line.sides import LOOP, Job, MillraceSide, Side
 from bench.line.tally import TallySinkConnector, read_tally
 from bench.line.throughput import ASK_S, PARTITIONS, Place, file_size, sink_config
 from bench.line.watch import watch
@@ -53,6 +54,11 @@ class RegistryLine(Struct, frozen=True):
     name: str
     title: str
     rate_to_reach: float  # times the loop's
+
+    @property
+    def goals(self) -> tuple[Goal, ...]:
+        """Of the rate."""
+        return (Goal(RATE, self.rate_to_reach, LOOP, is_least=True),)
 
     def prepare(self, place: Place) -> None:
         """Have the schema registered, the topic filled, and its content seen once in a file."""

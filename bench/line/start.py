@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import ClassVar
 
 from msgspec import Struct
 
 from bench.line.fill import fill_topic
+from bench.line.goals import Goal
 from bench.line.records import TEXT
-from bench.line.results import Result
+from bench.line.results import FIRST_RECORD, Result
 from bench.line.sides import CONNECT, TEXT_CONVERTER, ConnectSide, Job, MillraceSide, Side
 from bench.line.throughput import PARTITIONS, Place, file_size, sink_config
 from tests.harness import topics, wait
@@ -28,6 +30,8 @@ class StartLine(Struct, frozen=True):
 
     name: str
     title: str
+
+    goals: ClassVar[tuple[Goal, ...]] = (Goal(FIRST_RECORD, 1.0),)
 
     def prepare(self, place: Place) -> None:
         """A small topic, filled once."""

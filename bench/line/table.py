@@ -1,4 +1,4 @@
-"""The results as Markdown: the same columns for both sides, the ratio, and what is to be reached."""
+"""The results as Markdown: the same columns for both sides, the ratio, what is to be reached, and whether that is shown."""
 
 from __future__ import annotations
 
@@ -6,37 +6,49 @@ import os
 import platform
 import time
 from collections.abc import Iterable, Sequence
-from operator import attrgetter
 from pathlib import Path
+from statistics import median
 
 from bench.line import busy, latency, registry, start, throughput
-from bench.line.results import Column, Result, middle, of, spread
+from bench.line.goals import Verdict
+from bench.line.results import (
+    CPU,
+    FIRST_RECORD,
+    MEMORY,
+    P50,
+    P99,
+    RATE,
+    READY,
+    Column,
+    Result,
+    figures,
+    middle,
+    of,
+    pairs,
+    spread,
+)
 from bench.line.sides import BARE, CONNECT, LOOP, MILLRACE
 
 __all__ = ["markdown", "write_readme"]
 
 MARK = "<!-- table -->"
-PSS_MB_TO_REACH = 200
-FIRST_RECORD_S_TO_REACH = 1.0
-AGE_P50_MS_TO_REACH = 1.5
 NOTHING = "-"
+LEGEND = (
+    "**Bold** reaches its goal and is shown to; *not shown* is reached by the median and by so many of the rounds; "
+    "*missed* is not reached."
+)
 
 Cells = Sequence[object]
 
-_RATE = attrgetter("rate_per_s")
-_CPU = attrgetter("cpu_us_per_record")
-_P50 = attrgetter("age_p50_ms")
-_P99 = attrgetter("age_p99_ms")
 
-
-def markdown(results: Sequence[Result], records: int, rounds: int) -> str:
+def markdown(results: Sequence[Result], records: int) -> str:
     """Small tables under a line that says when, where and how."""
     memory_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     kernel = ".".join(platform.release().split(".")[:2])
     head = (
         f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores of {_processor()}, {memory_gb:.0f} GiB, "
         f"Linux {kernel}, Python {platform.python_version()}; {records:,} records a run; "
-        f"medians of {rounds} rounds, the sides in turn; broker and bench on the same cores."
+        f"medians of {_rounds(results)} rounds, the sides in turn; broker and bench on the same cores. {LEGEND}"
     )
     parts = [head, _throughput(results), _latency(results), _start(results), _busy(results), _registry(results)]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -52,15 +64,16 @@ def _throughput(results: Sequence[Result]) -> str:
     rows = []
     for line in throughput.LINES:
         theirs, ours = of(results, line.name, CONNECT), of(results, line.name, MILLRACE)
-        their_rate, our_rate = (middle(side, _RATE) for side in (theirs, ours))
-        their_cpu, our_cpu = (middle(side, _CPU) for side in (theirs, ours))
-        their_mb, our_mb = (middle(side, lambda result: result.peak_pss_mb) for side in (theirs, ours))
-        spreads = [spread(side, _RATE) for side in (theirs, ours)]
+        rate, cpu, memory = line.goals
+        spreads = [spread(side, RATE) for side in (theirs, ours)]
         rows.append(
             (
-                line.title, _count(their_rate), _count(our_rate), _ratio(ours, theirs, _RATE), line.rate_to_reach,
-                _number(their_cpu, 2), _number(our_cpu, 2), _ratio(ours, theirs, _CPU), line.cpu_to_reach,
-                _number(their_mb), _number(our_mb), PSS_MB_TO_REACH, " / ".join(map(_percent, spreads)),
+                line.title, _count(theirs), _count(ours),
+                _figure(_ratios(ours, theirs, RATE), rate.verdict(results, line.name)), rate.bound,
+                _middle(theirs, CPU, 2), _middle(ours, CPU, 2),
+                _figure(_ratios(ours, theirs, CPU), cpu.verdict(results, line.name)), cpu.bound,
+                _middle(theirs, MEMORY), _figure(figures(ours, MEMORY), memory.verdict(results, line.name), 0),
+                f"{memory.bound:g}", " / ".join(map(_percent, spreads)),
             )
         )  # fmt: skip
     head = (
@@ -75,13 +88,13 @@ def _latency(results: Sequence[Result]) -> str:
     for line in latency.LINES:
         theirs, ours = of(results, line.name, CONNECT), of(results, line.name, MILLRACE)
         bare = of(results, line.name, BARE)
-        their_p99 = middle(theirs, _P99)
-        their_cpu, our_cpu = (middle(side, _CPU) for side in (theirs, ours))
+        p50, p99 = line.goals
         rows.append(
             (
-                line.title, _ranged(theirs, _P50), _ranged(ours, _P50), _ranged(bare, _P50), AGE_P50_MS_TO_REACH,
-                _ranged(theirs, _P99), _ranged(ours, _P99), _ranged(bare, _P99), _number(their_p99, 2),
-                _number(their_cpu, 1), _number(our_cpu, 1),
+                line.title, _figure(figures(theirs, P50)), _figure(figures(ours, P50), p50.verdict(results, line.name)),
+                _figure(figures(bare, P50)), f"{p50.enough:g}, or {p50.bound:g} times Connect's",
+                _figure(figures(theirs, P99)), _figure(figures(ours, P99), p99.verdict(results, line.name)),
+                _figure(figures(bare, P99)), "Connect's", _middle(theirs, CPU, 1), _middle(ours, CPU, 1),
             )
         )  # fmt: skip
     head = (
@@ -95,13 +108,12 @@ def _start(results: Sequence[Result]) -> str:
     rows = []
     for line in start.LINES:
         theirs, ours = of(results, line.name, CONNECT), of(results, line.name, MILLRACE)
-        ready = middle(theirs, lambda result: result.ready_s)
-        their_first, our_first = (middle(side, lambda result: result.first_record_s) for side in (theirs, ours))
-        their_mb, our_mb = (middle(side, lambda result: result.peak_pss_mb) for side in (theirs, ours))
+        (first,) = line.goals
         rows.append(
             (
-                line.title, _number(ready, 1), _number(their_first, 1), _number(our_first, 2),
-                FIRST_RECORD_S_TO_REACH, _number(their_mb), _number(our_mb),
+                line.title, _middle(theirs, READY, 1), _middle(theirs, FIRST_RECORD, 1),
+                _figure(figures(ours, FIRST_RECORD), first.verdict(results, line.name)), first.bound,
+                _middle(theirs, MEMORY), _middle(ours, MEMORY),
             )
         )  # fmt: skip
     head = (
@@ -114,13 +126,11 @@ def _busy(results: Sequence[Result]) -> str:
     rows = []
     for line in busy.LINES:
         theirs, ours = of(results, line.name, CONNECT), of(results, line.name, MILLRACE)
-        their_rate, our_rate = (middle(side, _RATE) for side in (theirs, ours))
-        their_cpu, our_cpu = (middle(side, _CPU) for side in (theirs, ours))
-        their_mb, our_mb = (middle(side, lambda result: result.peak_pss_mb) for side in (theirs, ours))
+        their_mb, our_mb = (middle(side, MEMORY) for side in (theirs, ours))
         rows.append(
             (
-                line.title, _count(their_rate), _count(our_rate), _ratio(ours, theirs, _RATE),
-                _number(their_cpu, 2), _number(our_cpu, 2),
+                line.title, _count(theirs), _count(ours), _figure(_ratios(ours, theirs, RATE)),
+                _middle(theirs, CPU, 2), _middle(ours, CPU, 2),
                 _number(their_mb and their_mb / line.tasks, 1), _number(our_mb and our_mb / line.tasks, 1),
             )
         )  # fmt: skip
@@ -135,13 +145,13 @@ def _registry(results: Sequence[Result]) -> str:
     rows = []
     for line in registry.LINES:
         loop, ours = of(results, line.name, LOOP), of(results, line.name, MILLRACE)
-        loop_rate, our_rate = (middle(side, _RATE) for side in (loop, ours))
-        loop_cpu, our_cpu = (middle(side, _CPU) for side in (loop, ours))
-        spreads = [spread(side, _RATE) for side in (loop, ours)]
+        (rate,) = line.goals
+        spreads = [spread(side, RATE) for side in (loop, ours)]
         rows.append(
             (
-                line.title, _count(loop_rate), _count(our_rate), _ratio(ours, loop, _RATE), line.rate_to_reach,
-                _number(loop_cpu, 2), _number(our_cpu, 2), _ratio(ours, loop, _CPU),
+                line.title, _count(loop), _count(ours),
+                _figure(_ratios(ours, loop, RATE), rate.verdict(results, line.name)), rate.bound,
+                _middle(loop, CPU, 2), _middle(ours, CPU, 2), _figure(_ratios(ours, loop, CPU)),
                 " / ".join(map(_percent, spreads)),
             )
         )  # fmt: skip
@@ -161,31 +171,46 @@ def _table(head: Cells, rows: Iterable[Cells]) -> str:
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
-def _count(value: float | None) -> str:
+def _figure(values: Sequence[float], verdict: Verdict | None = None, digits: int = 2) -> str:
+    """The median, in brackets the least and the largest of a round, and what is said of its goal (LEGEND)."""
+    if not values:
+        return NOTHING
+    middle_one, least, largest = (_number(value, digits) for value in (median(values), min(values), max(values)))
+    between = f"({least} to {largest})"
+    if verdict is None:
+        return f"{middle_one} {between}"
+    if not verdict.is_reached:
+        return f"{middle_one} {between}, missed"
+    if not verdict.is_shown:
+        return f"{middle_one} {between}, not shown: {verdict.rounds - verdict.against} of {verdict.rounds}"
+    return f"**{middle_one}** {between}"
+
+
+def _ratios(ours: Sequence[Result], theirs: Sequence[Result], column: Column) -> list[float]:
+    return [our / their for our, their in pairs(ours, theirs, column)]
+
+
+def _rounds(results: Sequence[Result]) -> str:
+    """How many the lines have had: `3`, or `3 to 6`."""
+    had: dict[str, int] = {}
+    for result in results:
+        had[result.line] = max(result.round, had.get(result.line, 0))
+    least, most = min(had.values(), default=0), max(had.values(), default=0)
+    return f"{least}" if least == most else f"{least} to {most}"
+
+
+def _count(results: Sequence[Result]) -> str:
+    """The median rate, to the thousand."""
+    value = middle(results, RATE)
     return NOTHING if value is None else f"{round(value, -3):,.0f}"
+
+
+def _middle(results: Sequence[Result], column: Column, digits: int = 0) -> str:
+    return _number(middle(results, column), digits)
 
 
 def _number(value: float | None, digits: int = 0) -> str:
     return NOTHING if value is None else f"{value:,.{digits}f}"
-
-
-def _ratio(ours: Sequence[Result], theirs: Sequence[Result], column: Column) -> str:
-    """The ratio of the medians, and in brackets the least and the largest of a single round."""
-    our_middle, their_middle = middle(ours, column), middle(theirs, column)
-    if our_middle is None or their_middle is None:
-        return NOTHING
-    their_rounds = {result.round: column(result) for result in theirs}
-    pairs = [(column(result), their_rounds.get(result.round)) for result in ours]
-    single = [our / their for our, their in pairs if our is not None and their]
-    return f"**{our_middle / their_middle:.2f}** ({min(single):.2f} to {max(single):.2f})"
-
-
-def _ranged(results: Sequence[Result], column: Column) -> str:
-    """The median, and in brackets the least and the largest."""
-    values = [value for result in results if (value := column(result)) is not None]
-    if not values:
-        return NOTHING
-    return f"{_number(middle(results, column), 2)} ({min(values):.2f} to {max(values):.2f})"
 
 
 def _percent(value: float | None) -> str:

@@ -17,9 +17,10 @@ from msgspec import Struct
 
 from bench.line.check import check_file, check_topic
 from bench.line.fill import fill_file, fill_topic, fill_topic_full
+from bench.line.goals import Goal
 from bench.line.records import CHAINED_MAP, CHAINED_STRUCT, ENVELOPE, JSON, MAP, STRUCT, TEXT, Form
-from bench.line.results import Result
-from bench.line.sides import TEXT_CONVERTER, Job, Side
+from bench.line.results import CPU, MEMORY, RATE, Result
+from bench.line.sides import CONNECT, TEXT_CONVERTER, Job, Side
 from bench.line.watch import Curve, watch
 from tests.harness import topics
 from tests.harness.registry import SchemaRegistry
@@ -27,6 +28,7 @@ from tests.harness.registry import SchemaRegistry
 __all__ = ["JSON_CONVERTER", "LINES", "PARTITIONS", "Place", "ThroughputLine", "end_of", "file_size", "sink_config"]
 
 PARTITIONS = 4
+PSS_MB_TO_REACH = 200.0
 JSON_CONVERTER = "org.apache.kafka.connect.json.JsonConverter"
 ASK_S = 20.0
 READ_S = 30.0
@@ -80,6 +82,15 @@ class ThroughputLine(Struct, frozen=True):
     steps: dict[str, str]  # keys of its converter and transforms
     rate_to_reach: float  # times Connect's
     cpu_to_reach: float
+
+    @property
+    def goals(self) -> tuple[Goal, ...]:
+        """Of the rate, the CPU and the memory."""
+        return (
+            Goal(RATE, self.rate_to_reach, CONNECT, is_least=True),
+            Goal(CPU, self.cpu_to_reach, CONNECT),
+            Goal(MEMORY, PSS_MB_TO_REACH),
+        )
 
     def prepare(self, place: Place) -> None:
         """Have the input there: filled once, read by all runs."""
