@@ -73,7 +73,7 @@ def figures(results: Sequence[Result], column: Column) -> list[float]:
 
 
 def pairs(ours: Sequence[Result], theirs: Sequence[Result], column: Column) -> list[tuple[float, float]]:
-    """Two sides' figures of the same round, of each round where both have one that can be compared (theirs is not 0)."""
+    """Two sides' figures of the same round, of each round that has both (theirs not 0)."""
     their_rounds = {result.round: column(result) for result in theirs}
     both = [(column(result), their_rounds.get(result.round)) for result in ours]
     return [(our, their) for our, their in both if our is not None and their]

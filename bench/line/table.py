@@ -1,4 +1,4 @@
-"""The results as Markdown: the same columns for both sides, the ratio, what is to be reached, and whether that is shown."""
+"""The results as Markdown: the same columns for both sides, the ratio, what is to be reached, and what is shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A line of the benchmark goes on until its rounds show what is claimed of it, and its table claims no more than that."""
+"""A line of the benchmark goes on until its rounds show what is claimed of it, and its table claims no more."""
 
 from __future__ import annotations
 
