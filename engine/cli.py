@@ -1,10 +1,11 @@
 """The entry point: hears signals from its first line on, before anything heavy is imported.
 
-    INT, TERM, HUP raise ──► command line ──► launch ──► the supervisor takes the signals over
-          └─► a sentence and an exit code; nothing was started
+    is this Linux? ──► INT, TERM, HUP raise ──► command line ──► launch ──► the supervisor takes the signals over
+          └──────────────────┴─► a sentence and an exit code; nothing was started
 
-Without it a signal in the first second would end in a traceback; and process 1 of a container, to which the kernel
-sends no signal that it does not ask for, would not hear of a stop at all.
+The machine is looked at first: elsewhere some of these signals are not even there, nor modules that the rest imports.
+Unless signals are heard from here on, one in the first second would end in a traceback; and process 1 of a container,
+to which the kernel sends no signal that it does not ask for, would not hear of a stop at all.
 
 Used by: the script `millrace`.
 Not here: what a command line may say (command_line.py).
@@ -19,6 +20,7 @@ from types import FrameType
 from typing import NoReturn
 
 from engine.exits import ExitCode
+from engine.shm.segment import require_supported_platform
 
 __all__ = ["main"]
 
@@ -35,6 +37,11 @@ class StoppedEarlyError(BaseException):
 
 def main() -> NoReturn:
     """The command, from its first line to its exit code."""
+    try:
+        require_supported_platform()
+    except OSError as error:
+        print(f"millrace: {error}", file=sys.stderr)
+        sys.exit(ExitCode.UNSUPPORTED)
     try:
         _listen()
         from engine import command_line

@@ -28,7 +28,6 @@ import typer
 from engine import __version__
 from engine.commands import apply, connectors, dlq, settings
 from engine.exits import ExitCode
-from engine.shm.segment import require_supported_platform
 
 __all__ = ["main"]
 
@@ -81,11 +80,6 @@ Bootstrap = Annotated[
 
 def main() -> NoReturn:
     """Do what the command line says."""
-    try:
-        require_supported_platform()
-    except OSError as error:
-        print(f"millrace: {error}", file=sys.stderr)
-        sys.exit(ExitCode.UNSUPPORTED)
     app()
     sys.exit(ExitCode.BUG)  # typer leaves by itself
 

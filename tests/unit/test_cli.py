@@ -1,4 +1,4 @@
-"""A signal ends the command with a sentence and a code, however early it comes."""
+"""Whatever ends the command early, a signal or the wrong machine, it ends with a sentence and a code."""
 
 from __future__ import annotations
 
@@ -37,9 +37,32 @@ def test_a_signal_while_the_command_is_still_being_imported_is_no_traceback(numb
         "sys.argv = ['millrace', 'run', 'nothing.toml']\n"
         "cli.main()\n"
     )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(
-        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False, timeout=60
-    )
+    done = ran(script)
     assert done.returncode == CODES[number]
     assert done.stderr == f"millrace: stopped by {number.name}\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("system", ["darwin", "win32"])
+def test_elsewhere_than_on_linux_the_command_says_at_once_what_is_missing(system: str) -> None:
+    # What Python has not there is taken away here: Linux's modules from both, the signal of a terminal from Windows.
+    gone = ["fcntl", "resource", "termios", "pwd", "grp", "uvloop"] if system == "win32" else ["uvloop"]
+    script = (
+        "import os, sys, signal\n"
+        f"sys.platform = {system!r}\n"
+        f"sys.modules.update(dict.fromkeys({gone}))\n"
+        "if sys.platform == 'win32': del signal.SIGHUP, os.memfd_create, os.fork\n"
+        "from engine import cli\n"
+        "sys.argv = ['millrace', 'run', 'nothing.toml']\n"
+        "cli.main()\n"
+    )
+    done = ran(script)
+    assert done.returncode == ExitCode.UNSUPPORTED
+    assert done.stderr == f"millrace: Millrace needs Linux (memfd, eventfd, prctl); this is {system}\n"
+
+
+def ran(script: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
