@@ -240,6 +240,7 @@ def demo(
     log_level: LogLevel = Level.WARNING,
     progress: Progress = None,
 ) -> None:
+    metrics_file: MetricsFile = None,
     """Move generated orders through Kafka and watch: source, converter, topic, converter, sink."""
     from engine import launch
 
@@ -256,6 +257,7 @@ def demo(
                 log_level=log_level,
                 progress=progress,
             ),
+                metrics_file=metrics_file,
             deletes_topic=delete_topic,
         )
     )

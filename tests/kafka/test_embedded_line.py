@@ -55,6 +55,15 @@ def test_far_more_than_the_embedded_kafka_keeps_comes_out_of_it(tmp_path: Path) 
 
 
 @pytest.mark.slow
+def test_the_demo_leaves_its_last_metrics_in_a_file(tmp_path: Path) -> None:
+    with demo(tmp_path, 1000, "--metrics-file", "demo.prom") as millrace:
+        assert millrace.wait(LIMIT_S) == 0, millrace.stderr
+    text = (tmp_path / "demo.prom").read_text()
+    assert 'connector="orders"' in text
+    assert 'connector="check"' in text
+
+
+@pytest.mark.slow
 @pytest.mark.faults
 @pytest.mark.parametrize(
     ("line", "bank"),
