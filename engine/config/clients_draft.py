@@ -12,7 +12,16 @@ from collections.abc import Collection, Iterable, Mapping
 from msgspec import Struct
 
 from engine.api.errors import Problem
-from engine.config.clients_java import IGNORED, JAVA_NAMES, PASSIVE_CLASSES, REFUSED
+from engine.config.clients_java import (
+    IGNORED,
+    INTERCEPTORS,
+    JAVA_NAMES,
+    MONITORING,
+    MONITORING_CLASSES,
+    PASSIVE_CLASSES,
+    REFUSED,
+    UNKNOWN_INTERCEPTOR,
+)
 from engine.config.clients_layers import Given, layered, override_problems
 from engine.config.clients_table import ALIASES, NATIVE, OWNED, Native
 from engine.config.masking import is_secret, shown
@@ -57,6 +66,7 @@ _NEAREST = frozenset(
     }
 )
 _DECIMAL = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?\Z")
+_NOT_WATCHED = "Java's interceptors are not loaded: Confluent's Control Center will not see this client"
 #: Of librdkafka's table, what only programs can set.
 _FOR_PROGRAMS = re.compile(r".*(_cb|_callback_data)\Z|opaque\Z|default_topic_conf\Z|enabled_events\Z|interceptors\Z")
 
@@ -122,6 +132,10 @@ class Draft:
             self.problem(given, f"{given.key} cannot be set: {OWNED[name]}")
         elif given.name in IGNORED:
             self.warn(given, IGNORED[given.name])
+        elif given.name == INTERCEPTORS:
+            self._take_interceptors(given)
+        elif given.name.startswith(MONITORING):
+            self.warn(given, _NOT_WATCHED)
         elif given.name in REFUSED:
             self.problem(given, f"{given.key} cannot be used: {REFUSED[given.name]}")
         elif name in NATIVE and NATIVE[name].client in ("both", self.client):
@@ -133,6 +147,13 @@ class Draft:
         else:
             known = [*NATIVE, *ALIASES, *JAVA_NAMES]
             self.problem(given, f'{given.key}: no Kafka client knows "{given.name}"{did_you_mean(given.name, known)}')
+
+    def _take_interceptors(self, given: Given) -> None:
+        names = {name.strip() for name in given.value.split(",")} - {""}
+        if names - MONITORING_CLASSES:
+            self.blame(given, UNKNOWN_INTERCEPTOR)
+        elif names:
+            self.warn(given, _NOT_WATCHED)
 
     def take_native(self, given: Given, name: str, value: str | None = None) -> None:
         """Settle librdkafka's setting `name`. value: what the given one amounts to, where it was translated."""

@@ -4,6 +4,10 @@
     ignored      nothing of it matters to a line                accepted with a warning
     refused      it would change what happens, and cannot       an error that says what to use
 
+Interceptors are a program's own code between a client and its records: they can change all that a record is, and what
+leaves one out may send the wrong thing. So they are refused, but for those that are known to do no more than count:
+Confluent's, which many a worker's file names for its Control Center. Their own settings go with them.
+
 Source: Kafka 4.3's ProducerConfig and ConsumerConfig, and Kafka Connect's reference, appendix A.
 
 Used by: the other readers of client settings in this folder, engine.config.document.
@@ -14,7 +18,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["ASSIGNORS", "IGNORED", "JAVA_NAMES", "PASSIVE_CLASSES", "REFUSED", "RENAMED", "RENAMED_OF"]
+__all__ = [
+    "ASSIGNORS",
+    "IGNORED",
+    "INTERCEPTORS",
+    "JAVA_NAMES",
+    "MONITORING",
+    "MONITORING_CLASSES",
+    "PASSIVE_CLASSES",
+    "REFUSED",
+    "RENAMED",
+    "RENAMED_OF",
+    "UNKNOWN_INTERCEPTOR",
+]
 
 #: Java's name to librdkafka's, for both clients.
 RENAMED: Mapping[str, str] = {
@@ -49,7 +65,6 @@ IGNORED: Mapping[str, str] = {
     "metrics.num.samples": _METRICS,
     "metrics.recording.level": _METRICS,
     "auto.include.jmx.reporter": _METRICS,
-    "interceptor.classes": "Java's interceptors are not loaded",
     "max.block.ms": "a source waits for room as long as it takes",
     "socket.connection.setup.timeout.max.ms": "librdkafka has one time budget, socket.connection.setup.timeout.ms",
     "metadata.max.idle.ms": "librdkafka keeps what it knows of the topics it uses",
@@ -84,6 +99,19 @@ IGNORED: Mapping[str, str] = {
     "sasl.login.retry.backoff.max.ms": _LOGIN,
 }
 
+INTERCEPTORS = "interceptor.classes"
+#: Interceptors that only watch.
+MONITORING_CLASSES = frozenset(
+    f"io.confluent.monitoring.clients.interceptor.Monitoring{client}Interceptor" for client in ("Producer", "Consumer")
+)
+#: How the names of their settings begin.
+MONITORING = "confluent.monitoring.interceptor."
+
+UNKNOWN_INTERCEPTOR = (
+    "Java's interceptors are not loaded, and may change records: leave out one that only watches, and let a transform "
+    "do the work of one that does more"
+)
+
 _OIDC = (
     "use sasl.oauthbearer.method=oidc with sasl.oauthbearer.client.credentials.client.id, "
     "sasl.oauthbearer.client.credentials.client.secret and sasl.oauthbearer.token.endpoint.url"
@@ -94,6 +122,7 @@ REFUSED: Mapping[str, str] = {
     "sasl.login.class": f"Java's login classes are not loaded; {_OIDC}",
     "sasl.login.callback.handler.class": f"Java's login classes are not loaded; {_OIDC}",
     "sasl.client.callback.handler.class": f"Java's login classes are not loaded; {_OIDC}",
+    INTERCEPTORS: f"{UNKNOWN_INTERCEPTOR}. Those of Confluent's monitoring are left out with a warning",
     "ssl.engine.factory.class": "Java's classes are not loaded; use ssl.ca.location, ssl.certificate.location and "
     "ssl.key.location with PEM files",
     "group.remote.assignor": "it belongs to group.protocol=consumer, which is not built yet; leave both out",

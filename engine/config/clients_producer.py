@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from engine.config.clients_draft import ClientSettings, Draft, Setting, opened, reconnect_defaults, take_passive_classes
+from engine.config.clients_java import INTERCEPTORS
 from engine.config.clients_layers import Given
 from engine.config.clients_security import take_security
 from engine.config.problems import raise_all
@@ -34,6 +35,7 @@ IN_FLIGHT_MAX = 5
 #: Java's word for "never": librdkafka's is 0.
 NEVER_MS = 2**31 - 1
 
+_OF_RECORDS = (f"producer.{INTERCEPTORS}", "producer.partitioner.class")
 _IN_FLIGHT = "max.in.flight.requests.per.connection"
 _QUEUE_KBYTES, _QUEUE_RECORDS = "queue.buffering.max.kbytes", "queue.buffering.max.messages"
 _DEFAULT_PARTITIONERS = (
@@ -44,7 +46,9 @@ _DEFAULT_PARTITIONERS = (
 
 def own_settings(worker: Mapping[str, str], secrets: Collection[str], **where: Any) -> Mapping[str, Any]:
     """Of a client of the worker's own. where: as for producer_settings. Raises ConfigError with every problem."""
-    return producer_settings(worker, {}, name="worker", task=0, secrets=secrets, **where).settings
+    # What would be done with records, if it sent any, is no reason to refuse it.
+    given = {key: value for key, value in worker.items() if key not in _OF_RECORDS}
+    return producer_settings(given, {}, name="worker", task=0, secrets=secrets, **where).settings
 
 
 def producer_settings(

@@ -11,11 +11,14 @@ from confluent_kafka import KafkaException, Producer
 from engine.api.errors import ConfigError
 from engine.config.clients import ClientSettings, producer_settings
 from engine.config.clients_layers import idle_overrides
+from engine.config.clients_producer import own_settings
 from engine.config.worker import WorkerConfig
 
 WORKER = WorkerConfig(
     key_converter="K", value_converter="V", offset_storage_file_filename="offsets", bootstrap_servers=["127.0.0.1:1"]
 )
+
+MONITORING = "io.confluent.monitoring.clients.interceptor.MonitoringProducerInterceptor"
 
 
 def settings_of(
@@ -186,15 +189,31 @@ def test_all_that_is_wrong_is_told_together_with_file_connector_value_and_what_w
 def test_what_changes_nothing_here_is_warned_about_and_not_passed_on() -> None:
     client = settings_of(
         {"max.block.ms": "60000", "transaction.timeout.ms": "1000", "max.poll.records": "5"},
-        {"interceptor.classes": "com.example.Interceptor"},
+        {"interceptor.classes": MONITORING, "confluent.monitoring.interceptor.bootstrap.servers": "other:9092"},
     )
     assert [warning.split(" ")[0] for warning in client.warnings] == [
         "producer.interceptor.classes",
+        "producer.confluent.monitoring.interceptor.bootstrap.servers",
         "producer.override.max.block.ms",
         "producer.override.transaction.timeout.ms",
         "producer.override.max.poll.records",
     ]
     assert is_taken_by_librdkafka(client)
+
+
+@pytest.mark.parametrize("classes", ["com.example.Stamping", f"{MONITORING}, com.example.Stamping"])
+def test_an_interceptor_that_may_change_records_is_refused_and_one_that_watches_is_not(classes: str) -> None:
+    (problem,) = problems_of({"interceptor.classes": classes})
+    assert f"Invalid value {classes} for configuration producer.override.interceptor.classes: " in problem
+    assert "let a transform do the work" in problem
+    watched = settings_of({"interceptor.classes": MONITORING})
+    assert "Control Center will not see this client" in watched.warnings[0]
+    assert settings_of({"interceptor.classes": ""}).warnings == ()
+
+
+def test_a_client_that_sends_no_records_takes_no_offence_at_what_would_change_them() -> None:
+    given = {"producer.interceptor.classes": "com.example.Stamping", "producer.partitioner.class": "com.example.Mine"}
+    assert own_settings(given, (), worker_config=WORKER)["client.id"] == "connector-producer-worker-0"
 
 
 def test_settings_of_clients_that_the_connector_has_not_are_warned_about() -> None:
