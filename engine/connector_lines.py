@@ -23,6 +23,7 @@ from engine.api.connector import Connector, SinkConnector
 from engine.api.errors import ConfigError, ConnectError, Problem
 from engine.api.task import SinkTask, SourceTask
 from engine.config.clients import ClientSettings, admin_settings, consumer_settings, producer_settings
+from engine.config.clients_idle import idle_problems
 from engine.config.clients_layers import idle_overrides
 from engine.config.connector import ConnectorConfig, SinkKeys, connector_warnings, read_connector
 from engine.config.cpus import read_cpus
@@ -130,6 +131,8 @@ class ConnectorLines:
             clients = {kind, "producer", "admin"}
         asked.warnings += idle_overrides(properties, clients)
         plugins = [spec for spec in converters if spec is not None]
+        where = {"name": self._connector.name, "file": self._connector.file, "secrets": self._shared.secrets}
+        asked.problems += idle_problems(properties, clients, worker_config=self._shared.worker, **where)
         chain = [step for step in steps if step is not None]
         if asked.problems or task is None or keys is None or client is None:
             return []

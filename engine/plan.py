@@ -26,12 +26,13 @@ from engine import logs, memory
 from engine.api.connector import SinkConnector
 from engine.api.errors import ConfigError, ConnectError, Problem, UnreachableError
 from engine.api.provider import ConfigProvider
+from engine.config.clients_idle import CLIENT_PREFIXES, worker_problems
 from engine.config.clients_producer import own_settings
 from engine.config.files import ConnectorFile, Pipeline
 from engine.config.freshness import Freshness, freshness
 from engine.config.line import LineSpec, PluginSpec
 from engine.config.masking import is_secret, masked
-from engine.config.problems import did_you_mean, place, raise_all
+from engine.config.problems import did_you_mean, once, place, raise_all
 from engine.config.providers import as_given, make_providers, resolve, with_values
 from engine.config.rest import RestSettings, read_rest
 from engine.config.worker import WorkerConfig, read_worker, worker_warnings
@@ -170,9 +171,10 @@ class Planner:
             text = f"{len(lines)} tasks in all; expected at most worker.tasks.max={self._worker.tasks_max}"
             self._problems.append(Problem("worker.tasks.max", text, file=self._pipeline.worker_file))
         lines = self._fitted(lines)
-        # Of two keys that contradict each other both are told; here once is enough.
-        problems = {(one.file, one.connector, one.message): one for one in self._problems}
-        raise_all(masked(problems.values(), self._secrets))
+        self._problems += worker_problems(
+            self._properties, worker_config=self._worker, file=self._pipeline.worker_file, secrets=self._secrets
+        )
+        raise_all(masked(once(self._problems, of_all=CLIENT_PREFIXES), self._secrets))
         secrets = tuple(sorted(self._secrets))
         # A worker whose connectors come over REST has a cluster also while it has none of them.
         where: dict[str, Any] = {"worker_config": self._worker, "worker_file": self._pipeline.worker_file}

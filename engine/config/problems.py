@@ -13,7 +13,7 @@ import msgspec
 
 from engine.api.errors import ConfigError, Problem
 
-__all__ = ["collect", "did_you_mean", "place", "raise_all"]
+__all__ = ["collect", "did_you_mean", "once", "place", "raise_all"]
 
 Answer = TypeVar("Answer")
 
@@ -31,6 +31,19 @@ def place(problems: Iterable[Problem], *, connector: str = "", file: str = "") -
     return [
         msgspec.structs.replace(problem, connector=problem.connector or connector, file=problem.file or file)
         for problem in problems
+    ]
+
+
+def once(problems: Iterable[Problem], *, of_all: tuple[str, ...]) -> list[Problem]:
+    """Each problem once: of two keys that contradict each other both are told with the same words.
+
+    of_all: how keys of the worker begin that each connector reads; what the worker has told of them it does not repeat.
+    """
+    told = {(one.file, one.connector, one.message): one for one in problems}
+    return [
+        one
+        for one in told.values()
+        if not one.connector or not one.key.startswith(of_all) or (one.file, "", one.message) not in told
     ]
 
 
