@@ -154,11 +154,15 @@ def standalone(
 
 
 @app.command()
-def validate(files: Files) -> None:
+def validate(
+    files: Files,
+    *,
+    forever: Annotated[bool, typer.Option("--forever", help="As for `run --forever` and `standalone`.")] = False,
+) -> None:
     """Check files without running anything: everything that is wrong is named, with file, connector and key."""
     from engine import launch
 
-    _leave(lambda: launch.validate_files(files))
+    _leave(lambda: launch.validate_files(files, is_bulk=not forever))
 
 
 @app.command("try")
@@ -236,11 +240,11 @@ def demo(
     ] = False,
     json: AsJson = False,
     metrics_port: MetricsPort = None,
+    metrics_file: MetricsFile = None,
     log_format: LogFormat = LogForm.TEXT,
     log_level: LogLevel = Level.WARNING,
     progress: Progress = None,
 ) -> None:
-    metrics_file: MetricsFile = None,
     """Move generated orders through Kafka and watch: source, converter, topic, converter, sink."""
     from engine import launch
 
@@ -253,11 +257,11 @@ def demo(
                 is_bulk=True,
                 prints_json=json,
                 metrics_port=metrics_port,
+                metrics_file=metrics_file,
                 log_format=log_format,
                 log_level=log_level,
                 progress=progress,
             ),
-                metrics_file=metrics_file,
             deletes_topic=delete_topic,
         )
     )

@@ -100,6 +100,7 @@ class ConnectorLines:
         self._properties = connector.properties
         self._shared = shared
         self._asked = asked
+        asked.is_bulk = shared.options.is_bulk
         self._environments = environments
         self._herded = herded
         self._is_strict = connector.file.endswith(".toml")

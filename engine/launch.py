@@ -77,11 +77,11 @@ def run_standalone(worker: Path, connectors: Sequence[Path], options: Options) -
     return _guarded(options, lambda: _run(files.load_standalone(worker, connectors), options))
 
 
-def validate_files(paths: Sequence[Path]) -> ExitCode:
-    """Say what is wrong with files, or that nothing is."""
+def validate_files(paths: Sequence[Path], *, is_bulk: bool = True) -> ExitCode:
+    """Say what is wrong with files, or that nothing is. is_bulk: for a run that ends with its sources."""
 
     def act() -> ExitCode:
-        made = plan.prepare(files.load(paths), plan.PlanOptions(), asks_kafka=False)
+        made = plan.prepare(files.load(paths), plan.PlanOptions(is_bulk=is_bulk), asks_kafka=False)
         for warning in made.warnings:
             print(f"warning: {warning}", file=sys.stderr)
         connectors = {line.connector for line in made.lines}

@@ -17,10 +17,12 @@ from msgspec import Meta, field
 
 from connectors.file.appender import Appender
 from connectors.file.lines import valid_utf8
+from connectors.file.places import why_unwritable
 from engine.api.batch import SinkBatch
 from engine.api.column import Utf8Column
 from engine.api.config import Config
 from engine.api.connector import SinkConnector
+from engine.api.errors import ConfigError, Problem
 from engine.api.record import TopicPartition
 from engine.api.schema import Schema
 from engine.api.task import SinkTask
@@ -85,6 +87,14 @@ class FileStreamSinkConnector(SinkConnector):
 
     config = FileSinkConfig
     task = FileStreamSinkTask
+
+    def validate(self, properties: Mapping[str, str]) -> list[Problem]:
+        try:
+            path = FileSinkConfig.parse(properties).file
+        except ConfigError:
+            return []  # single keys tell that
+        reason = "" if path is None else why_unwritable(path)
+        return [Problem("file", f"Invalid value {path} for configuration file: {reason}")] if reason else []
 
     def task_configs(self, tasks_max: int) -> Sequence[Mapping[str, str]]:
         return [dict(self.properties) for _ in range(tasks_max)]

@@ -21,11 +21,12 @@ import msgspec
 from msgspec import Meta, field
 
 from connectors.file.lines import LineSplitter
+from connectors.file.places import why_unreadable
 from engine.api.batch import SourceBatch
 from engine.api.column import Repeat, Utf8Column
 from engine.api.config import Config
 from engine.api.connector import SourceConnector
-from engine.api.errors import ConnectError
+from engine.api.errors import ConfigError, ConnectError, Problem
 from engine.api.schema import Schema
 from engine.api.task import SourceTask
 
@@ -175,6 +176,15 @@ class FileStreamSourceConnector(SourceConnector):
 
     config = FileSourceConfig
     task = FileStreamSourceTask
+    topic_keys = ("topic",)
+
+    def validate(self, properties: Mapping[str, str]) -> list[Problem]:
+        try:
+            path = FileSourceConfig.parse(properties).file
+        except ConfigError:
+            return []  # single keys tell that
+        reason = why_unreadable(path, must_be_there=self.is_bulk) if path else ""
+        return [Problem("file", f"Invalid value {path} for configuration file: {reason}")] if reason else []
 
     def task_configs(self, tasks_max: int) -> Sequence[Mapping[str, str]]:
         return [dict(self.properties)]

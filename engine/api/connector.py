@@ -61,6 +61,8 @@ class Connector(ABC):
     #: Whether it goes on watching its system while its tasks run, and asks for them to be configured anew. Then it has
     #: a process of its own, between `start` and `stop`; otherwise it is asked for its tasks and stopped at once.
     watches: ClassVar[bool] = False
+    #: Whether it is asked for a run that ends with its sources; set before anything is asked of an instance.
+    is_bulk: bool = False
 
     def __init__(self) -> None:
         self.properties: Mapping[str, str] = {}

@@ -82,7 +82,7 @@ def _with(places: Sequence[Path]) -> Iterator[Finding]:
     """What the files say, and the world they name."""
     try:
         pipeline = files.load(places) if len(places) > 1 else files.load_standalone(places[0], [])
-        made = plan.prepare(pipeline, plan.PlanOptions(), asks_kafka=False)
+        made = plan.prepare(pipeline, plan.PlanOptions(is_bulk=False), asks_kafka=False)
     except ConfigError as error:
         for problem in error.problems:
             yield Finding("configuration", "bad", str(problem), f"mend the file; {AFTERWARDS}")

@@ -122,7 +122,9 @@ def _chosen(pipeline: Pipeline, name: str) -> ConnectorFile:
 def _line(pipeline: Pipeline, connector: ConnectorFile) -> LineSpec:
     """The line of a connector's first task, whether it is to run or not. Raises ConfigError."""
     runs = replace(connector, initial_state="RUNNING")
-    lines = prepare(replace(pipeline, connectors=(runs,)), PlanOptions(), asks_kafka=False).lines
+    # Records are given: a source need not have any yet, as in a run that goes on.
+    options = PlanOptions(is_bulk=False)
+    lines = prepare(replace(pipeline, connectors=(runs,)), options, asks_kafka=False).lines
     if not lines:
         raise ConfigError([Problem("", "it has no tasks: there is nothing to try", runs.name, runs.file)])
     return lines[0]

@@ -77,6 +77,7 @@ class Interview:
         self.found: dict[str, Found] = {}  # the plugins, by the keys that name them
         self.known_keys: set[str] = set()  # all that the plugins declare, with their prefixes
         self.secret_keys: set[str] = set()  # those of them that hold secrets
+        self.is_bulk = False  # whether the connector is asked for a run that ends
         self.kind = EndKind.NOTHING  # of the first error that a plugin has raised
 
     def ask(self, step: str, call: Callable[[], Answer], key: str = "") -> Answer | None:
@@ -203,7 +204,7 @@ class Interview:
 
         def look() -> list[Problem]:
             try:
-                return list(connector().validate(dict(properties)))
+                return list(self._make(connector).validate(dict(properties)))
             except (RetriableError, RefusedError) as error:
                 if not may_wait:
                     raise
@@ -246,7 +247,7 @@ class Interview:
         is_enforced: more than `tasks_max` of them is a problem, else a warning (tasks.max.enforce).
         """
         before = len(self.problems)
-        made = self.ask("making it", connector)
+        made = self.ask("making it", lambda: self._make(connector))
         if made is None:
             return []
         context = _ProbeContext(worker)
@@ -300,6 +301,11 @@ class Interview:
             self.ask(f"{key}={name}: configure", lambda: configure(found(), parsed), key)
         self.problems[before:] = [_prefixed(problem, prefix) for problem in self.problems[before:]]
         return PluginSpec(path_of(found), config)
+
+    def _make(self, connector: type[Connector]) -> Connector:
+        made = connector()
+        made.is_bulk = self.is_bulk
+        return made
 
     def _declare(self, config: type[Config], prefix: str) -> None:
         self.known_keys |= {prefix + key.name for key in keys_of(config)}

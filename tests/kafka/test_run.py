@@ -287,15 +287,29 @@ def test_an_unreachable_broker_is_said_before_anything_starts(tmp_path: Path) ->
 
 
 def test_all_mistakes_are_named_together(tmp_path: Path) -> None:
-    settings = {"bootstrap.servers": "localhost:9092", "key.converter": TEXT, "offset.flush.interval.ms": "soon"}
+    settings = {
+        "bootstrap.servers": "localhost:9092",
+        "key.converter": TEXT,
+        "offset.flush.interval.ms": "soon",
+        "producer.batch.size": "y",  # though nobody has a producer
+    }
     pipeline(
         tmp_path,
         settings,
         a={"connector.class": "FileStreamSinc", "topics": "t"},
         b={"connector.class": "FileStreamSink", "topics": "t", "tasks.max": "0", "producer.override.linger.ms": "x"},
+        c={"connector.class": "FileStreamSink", "topics": "t", "file": tmp_path / "gone" / "out.txt"},
     )
     with Millrace("run", "pipeline.toml", folder=tmp_path) as millrace:
         assert millrace.wait() == 2, millrace.stderr
-    for word in ("value.converter", "soon", "FileStreamSinc", "tasks.max", "pipeline.toml"):
+    for word in (
+        "value.converter",
+        "soon",
+        "FileStreamSinc",
+        "tasks.max",
+        "pipeline.toml: Invalid value y for configuration producer.batch.size: expected a whole number",
+        "pipeline.toml: connector b: Invalid value x for configuration producer.override.linger.ms: expected a number",
+        f"pipeline.toml: connector c: Invalid value {tmp_path / 'gone' / 'out.txt'} for configuration file: its folder",
+    ):
         assert word in millrace.stderr, f"{word} is not in:\n{millrace.stderr}"
     assert "Traceback" not in millrace.stderr

@@ -1,0 +1,43 @@
+"""`millrace validate` tells what `run` would, or with --forever what a worker that goes on would."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine.exits import ExitCode
+from tests.harness import command
+from tests.harness.engine import pipeline_toml
+
+pytestmark = pytest.mark.slow
+
+WORKER = {"key.converter": "String", "value.converter": "String"}
+
+
+def write(folder: Path, connector: dict[str, object]) -> str:
+    path = folder / "pipeline.toml"
+    path.write_text(pipeline_toml(WORKER, {"lines": connector}))
+    return str(path)
+
+
+def test_a_sources_missing_file_is_an_error_for_a_run_that_ends_and_none_for_one_that_waits(tmp_path: Path) -> None:
+    missing = tmp_path / "in.txt"
+    path = write(tmp_path, {"connector.class": "FileStreamSource", "topic": "lines", "file": missing})
+    done = command.run("validate", path)
+    assert done.code == ExitCode.USAGE
+    assert f"{path}: connector lines: Invalid value {missing} for configuration file: there is no such file" in done.err
+    waiting = command.run("validate", "--forever", path)
+    assert (waiting.code, waiting.lines[0]) == (ExitCode.OK, "good: 1 connectors, 1 tasks")
+
+
+def test_a_sinks_file_that_cannot_be_made_is_an_error_for_both(tmp_path: Path) -> None:
+    gone = tmp_path / "gone" / "out.txt"
+    path = write(tmp_path, {"connector.class": "FileStreamSink", "topics": "lines", "file": gone})
+    for options in ([], ["--forever"]):
+        done = command.run("validate", *options, path)
+        assert done.code == ExitCode.USAGE
+        assert f"Invalid value {gone} for configuration file: its folder does not exist" in done.err
+    gone.parent.mkdir()
+    assert command.run("validate", path).code == ExitCode.OK
+    assert not gone.exists()
