@@ -19,7 +19,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from engine.api.connector import Connector, SinkConnector
+from engine.api.connector import Connector, SinkConnector, SourceConnector
 from engine.api.errors import ConfigError, ConnectError, Problem
 from engine.api.task import SinkTask, SourceTask
 from engine.config.clients import ClientSettings, admin_settings, consumer_settings, producer_settings
@@ -131,9 +131,9 @@ class ConnectorLines:
             self._dead_letter_clients(0)  # what is wrong with their settings is told now
             clients = {kind, "producer", "admin"}
         asked.warnings += idle_overrides(properties, clients)
-        plugins = [spec for spec in converters if spec is not None]
         where = {"name": self._connector.name, "file": self._connector.file, "secrets": self._shared.secrets}
         asked.problems += idle_problems(properties, clients, worker_config=self._shared.worker, **where)
+        plugins = [spec for spec in converters if spec is not None]
         chain = [step for step in steps if step is not None]
         if asked.problems or task is None or keys is None or client is None:
             return []
@@ -153,7 +153,7 @@ class ConnectorLines:
             return []
         if not configs:
             asked.warnings.append("it has no tasks: there is nothing to do")
-        first = self._line(keys, task, client, plugins, chain)
+        first = replace(self._line(keys, task, client, plugins, chain), targets=self._targets(found, chain))
         return [self._of_task(first, number, config) for number, config in enumerate(configs)]
 
     @property
@@ -360,6 +360,13 @@ class ConnectorLines:
             errors=errors,
             passes_lost_ranges=isinstance(keys, SinkKeys) and keys.lost_range_policy == "continue",
         )
+
+    def _targets(self, found: type[Connector], chain: list[StepSpec]) -> tuple[tuple[str, str], ...]:
+        """Keys and the topics they name, where that is where records will go: a transform may give them others."""
+        if chain or not issubclass(found, SourceConnector):
+            return ()
+        named = ((key, self._properties.get(key, "").strip()) for key in found.topic_keys)
+        return tuple((key, topic) for key, topic in named if topic)
 
     def _ring_bytes(self, keys: ConnectorConfig, record_bytes: int, *, is_sink: bool) -> int:
         wanted = ring_bytes(keys.ring_bytes or self._shared.worker.ring_bytes)

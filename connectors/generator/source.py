@@ -194,6 +194,7 @@ class GeneratorSourceConnector(SourceConnector):
 
     config = GeneratorConfig
     task = GeneratorSourceTask
+    topic_keys = ("topic",)
 
     def validate(self, properties: Mapping[str, str]) -> list[Problem]:
         try:

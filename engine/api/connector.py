@@ -96,6 +96,9 @@ class SourceConnector(Connector):
     """Reads a system; its tasks make records."""
 
     task: ClassVar[type[SourceTask]]
+    #: Those of its keys that each name a topic it writes to. Where the brokers make no topics, nothing is started
+    #: before they are there.
+    topic_keys: ClassVar[Collection[str]] = ()
 
     def alter_offsets(self, properties: Mapping[str, str], offsets: Mapping[str, Mapping[str, Any] | None]) -> bool:
         """Check offsets that a user wants stored, and store them in the system itself if it keeps any of its own.

@@ -167,6 +167,9 @@ class LineSpec(Struct, frozen=True, kw_only=True):
     wants_timestamps: bool = True  # sinks: the task or a transform reads them
     kafka: Mapping[str, str | int | float | bool]  # settings of this line's client, in librdkafka's names
     subscription: Subscription = Subscription()
+    targets: tuple[
+        tuple[str, str], ...
+    ] = ()  # sources: topics that keys of theirs name and records keep, after the key
     start_at: str = "earliest"  # sinks: where a partition begins that was never committed
     fetch_records_max: int | None = None  # sinks: the most records of one `put`; None: the pump decides
     store: str = ""  # path of the SQLite store

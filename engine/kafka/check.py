@@ -1,6 +1,6 @@
 """Whether Kafka takes what a plan says, asked before anything is started.
 
-    settings ──► librdkafka accepts them ──► a broker answers ──► a sink's topics are there
+    settings ──► librdkafka accepts them ──► a broker answers ──► topics are there, or will be made
 
 Runs in the probe: its clients and their threads end with that process.
 
@@ -69,7 +69,7 @@ class _Connector(Struct, frozen=True):
 
     name: str
     is_sink: bool
-    topics: tuple[str, ...]
+    topics: tuple[tuple[str, str], ...]  # a sink's, and those that a source is known to write to; each after its key
     settings: Mapping[str, Any]
     subscription: Subscription
     tasks: int
@@ -82,7 +82,7 @@ def check_kafka(
     timeout_seconds: float,
     say: Say = lambda *_: None,
 ) -> KafkaCheck:
-    """Try each connector's settings, look for its brokers, and for a sink's topics.
+    """Try each connector's settings, look for its brokers, and for its topics.
 
     own: settings of the worker's own client, whose cluster is looked for as well.
     timeout_seconds: for the brokers of all connectors that share theirs. say: told each step and how many
@@ -132,7 +132,8 @@ def _connectors(lines: Sequence[LineSpec]) -> dict[str, _Connector]:
     tasks = Counter(line.connector for line in lines)
     for line in lines:
         # The mock cluster makes every topic that it is asked for.
-        topics = () if line.is_embedded else line.subscription.topics
+        named = (*(("topics", topic) for topic in line.subscription.topics), *line.targets)
+        topics = () if line.is_embedded else named
         is_sink, count = line.type == "sink", tasks[line.connector]
         found.setdefault(
             line.connector, _Connector(line.connector, is_sink, topics, line.kafka, line.subscription, count)
@@ -199,28 +200,29 @@ def _cluster(connector: _Connector, timeout_seconds: float) -> tuple[ClusterMeta
 def _look_for_topics(
     connector: _Connector, cluster: ClusterMetadata, *, has_source: bool
 ) -> tuple[list[Problem], list[str]]:
-    """What is wrong with a sink's topics, and what a person should know of them."""
-    unseen = [topic for topic in connector.topics if topic not in cluster.topics]
+    """What is wrong with a connector's topics, and what a person should know of them."""
+    unseen = {topic: key for key, topic in connector.topics if topic not in cluster.topics}
     if not unseen:
         return [], _idle_tasks(connector, cluster)
     settings: dict[str, Any] = {**client_settings(connector.settings), "logger": _SILENT}
     client = AdminClient(settings)
-    problems, missing = [], []
+    problems = []
+    missing: dict[str, list[str]] = {}  # by the key that names them
     # A list of all topics leaves out those that this user may not see.
-    for topic, future in client.describe_topics(TopicCollection(unseen), request_timeout=ASIDE_SECONDS).items():
-        refusal = _refusal_of(future)
-        if refusal is None:
-            missing.append(topic)
-            continue
-        text = f"topics={topic}: {refusal.str()} ({refusal.name()}); give this user Describe and Read on the topic"
-        problems.append(Problem("topics", text, connector.name))
-    names = ", ".join(missing)
+    for topic, future in client.describe_topics(TopicCollection([*unseen]), request_timeout=ASIDE_SECONDS).items():
+        error, key = _error_of(future), unseen[topic]
+        if error is None:
+            continue  # it has been made meanwhile
+        if error.code() not in _FORBIDDEN:
+            missing.setdefault(key, []).append(topic)
+        elif connector.is_sink:  # a source waits until it may, as it does when a right is taken from it later
+            text = f"topics={topic}: {error.str()} ({error.name()}); give this user Describe and Read on the topic"
+            problems.append(Problem(key, text, connector.name))
     if missing and _creates_topics(client, next(iter(cluster.brokers), -1)) is False:
-        text = (
-            f"topics={names}: no such topic, and the broker creates none (auto.create.topics.enable=false): create it"
-        )
-        problems.append(Problem("topics", text, connector.name))
-    elif missing and not has_source:
+        why = "no such topic, and the broker creates none (auto.create.topics.enable=false): create it"
+        problems += [Problem(key, f"{key}={', '.join(names)}: {why}", connector.name) for key, names in missing.items()]
+    elif missing and connector.is_sink and not has_source:
+        names = ", ".join(topic for topics in missing.values() for topic in topics)
         return problems, [f"connector {connector.name}: topic {names} does not exist yet"]
     return problems, []
 
@@ -246,12 +248,13 @@ def _creates_topics(client: AdminClient, broker: int) -> bool | None:
         return None
 
 
-def _refusal_of(future: Future[Any]) -> KafkaError | None:
-    """Why the user may not know the topic; None: it is not there, or the broker does not tell."""
+def _error_of(future: Future[Any]) -> KafkaError | None:
+    """Why a topic could not be described; None: it was."""
     try:
         answer_of(future, ANSWER_SECONDS)
     except KafkaException as error:
-        return error.args[0] if error.args[0].code() in _FORBIDDEN else None
+        failure: KafkaError = error.args[0]
+        return failure
     except TimeoutError:
-        pass
+        return KafkaError(KafkaError._TIMED_OUT)
     return None

@@ -10,9 +10,11 @@ import pytest
 from confluent_kafka.admin import AdminClient
 
 from engine.config.line import LineSpec, PluginSpec, Subscription
+from engine.exits import ExitCode
 from engine.kafka.check import KafkaCheck, check_kafka
 from engine.plugins.probe import in_probe
 from tests.harness import topics
+from tests.harness.engine import Millrace, pipeline_toml
 from tests.harness.kafka import KafkaServer, UserKafka
 from tests.harness.server import UnavailableError, free_ports
 
@@ -71,6 +73,11 @@ def line(bootstrap: str, kind: str = "source", *wanted: str, **kafka: str) -> Li
     )
 
 
+def source(bootstrap: str, topic: str) -> LineSpec:
+    """Of a connector of which it is known that it writes to this topic."""
+    return msgspec.structs.replace(line(bootstrap), targets=(("topic", topic),))
+
+
 def check(*lines: LineSpec) -> KafkaCheck:
     """In a probe, as always: this process makes no client that a later fork would inherit."""
     answer = in_probe(
@@ -110,6 +117,46 @@ def test_a_missing_topic_of_a_sink_is_told_where_brokers_create_none(
     assert problem.key == "topics"
     assert problem.message.startswith("topics=gone, lost: no such topic, and the broker creates none")
     assert found.is_unreachable
+
+
+def test_a_missing_topic_of_a_source_is_told_where_brokers_create_none(
+    guarded: Guarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.kafka.check.ASIDE_SECONDS", SECONDS)
+    monkeypatch.setattr("engine.kafka.check.ANSWER_SECONDS", SECONDS + 2)
+    (problem,) = check(source(guarded.bootstrap, "gone")).problems
+    assert (problem.connector, problem.key) == ("orders", "topic")
+    assert problem.message.startswith("topic=gone: no such topic, and the broker creates none")
+    assert check(source(guarded.bootstrap, "there")).problems == ()
+
+
+def test_nothing_is_started_where_a_sources_topic_is_missing_and_brokers_create_none(
+    guarded: Guarded, tmp_path: Path
+) -> None:
+    connectors = {
+        "numbers": {"connector.class": "Generator", "topic": "gone", "format": "sequence", "records": 10},
+        "lines": {"connector.class": "FileStreamSource", "topic": "lost", "file": tmp_path / "in.txt"},
+        "copy": {"connector.class": "FileStreamSink", "topics": "there", "file": tmp_path / "out.txt"},
+    }
+    (tmp_path / "in.txt").write_text("one\n")
+    worker = {"bootstrap.servers": guarded.bootstrap, "key.converter": "String", "value.converter": "String"}
+    (tmp_path / "pipeline.toml").write_text(pipeline_toml(worker, connectors))
+    with Millrace("run", "pipeline.toml", folder=tmp_path) as millrace:
+        assert millrace.wait() == ExitCode.UNREACHABLE, millrace.stderr
+    why = "no such topic, and the broker creates none (auto.create.topics.enable=false): create it"
+    for connector, name in (("numbers", "gone"), ("lines", "lost")):
+        assert f"pipeline.toml: connector {connector}: topic={name}: {why}" in millrace.stderr
+    assert millrace.stdout == "", "a run that has started ends with a report"
+    assert not (tmp_path / "out.txt").exists()
+    assert all_topics(guarded.bootstrap) & {"gone", "lost"} == set()
+
+
+def test_a_missing_topic_of_a_source_is_left_to_brokers_that_create_it(kafka: KafkaServer | UserKafka) -> None:
+    if isinstance(kafka, UserKafka):
+        pytest.skip("whether the user's brokers create topics is not known")
+    found = check(source(kafka.bootstrap, "not-made-yet"))
+    assert found == KafkaCheck(cluster_id=found.cluster_id)
+    assert "not-made-yet" not in all_topics(kafka.bootstrap)
 
 
 def test_a_missing_topic_is_only_mentioned_where_brokers_create_it(kafka: KafkaServer | UserKafka) -> None:
