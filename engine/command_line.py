@@ -16,8 +16,8 @@ What can be wrong is said before anything is started, all of it together; exit c
 
 from __future__ import annotations
 
+import logging
 import sys
-import traceback
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -38,6 +38,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 PLUGINS = Path("plugins")
+logger = logging.getLogger("millrace")
 plugins = typer.Typer()
 app.add_typer(plugins, name="plugins")
 
@@ -293,7 +294,8 @@ settings.add_plugins_to(plugins)
 def _leave(act: Callable[[], Any]) -> NoReturn:
     try:
         code = int(act())
-    except Exception:  # noqa: BLE001  a process's main: it becomes an exit code
-        traceback.print_exc()
+    except Exception as error:  # a process's main: it becomes an exit code
+        # As a line of the log, without secrets; before a log is set up, Python writes it as it is.
+        logger.exception("unexpected %s", type(error).__name__)
         code = int(ExitCode.BUG)
     sys.exit(code)

@@ -18,7 +18,6 @@ import contextlib
 import os
 import secrets
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -60,16 +59,12 @@ it lives in memory, ends with the demo, and keeps only 5 MiB or 100,000 batches 
 partition. So the source is held back by what the sink has committed, and the rate
 is not that of a real broker. Anything that fell out would fail the run.
 With brokers of your own: millrace demo --bootstrap HOST:PORT
-
 """
-ABOUT_TOPIC = """\
-This makes the topic {topic} on {bootstrap}.
-"""
+ABOUT_TOPIC = "This makes the topic {topic} on {bootstrap}."
 ABOUT_DELETING = """\
 The topic {topic} is still there. To delete it and the sink's group:
   kafka-topics.sh --bootstrap-server {bootstrap} --delete --topic {topic}
-  kafka-consumer-groups.sh --bootstrap-server {bootstrap} --delete --group {group}
-"""
+  kafka-consumer-groups.sh --bootstrap-server {bootstrap} --delete --group {group}"""
 
 
 class DemoKafka(Struct, frozen=True):
@@ -86,20 +81,20 @@ class DemoKafka(Struct, frozen=True):
 
 
 @contextlib.contextmanager
-def kafka(bootstrap: str | None, *, deletes_topic: bool = False) -> Iterator[DemoKafka]:
+def kafka(bootstrap: str | None, say: Callable[[str], None], *, deletes_topic: bool = False) -> Iterator[DemoKafka]:
     """The Kafka of a demo, as long as it lasts: an embedded one, or a fresh topic on these brokers.
 
-    Says on standard error what it is and how to get rid of it. deletes_topic: drop the topic at the end.
+    say: takes what it is and how to get rid of it, in lines. deletes_topic: drop the topic at the end.
     Enter it with one thread and no Kafka client. Raises UnreachableError, ConnectError.
     """
     if bootstrap is None:
         with _embedded() as where:
-            _say(ABOUT_EMBEDDED)
+            say(ABOUT_EMBEDDED)
             yield where
         return
     topic = f"millrace-demo-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
     where = DemoKafka(bootstrap, topic, is_embedded=False)
-    _say(ABOUT_TOPIC.format(topic=topic, bootstrap=bootstrap))
+    say(ABOUT_TOPIC.format(topic=topic, bootstrap=bootstrap))
     _in_child(lambda: create_topic(bootstrap, topic, PARTITIONS, BROKER_SECONDS))
     try:
         yield where
@@ -107,7 +102,7 @@ def kafka(bootstrap: str | None, *, deletes_topic: bool = False) -> Iterator[Dem
         if deletes_topic:
             _in_child(lambda: delete_topic(bootstrap, topic, where.group, BROKER_SECONDS))
         else:
-            _say(ABOUT_DELETING.format(topic=topic, bootstrap=bootstrap, group=where.group))
+            say(ABOUT_DELETING.format(topic=topic, bootstrap=bootstrap, group=where.group))
 
 
 def demo_pipeline(where: DemoKafka, records: int | None, rate: float, *, folder: Path) -> Pipeline:
@@ -206,8 +201,3 @@ def _in_child(act: Callable[[], None]) -> None:
     kind, text = answer[:1], answer[1:].decode()
     if kind != _DONE:
         raise UnreachableError(text) if kind == _UNREACHABLE else ConnectError(text)
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(text)
-    sys.stderr.flush()

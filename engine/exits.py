@@ -10,7 +10,7 @@ from enum import IntEnum
 
 from engine.api.errors import ConfigError, ConnectError, UnreachableError
 
-__all__ = ["ExitCode", "LockedError", "told"]
+__all__ = ["ExitCode", "LockedError", "code_of_error", "sentences_of", "told"]
 
 
 class ExitCode(IntEnum):
@@ -22,7 +22,7 @@ class ExitCode(IntEnum):
     UNREACHABLE = 3  # no broker, or a topic that should be there is not; nothing was started
     LOCKED = 4  # another worker uses the store
     UNSUPPORTED = 5  # this machine lacks something Millrace needs
-    INCOMPLETE = 6  # the report's count does not come out even: records are missing
+    INCOMPLETE = 6  # of the demo: what came out is not what went in
     DIFFERS = 7  # what was declared is not what is there, and nobody has said that it shall be
     BAD_RECORD = 65  # of a child only: a record that it cannot take on
     ERROR = 69  # of a child only: an exception, of a plugin most likely
@@ -50,15 +50,23 @@ _ENDED_BY = (
 )
 
 
+def code_of_error(error: ConnectError) -> ExitCode:
+    """What a command ends with that this has ended."""
+    return next(code for kind, code in _ENDED_BY if isinstance(error, kind))
+
+
+def sentences_of(error: ConnectError) -> list[str]:
+    """What is wrong, each in a sentence."""
+    return [str(problem) for problem in error.problems] if isinstance(error, ConfigError) else [str(error)]
+
+
 def told(error: ConnectError, *, place: str = "") -> ExitCode:
     """Say on standard error what has ended a command; returns its code. place: where problems are, for a heading."""
-    if isinstance(error, ConfigError):
-        count, before = len(error.problems), "millrace: "
-        if place:
-            print(f"millrace: {count} problem{'s' * (count != 1)} {place}", file=sys.stderr)
-            before = "  "
-        for problem in error.problems:
-            print(f"{before}{problem}", file=sys.stderr)
-    else:
-        print(f"millrace: {error}", file=sys.stderr)
-    return next(code for kind, code in _ENDED_BY if isinstance(error, kind))
+    before = "millrace: "
+    sentences = sentences_of(error)
+    if place and isinstance(error, ConfigError):
+        print(f"millrace: {len(sentences)} problem{'s' * (len(sentences) != 1)} {place}", file=sys.stderr)
+        before = "  "
+    for sentence in sentences:
+        print(f"{before}{sentence}", file=sys.stderr)
+    return code_of_error(error)

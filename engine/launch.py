@@ -25,12 +25,12 @@ from engine import boot, demo, logs, memory, plan
 from engine.api.errors import ConnectError
 from engine.config import files, passwords
 from engine.config.files import Pipeline
-from engine.exits import ExitCode, told
+from engine.exits import ExitCode, code_of_error, sentences_of, told
 from engine.plugins import catalog, installing
 from engine.plugins.apart import Apart
 from engine.plugins.environment import unmet
 from engine.plugins.listing import LISTING_SECONDS, PluginInfo, listing
-from engine.report import Report, as_json, as_text
+from engine.report import Report, as_json, as_text, comes_out_even
 from engine.supervisor.manager import Manager
 
 __all__ = [
@@ -148,10 +148,16 @@ def run_demo(
 ) -> ExitCode:
     """Run the demo's pipeline, on the embedded Kafka or on brokers of the user's."""
 
+    def say(text: str) -> None:
+        if options.log_format == "text":
+            print(text, file=sys.stderr, flush=True)
+        else:
+            logger.warning("%s", text)  # a demo shows no less grave ones, and it is to be seen
+
     def act() -> ExitCode:
         with (
             tempfile.TemporaryDirectory(prefix="millrace-demo-") as folder,
-            demo.kafka(bootstrap, deletes_topic=deletes_topic) as where,
+            demo.kafka(bootstrap, say, deletes_topic=deletes_topic) as where,
         ):
             pipeline = demo.demo_pipeline(where, records, rate, folder=Path(folder))
             return _run(pipeline, options, is_embedded=where.is_embedded, must_match=True)
@@ -180,12 +186,10 @@ def _run(pipeline: Pipeline, options: Options, *, is_embedded: bool = False, mus
         logger.warning("%s", warning)
     rest = boot.RestOptions(pipeline, replace(wanted, worker_id=made.worker_id)) if options.serves_rest else None
     code, report = boot.run(made, boot.RunOptions(options.is_bulk, options.shows_progress, settings, rest, manager))
-    totals = report.totals
-    # What a killed process had done and not counted is within what the report says may be repeated.
-    if must_match and code == ExitCode.OK and abs(totals.records_in - totals.records_out) > totals.repeated_at_most:
+    if must_match and code == ExitCode.OK and not comes_out_even(report):
         code = ExitCode.INCOMPLETE
         report = replace(report, exit_code=int(code))
-        print("millrace: the number of records that came out is not the number that went in", file=sys.stderr)
+        logger.error("the number of records that came out is not the number that went in")
     _print(report, options)
     return code
 
@@ -214,4 +218,8 @@ def _guarded(options: Options, act: Callable[[], ExitCode]) -> ExitCode:
         logs.set_up(logs.LogSettings(options.log_level, options.log_format), process="supervisor")
         return act()
     except ConnectError as error:
-        return told(error, place="in the configuration")
+        if options.log_format == "text":
+            return told(error, place="in the configuration")
+        for sentence in sentences_of(error):  # whoever reads objects reads nothing else
+            logger.error("%s", sentence)  # noqa: TRY400  it is told as a sentence
+        return code_of_error(error)

@@ -1,18 +1,23 @@
 """Log lines that say whose they are: connector, task and process on every one, as text or as JSON.
 
-    2026-03-01 12:00:00,123 INFO  [orders|task-0|pump] produced again ... (millrace.pump)
+    2026-03-01 12:00:00,123 ERROR [orders|task-0|task] unexpected KeyError (millrace.process)
+    [orders|task-0|task] Traceback (most recent call last):
 
-The place in brackets is Kafka Connect's (`connector.context`), with the process behind it. Secrets that the
-configuration named are replaced wherever they turn up, in messages and in tracebacks. Where a line cannot be written,
-because a disk is full or a reader is gone, it is lost and the run is not; the next that can be tells how many were.
+The place in brackets is Kafka Connect's (`connector.context`), with the process behind it; a line that continues
+another has it alone. Secrets that the configuration named are replaced wherever they turn up, in messages and in
+tracebacks. Where a line cannot be written, because a disk is full or a reader is gone, it is lost and the run is not;
+the next that can be tells how many were.
 
-Used by: engine.launch (the command), each process's main; engine.supervisor (masks what a child says at its end).
+Used by: engine.launch (the command), each process's main; engine.supervisor (each child begins with `take_over`; masks
+what it says at its end).
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import sys
+import threading
 import time
 from collections.abc import Iterable
 
@@ -20,7 +25,7 @@ import orjson
 
 from engine.api.config import HIDDEN
 
-__all__ = ["LogSettings", "masked", "set_up"]
+__all__ = ["LogSettings", "masked", "set_up", "take_over"]
 
 STANDARD_ERROR = 2
 #: Secrets shorter than this would black out half of a log.
@@ -57,6 +62,27 @@ def set_up(
     root.setLevel(settings.level)
 
 
+def take_over() -> None:
+    """From now on what Python would write beside the log goes into it, with its place and without secrets.
+
+    That is the ends of a plugin's threads, errors that nobody can take, and warnings.
+    """
+    beside = logging.getLogger("millrace.process")
+
+    def of_thread(told: threading.ExceptHookArgs) -> None:
+        if told.exc_value is not None and told.exc_type is not SystemExit:
+            name = "a thread" if told.thread is None else f"thread {told.thread.name}"
+            beside.error("%s has ended: %s", name, told.exc_type.__name__, exc_info=told.exc_value)
+
+    def nowhere(told: sys.UnraisableHookArgs) -> None:
+        where = told.err_msg or "Exception ignored in"
+        beside.error("%s %r: %s", where, told.object, told.exc_type.__name__, exc_info=told.exc_value)
+
+    logging.captureWarnings(capture=True)
+    threading.excepthook = of_thread
+    sys.unraisablehook = nowhere
+
+
 def masked(text: str, secrets: Iterable[str]) -> str:
     """The text without secrets."""
     for secret in sorted(secrets, key=len, reverse=True):  # a long one may hold another
@@ -76,13 +102,9 @@ class LineHandler(logging.Handler):
         self._is_torn = False  # a line was written in part
 
     def emit(self, record: logging.LogRecord) -> None:
-        try:
-            lines = [self.format(record)]
-            if self._lost:
-                lines.insert(0, self.format(_lost_record(self._lost, self._reason)))
-        except Exception:  # noqa: BLE001  a mistake in a log call costs its line
-            self.handleError(record)
-            return
+        lines = [self._line(record)]
+        if self._lost:
+            lines.insert(0, self.format(_lost_record(self._lost, self._reason)))
         start = "\n" if self._is_torn else ""
         left = (start + "\n".join(lines) + "\n").encode(errors="backslashreplace")
         try:
@@ -93,6 +115,18 @@ class LineHandler(logging.Handler):
         except OSError as error:
             self._lost += 1
             self._reason = error.strerror or str(error)
+
+    def _line(self, record: logging.LogRecord) -> str:
+        try:
+            return self.format(record)
+        except Exception as error:  # noqa: BLE001  a mistake in a log call costs its line, and is told in a line as well
+            return self.format(_spoiled_record(record, error))
+
+
+def _spoiled_record(record: logging.LogRecord, error: Exception) -> logging.LogRecord:
+    text = "a line of %s, line %d, could not be made: %s"
+    arguments = (record.pathname, record.lineno, f"{type(error).__name__}: {error}")
+    return logging.LogRecord(record.name, record.levelno, "", 0, text, arguments, None)
 
 
 def _lost_record(count: int, reason: str) -> logging.LogRecord:
@@ -126,9 +160,11 @@ class TextFormatter(logging.Formatter):
         super().__init__(f"%(asctime)s %(levelname)-5s [{str(place).replace('%', '%%')}] %(message)s (%(name)s)")
         self._place = place
         self._before = before
+        self._continued = f"\n[{place}] "
 
     def format(self, record: logging.LogRecord) -> str:
-        return self._before + self._place.masked(super().format(record))
+        text = self._place.masked(super().format(record))  # as a whole: a secret may have several lines
+        return self._before + text.replace("\n", self._continued)
 
 
 class JsonFormatter(logging.Formatter):

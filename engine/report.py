@@ -25,7 +25,16 @@ from engine.shm.board import Board, HeaderWord, Measure, Row, Stage, State, Word
 from engine.shm.lost_range import LostRange
 from engine.shm.waits import Cause, gravest
 
-__all__ = ["ConnectorReport", "Report", "TaskReport", "Totals", "as_json", "as_text", "make_report"]
+__all__ = [
+    "ConnectorReport",
+    "Report",
+    "TaskReport",
+    "Totals",
+    "as_json",
+    "as_text",
+    "comes_out_even",
+    "make_report",
+]
 
 #: Which state of several tells of all of them: the first that one of them is in.
 GRAVEST_FIRST = (
@@ -135,6 +144,19 @@ def make_report(
         connectors=connectors,
         findings=() if ledger is None else tuple(findings(board, ledger)),
     )
+
+
+def comes_out_even(report: Report) -> bool:
+    """Whether sinks were handed all that sources have stored as sent, where they read that and nothing else.
+
+    By the ledger, which counts each record once: a restart may give more, as Kafka may have some twice, and never less.
+    Without a ledger, or with half a pipeline, nothing is known: True.
+    """
+    sent, taken = report.totals.sources, report.totals.sinks
+    if sent is None or taken is None:
+        return True
+    handled = taken.records_out + taken.dropped + taken.skipped
+    return 0 <= handled - sent.records_out <= report.totals.repeated_at_most
 
 
 def as_json(report: Report) -> bytes:

@@ -21,6 +21,7 @@ import contextlib
 import ctypes
 import fcntl
 import gc
+import logging
 import os
 import resource
 import select
@@ -58,6 +59,8 @@ _STEPS = 4
 _ABOVE = 10
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
+
+logger = logging.getLogger("millrace.plan")
 
 #: Says what is asked next, and perhaps how many seconds it may take; the deadline starts again.
 Tell = Callable[..., None]
@@ -273,9 +276,11 @@ def _live(questions: Sequence[Question], parent: int, answer: int, steps: int, m
                 file.write(len(written).to_bytes(_SIZE_BYTES) + written)
                 file.flush()
         code = ANSWERED
-    except BaseException:  # noqa: BLE001  whatever it was, nothing of the parent's may be torn down here
+    except BaseException as error:  # noqa: BLE001  whatever it was, nothing of the parent's may be torn down here
         with contextlib.suppress(BaseException):
-            traceback.print_exc()
+            # Without its message, which may have secrets that nobody here knows yet.
+            where = "".join(traceback.format_tb(error.__traceback__)).rstrip()
+            logger.error("a question to plugins has ended in %s:\n%s", type(error).__name__, where)  # noqa: TRY400
     finally:
         with contextlib.suppress(BaseException):
             sys.stderr.flush()

@@ -6,7 +6,7 @@
                                     close every descriptor but its own, title
                                     main ──► os._exit(code)
     stacks     ◄──── pipe ◄──────── at SIGURG or SIGALRM, and when it crashes: what each thread was doing
-    last words ◄──── pipe ◄──────── why it went wrong
+    last words ◄──── pipe ◄──────── why it went wrong; the traceback of what its main lets through goes to the log
 
 A child leaves by `os._exit`: what it inherited must not be torn down twice, and a librdkafka client
 that is still busy would keep it.
@@ -22,20 +22,22 @@ import contextlib
 import ctypes
 import faulthandler
 import gc
+import logging
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Collection
 from pathlib import Path
 
 import setproctitle
 from msgspec import Struct, field
 
-from engine import malloc
+from engine import logs, malloc
 from engine.exits import ExitCode
 
 __all__ = ["Child", "fork"]
+
+logger = logging.getLogger("millrace.process")
 
 PR_SET_PDEATHSIG = 1
 #: Written by a child in one piece, at most what a pipe takes so.
@@ -126,11 +128,13 @@ def fork(
         _take_own_rules(parent, mask, death_signal)
         _become_child(title, {*keep, writing})
         _tell_stacks(writing)
+        logs.take_over()
         code = int(main(lambda text: _say(writing, text)))
-    except BaseException as error:  # noqa: BLE001  a process's main: it becomes an exit code
+    except BaseException as error:  # a process's main: it becomes an exit code
         with contextlib.suppress(BaseException):
             _say(writing, f"{type(error).__name__}: {error}")
-            os.write(2, traceback.format_exc().encode(errors="replace"))
+            # By the log, which hides secrets and says whose it is; before `main` has set it up, by the supervisor's.
+            logger.exception("unexpected %s", type(error).__name__)
     finally:
         with contextlib.suppress(BaseException):
             sys.stdout.flush()

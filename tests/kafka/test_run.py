@@ -245,9 +245,14 @@ def test_a_bad_record_stops_its_task_and_names_itself_and_nothing_is_committed_p
     out = tmp_path / "out.txt"
     settings = worker(kafka, **{"value.converter": JSON, "value.converter.schemas.enable": "false"})
     pipeline(tmp_path, settings, bad=file_sink(topic, out))
-    millrace = run(tmp_path, code=1)
+    millrace = run(tmp_path, "--log-format", "json", "--log-level", "debug", code=1)
     (task,) = millrace.report()["connectors"][0]["tasks"]
     assert task["state"] == "FAILED"
+    lines = [json.loads(line) for line in millrace.stderr.splitlines()]
+    told = [line for line in lines if "partition 1, offset 2" in line["message"] and line["process"] == "task"]
+    assert [(line["connector"], line["task"], line["level"]) for line in told] == [("bad", 0, "ERROR")], lines
+    assert "Traceback (most recent call last)" in told[0]["trace"]
+    assert {line["process"] for line in lines} >= {"supervisor", "pump", "task"}
     assert f"topic {topic}, partition 1, offset 2" in task["reason"]
     assert out.read_text() == "{a=1}\n{a=2}\n"
     assert topics.group_offsets(kafka.bootstrap, group_of(topic))[topic, 1] == 2

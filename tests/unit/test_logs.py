@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from engine import logs
+from engine import command_line, logs
+from engine.exits import ExitCode
 from tests.harness.engine import Millrace
 
 SECRET = "correct horse"
@@ -110,6 +111,59 @@ def test_of_a_secret_that_begins_like_another_nothing_is_left(form: str, capfd: 
     assert "battery" not in said
 
 
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_secret_of_several_lines_is_hidden_as_well(form: str, capfd: pytest.CaptureFixture[str]) -> None:
+    key = "-----BEGIN\nabcdef\n-----END"
+    with logging_as(form, secrets=[key]):
+        logger.info("read: %s", key)
+        log_failure(f"refused: {key}")
+    said = capfd.readouterr().err
+    assert "read: [hidden]" in said and "refused: [hidden]" in said
+    assert "abcdef" not in said
+
+
+def test_every_line_of_a_traceback_has_the_place(capfd: pytest.CaptureFixture[str]) -> None:
+    with logging_as("text", connector="100%s", task=0, process="task"):
+        log_failure("two\nlines")
+    first, *more = capfd.readouterr().err.splitlines()
+    assert first.endswith(" ERROR [100%s|task-0|task] it failed (millrace.tests)")
+    assert more[0] == "[100%s|task-0|task] Traceback (most recent call last):"
+    assert more[-2:] == ["[100%s|task-0|task] ValueError: two", "[100%s|task-0|task] lines"]
+    assert all(line.startswith("[100%s|task-0|task] ") for line in more)
+
+
+def test_a_traceback_in_json_is_a_member_of_its_line(capfd: pytest.CaptureFixture[str]) -> None:
+    with logging_as("json", connector="orders", task=0):
+        log_failure("two\nlines")
+    (line,) = capfd.readouterr().err.splitlines()
+    said = json.loads(line)
+    assert said["message"] == "it failed"
+    assert said["trace"].startswith("Traceback (most") and said["trace"].endswith("ValueError: two\nlines")
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_wrong_log_call_is_told_in_one_line_without_what_was_to_be_logged(
+    form: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Python's own handlers print a traceback and all arguments."""
+    with logging_as(form, connector="orders", task=0, secrets=[SECRET]):
+        logger.info("%d records", SECRET)
+        logger.info("and on")
+    wrong, good = capfd.readouterr().err.splitlines()
+    assert "test_logs.py" in wrong and "could not be made: TypeError" in wrong
+    assert SECRET not in wrong
+    assert "and on" in good
+
+
+def test_an_error_of_the_command_itself_is_logged_as_all_else(capfd: pytest.CaptureFixture[str]) -> None:
+    with logging_as("json", process="supervisor", secrets=[SECRET]), pytest.raises(SystemExit) as left:
+        command_line._leave(lambda: refuse(f"refused: {SECRET}"))
+    assert left.value.code == ExitCode.BUG
+    said = json.loads(capfd.readouterr().err)
+    assert said["message"] == "unexpected ValueError"
+    assert said["trace"].endswith("ValueError: refused: [hidden]")
+
+
 def test_what_is_too_short_to_be_a_secret_leaves_the_log_readable(capfd: pytest.CaptureFixture[str]) -> None:
     with logging_as("text", secrets=["a", ""]):
         logger.info("an arm and a leg")
@@ -174,5 +228,6 @@ def test_level_and_format_may_be_written_in_any_case(tmp_path: Path) -> None:
     arguments = ("run", "pipeline.toml", "--log-level", "warning", "--log-format", "JSON")
     with Millrace(*arguments, folder=tmp_path) as millrace:
         assert millrace.wait() == 2, millrace.stderr
-    assert "pipeline.toml" in millrace.stderr, "the command line is good, the file is missing"
-    assert "Traceback" not in millrace.stderr
+    (line,) = map(json.loads, millrace.stderr.splitlines())
+    assert "pipeline.toml" in line["message"], "the command line is good, the file is missing"
+    assert (line["level"], line["process"]) == ("ERROR", "supervisor")

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from engine.exits import ExitCode
+from engine.ledger.reckoning import Reckoning
 from engine.quantities import bytes_text, seconds_text
-from engine.report import as_json, as_text, make_report
+from engine.report import Report, Totals, as_json, as_text, comes_out_even, make_report
 from engine.shm.board import Board, HeaderWord, Identity, Stage, State, Word
 from engine.shm.lost_range import LostRange
 from engine.shm.waits import Cause, Wait, pack
@@ -36,6 +37,30 @@ def test_put_without_a_commit_may_be_repeated() -> None:
     report = make_report(ended(board), ExitCode.OK)
     assert report.totals.repeated_at_most == 100
     assert {of.name: of.repeated_at_most for of in report.connectors} == {"orders": 0, "copy": 100}
+
+
+@pytest.mark.parametrize(
+    ("out", "repeated_at_most", "is_even"),
+    [
+        (1000, 0, True),
+        (1000, 50_000, True),
+        (999, 0, False),
+        (999, 50_000, False),  # what a restart repeats makes up for nothing that is missing
+        (1010, 10, True),
+        (1011, 10, False),
+    ],
+)
+def test_what_comes_out_is_what_went_in_and_more_only_where_it_was_repeated(
+    out: int, repeated_at_most: int, is_even: bool
+) -> None:
+    sources, sinks = Reckoning(1000, 1000), Reckoning(out, out - 2, dropped=1, skipped=1)
+    # What sinks have committed and not counted, because they were killed, tells nothing of what is missing.
+    totals = Totals(1000, 900, 0, 0, 1, repeated_at_most, sources, sinks)
+    assert comes_out_even(Report("DONE", 0, 1.0, totals, ())) is is_even
+
+
+def test_without_a_ledger_nobody_knows_what_is_missing() -> None:
+    assert comes_out_even(Report("DONE", 0, 1.0, Totals(1000, 900, 0, 0, 0, 0), ()))
 
 
 def test_tasks_are_gathered_by_connector_and_summed() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from engine import logs
 from engine.api.errors import ConfigError, Problem
 from engine.plugins.probe import FOLLOWING_SECONDS, ProbeError, Question, Tell, in_probe, in_probes
 
@@ -87,6 +89,21 @@ def test_a_child_that_leaves_is_told_with_its_step(body: object, ending: str) ->
 
     with pytest.raises(ProbeError, match=f"connector orders: start: its process {ending}|{ending}"):
         in_probe(leave, timeout_seconds=SECONDS)
+
+
+def test_what_ends_a_question_is_in_the_log_without_what_it_says(capfd: pytest.CaptureFixture[str]) -> None:
+    """Which secrets it may have in it nobody knows yet."""
+    secret = "correct horse"
+
+    def leave(tell: Tell) -> bytes:
+        logs.set_up(logs.LogSettings(form="json"), process="supervisor")
+        raise KeyboardInterrupt(secret)
+
+    with pytest.raises(ProbeError, match="left with exit code 1"):
+        in_probe(leave, timeout_seconds=SECONDS)
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "has ended in KeyboardInterrupt" in json.loads(line)["message"]
+    assert "in leave" in line and secret not in line
 
 
 def test_questions_that_share_a_child_cost_only_themselves() -> None:

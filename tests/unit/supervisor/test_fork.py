@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
 import socket
+import threading
+import warnings
 from pathlib import Path
 
 import pytest
 
+from engine import logs
 from engine.exits import ExitCode
 from engine.supervisor.fork import Child, fork
 from tests.harness import wait
@@ -39,14 +43,52 @@ def test_last_words_come_back() -> None:
     assert child.last_words() == "the disk is full"
 
 
-def test_an_exception_is_last_words_and_a_bug(capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_exception_is_last_words_and_a_bug() -> None:
     def main(say: object) -> int:
         raise ZeroDivisionError("by zero")
 
     child = fork("a child", main, ())
     assert ended(child) == ExitCode.BUG
     assert child.last_words() == "ZeroDivisionError: by zero"
-    assert "Traceback" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_whatever_python_says_of_a_child_is_its_log_and_has_no_secrets(
+    form: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What `main` lets through, what ends a thread, what a finalizer raises, and a warning."""
+    secret = "correct horse"
+
+    class Careless:
+        def __del__(self) -> None:
+            raise ValueError(f"finalized: {secret}")
+
+    def refuse() -> None:
+        raise ValueError(f"refused: {secret}")
+
+    def main(say: object) -> int:
+        logs.set_up(logs.LogSettings(form=form), process="task", connector="orders", task=3, secrets=[secret])
+        thread = threading.Thread(target=refuse, name="reader")
+        thread.start()
+        thread.join()
+        warnings.warn(f"warned: {secret}", stacklevel=1)
+        Careless()
+        raise KeyboardInterrupt(f"let through: {secret}")  # no `except Exception` takes it
+
+    child = fork("a child", main, ())
+    assert ended(child) == ExitCode.BUG
+    child.last_words()
+    said = capfd.readouterr().err
+    assert secret not in said
+    for words in ("refused", "warned", "finalized", "let through"):
+        assert f"{words}: [hidden]" in said, said
+    assert "thread reader has ended: ValueError" in said
+    if form == "text":
+        assert all("[orders|task-3|task] " in line for line in said.splitlines()), said
+    else:
+        lines = [json.loads(line) for line in said.splitlines()]
+        assert {(line["connector"], line["task"], line["process"]) for line in lines} == {("orders", 3, "task")}
+        assert sum("Traceback" in line.get("trace", "") for line in lines) == 3
 
 
 def test_descriptors_that_are_not_on_the_list_are_closed(tmp_path: Path) -> None:
