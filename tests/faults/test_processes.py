@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.harness import topics, wait
 from tests.harness.engine import Millrace, pipeline_toml
@@ -129,7 +130,15 @@ def test_control_and_display_that_are_killed_cost_the_data_nothing(kafka: Kafka,
     assert "display ended" in run.stderr
     assert report["totals"]["restarts"] == 0
     assert len(numbers(tmp_path)) == RECORDS
-    assert (tmp_path / "metrics.prom").exists()
+    told = {
+        (sample.labels["connector"], sample.labels["task"], sample.labels["stage"]): sample.value
+        for family in text_string_to_metric_families((tmp_path / "metrics.prom").read_text())
+        for sample in family.samples
+        if sample.name == "millrace_records_total"
+    }
+    source, sink = ("numbers", "0"), (f"copy-{topic}", "0")
+    assert [told[*source, stage] for stage in ("poll", "acknowledge", "store")] == [RECORDS] * 3
+    assert [told[*sink, stage] for stage in ("consume", "put", "commit")] == [RECORDS] * 3
 
 
 def test_a_supervisor_that_is_killed_leaves_nothing_behind_and_the_next_run_starts_at_once(

@@ -18,7 +18,8 @@ from engine.task.crew import DEALT_PER_STAGE
 from tests.harness import wait
 from tests.harness.engine import Millrace, pipeline_toml
 from tests.harness.kafka import KafkaServer, UserKafka
-from tests.harness.server import free_ports
+from tests.harness.prometheus import Prometheus, installed
+from tests.harness.server import UnavailableError, free_ports
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
@@ -37,7 +38,8 @@ class Run:
 
     def __init__(self, millrace: Millrace, port: int) -> None:
         self.millrace = millrace
-        self._url = f"http://127.0.0.1:{port}/metrics"
+        self.target = f"127.0.0.1:{port}"
+        self._url = f"http://{self.target}/metrics"
 
     def metrics(self) -> dict[tuple[str, str, str], float]:
         """Each counter by stage: its value by name, task ("copy/0") and stage."""
@@ -94,6 +96,18 @@ def run(kafka: KafkaServer | UserKafka, tmp_path_factory: pytest.TempPathFactory
         going = Run(millrace, port)
         wait.until(lambda: going.records_put() >= RECORDS, "all records at the sink", timeout_s=60)
         yield going
+
+
+@pytest.fixture(scope="module", autouse=True)
+def prometheus(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus | None]:
+    """From the first test on, as its first scrape may come 5 s later; None: there is none here."""
+    try:
+        installed("prometheus")
+    except UnavailableError:
+        yield None
+        return
+    with Prometheus(tmp_path_factory.mktemp("prometheus"), run.target) as server:
+        yield server
 
 
 def threads(pid: int) -> list[str]:
@@ -180,3 +194,20 @@ def test_every_stage_process_has_its_turn_and_is_counted_for_itself(run: Run) ->
     assert all(busy[stage] > 0 for stage in STAGES[:2])
     memory = run.of_stage_processes("millrace_process_resident_memory_bytes")
     assert set(STAGES) <= set(memory)
+
+
+def test_a_real_prometheus_scrapes_every_task(run: Run, prometheus: Prometheus | None) -> None:
+    if prometheus is None:
+        pytest.skip("no prometheus here")
+    for task in TASKS:
+        connector, number = task.split("/")
+        place = f'connector="{connector}",task="{number}"'
+        (state,) = prometheus.wait_for(f"millrace_task_state{{{place}}} == 1")
+        assert state.labels["state"] == "running"
+    (sent,) = prometheus.wait_for('millrace_records_total{connector="numbers",stage="acknowledge"} > 0')
+    (put,) = prometheus.wait_for('sum(millrace_records_total{connector="copy",stage="put"}) > 0')
+    now = run.metrics()
+    assert RECORDS <= put.value <= run.records_put()
+    assert sent.value <= now["millrace_records_total", "numbers/0", "acknowledge"]
+    (up,) = prometheus.query("up")
+    assert up.value == 1
