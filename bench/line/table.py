@@ -29,7 +29,7 @@ from bench.line.results import (
 )
 from bench.line.sides import BARE, CONNECT, LOOP, MILLRACE
 
-__all__ = ["markdown", "write_readme"]
+__all__ = ["HEADS", "markdown", "write_readme"]
 
 MARK = "<!-- table -->"
 NOTHING = "-"
@@ -37,6 +37,28 @@ LEGEND = (
     "**Bold** reaches its goal and is shown to; *not shown* is reached by the median and by so many of the rounds; "
     "*missed* is not reached."
 )
+
+# The heads of the tables, in the order in which they are published.
+THROUGHPUT = (
+    "line", "Connect, records/s", "Millrace", "ratio", "to reach", "Connect, CPU us a record", "Millrace", "ratio",
+    "to reach", "Connect, peak PSS MB", "Millrace", "below", "spread of the rate",
+)  # fmt: skip
+LATENCY = (
+    "line", "Connect, p50 ms", "Millrace", "bare consumer", "below", "Connect, p99 ms", "Millrace",
+    "bare consumer", "below", "Connect, CPU us a record", "Millrace",
+)  # fmt: skip
+START = (
+    "line", "Connect, s to REST", "Connect, s to first record", "Millrace", "below", "Connect, PSS MB", "Millrace",
+)  # fmt: skip
+BUSY = (
+    "line", "Connect, records/s", "Millrace", "ratio", "Connect, CPU us a record", "Millrace",
+    "Connect, peak PSS MB a task", "Millrace",
+)  # fmt: skip
+REGISTRY = (
+    "line", "plain loop, records/s", "Millrace", "ratio", "to reach", "plain loop, CPU us a record", "Millrace",
+    "ratio", "spread of the rate",
+)  # fmt: skip
+HEADS: Sequence[Sequence[str]] = (THROUGHPUT, LATENCY, START, BUSY, REGISTRY)
 
 Cells = Sequence[object]
 
@@ -76,11 +98,7 @@ def _throughput(results: Sequence[Result]) -> str:
                 f"{memory.bound:g}", " / ".join(map(_percent, spreads)),
             )
         )  # fmt: skip
-    head = (
-        "line", "Connect, records/s", "Millrace", "ratio", "to reach", "Connect, CPU us a record", "Millrace", "ratio",
-        "to reach", "Connect, peak PSS MB", "Millrace", "below", "spread of the rate",
-    )  # fmt: skip
-    return _table(head, rows)
+    return _table(THROUGHPUT, rows)
 
 
 def _latency(results: Sequence[Result]) -> str:
@@ -97,11 +115,7 @@ def _latency(results: Sequence[Result]) -> str:
                 _figure(figures(bare, P99)), "Connect's", _middle(theirs, CPU, 1), _middle(ours, CPU, 1),
             )
         )  # fmt: skip
-    head = (
-        "line", "Connect, p50 ms", "Millrace", "bare consumer", "below", "Connect, p99 ms", "Millrace",
-        "bare consumer", "below", "Connect, CPU us a record", "Millrace",
-    )  # fmt: skip
-    return _table(head, rows)
+    return _table(LATENCY, rows)
 
 
 def _start(results: Sequence[Result]) -> str:
@@ -116,10 +130,7 @@ def _start(results: Sequence[Result]) -> str:
                 _middle(theirs, MEMORY), _middle(ours, MEMORY),
             )
         )  # fmt: skip
-    head = (
-        "line", "Connect, s to REST", "Connect, s to first record", "Millrace", "below", "Connect, PSS MB", "Millrace",
-    )  # fmt: skip
-    return _table(head, rows)
+    return _table(START, rows)
 
 
 def _busy(results: Sequence[Result]) -> str:
@@ -134,11 +145,7 @@ def _busy(results: Sequence[Result]) -> str:
                 _number(their_mb and their_mb / line.tasks, 1), _number(our_mb and our_mb / line.tasks, 1),
             )
         )  # fmt: skip
-    head = (
-        "line", "Connect, records/s", "Millrace", "ratio", "Connect, CPU us a record", "Millrace",
-        "Connect, peak PSS MB a task", "Millrace",
-    )  # fmt: skip
-    return _table(head, rows)
+    return _table(BUSY, rows)
 
 
 def _registry(results: Sequence[Result]) -> str:
@@ -155,11 +162,7 @@ def _registry(results: Sequence[Result]) -> str:
                 " / ".join(map(_percent, spreads)),
             )
         )  # fmt: skip
-    head = (
-        "line", "plain loop, records/s", "Millrace", "ratio", "to reach", "plain loop, CPU us a record", "Millrace",
-        "ratio", "spread of the rate",
-    )  # fmt: skip
-    return _table(head, rows)
+    return _table(REGISTRY, rows)
 
 
 def _table(head: Cells, rows: Iterable[Cells]) -> str:
