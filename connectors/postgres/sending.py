@@ -2,7 +2,7 @@
 
     sent = Sent(pgconn, ["BEGIN", "UPDATE ...", "COPY t FROM STDIN", "COMMIT"], psycopg, fail)
     sent.copy([blocks], check)     ──► all statements; the first block is made meanwhile; check([-1, 1]) ──► blocks
-    sent.answer()                  ◄── [-1, 1, 3600, -1]
+    sent.answer(1.0)               ◄── [-1, 1, 3600, -1], or not within a second: it may be asked for again
 
 The server goes from statement to statement by itself: nothing travels there and back between them, and who has sent all
 has his hands free while it works. The first statement that fails ends the message; a transaction that was begun by then
@@ -16,6 +16,7 @@ Source: PostgreSQL's manual, "Multiple Statements in a Simple Query", "Asynchron
 from __future__ import annotations
 
 import select
+import time
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, islice
 from typing import Any
@@ -62,10 +63,14 @@ class Sent:
         except self._psycopg.Error as error:
             raise self._failed(error) from error
 
-    def answer(self) -> Sequence[int]:
-        """Wait for the end; returns how many rows each statement has changed, -1 for those that change none."""
+    def answer(self, seconds: float) -> Sequence[int]:
+        """Wait for the end; returns how many rows each statement has changed, -1 for those that change none.
+
+        Raises TimeoutError after so many seconds; then it may be called again.
+        """
+        until = time.monotonic() + seconds
         try:
-            while (result := self._result()) is not None:
+            while (result := self._result(until)) is not None:
                 self._note(result)
         except self._psycopg.Error as error:
             raise self._failed(error) from error
@@ -124,10 +129,13 @@ class Sent:
         while self._result() is not None:
             pass
 
-    def _result(self) -> Any:
+    def _result(self, until: float | None = None) -> Any:
         """The next one; None: that was all."""
         while self._pgconn.is_busy():
-            self._wait(select.POLLIN)
+            left = None if until is None else until - time.monotonic()
+            if left is not None and left <= 0:
+                raise TimeoutError("no answer yet")
+            self._wait(select.POLLIN, left)
         return self._pgconn.get_result()
 
     def _flush(self) -> None:
@@ -135,9 +143,10 @@ class Sent:
         while self._pgconn.flush():
             self._wait(select.POLLIN | select.POLLOUT)
 
-    def _wait(self, events: int) -> None:
+    def _wait(self, events: int, seconds: float | None = None) -> None:
         self._poll.register(self._pgconn.socket, events)
-        if any(found & ~select.POLLOUT for _, found in self._poll.poll()):
+        found_all = self._poll.poll(None if seconds is None else seconds * 1000)
+        if any(found & ~select.POLLOUT for _, found in found_all):
             self._pgconn.consume_input()
 
     def _failed(self, error: Any) -> ConnectError:

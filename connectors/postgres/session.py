@@ -28,12 +28,10 @@ from connectors.postgres.refusals import is_connection_over, of_connecting, tran
 from connectors.postgres.sending import Check, Sent
 from engine.api.errors import ConfigError, ConnectError, RetriableError
 
-__all__ = ["LETTER_SECONDS", "PsycopgSession", "Session", "connect", "connected", "driver"]
+__all__ = ["PsycopgSession", "Session", "connect", "connected", "driver"]
 
-#: So long a transaction waits for a dead letter. One that is idle for twice as long is ended by the server, so that a
-#: task that was frozen holds nothing up.
-LETTER_SECONDS = 30
-IDLE_MS = 2 * LETTER_SECONDS * 1000
+#: A transaction that is idle for so long is ended by the server, so that a task that was frozen holds nothing up.
+IDLE_MS = 60_000
 #: A peer that is gone without a word is noticed within half a minute, by either side: what a host that died had locked,
 #: the server gives back then.
 _KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4, "tcp_user_timeout": 30_000}
@@ -64,10 +62,11 @@ class Session(Protocol):
 
     def send(
         self, statements: Sequence[str], rows: Sequence[Iterable[bytes]], check: Check
-    ) -> Callable[[], Sequence[int]]:
-        """Send statements, and rows for each COPY among them; returns what waits for the end.
+    ) -> Callable[[float], Sequence[int]]:
+        """Send statements, and rows for each COPY among them; returns what waits for the end, for so many seconds.
 
-        That gives what `run` does, or raises; before it was called, nothing else is done with the session.
+        That gives what `run` does, or raises: TimeoutError where it may be called again. Until it has given something
+        else, nothing else is done with the session.
         check: is given as much of the statements before the first COPY. What it raises, or the rows raise, ends them.
         """
 
@@ -165,7 +164,7 @@ class PsycopgSession:
 
     def send(
         self, statements: Sequence[str], rows: Sequence[Iterable[bytes]], check: Check
-    ) -> Callable[[], Sequence[int]]:
+    ) -> Callable[[float], Sequence[int]]:
         if self.is_over:
             raise RetriableError("the connection to PostgreSQL is lost")
         sent = Sent(self._connection.pgconn, statements, self._psycopg, self._failed)

@@ -2,6 +2,7 @@
 
     put    new to us? ──► groups of rows ──► one message: BEGIN, offsets, rows, COMMIT
                                      refused ──► BEGIN, offsets, rows ──► reported, letters waited for ──► COMMIT
+                                                                          late ──► ROLLBACK, and all of it again
 
 A batch is written with the offset after it in the same transaction: one that comes again, after a kill or a lost
 connection, is known by it. `put` returns when that is committed; where the next batch is there already, when all is
@@ -9,7 +10,11 @@ sent, so that the server works while that one is made ready. Whether it was comm
 all else (`_settle`): there is one transaction at a time, and what has failed is written before what comes after it.
 
 A put that fails leaves nothing behind and is made again by the engine. Where rows are refused, which ones is found
-within one transaction (halving.py); they are reported, or end the task with the record's name.
+within one transaction (halving.py); they are reported, or end the task with the record's name. No offset past one of
+them is committed before Kafka has its letter: nobody reads it again then.
+
+Nothing waits for long: neither for letters nor for the end of what was sent. Where they are late, the call fails, and
+goes on where it was when it is made again: what was sent is asked for again, what was reported is not reported twice.
 
 Used by: the catalog, by entry point.
 Not here: rows (rows.py), statements (writing.py), offsets (offsets.py).
@@ -18,6 +23,7 @@ Not here: rows (rows.py), statements (writing.py), offsets (offsets.py).
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from msgspec import Struct
@@ -28,17 +34,23 @@ from connectors.postgres.lines import Refused
 from connectors.postgres.offsets import Offsets, Taken, forget_offsets, set_offsets
 from connectors.postgres.refusals import RowError, StaleError
 from connectors.postgres.rows import Group, groups_of
-from connectors.postgres.session import LETTER_SECONDS, Session, connect, driver
+from connectors.postgres.session import Session, connect, driver
 from connectors.postgres.writing import Writer
 from engine.api.batch import SinkBatch
 from engine.api.connector import SinkConnector
 from engine.api.errors import ConfigError, ConnectError, DataError, Problem, RetriableError
 from engine.api.record import TopicPartition
-from engine.api.task import SinkTask
+from engine.api.task import Reported, SinkTask
 
 __all__ = ["PostgresSinkConnector", "PostgresSinkTask"]
 
 Connect = Callable[[PostgresSinkConfig, str], Session]
+Answer = Callable[[float], object]  # waits so many seconds. Raises TimeoutError
+
+#: A call waits so long for dead letters, and so long for what was sent, and is made again after the pause.
+LETTERS_SECONDS = 1.0
+ANSWER_SECONDS = 1.0
+PAUSE_MS = 100
 
 
 class _Left(Struct):
@@ -46,7 +58,7 @@ class _Left(Struct):
 
     batch: SinkBatch
     taken: Taken
-    answer: Callable[[], object] | None  # None: it has failed
+    answer: Answer | None = None  # None: it has failed
     closed: set[TopicPartition] = set()  # of which nothing is written again: closed, or sought back since
 
 
@@ -62,6 +74,9 @@ class PostgresSinkTask(SinkTask):
         self._made: Writer | None = None
         self._left: _Left | None = None
         self._is_smooth = True  # the last batch had nothing that was refused
+        # Of the batch in hand, what became of records that were reported: topic, partition, offset, which several have
+        # that a transform has made of one.
+        self._letters: dict[tuple[str, int, int], list[Reported]] = {}
 
     def start(self, config: Mapping[str, str]) -> None:
         self._settings = PostgresSinkConfig.parse(config)
@@ -96,6 +111,8 @@ class PostgresSinkTask(SinkTask):
 
     def close(self, partitions: Collection[TopicPartition]) -> None:
         self._offsets.close(partitions)
+        gone = {tuple(place) for place in partitions}
+        self._letters = {place: told for place, told in self._letters.items() if place[:2] not in gone}
         if self._left is not None:
             self._left.closed.update(TopicPartition(*place) for place in partitions)
 
@@ -115,8 +132,14 @@ class PostgresSinkTask(SinkTask):
             return ()
         lost: Collection[TopicPartition] = ()
         answer, left.answer = left.answer, None
-        if answer is None or not self._is_committed(left.taken, answer):
+        is_committed = False if answer is None else self._is_committed(left.taken, answer)
+        if is_committed is None:
+            left.answer = answer
+        elif not is_committed:
             lost = self._put(left.batch, without=left.closed, may_leave=False)
+        if left.answer is not None:  # or it is again
+            self.context.retry_after(PAUSE_MS)
+            raise RetriableError(f"connector {self._name}: the server is at work on the last batch yet")
         self._left = None
         return lost
 
@@ -135,6 +158,7 @@ class PostgresSinkTask(SinkTask):
             except StaleError:
                 writer.forget_tables()  # somebody has changed one; if that is not it, it says so again
                 self._write(writer, batch, taken, may_leave=may_leave)
+            self._letters.clear()
         return taken.lost
 
     def _writer(self) -> Writer:
@@ -156,6 +180,7 @@ class PostgresSinkTask(SinkTask):
             self.context.seek(taken.lost)
 
     def _write(self, writer: Writer, batch: SinkBatch, taken: Taken, *, may_leave: bool) -> None:
+        self._wait_for_letters()
         groups = writer.prepare(groups_of(batch, taken.indexes, self._settings))
         # Where some are refused, more are: what was sent would have to be taken back each time.
         if self._is_smooth and self._send(writer, groups, batch, taken, may_leave=may_leave):
@@ -193,16 +218,22 @@ class PostgresSinkTask(SinkTask):
             raise
         if answer is None:
             return False
-        if may_leave:
-            self._left = _Left(batch, taken, answer)
-            return True
-        return self._is_committed(taken, answer)
+        is_committed = None if may_leave else self._is_committed(taken, answer)
+        if is_committed is None:
+            self._left = self._left or _Left(batch, taken)  # the same batch, where it is written once more
+            self._left.taken, self._left.answer = taken, answer
+        return is_committed is not False
 
-    def _is_committed(self, taken: Taken, answer: Callable[[], object]) -> bool:
-        """Wait for the end of what was sent; returns whether it was taken. Raises what may pass, or ends the task."""
+    def _is_committed(self, taken: Taken, answer: Answer) -> bool | None:
+        """Wait for the end of what was sent; returns whether it was taken, None while the server is at work.
+
+        Raises what may pass, or ends the task.
+        """
         assert self._made is not None, "somebody has sent it"
         try:
-            answer()
+            answer(ANSWER_SECONDS)
+        except TimeoutError:
+            return None
         except (RowError, StaleError):
             self._made.roll_back()
             self._is_smooth = False
@@ -231,14 +262,27 @@ class PostgresSinkTask(SinkTask):
         """
         if self._reporter is None:
             raise self._told(batch, refused[0], len(refused) - 1)
-        answers = [self._reporter.report(batch[one.index], self._told(batch, one)) for one in refused]
-        until = self._monotonic() + LETTER_SECONDS
+        met: Counter[tuple[str, int, int]] = Counter()
+        for one in refused:
+            place = batch.original_topics[one.index], batch.original_partitions[one.index], batch.offsets[one.index]
+            letters = self._letters.setdefault(place, [])
+            if met[place] == len(letters):  # else it was reported when the batch was written the last time
+                letters.append(self._reporter.report(batch[one.index], self._told(batch, one)))
+            met[place] += 1
+        self._wait_for_letters()
+
+    def _wait_for_letters(self) -> None:
+        """Return when Kafka has all that were reported. Raises RetriableError where that takes long."""
+        until = self._monotonic() + LETTERS_SECONDS
         try:
-            for answer in answers:
-                answer.result(max(0.0, until - self._monotonic()))
+            for letters in self._letters.values():
+                for letter in letters:
+                    letter.result(max(0.0, until - self._monotonic()))
         except TimeoutError as error:
+            self.context.retry_after(PAUSE_MS)
             raise RetriableError(
-                f"connector {self._name}: no answer to dead letters for {LETTER_SECONDS} s; the batch is written again"
+                f"connector {self._name}: Kafka has not taken dead letters of the batch yet; it is written once they "
+                "are there"
             ) from error
 
     def _told(self, batch: SinkBatch, one: Refused, more: int = 0) -> DataError:
@@ -246,13 +290,14 @@ class PostgresSinkTask(SinkTask):
         place = f"the record at {topic}-{partition}@{batch.offsets[one.index]}"
         column = f", column {one.column}" if one.column else ""
         others = f"; {more} more of its batch are refused" if more else ""
-        error = one.error
-        if isinstance(error, RowError):
-            told = f"{error}{f'; expected {one.expected}' if one.expected else ''}"
-            advice = f"; {error.advice}" if error.advice else ""
+        if isinstance(one.error, RowError):
+            told = f"{one.error}{f'; expected {one.expected}' if one.expected else ''}"
+            advice = f"; {one.error.advice}" if one.error.advice else ""
         else:
-            told, advice = error.whole(), ""
-        return DataError(f"connector {self._name}: table {one.target}{column}: {place}: {told}{advice}{others}")
+            told, advice = one.error.whole(), ""
+        error = DataError(f"connector {self._name}: table {one.target}{column}: {place}: {told}{advice}{others}")
+        error.code = one.error.code  # a dead letter has it
+        return error
 
 
 class PostgresSinkConnector(SinkConnector):

@@ -121,7 +121,7 @@ class Writer:
         )
         self._staging[target] = name
 
-    def send(self, advance: str, groups: Sequence[Group], check: Check) -> Callable[[], Sequence[int]] | None:
+    def send(self, advance: str, groups: Sequence[Group], check: Check) -> Callable[[float], Sequence[int]] | None:
         """Send a transaction that writes these groups, which are prepared; returns what waits for its end.
 
         None: there is something to be refused; nothing was sent. Raises RowError for what shows later: then the

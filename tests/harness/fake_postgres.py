@@ -5,9 +5,10 @@
     postgres.rows['"orders"']          [["1", "one"], ...] as COPY's text, committed
 
 Lines that `refuses` names a code for are refused, with all that are copied together with them. `breaks` holds, for the
-beginning of a statement, what happens instead of it, once; `loses` those of which the answer is lost, once.
+beginning of a statement, what happens instead of it, once; `loses` those of which the answer is lost, once; `late` says
+how often the answer to a message is not there in time.
 
-Used by: tests/unit/connectors/test_postgres_sink.py.
+Used by: tests/unit/connectors.
 Not here: upserts, which only the real server can judge (tests/postgres).
 """
 
@@ -52,6 +53,7 @@ class FakePostgres:
         self.loses: set[str] = set()
         self.copied: list[int] = []  # lines of each COPY, refused ones too
         self.connections = 0
+        self.late = 0
 
     @property
     def rows(self) -> dict[str, list[list[str]]]:
@@ -126,7 +128,7 @@ class FakeSession:
 
     def send(
         self, statements: Sequence[str], rows: Sequence[Iterable[bytes]], check: Callable[[Sequence[int]], object]
-    ) -> Callable[[], Sequence[int]]:
+    ) -> Callable[[float], Sequence[int]]:
         """What goes wrong after `check` is told by the answer, as a server's word that comes later."""
         changed: list[int] = []
         blocks = iter(rows)
@@ -144,7 +146,13 @@ class FakeSession:
                 if not is_checked:
                     raise
                 return partial(_fail, error)
-        return lambda: changed
+        return partial(self._answer, changed)
+
+    def _answer(self, changed: Sequence[int], seconds: float) -> Sequence[int]:
+        if self._server.late:
+            self._server.late -= 1
+            raise TimeoutError(f"no answer for {seconds} s")
+        return changed
 
     def close(self) -> None:
         self._is_over = True
@@ -196,5 +204,5 @@ class FakeSession:
             raise
 
 
-def _fail(error: Exception) -> NoReturn:
+def _fail(error: Exception, seconds: float) -> NoReturn:
     raise error

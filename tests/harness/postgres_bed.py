@@ -15,12 +15,13 @@ from typing import Any
 from connectors.postgres.sink import PostgresSinkTask
 from engine.api.batch import Run, SinkBatch
 from engine.api.column import Repeat
+from engine.api.errors import ConnectError
 from engine.api.record import SinkRecord, TopicPartition
 from engine.api.schema import Schema
 from engine.api.testing import FakeSinkContext
 from tests.harness.postgres import PostgresServer
 
-__all__ = ["KEYED", "PLACE", "Bed", "batch", "reported"]
+__all__ = ["KEYED", "PLACE", "Bed", "batch", "codes", "reported"]
 
 PLACE = TopicPartition("orders", 0)
 KEYED = {"insert.mode": "upsert", "pk.mode": "record_key", "pk.fields": "id"}
@@ -33,12 +34,14 @@ class Context(FakeSinkContext):
         super().__init__()
         self._hears = hears
         self.reported: list[tuple[int, str]] = []
+        self.codes: dict[int, str] = {}  # what the server calls the error of each record
 
     def errant_record_reporter(self) -> Any:
         return self if self._hears else None
 
     def report(self, record: SinkRecord, error: Exception) -> Any:
         self.reported.append((record.original_offset, str(error)))
+        self.codes[record.original_offset] = error.code if isinstance(error, ConnectError) else "?"
         return self
 
     def result(self, timeout: float | None = None) -> None:
@@ -92,3 +95,9 @@ def reported(task: PostgresSinkTask) -> dict[int, str]:
     told = dict(task.context.reported)
     assert len(told) == len(task.context.reported), "a record was reported twice"
     return told
+
+
+def codes(task: PostgresSinkTask) -> dict[int, str]:
+    """What was told of each record for machines."""
+    assert isinstance(task.context, Context)
+    return task.context.codes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -91,7 +92,7 @@ def test_what_is_under_way_when_its_connection_is_cut_is_there_once(bed: Bed, ke
 
 def test_what_waits_for_a_lock_of_somebody_else_is_met_at_the_next_put(bed: Bed) -> None:
     bed.sql("CREATE TABLE orders (id bigint)")
-    task = bed.task({"statement.timeout.ms": "1000"})
+    task = bed.task({"statement.timeout.ms": "1500"})
     task.put(batch([{"id": 0}]))
     assert isinstance(task.context, FakeSinkContext)
     with psycopg.connect(bed.postgres.url(bed.database)) as other:
@@ -99,11 +100,15 @@ def test_what_waits_for_a_lock_of_somebody_else_is_met_at_the_next_put(bed: Bed)
         with pytest.raises(RetriableError, match="cannot UPDATE"):
             task.put(batch([{"id": 1}], first_offset=1))
     bed.sql(
-        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(2); RETURN NULL; END'; "
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(3); RETURN NULL; END'; "
         "CREATE TRIGGER slow AFTER INSERT ON orders FOR EACH STATEMENT EXECUTE FUNCTION slow()"
     )
     task.context.has_more = True
     task.put(batch([{"id": 1}], first_offset=1))
+    begun = time.monotonic()
+    with pytest.raises(RetriableError, match="at work on the last batch"):
+        task.put(batch([{"id": 2}], first_offset=2))
+    assert time.monotonic() - begun < 1.4, "a call waits for a second"
     with pytest.raises(RetriableError, match="cannot COPY"):
         task.put(batch([{"id": 2}], first_offset=2))
     bed.sql("DROP TRIGGER slow ON orders")

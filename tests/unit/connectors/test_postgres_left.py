@@ -17,7 +17,7 @@ from engine.api.batch import Run, SinkBatch
 from engine.api.errors import RetriableError
 from engine.api.record import TopicPartition
 from tests.harness.fake_postgres import FakePostgres
-from tests.unit.connectors.test_postgres_sink import ORDERS, PLACE, busy, ids, orders, sought
+from tests.unit.connectors.test_postgres_sink import ORDERS, PLACE, busy, ids, orders, sought, started
 
 
 def both(first: Sequence[int], second: Sequence[int]) -> SinkBatch:
@@ -68,3 +68,37 @@ def test_a_bad_row_that_a_later_one_of_its_key_replaces_is_bad_all_the_same() ->
     group = Group(target, [0, 1, 2], ("id", "note"), columns, (None, None), ("id",))
     with pytest.raises(RowError):
         last_of_each_key(group, table)
+
+
+@pytest.fixture
+def postgres() -> FakePostgres:
+    return FakePostgres({ORDERS: {"id": "bigint", "note": "text"}})
+
+
+def test_a_server_that_is_slow_keeps_no_call_and_nothing_is_written_twice(postgres: FakePostgres) -> None:
+    task = started(postgres)
+    task.put(orders(range(2)))
+    postgres.late = 3
+    task.put(orders(range(2, 5)))
+    for _ in range(2):
+        with pytest.raises(RetriableError, match="at work on the last batch"):
+            task.put(orders(range(5, 7)))
+    task.put(orders(range(5, 7)))
+    postgres.late = 1
+    task.put(orders(range(7, 9)))
+    assert task.pre_commit({PLACE: 9}) == {PLACE: 9}
+    assert (ids(postgres), postgres.next_offset(), postgres.connections) == ([*range(9)], 9, 1)
+
+
+def test_what_is_written_once_more_may_be_slow_again(postgres: FakePostgres) -> None:
+    task, _ = busy(postgres)
+    postgres.breaks["COMMIT"] = RetriableError("the connection is lost")
+    task.put(orders(range(2, 5)))
+    with pytest.raises(RetriableError, match="lost"):
+        task.pre_commit({PLACE: 5})
+    postgres.late = 2
+    for _ in range(2):
+        with pytest.raises(RetriableError, match="at work on the last batch"):
+            task.pre_commit({PLACE: 5})
+    assert task.pre_commit({PLACE: 5}) == {PLACE: 5}
+    assert (ids(postgres), postgres.next_offset()) == ([*range(5)], 5)
