@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from connectors.postgres.source.polling import PostgresPollingTask
 from connectors.postgres.source.polling_connector import PostgresPollingSourceConnector
+from engine.api.batch import SourceBatch
 from engine.api.errors import ConnectError, RefusedError, RetriableError
 from engine.api.record import SourceRecord
 from engine.api.testing import FakeSourceContext, poll_all, records_of
@@ -135,6 +137,68 @@ def test_a_task_goes_on_behind_any_row(bed: Bed, mode: str) -> None:
     assert sorted(values(found)) == [*range(1, ROWS + 1)]
     for at, record in enumerate(found):
         assert values(bed.rows(keys, after=record)) == values(found)[at + 1 :]
+
+
+SAME: dict[str, dict[str, object]] = {
+    "numbers that are not unique": {
+        "mode": "incrementing",
+        "incrementing_column_name": "number",
+        "query": "SELECT id / 4 AS number, id, note FROM orders",
+    },
+    "numbers and timestamps": {
+        "mode": "timestamp+incrementing",
+        "incrementing_column_name": "number",
+        "timestamp_column_name": "changed",
+        "query": "SELECT id / 4 AS number, changed, id, note FROM orders",
+    },
+    "rows that are the same": {
+        "mode": "timestamp",
+        "timestamp_column_name": "changed",
+        "table_whitelist": "twice",
+    },
+    "one number": {
+        "mode": "incrementing",
+        "incrementing_column_name": "number",
+        "query": "SELECT 1 AS number, id, note FROM orders",
+    },
+}
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+@pytest.mark.parametrize("same", SAME)
+def test_a_task_never_goes_on_amid_rows_that_nothing_tells_apart(bed: Bed, same: str, rows: int) -> None:
+    bed.run("CREATE VIEW twice AS SELECT note, changed FROM orders CROSS JOIN generate_series(1, 3)")
+    keys = {**SAME[same], "batch_max_rows": rows}
+    found = values(bed.rows(keys), "note")
+    assert len(found) == ROWS * (3 if same == "rows that are the same" else 1)
+    groups = 1 if same == "one number" else 3
+    for at, record in enumerate(bed.rows(keys)):
+        later = values(bed.rows(keys, after=record), "note")
+        assert not Counter(found) - Counter(found[: at + 1]) - Counter(later), f"lost behind {record.source_offset}"
+        assert len(later) < len(found) - at - 1 + len(found) // groups + 3, "more than a group comes again"
+    if groups == 1:
+        assert {record.source_offset is None for record in bed.rows(keys)[:-1]} == {True}
+    assert later == [], "nothing is there behind the last"
+
+
+def test_what_is_new_from_the_first_look_on_is_found(bed: Bed) -> None:
+    for mode in ("timestamp", "both"):
+        keys = {**MODES[mode], "timestamp_initial": -1, "poll_interval_ms": 1}
+        task = bed.task(keys, is_bulk=False)
+        beginning = task.poll()
+        assert isinstance(beginning, SourceBatch)
+        assert not len(beginning)
+        assert poll_all(task) == []
+        bed.run(f"INSERT INTO orders (note, changed) VALUES ('{mode}', now())")
+        assert beginning.source_offsets
+        stored = [(beginning.source_partition or {}, beginning.source_offsets[-1])]
+        again = bed.task(keys, is_bulk=False, offsets=stored)
+        for one in (task, again):
+            one.context.wait(0.1)
+            assert values(records_of(one.poll()) or records_of(one.poll()), "note") == [mode]
+            one.stop()
+        connector = PostgresPollingSourceConnector()
+        assert connector.alter_offsets(bed.keys(keys), {'{"table":"public.orders"}': stored[0][1]})
 
 
 @pytest.mark.parametrize("ddl", ["", "ALTER TABLE orders DROP CONSTRAINT orders_pkey"])

@@ -3,8 +3,13 @@
     (timestamp, number) > position ──► COPY (SELECT ... ORDER BY timestamp, number) TO STDOUT ──► batches
 
 A position is what of a row decides its turn. It stands behind the row's columns, so that the offset of every row is
-known. No two rows have the same: where timestamps may be equal, the primary key decides, or the row's place (ctid), or,
-for what has neither, the text of the whole row.
+known. Where timestamps may be equal, the primary key decides, or the row's place (ctid), or, for what has neither, the
+text of the whole row. Rows may have one position all the same (a number that is not unique, a row that a join gives
+twice): nobody goes on amid them, since all of them are behind it or none. So the offset of a row is the position of the
+last row before it that is followed by another position, or its own.
+
+    rows       1   2   2   2   5        a row is held back until it is known what follows it
+    offsets    1   1   1   2   5
 
     {"timestamp": "2024-01-31 10:00:00.123456+00", "incrementing": 7}     after this row
     {"timestamp": "...", "key": ["7"]}                                    the same by the primary key
@@ -16,6 +21,8 @@ Used by: polling.py.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple, overload
 
 from connectors.postgres.config import literal, quoted
@@ -27,7 +34,7 @@ from engine.api.batch import SourceBatch
 from engine.api.column import StructColumn
 from engine.api.errors import ConnectError, DataError
 
-__all__ = ["INCREMENTING", "KEY", "TIMESTAMP", "Order", "Pass", "check_offset", "order_of", "pass_sql"]
+__all__ = ["INCREMENTING", "KEY", "TIMESTAMP", "Order", "Pass", "beginning_sql", "check_offset", "order_of", "pass_sql"]
 
 TIMESTAMP, INCREMENTING, KEY = "timestamp", "incrementing", "key"
 Position = Mapping[str, Any]
@@ -92,9 +99,17 @@ def pass_sql(relation: Relation, settings: PollingConfig, order: Order, position
     )
 
 
+def beginning_sql(order: Order, settings: PollingConfig) -> str | None:
+    """What gives the timestamp to begin behind, once; None: a pass knows by itself."""
+    if settings.timestamp_initial is None or settings.timestamp_initial >= 0 or not settings.dates:
+        return None
+    return f"SELECT ({'now()' if order.is_zoned else _local('now()', settings)})::text"
+
+
 def check_offset(offset: Position, settings: PollingConfig) -> None:
     """Raises ConnectError for what this connector would not store."""
-    wanted = {TIMESTAMP: settings.dates, INCREMENTING: settings.counts}
+    # Behind a timestamp, whatever the number, a task begins that is to see what is new only.
+    wanted = {TIMESTAMP: settings.dates, INCREMENTING: settings.counts and not settings.dates}
     for name, is_wanted in wanted.items():
         if is_wanted and name not in offset:
             raise ConnectError(f"offset {dict(offset)}: expected the key '{name}' for mode={settings.mode}")
@@ -135,7 +150,8 @@ class Pass:
         self._partition = partition if self._order.parts else None
         self._stream = session.stream(pass_sql(relation, settings, self._order, position))
         self._count_up = _is_integer(relation, self._order)
-        self._held: list[memoryview] = []
+        self._held: list[memoryview] = []  # the last row, until it is known what follows it
+        self._before = position  # behind which all is that was not given yet
 
     @property
     def is_over(self) -> bool:
@@ -145,11 +161,16 @@ class Pass:
     def take(self, count: int, seconds: float) -> SourceBatch | None:
         """The next rows; None: none has come within `seconds`, or it is over."""
         rows = self._held + self._stream.take(count, BATCH_BYTES_MAX, seconds)
-        # The last row of all has another offset, and only what follows tells which it is.
-        keeps = self._is_whole and not self._stream.is_over
+        # What follows a row tells whether one may go on behind it, and whether it is the last of all.
+        keeps = self._partition is not None and not self._stream.is_over
         self._held = rows[-1:] if keeps else []
         rows = rows[:-1] if keeps else rows
         return self._batch(rows) if rows else None
+
+    def _is_followed_by_another(self, row: memoryview) -> bool:
+        """Whether the row that is held back has another position, or there is none."""
+        width = len(self._relation.columns)
+        return not self._held or columns_of_copy([row])[width:] != columns_of_copy(self._held)[width:]
 
     def _batch(self, rows: Sequence[memoryview]) -> SourceBatch:
         columns = self._relation.columns
@@ -162,39 +183,60 @@ class Pass:
                 raise DataError(
                     f"{self._relation.target or 'query'}: column {column.name} ({column.type}) cannot be read: {error}"
                 ) from error
-        is_last = self._is_whole and self.is_over
-        offsets = _Offsets(self._order, cells[len(columns) :], len(rows), is_last=is_last, counts_up=self._count_up)
+        offsets: _Offsets | None = None
+        if self._partition is not None:
+            offsets = _Offsets(self._order, cells[len(columns) :], len(rows), self._before, counts_up=self._count_up)
+            offsets.is_closed = self._is_followed_by_another(rows[-1])
+            offsets.is_end = self._is_whole and self.is_over
+            self._before = offsets[-1]
         return SourceBatch(
             topic=self._topic,
             values=StructColumn(self._relation.schema, values, len(rows)),
             value_schema=self._relation.schema,
             source_partition=self._partition,
-            source_offsets=None if self._partition is None else offsets,
+            source_offsets=offsets,
         )
 
 
-class _Offsets(Sequence[Position]):
-    """The position of each row, made when it is looked at."""
+class _Offsets(Sequence["Position | None"]):
+    """Where to go on after each row, made when it is looked at."""
 
-    def __init__(self, order: Order, cells: Sequence[Cells], count: int, *, is_last: bool, counts_up: bool) -> None:
+    def __init__(
+        self, order: Order, cells: Sequence[Cells], count: int, before: Position | None, *, counts_up: bool
+    ) -> None:
+        """before: the offset before the first row; None: there is none, and none for rows that have its position."""
         self._order = order
         self._cells = cells
         self._count = count
-        self._is_last = is_last
+        self._before = before
         self._counts_up = counts_up
+        self.is_closed = True  # another position follows
+        self.is_end = False  # of a table that is read anew then
 
     def __len__(self) -> int:
         return self._count
 
     @overload
-    def __getitem__(self, index: int) -> Position: ...
+    def __getitem__(self, index: int) -> Position | None: ...
     @overload
-    def __getitem__(self, index: slice) -> Sequence[Position]: ...
+    def __getitem__(self, index: slice) -> Sequence[Position | None]: ...
     def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
             return [self[at] for at in range(*index.indices(self._count))]
-        if self._is_last and index in (-1, self._count - 1):
+        is_last = index in (-1, self._count - 1)
+        if is_last and self.is_end:
             return {KEY: None}
+        closed = self._count if is_last and self.is_closed else self._closed[index]
+        return self._position(closed - 1) if closed else self._before
+
+    @cached_property
+    def _closed(self) -> Sequence[int]:
+        """For each row: of how many rows, from the first on, all of one position are among those until then."""
+        rows = [*zip(*self._cells, strict=True)]
+        ends = [one != following for one, following in pairwise(rows)]
+        return [*accumulate((at * is_end for at, is_end in enumerate([*ends, self.is_closed], 1)), max)]
+
+    def _position(self, index: int) -> Position:
         texts = [(column[index] or b"").decode() for column in self._cells]
         found: dict[str, Any] = {}
         if self._order.timestamp:
@@ -227,9 +269,9 @@ def _after(settings: PollingConfig, order: Order, position: Position | None) -> 
 
 
 def _initially(settings: PollingConfig, order: Order) -> list[str]:
-    if settings.timestamp_initial is None or not settings.dates:
+    if settings.timestamp_initial is None or settings.timestamp_initial < 0 or not settings.dates:
         return []
-    moment = "now()" if settings.timestamp_initial < 0 else f"to_timestamp({settings.timestamp_initial} / 1000.0)"
+    moment = f"to_timestamp({settings.timestamp_initial} / 1000.0)"
     return [f"{order.timestamp} > {moment if order.is_zoned else _local(moment, settings)}"]
 
 

@@ -22,7 +22,7 @@ import msgspec
 from connectors.postgres.config import Target
 from connectors.postgres.refusals import StaleError
 from connectors.postgres.session import PsycopgSession, connected, driver
-from connectors.postgres.source.passes import Pass
+from connectors.postgres.source.passes import TIMESTAMP, Pass, beginning_sql, order_of
 from connectors.postgres.source.polling_config import TABLES, PollingTaskConfig
 from connectors.postgres.source.relations import Relation, relation_of_query, relation_of_table
 from connectors.postgres.source.values import SESSION
@@ -96,9 +96,9 @@ class PostgresPollingTask(SourceTask):
         return _Followed(target, self._settings.topic_prefix + name, position)
 
     def _poll(self) -> SourceBatch | None:
-        if self._pass is None and not self._begin():
-            return None
-        assert self._pass is not None
+        beginning = self._begin() if self._pass is None else None
+        if self._pass is None:
+            return beginning
         assert self._at is not None
         batch = self._pass.take(self._settings.batch_rows, WAIT_SECONDS)
         if batch is not None and batch.source_offsets:
@@ -107,26 +107,35 @@ class PostgresPollingTask(SourceTask):
             self._finish(self._at)
         return batch
 
-    def _begin(self) -> bool:
-        """Begin with the table that is due the longest; wait a little when there is none, and return False."""
+    def _begin(self) -> SourceBatch | None:
+        """Begin with the table that is due the longest; where there is none, wait a little.
+
+        Returns where it begins, without a record, where that is to be stored before anything is read.
+        """
         if not self._followed:
             self.context.wait(WAIT_SECONDS)
-            return False
+            return None
         followed = min(self._followed, key=lambda one: one.due_ns)
         left = (followed.due_ns - self._monotonic_ns()) / 1e9
         if left > 0:
             self.context.wait(min(left, WAIT_SECONDS))
-            return False
+            return None
         relation = self._relation(self._connected(), followed.target)
         if relation is None:
             self._miss(followed)
-            return False
+            return None
         followed.is_missed = False
+        sql = None if followed.position else beginning_sql(order_of(relation, self._settings), self._settings)
+        if sql is not None:
+            followed.position = {TIMESTAMP: self._connected().rows(sql)[0][0]}
+            return SourceBatch(
+                topic="", values=[], source_partition=followed.partition, source_offsets=[followed.position]
+            )
         self._pass = Pass(
             self._connected(), relation, self._settings, followed.topic, followed.partition, followed.position
         )
         self._at = followed
-        return True
+        return None
 
     def _relation(self, session: PsycopgSession, target: Target | None) -> Relation | None:
         if target is None:
