@@ -37,12 +37,14 @@ UNION SELECT n.nspname::text, c.relname::text
 FROM pg_publication p JOIN pg_publication_rel r ON r.prpubid = p.oid JOIN pg_class c ON c.oid = r.prrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace WHERE p.pubname = %s
 """
-#: Parts that are told by their own names, with the table that they are parts of.
+#: Parts that are told by their own names, with the table that they are parts of. By no `to_regclass`: the server may ask
+#: that of all tables before it knows which, and it fails for those in schemas that the user may not look into.
 _BY_PARTS = """
 SELECT t.schemaname::text, t.tablename::text, n.nspname::text, c.relname::text
 FROM pg_publication p JOIN pg_publication_tables t ON t.pubname = p.pubname
-CROSS JOIN LATERAL to_regclass(format('%%I.%%I', t.schemaname, t.tablename)) AS part
-JOIN pg_class c ON c.oid = pg_partition_root(part) AND c.oid <> part
+JOIN pg_namespace own ON own.nspname = t.schemaname
+JOIN pg_class part ON part.relnamespace = own.oid AND part.relname = t.tablename AND part.relispartition
+JOIN pg_class c ON c.oid = pg_partition_root(part.oid)
 JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE p.pubname = %s AND NOT p.pubviaroot
 """
@@ -51,6 +53,14 @@ SELECT CASE c.relreplident WHEN 'd' THEN EXISTS (SELECT 1 FROM pg_index i WHERE 
        ELSE c.relreplident <> 'n' END
 FROM pg_class c WHERE c.oid = to_regclass(%s)
 """
+_USER = """
+SELECT rolsuper, has_database_privilege(current_database(), 'CREATE'), quote_ident(current_database()),
+       quote_ident(rolname)
+FROM pg_roles WHERE rolname = current_user
+"""
+#: Or is a member of the role that does.
+_OWNS_PUBLICATION = "SELECT pg_has_role(pubowner, 'USAGE') FROM pg_publication WHERE pubname = %s"
+_OWNS_TABLE = "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = to_regclass(%s)"
 #: Rows of a table with parts are told as the table's.
 _AS_WHOLE = "WITH (publish_via_partition_root = true)"
 _OPERATIONS = {"c": "inserts", "u": "updates", "d": "deletes"}
@@ -165,6 +175,40 @@ def problems_of_publication(session: PsycopgSession, settings: ChangesConfig) ->
             )
     for fault in _faults(session, settings):
         yield Problem("publication.name", fault)
+    for lack in _lacking_rights(session, settings):
+        yield Problem("publication.autocreate.mode", lack)
+
+
+def _lacking_rights(session: PsycopgSession, settings: ChangesConfig) -> Iterator[str]:
+    """What `see_to` would be refused."""
+    found = session.rows(_FOUND, settings.publication)
+    is_super, may_create, database, user = session.rows(_USER)[0]
+    name, mode = quoted(settings.publication), settings.autocreate
+    by_others = "and publication.autocreate.mode=disabled"
+    if mode == "all_tables" and not found and not is_super:
+        yield (
+            f"publication {settings.publication} of all tables can be made by a superuser only, and {user} is none: "
+            f"let one CREATE PUBLICATION {name} FOR ALL TABLES {_AS_WHOLE}"
+        )
+    if mode != "filtered" or (found and found[0][0]):
+        return
+    lacking = [target for target in _lacking(session, settings) if has_identity(session, target)]
+    if not found and not may_create:
+        yield (
+            f"the user {user} may not make publication {settings.publication}: GRANT CREATE ON DATABASE {database} TO "
+            f"{user}; or let somebody else make it, {by_others}"
+        )
+    if found and lacking and not session.rows(_OWNS_PUBLICATION, settings.publication)[0][0]:
+        yield (
+            f"publication {settings.publication} lacks {', '.join(map(str, lacking))}, and {user} does not own it: "
+            f"ALTER PUBLICATION {name} OWNER TO {user}; or let its owner add them, {by_others}"
+        )
+    for target in lacking:
+        if session.rows(_OWNS_TABLE, target.sql) == [(False,)]:
+            yield (
+                f"the user {user} does not own table {target}, as who publishes it has to: GRANT its owner TO {user}; "
+                f"or let somebody else publish it, {by_others}"
+            )
 
 
 def _faults(session: PsycopgSession, settings: ChangesConfig) -> Iterator[str]:
