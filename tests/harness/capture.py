@@ -15,6 +15,7 @@ from typing import Any
 from connectors.postgres.source.changes import PostgresSourceTask
 from connectors.postgres.source.changes_connector import PostgresSourceConnector
 from connectors.postgres.source.pgoutput import lsn_of
+from connectors.postgres.source.slots import GUARD_SECONDS
 from engine.api.record import SourceRecord
 from engine.api.testing import FakeSourceContext, records_of
 from tests.harness.postgres import PostgresServer
@@ -52,14 +53,20 @@ class Capture:
         return "\n".join(map(str, PostgresSourceConnector().validate(self.keys(keys))))
 
     def task(
-        self, keys: Keys = NO_KEYS, *, after: SourceRecord | None = None, is_bulk: bool = True
+        self,
+        keys: Keys = NO_KEYS,
+        *,
+        after: SourceRecord | None = None,
+        is_bulk: bool = True,
+        guard_seconds: float = GUARD_SECONDS,
     ) -> PostgresSourceTask:
+        """guard_seconds: between two looks at how much log is kept."""
         stored: list[tuple[Mapping[str, Any], Mapping[str, Any] | None]] = []
         if after is not None:
             partition, offset = json.loads(json.dumps([after.source_partition, after.source_offset]))
             stored = [(partition, offset)]
         context = FakeSourceContext(is_bulk=is_bulk, offsets=stored)
-        task = PostgresSourceTask(context.monotonic_ns)
+        task = PostgresSourceTask(context.monotonic_ns, guard_seconds=guard_seconds)
         task.initialize(context)
         task.start(self.keys(keys))
         self.tasks.append(task)

@@ -16,6 +16,7 @@ from connectors.postgres.source.pgoutput import lsn_of
 from engine.api.errors import ConnectError, RetriableError
 from engine.api.record import SourceRecord
 from engine.api.testing import records_of
+from tests.harness import wait
 from tests.harness.capture import Capture, context_of, drained, fields, polled_until, shown
 from tests.harness.postgres import LIMITED, PASSWORD
 
@@ -312,29 +313,33 @@ def test_a_connection_that_breaks_costs_nothing_and_doubles_nothing(capture: Cap
     assert [record.key.id for record in found] == [*range(1, 10_001)]
 
 
-def test_much_log_that_is_kept_is_warned_of_once(capture: Capture, caplog: pytest.LogCaptureFixture) -> None:
+def test_much_log_that_is_kept_while_nobody_polls_is_warned_of_each_time_that_it_has_doubled(
+    capture: Capture, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.WARNING)
-    task = capture.task({"slot_warn_bytes": 1_000_000}, is_bulk=False)
-    task.poll()
-    capture.run("INSERT INTO orders SELECT n, repeat('x', 500) FROM generate_series(1, 5000) n")
-    for _ in range(3):
-        for _ in range(16):  # the next look is half a minute later
-            context_of(task).wait(2)
-        task.poll()
-    assert caplog.text.count("of its log for slot changes") == 1
+    rows = "INSERT INTO orders SELECT n, repeat('x', 500) FROM generate_series({}, {}) n"
+
+    def warnings() -> int:
+        return caplog.text.count("of its log for slot changes")
+
+    task = capture.task({"slot_warn_bytes": 1_000_000}, is_bulk=False, guard_seconds=0.02)
+    task.poll()  # and no more: Kafka takes nothing, and the ring is full
+    capture.run(rows.format(1, 5_000))
+    wait.until(warnings, "a warning")
+    capture.run(rows.format(10_001, 10_100))
+    capture.run("SELECT pg_sleep(0.2)")  # some looks later
+    assert warnings() == 1
+    capture.run(rows.format(20_001, 40_000))
+    wait.until(lambda: warnings() == 2, "another warning")
 
 
 def test_log_that_the_server_may_soon_drop_is_warned_of(capture: Capture, caplog: pytest.LogCaptureFixture) -> None:
     capture.run("ALTER SYSTEM SET max_slot_wal_keep_size = '64MB'")
     capture.run("SELECT pg_reload_conf()")
     try:
-        task = capture.task(is_bulk=False)
-
-        def is_told(_: list[SourceRecord]) -> bool:
-            context_of(task).wait(2)
-            return "may soon drop log" in caplog.text
-
-        polled_until(task, is_told)
+        capture.begin()
+        capture.task(is_bulk=False, guard_seconds=0.02)
+        wait.until(lambda: "may soon drop log" in caplog.text, "a warning")
     finally:
         capture.run("ALTER SYSTEM RESET max_slot_wal_keep_size")
         capture.run("SELECT pg_reload_conf()")

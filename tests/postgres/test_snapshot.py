@@ -278,13 +278,10 @@ def test_limits_of_the_role_do_not_end_a_snapshot(capture: Capture, monkeypatch:
 
 def test_log_that_is_kept_is_warned_of_while_rows_are_read(capture: Capture, caplog: pytest.LogCaptureFixture) -> None:
     capture.run(WIDE.format(1, 100))
-    task = capture.task({**INITIAL, "max_batch_size": 10, "slot_warn_bytes": 1_000_000})
+    task = capture.task({**INITIAL, "max_batch_size": 10, "slot_warn_bytes": 1_000_000}, guard_seconds=0.02)
     assert task.poll() is not None
     capture.run(WIDE.format(1001, 3000))
-    for _ in range(16):
-        context_of(task).wait(2)
-    task.poll()
-    assert "of its log for slot changes" in caplog.text
+    wait.until(lambda: "of its log for slot changes" in caplog.text, "a warning")
 
 
 def test_rows_and_columns_that_the_publication_does_not_tell_are_not_read(capture: Capture) -> None:

@@ -47,7 +47,8 @@ WAIT_SECONDS = 0.5
 BATCH_BYTES_MAX = 4 * 1024 * 1024
 #: Making a slot waits for the transactions of others; then it is tried again.
 STATEMENT_MS = 60_000
-GUARD_NS = 30_000_000_000
+GUARD_STATEMENT_MS = 10_000
+TABLES_NS = 30_000_000_000
 #: What a role or database may have set, and what would end a snapshot or a stream.
 _NO_LIMITS = """
 SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN (
@@ -72,10 +73,16 @@ class PostgresSourceTask(SourceTask):
     """Captures the changes of one slot."""
 
     def __init__(
-        self, monotonic_ns: Callable[[], int] = time.monotonic_ns, time_ns: Callable[[], int] = time.time_ns
+        self,
+        monotonic_ns: Callable[[], int] = time.monotonic_ns,
+        time_ns: Callable[[], int] = time.time_ns,
+        guard_seconds: float = slots.GUARD_SECONDS,
     ) -> None:
+        """guard_seconds: between two looks at how much log the slot keeps."""
         self._monotonic_ns = monotonic_ns
         self._time_ns = time_ns
+        self._guard_seconds = guard_seconds
+        self._guard: slots.Guard | None = None
         self._changes: Changes | None = None
         self._replication: PsycopgSession | None = None
         self._queries: PsycopgSession | None = None
@@ -92,11 +99,13 @@ class PostgresSourceTask(SourceTask):
         self._name = config.get("name", "postgres")
         self.poll_seconds = 2 * settings.connect_ms / 1000 + STATEMENT_MS / 1000 + 2 * WAIT_SECONDS
         self._partition = partition_of(settings)
-        self._guard = slots.Guard(settings, self._name)
         self._publication = Publication(settings, self._name)
-        self._status_ns = self._guard_ns = 0
+        self._status_ns = self._tables_ns = 0
         self._given = self._stored = self.context.offset(self._partition)
         self._forget()
+        connect = partial(self._connected, "guard", setup=f"SET statement_timeout = {GUARD_STATEMENT_MS}")
+        self._guard = slots.Guard(settings, self._name, connect, self._guard_seconds)
+        self._guard.start()
 
     def poll(self) -> Polled:
         try:
@@ -122,6 +131,8 @@ class PostgresSourceTask(SourceTask):
             self._stored = stored
 
     def stop(self) -> None:
+        if self._guard is not None:
+            self._guard.stop()
         changes = self._changes
         with suppress(ConnectError):  # then the slot keeps a little more than it has to
             if changes is not None and changes.is_under_way and self._stored is not None:
@@ -284,11 +295,12 @@ class PostgresSourceTask(SourceTask):
         changes.confirm(0 if self._stored is None else lsn_of(self._stored[LSN]))
 
     def _watch(self) -> None:
-        """Look at how much the server keeps, and for tables that have appeared, from time to time."""
+        """Look for tables that have appeared, from time to time. Raises ConnectError for a slot whose log is lost."""
+        if self._guard is not None and self._guard.fault:
+            raise ConnectError(f"slot {self._settings.slot} {self._guard.fault}")
         now_ns = self._monotonic_ns()
-        if now_ns >= self._guard_ns:
-            self._guard_ns = now_ns + GUARD_NS
-            self._guard.look(self._query())
+        if now_ns >= self._tables_ns:
+            self._tables_ns = now_ns + TABLES_NS
             self._publication.see_to(self._query(), is_begun=True)
 
     def _query(self) -> PsycopgSession:

@@ -1,6 +1,7 @@
 """The replication slot: looked at, made, watched. It keeps the log from where we are on, however long we are away.
 
-A slot that nobody reads keeps the log until the disk is full; `Guard` warns before it is.
+A slot that nobody reads keeps the log until the disk is full; `Guard` warns before it is, from a thread of its own: a
+task is not polled while Kafka takes nothing, which is when the log grows.
 
 Used by: changes.py, changes_connector.py.
 Not here: which tables (publications.py).
@@ -10,7 +11,9 @@ Source: PostgreSQL's manual, "pg_replication_slots".
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 
 from msgspec import Struct
 
@@ -63,6 +66,9 @@ ORDER BY a.attnum
 """
 #: Of what the server may keep, so little left is too little.
 SAFE_BYTES_MIN = 256 * 1024**2
+#: How often it is looked, and how long a look may hold up a stop.
+GUARD_SECONDS = 30.0
+STOP_SECONDS = 2.0
 MIB = 1024**2
 
 
@@ -147,22 +153,56 @@ def title_of(connector: str, use: str = "") -> str:
 
 
 class Guard:
-    """Warns of a slot that keeps much of the server's log, again when it is twice as much."""
+    """Warns of a slot that keeps much of the server's log, again when it is twice as much; has a thread, once started.
 
-    def __init__(self, settings: ChangesConfig, connector: str) -> None:
+    fault: why the slot is of no use any more; empty: it is, or nobody knows.
+    """
+
+    def __init__(
+        self,
+        settings: ChangesConfig,
+        connector: str,
+        connect: Callable[[], PsycopgSession],
+        seconds: float = GUARD_SECONDS,
+    ) -> None:
+        """connect: makes a connection for each look, of which none is kept. seconds: between two looks."""
         self._slot = settings.slot
         self._connector = connector
+        self._connect = connect
+        self._seconds = seconds
         self._first_bytes = settings.warn_bytes
         self._next_bytes = settings.warn_bytes
         self._is_told = False
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="slot", daemon=True)
+        self.fault = ""
 
-    def look(self, session: PsycopgSession) -> Slot | None:
-        """See how it stands. Raises ConnectError for one whose log is lost."""
+    def start(self) -> None:
+        """Look now, and again and again."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join(STOP_SECONDS)
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            # A server that is away is told by the task, which waits for it.
+            with suppress(ConnectError), closing(self._connect()) as session:
+                self._look(session)
+            self._stopped.wait(self._seconds)
+
+    def _look(self, session: PsycopgSession) -> None:
         slot = find_slot(session, self._slot)
         if slot is None:
-            return None
+            return
         if slot.fault:
-            raise ConnectError(f"slot {self._slot} {slot.fault}")
+            if not self.fault:
+                logger.warning("connector %s: slot %s %s", self._connector, self._slot, slot.fault)
+            self.fault = slot.fault
+            return
         is_short = slot.wal_status == "unreserved" or (slot.safe_bytes is not None and slot.safe_bytes < SAFE_BYTES_MIN)
         if is_short and not self._is_told:
             logger.warning(
@@ -180,7 +220,6 @@ class Guard:
             self._next_bytes = 2 * slot.kept_bytes
         elif slot.kept_bytes < self._first_bytes:
             self._next_bytes = self._first_bytes
-        return slot
 
 
 def _table(session: PsycopgSession, settings: ChangesConfig, target: Target) -> Iterator[Problem]:
