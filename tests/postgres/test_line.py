@@ -68,11 +68,7 @@ def test_whoever_is_killed_each_record_takes_effect_once(
 ) -> None:
     """each: kills of each process: the task's, the pump, the server."""
     server.query("CREATE TABLE orders (id bigint, note text)")
-    # Slow enough that there is something to kill.
-    server.query(
-        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.05); RETURN NULL; END'"
-    )
-    server.query("CREATE TRIGGER slow BEFORE INSERT ON orders FOR EACH STATEMENT EXECUTE FUNCTION slow()")
+    slow_down(server, 0.05)
     fill(kafka, topic, records)
     pipeline(tmp_path, kafka, topic, server)
     rng = random.Random(7)
@@ -101,6 +97,15 @@ def test_whoever_is_killed_each_record_takes_effect_once(
     assert stored(server) == [(partition, records // PARTITIONS) for partition in range(PARTITIONS)]
 
 
+def slow_down(server: PostgresServer, seconds: float) -> None:
+    """Have each statement that writes to `orders` take so long that there is something to kill."""
+    server.query(
+        f"CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep({seconds}); RETURN NULL; "
+        "END'"
+    )
+    server.query("CREATE TRIGGER slow BEFORE INSERT ON orders FOR EACH STATEMENT EXECUTE FUNCTION slow()")
+
+
 def wait_for_rows(server: PostgresServer, run: Millrace, count: int) -> None:
     def is_there() -> bool:
         assert run.is_running, run.stderr
@@ -111,6 +116,49 @@ def wait_for_rows(server: PostgresServer, run: Millrace, count: int) -> None:
 
 def stored(server: PostgresServer) -> list[tuple[int, int]]:
     return server.query('SELECT "partition", next_offset FROM millrace_offsets ORDER BY 1')
+
+
+#: Records that PostgreSQL refuses, by the last digits of their numbers, with its code.
+REFUSED = {7: ({"note": "much too long"}, b"22001"), 57: ({"id": "many"}, b"22P02")}
+
+
+def test_each_bad_record_has_its_letter_and_each_good_one_is_there_once_though_the_task_is_killed(
+    kafka: Kafka, topic: str, server: PostgresServer, tmp_path: Path
+) -> None:
+    server.query("CREATE TABLE orders (id bigint, note varchar(5))")
+    slow_down(server, 0.005)
+    records, dead = 1_200, f"{topic}-dead"
+    values = [{"id": number, "note": "good", **REFUSED.get(number % 100, ({}, b""))[0]} for number in range(records)]
+    places = [number % PARTITIONS for number in range(records)]
+    topics.produce(kafka.bootstrap, topic, [json.dumps(value).encode() for value in values], partitions=places)
+    errors = {
+        "errors.tolerance": "all",
+        "errors.deadletterqueue.topic.name": dead,
+        "errors.deadletterqueue.topic.replication.factor": 1,
+        "errors.deadletterqueue.context.headers.enable": True,
+        "consumer.override.max.poll.records": 50,
+    }
+    pipeline(tmp_path, kafka, topic, server, **errors)
+    try:
+        with Millrace("run", "pipeline.toml", "--json", folder=tmp_path) as run:
+            wait_for_rows(server, run, 100)
+            run.kill9("copy/0 task")
+            assert run.wait(WAIT_S) == 0, run.stderr
+        letters = [one for found in topics.consume_all(kafka.bootstrap, dead).values() for one in found]
+    finally:
+        topics.delete_topic(kafka.bootstrap, dead)
+    good = [number for number in range(records) if number % 100 not in REFUSED]
+    assert server.query("SELECT count(*) FROM orders") == [(len(good),)]
+    assert server.query("SELECT id FROM orders ORDER BY id") == [(number,) for number in good]
+    assert stored(server) == [(partition, records // PARTITIONS) for partition in range(PARTITIONS)]
+    told = {}
+    for letter in letters:
+        headers = dict(letter.headers)
+        at = [int(headers[f"__connect.errors.{name}"] or b"") for name in ("partition", "offset")]
+        number = at[1] * PARTITIONS + at[0]
+        assert letter.value == json.dumps(values[number]).encode()
+        told[number] = headers["__millrace.errors.code"]
+    assert told == {number: REFUSED[number % 100][1] for number in range(records) if number % 100 in REFUSED}
 
 
 def test_the_database_knows_how_far_it_is_whatever_the_group_says(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -31,6 +31,17 @@ ROWS = 4_000
 KILLS = int(os.environ.get("MILLRACE_POSTGRES_KILLS", "3"))
 #: More than a range of a snapshot's pages, and read again from its beginning after each kill.
 SNAPSHOT_ROWS = 60_000
+#: A partition is read within one range: of several, each life reads some.
+PART_ROWS = 1_000
+#: A transform that has 2,000 rows a second at most pass, as long as there is a file.
+SLOW = """
+import time
+from pathlib import Path
+
+def slowly(columns):
+    if Path({file!r}).exists():
+        time.sleep(len(columns) / 2000)
+"""
 WAIT_S = 120.0
 
 
@@ -98,6 +109,49 @@ def changes(server: PostgresServer, topic: str) -> dict[str, object]:
     }
 
 
+class Orders:
+    """Rows that are added, changed, deleted and added again. No two changes of a key look alike."""
+
+    def __init__(self, server: PostgresServer) -> None:
+        self._server = server
+        self._random = random.Random(11)
+        self._turn = 0
+        self.changes: dict[int, list[str | None]] = {}  # of each key; None: it is deleted, which happens once
+
+    def write(self, rows: int) -> None:
+        """Add rows and change others; in one transaction, or each statement in one of its own."""
+        added = range(len(self.changes), len(self.changes) + rows)
+        statements = [self._insert(added), self._update(), self._update()]
+        gone = self._some([key for key, changes in self.changes.items() if None not in changes])
+        statements.append(f"DELETE FROM orders WHERE id IN ({_list(gone)})")
+        self._note(gone, None)
+        statements += [self._insert(gone[::2]), self._update()]
+        for statement in ["; ".join(statements)] if self._random.random() < 0.5 else statements:
+            self._server.query(statement)
+
+    def _insert(self, keys: Sequence[int]) -> str:
+        self._turn += 1
+        self._note(keys, f"{self._turn}")
+        return f"INSERT INTO orders SELECT unnest(ARRAY[{_list(keys)}]::bigint[]), '{self._turn}'"
+
+    def _update(self) -> str:
+        self._turn += 1
+        keys = self._some([key for key, changes in self.changes.items() if changes[-1] is not None])
+        self._note(keys, f"{self._turn}")
+        return f"UPDATE orders SET note = '{self._turn}' WHERE id IN ({_list(keys)})"
+
+    def _some(self, keys: Sequence[int]) -> list[int]:
+        return self._random.sample(keys, min(len(keys), 50))
+
+    def _note(self, keys: Sequence[int], note: str | None) -> None:
+        for key in keys:
+            self.changes.setdefault(key, []).append(note)
+
+
+def _list(keys: Sequence[int]) -> str:
+    return ", ".join(map(str, keys))
+
+
 def is_more(count: Callable[[], int], before: int) -> bool:
     return count() > before
 
@@ -141,20 +195,22 @@ def test_whoever_is_killed_every_polled_row_arrives(
 def test_whoever_is_killed_every_change_arrives_in_order(
     kafka: Kafka, topic: str, server: PostgresServer, tmp_path: Path
 ) -> None:
-    server.query("CREATE TABLE orders (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, note text)")
+    server.query("CREATE TABLE orders (id bigint PRIMARY KEY, note text)")
     pipeline(tmp_path, kafka, changes(server, topic))
-
-    def write(rows: int) -> None:
-        server.query(f"INSERT INTO orders (note) SELECT 'old' FROM generate_series(1, {rows})")
-
+    orders = Orders(server)
     with Millrace("standalone", "pipeline.toml", folder=tmp_path) as run:
         is_read = "SELECT 1 FROM pg_replication_slots WHERE active"
         wait.until(lambda: server.query(is_read), "the slot", timeout_s=WAIT_S)
-        killed_again_and_again(run, server, lambda: ends(kafka, topic), write)
-        server.query("UPDATE orders SET note = 'new' WHERE id % 2 = 0")
-        server.query("DELETE FROM orders WHERE id % 3 = 0")
-        expected = {f"{key}": note for key, note in server.query("SELECT id, note FROM orders")}
-        wait.until(lambda: table_of(kafka, topic) == expected, "the table as it is", timeout_s=WAIT_S)
+        killed_again_and_again(run, server, lambda: ends(kafka, topic), orders.write)
+
+        def firsts() -> dict[int, list[str | None]]:
+            return {key: [*dict.fromkeys(found)] for key, found in changes_of(kafka, topic).items()}
+
+        # What comes again after a kill begins somewhere before, and goes on from there in the same order.
+        wait.until(lambda: firsts() == orders.changes, "all changes of each key in order", timeout_s=WAIT_S)
+        lasts = {key: [*dict.fromkeys(found[::-1])][::-1] for key, found in changes_of(kafka, topic).items()}
+        assert lasts == orders.changes
+        assert table_of(kafka, topic) == {f"{key}": note for key, note in server.query("SELECT id, note FROM orders")}
         # What is stored is confirmed, so that the server keeps no more log.
         goal = server.query("SELECT pg_current_wal_lsn()")[0][0]
         reached = f"SELECT confirmed_flush_lsn >= '{goal}' FROM pg_replication_slots"
@@ -162,35 +218,80 @@ def test_whoever_is_killed_every_change_arrives_in_order(
 
 
 @pytest.mark.faults
-def test_whoever_is_killed_while_a_snapshot_is_read_the_table_arrives_as_it_is(
-    kafka: Kafka, topic: str, server: PostgresServer, tmp_path: Path
+@pytest.mark.long
+def test_log_that_the_server_keeps_is_warned_of_while_kafka_is_away(
+    broker: KafkaServer, server: PostgresServer, tmp_path: Path
 ) -> None:
-    server.query("CREATE TABLE orders (id bigint PRIMARY KEY, note text, pad text)")
-    rows = f"SELECT n, 'old', repeat('x', 700) FROM generate_series(1, {SNAPSHOT_ROWS}) n"
-    server.query(f"INSERT INTO orders {rows}")
+    server.query("CREATE TABLE orders (id bigint PRIMARY KEY, note text)")
+    topics.create_topic(broker.bootstrap, "orders")
+    pipeline(tmp_path, broker, {**changes(server, "orders"), "slot.warn.bytes": 50_000_000})
+    with Millrace("standalone", "pipeline.toml", folder=tmp_path) as run:
+        is_read = "SELECT 1 FROM pg_replication_slots WHERE active"
+        wait.until(lambda: server.query(is_read), "the slot", timeout_s=WAIT_S)
+        broker.kill9()
+        # More than ring and client take: after that the task is not polled any more.
+        server.query("INSERT INTO orders SELECT n, repeat('x', 500) FROM generate_series(1, 150000) n")
+        wait.until(lambda: "of its log for slot millrace" in run.stderr, "a warning", timeout_s=WAIT_S)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("parts", [1, pytest.param(KILLS, marks=pytest.mark.long)])
+def test_whoever_is_killed_while_a_snapshot_is_read_the_table_arrives_as_it_is(
+    kafka: Kafka, topic: str, server: PostgresServer, tmp_path: Path, parts: int
+) -> None:
+    """parts: 1: of several ranges; else of one range each."""
+    make_orders(server, parts)
+    slow = tmp_path / "slow"
+    slow.touch()
+    (tmp_path / "slowing.py").write_text(SLOW.format(file=str(slow)))
     drop = {
-        "transforms": "route,drop",
+        "transforms": "route,drop,slow",
+        "transforms.slow.type": "Python",
+        "transforms.slow.function": "slowing:slowly",
+        "transforms.slow.batch": True,
         "transforms.drop.type": "org.apache.kafka.connect.transforms.ReplaceField$Value",
         "transforms.drop.exclude": "pad",
     }
     pipeline(tmp_path, kafka, {**changes(server, topic), **drop})
     is_copying = "SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'millrace%copy%'"
     within = 0
-    with Millrace("standalone", "pipeline.toml", folder=tmp_path) as run:
+    rng = random.Random(7)
+    with Millrace("standalone", "pipeline.toml", folder=tmp_path, environment={"PYTHONPATH": str(tmp_path)}) as run:
         kills = killers(run, server)
         for number in range(KILLS):
-            wait.until(
-                partial(is_more, lambda: ends(kafka, topic), ends(kafka, topic)), "more records", timeout_s=WAIT_S
-            )
+            goal = ends(kafka, topic) + rng.randrange(PART_ROWS)
+            wait.until(partial(is_more, lambda: ends(kafka, topic), goal), "more records", timeout_s=WAIT_S)
             within += bool(server.query(is_copying))
             kills[number % len(kills)]()
             server.query(f"UPDATE orders SET note = 'new {number}' WHERE id % 997 = {number}")
             server.query(f"DELETE FROM orders WHERE id % 991 = {number}")
+        slow.unlink()
         goal = server.query("SELECT pg_current_wal_lsn()")[0][0]
         reached = f"SELECT confirmed_flush_lsn >= '{goal}' FROM pg_replication_slots"
         wait.until(lambda: server.query(reached)[0][0], "the slot to go on", timeout_s=WAIT_S)
-        assert within
+        assert within > KILLS / 2, "the snapshot was over before most of the kills"
         assert table_of(kafka, topic) == {f"{key}": note for key, note in server.query("SELECT id, note FROM orders")}
+
+
+def make_orders(server: PostgresServer, parts: int) -> None:
+    rows = SNAPSHOT_ROWS if parts == 1 else PART_ROWS * parts
+    columns = "id bigint PRIMARY KEY, note text, pad text"
+    server.query(f"CREATE TABLE orders ({columns}) {'PARTITION BY RANGE (id)' if parts > 1 else ''}")
+    for part in range(parts if parts > 1 else 0):
+        begin = 1 + part * PART_ROWS
+        bounds = f"FROM ({begin}) TO ({begin + PART_ROWS})"
+        server.query(f"CREATE TABLE orders_{part} PARTITION OF orders FOR VALUES {bounds}")
+    server.query(f"INSERT INTO orders SELECT n, 'old', repeat('x', 700) FROM generate_series(1, {rows}) n")
+
+
+def changes_of(kafka: Kafka, topic: str) -> dict[int, list[str | None]]:
+    """What records say of each key, in their order; None: it is deleted."""
+    found: dict[int, list[str | None]] = {}
+    for records in topics.consume_all(kafka.bootstrap, topic).values():
+        for record in records:
+            note = None if record.value is None else json.loads(record.value)["note"]
+            found.setdefault(json.loads(record.key or b"{}")["id"], []).append(note)
+    return found
 
 
 def table_of(kafka: Kafka, topic: str) -> dict[str, str]:
