@@ -18,7 +18,7 @@ from typing import Any
 
 from engine.api.errors import ConfigError, ConnectError, Problem, RefusedError, RetriableError
 
-__all__ = ["EXTRA", "driver_is_missing", "is_cut_off", "is_of_row", "is_of_server", "translated"]
+__all__ = ["EXTRA", "code_of", "driver_is_missing", "is_cut_off", "is_of_row", "is_of_server", "translated"]
 
 EXTRA = "millrace[cassandra]"
 #: What the driver fails with where a value is too long for its place in a request.
@@ -62,6 +62,18 @@ def is_of_row(error: Exception) -> bool:
     import cassandra  # noqa: PLC0415
 
     return isinstance(error, cassandra.InvalidRequest) or any(isinstance(cause, _TOO_LONG) for cause in _causes(error))
+
+
+def code_of(error: Exception) -> str:
+    """What Cassandra calls an error, by the driver's name for it; empty where it was none of Cassandra's.
+
+    The name is what `cqlsh` shows, too: "InvalidRequest: Error from server: code=2200 [Invalid query] ...".
+    """
+    import cassandra  # noqa: PLC0415
+    from cassandra.protocol import ErrorMessage  # noqa: PLC0415
+
+    kinds = (cassandra.DriverException, ErrorMessage)
+    return next((type(cause).__name__ for cause in _causes(error) if isinstance(cause, kinds)), "")
 
 
 def is_of_server(error: Exception) -> bool:

@@ -7,8 +7,9 @@
                                           is refused  ──► row by row: the bad ones are told, the others written
                                           neither     ──► raised, by each call from then on: no flush passes any more
 
-Every row has a time of writing that follows from its record, so that writing it again changes nothing. `put` raises
-RetriableError before it has done anything of its batch, and never after: nothing is told twice.
+Every row has a time of writing that follows from its record, so that writing it again changes nothing (but for what
+times.py says of a new start). `put` raises RetriableError before it has done anything of its batch, and never after.
+A bad record is told when all that was sent is answered, and so once: its rows in other tables may be refused as well.
 
 Used by: sink.py.
 Not here: the connection (session.py), what a row is (plans.py).
@@ -17,12 +18,14 @@ Not here: the connection (session.py), what a row is (plans.py).
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
+from connectors.cassandra.bad_records import BadRecords
 from connectors.cassandra.changes import Changes
 from connectors.cassandra.columns import Shaped, fields_of, shapes_of
 from connectors.cassandra.config import CassandraSinkConfig
-from connectors.cassandra.errors import is_cut_off, is_of_row, is_of_server, translated
+from connectors.cassandra.errors import code_of, is_cut_off, is_of_row, is_of_server, translated
 from connectors.cassandra.link import LinkPort
 from connectors.cassandra.mapping import TableMapping
 from connectors.cassandra.plans import Plan, encoded_rows, plan_of
@@ -56,7 +59,7 @@ class Writer:
         """connector: its name, for messages. assignment: the partitions that the task has now."""
         self._link = link
         self._settings = settings
-        self._reporter = reporter
+        self._bad = BadRecords(connector, reporter)
         self._connector = connector
         self._mappings: dict[str, list[TableMapping]] = {}
         for mapping in mappings:
@@ -80,7 +83,10 @@ class Writer:
             raise ConfigError(problems)
 
     def put(self, batch: SinkBatch) -> None:
-        """Send a batch. Raises RetriableError before anything of it is sent; DataError for a record that is bad."""
+        """Send a batch, and tell its bad records. Raises RetriableError before anything of it is sent.
+
+        Raises DataError, or what the reporter raises, for a bad record that may not be left out.
+        """
         self._settle()
         # Plans first: they may have to ask Cassandra, and fail. Nothing has been told or sent then.
         work = [
@@ -91,11 +97,16 @@ class Writer:
             times = self._times[mapping.name, mapping.topic].of([records for records, _ in planned])
             for (records, plan), of_them in zip(planned, times, strict=True):
                 self._write(plan, records, of_them, batch)
+        if self._bad:
+            with suppress(RetriableError):  # the next call goes on from here
+                self._wait()
+                self._tell(batch)
 
     def flush(self) -> None:
-        """Return when all that was put is written. Raises RetriableError: it is not, so far."""
+        """Return when all that was put is written, or told. Raises RetriableError: it is not, so far."""
         self._settle()
         self._wait()
+        self._tell()
 
     def stop(self) -> None:
         """Give everything back."""
@@ -123,15 +134,15 @@ class Writer:
     def _write(self, plan: Plan | DataError, records: Shaped, times: Times, batch: SinkBatch) -> None:
         """plan: or why there is none, for all of these records."""
         if isinstance(plan, DataError):
-            self._tell_all(records, plan, batch)
+            self._keep_all(records, plan, batch)
             return
         try:
             rows = encoded_rows(plan, records, times, self._link.unset)
         except DataError as error:
-            self._tell_all(records, error, batch)
+            self._keep_all(records, error, batch)
             return
         for index, failure in rows.failures:
-            self._tell(batch, index, failure)
+            self._bad.add(batch, index, failure)
         if rows.failures and plan.strays:
             # The column that is missing may be there by the next batch.
             self._plans = {shape: other for shape, other in self._plans.items() if other is not plan}
@@ -149,12 +160,12 @@ class Writer:
             self._again.append(request)
 
     def _settle(self) -> None:
-        """See to what has failed. Raises RetriableError while it fails."""
+        """See to what has failed, and to records that are to be told. Raises RetriableError while it fails."""
         assert self._sender is not None, "a writer was started"
         if not self._link.is_open:
             self._open()
         self._collect()
-        if not self._again:
+        if not self._again and not self._bad:
             return
         if not self._link.is_open:
             self._open()
@@ -162,6 +173,7 @@ class Writer:
         for request in again:
             self._send(request)
         self._wait()
+        self._tell()
 
     def _wait(self) -> None:
         """Return when everything is answered, and well. Raises RetriableError, after a second or so."""
@@ -216,7 +228,9 @@ class Writer:
                     self._send(alone)
                 return
             reason = f"{place}: Cassandra does not take this row: {error}"
-            self._tell(request.batch, request.indexes[0], DataError(reason, expected="values within its limits"))
+            refused = DataError(reason, expected="values within its limits")
+            refused.code = code_of(error)
+            self._bad.add(request.batch, request.indexes[0], refused)
             return
         failure = translated(error, f"{self._connector}: writing {place}")
         if not isinstance(failure, RetriableError):
@@ -240,17 +254,22 @@ class Writer:
                 )
         return True
 
-    def _tell_all(self, records: Shaped, error: DataError, batch: SinkBatch) -> None:
+    def _keep_all(self, records: Shaped, error: DataError, batch: SinkBatch) -> None:
         for index in records.indexes:
-            self._tell(batch, index, error)
+            self._bad.add(batch, index, error)
 
-    def _tell(self, batch: SinkBatch, index: int, error: DataError) -> None:
-        record = batch[index]
-        place = f"{record.original_topic}-{record.original_partition}@{record.original_offset}"
-        failure = DataError(f"{self._connector}: record {place}: {error.whole()}")
-        if self._reporter is None:
-            raise failure
-        self._reporter.report(record, failure)
+    def _tell(self, put: SinkBatch | None = None) -> None:
+        """Tell bad records, all of whose rows are answered. put: the batch that is being put."""
+        try:
+            self._bad.tell()
+        except RetriableError:
+            raise
+        except Exception as error:
+            if put is not None and self._bad.are_all_of(put):
+                self._bad.forget()  # the engine does not take it for put, and flushes what came before it
+            else:
+                self._failure = error
+            raise
 
     def _plan(self, mapping: TableMapping, records: Shaped) -> Plan | DataError:
         names = [frozenset(fields_of(records, root)) for root in mapping.stars]

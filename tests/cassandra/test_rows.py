@@ -200,6 +200,22 @@ def test_bad_records_are_told_and_the_others_written(session: Any, keyspace: str
     )
     assert f"orders: record topic-0@9: {place}: column id of the primary key is null" in words[1]
     assert f"orders: record topic-0@15: {place}: Cassandra does not take this row: " in words[2]
+    assert [error.code for _, error in reporter.reports if isinstance(error, DataError)] == ["", "", "InvalidRequest"]
+
+
+def test_a_record_that_both_its_tables_refuse_is_told_once(session: Any, keyspace: str, start: Start) -> None:
+    for name in "tu":
+        session.execute(f"CREATE TABLE {keyspace}.{name} (p text, id int, PRIMARY KEY (p, id))")
+    reporter = FakeReporter()
+    mapping = "p=value.p, id=value.id"
+    task = start({f"topic.topic.{keyspace}.u.mapping": mapping}, reporter=reporter, mapping=mapping)
+    task.put(sink_batch([{"p": "a", "id": 0}, {"p": "", "id": 1}, {"id": 2}, {"p": "a", "id": 3}]))
+    task.flush({})
+    assert [record.original_offset for record, _ in reporter.reports] == [2, 1]
+    for _, error in reporter.reports:
+        assert all(f"{keyspace}.{name}: " in str(error) for name in "tu")
+    for name in "tu":
+        assert sorted(row[0] for row in session.execute(f"SELECT id FROM {keyspace}.{name}")) == [0, 3]
 
 
 def test_without_a_reporter_a_bad_record_is_the_tasks_end(session: Any, keyspace: str, start: Start) -> None:

@@ -8,7 +8,7 @@ from cassandra.cluster import NoHostAvailable
 from cassandra.connection import ConnectionShutdown
 from cassandra.protocol import ServerError, SyntaxException
 
-from connectors.cassandra.errors import is_cut_off, is_of_row, is_of_server, translated
+from connectors.cassandra.errors import code_of, is_cut_off, is_of_row, is_of_server, translated
 from engine.api.errors import ConnectError, RefusedError, RetriableError
 
 BAD_LOGIN = cassandra.AuthenticationFailed('code=0100 [Bad credentials] message="Provided username is incorrect"')
@@ -61,3 +61,11 @@ def test_what_a_server_fails_at_is_known_however_the_driver_tells() -> None:
     assert is_of_server(NoHostAvailable("none", {"a": ServerError(0, "trouble", {})}))
     assert not is_of_server(NoHostAvailable("none", {"a": ConnectionShutdown("closed")}))
     assert not is_of_server(cassandra.OperationTimedOut())
+
+
+def test_an_error_of_cassandra_has_a_code_and_one_of_ours_has_none() -> None:
+    assert code_of(cassandra.InvalidRequest("Key may not be empty")) == "InvalidRequest"
+    assert code_of(ServerError(0, "trouble", {})) == "ServerError"
+    assert code_of(NoHostAvailable("none", {"a": cassandra.WriteFailure("too large")})) == "WriteFailure"
+    assert code_of(NoHostAvailable("none", {"a": OverflowError()})) == ""
+    assert code_of(OverflowError()) == ""

@@ -23,10 +23,13 @@ from connectors.cassandra.sink import CONNECT_S_MAX, CassandraSinkConnector
 from connectors.cassandra.tables import Table
 from connectors.cassandra.writer import Writer
 from engine.api.errors import ConfigError, ConnectError, DataError, RefusedError, RetriableError
-from engine.api.testing import FakeReporter, sink_batch
+from engine.api.record import SinkRecord
+from engine.api.testing import FakeReported, FakeReporter, sink_batch
+from engine.stages.convert import TransformedBatch, columns_of
 
 COLUMNS = [("id", "partition_key", 0, "int"), ("name", "regular", -1, "text")]
 MAPPING = {"topic.topic.k.t.mapping": "id=key, name=value"}
+TWO_TABLES = {**MAPPING, "topic.topic.k.u.mapping": "id=value, name=value"}
 REFUSED = cassandra.InvalidRequest("Key may not be empty")
 
 
@@ -57,7 +60,7 @@ class FakeFuture:
 
 
 class FakeLink:
-    """A `LinkPort` over one table k.t, kept in memory by its key; `fail` says what becomes of a request."""
+    """A `LinkPort` whose tables are one in memory, by its key; `fail` says what becomes of a request."""
 
     unset = None
 
@@ -114,9 +117,11 @@ class FakeLink:
         return error
 
 
-def writer(link: FakeLink, reporter: FakeReporter | None = None, **keys: str) -> Writer:
+def writer(
+    link: FakeLink, reporter: FakeReporter | None = None, mappings: dict[str, str] = MAPPING, **keys: str
+) -> Writer:
     properties = {"contact.points": "here", **{name.replace("_", "."): text for name, text in keys.items()}}
-    made = Writer(link, CassandraSinkConfig.parse(properties), read_mappings(MAPPING), reporter, "orders")
+    made = Writer(link, CassandraSinkConfig.parse(properties), read_mappings(mappings), reporter, "orders")
     made.start()
     return made
 
@@ -178,6 +183,8 @@ def test_a_row_that_cassandra_refuses_is_told_and_the_rest_goes_through() -> Non
     assert record.original_offset == 42
     assert "orders: record topic-0@42: k.t: Cassandra does not take this row: " in str(error)
     assert "Key may not be empty" in str(error)
+    assert isinstance(error, DataError)
+    assert error.code == "InvalidRequest"
 
 
 def test_a_bad_record_ends_the_task_where_nobody_hears_of_it() -> None:
@@ -189,6 +196,89 @@ def test_a_bad_record_ends_the_task_where_nobody_hears_of_it() -> None:
     made.put(batch(7))
     with pytest.raises(DataError, match="orders: record topic-0@0: "):
         made.flush()
+
+
+def test_a_record_that_two_tables_do_not_take_is_told_once_with_both() -> None:
+    link, reporter = FakeLink(), FakeReporter()
+    made = writer(link, reporter, {**MAPPING, "topic.topic.k.u.mapping": "id=key, name=value"})
+    made.put(sink_batch(["x", "y", "z"], keys=[1, None, 3]))
+    ((record, error),) = reporter.reports
+    assert record.original_offset == 1
+    null = "column id of the primary key is null: the record has no key: expected a value"
+    assert str(error) == f"orders: record topic-0@1: k.t: {null}; k.u: {null}"
+    made.flush()
+    assert len(reporter.reports) == 1
+
+
+def test_a_record_that_one_table_refuses_later_than_the_other_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sender_module, "WAIT_S_MAX", 0.01)
+    link, reporter = FakeLink(), FakeReporter()
+    made = writer(link, reporter, TWO_TABLES)
+    link.is_mute = True
+    made.put(batch(7))  # its value is no id of u; what t says is not known yet
+    with pytest.raises(RetriableError, match="has not answered all requests yet"):
+        made.put(batch(8, first_offset=1))
+    assert reporter.reports == []
+    link.unanswered[0].fail(REFUSED)
+    made.flush()
+    ((record, error),) = reporter.reports
+    assert record.original_offset == 0
+    assert "k.u: column id gets a str that is no int" in str(error)
+    assert "; k.t: Cassandra does not take this row" in str(error)
+    assert isinstance(error, DataError)
+    assert error.code == "InvalidRequest"
+
+
+def test_records_that_a_transform_has_made_of_one_are_told_once() -> None:
+    link, reporter = FakeLink(), FakeReporter()
+    made = writer(link, reporter, batch_by="replicas")
+    columns = columns_of(batch(6, 7, 8))
+    columns.pick([0, 1, 1, 1, 2])
+    link.fail = bad(7)
+    made.put(TransformedBatch(columns))
+    made.flush()
+    assert [record.original_offset for record, _ in reporter.reports] == [1]
+    assert str(reporter.reports[0][1]).count("does not take this row") == 1
+
+
+def test_where_bad_records_are_not_tolerated_what_came_before_is_flushed() -> None:
+    link, reporter = FakeLink(), FakeReporter(is_tolerant=False)
+    made = writer(link, reporter)
+    made.put(batch(1))
+    with pytest.raises(ConnectError, match="Tolerance exceeded"):
+        made.put(sink_batch(["x", "y"], keys=[None, None], first_offset=1))
+    made.flush()
+    assert [record.original_offset for record, _ in reporter.reports] == [1]
+
+
+def test_where_bad_records_are_not_tolerated_one_that_was_put_lets_no_flush_pass() -> None:
+    link, reporter = FakeLink(), FakeReporter(is_tolerant=False)
+    made = writer(link, reporter)
+    link.fail = bad(7)
+    made.put(batch(7))
+    for _ in range(2):
+        with pytest.raises(ConnectError, match="Tolerance exceeded"):
+            made.flush()
+    assert len(reporter.reports) == 1
+
+
+def test_a_letter_that_cannot_be_written_yet_is_written_before_a_flush_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    link, reporter = FakeLink(), FakeReporter()
+    made = writer(link, reporter)
+    report = reporter.report
+
+    def not_yet(record: SinkRecord, error: Exception) -> FakeReported:
+        raise RetriableError("the registry is away")
+
+    monkeypatch.setattr(reporter, "report", not_yet)
+    made.put(sink_batch(["x"], keys=[None]))
+    for call in (made.flush, lambda: made.put(batch(1, first_offset=1))):
+        with pytest.raises(RetriableError, match="registry"):
+            call()
+    assert link.requests == []
+    monkeypatch.setattr(reporter, "report", report)
+    made.flush()
+    assert [record.original_offset for record, _ in reporter.reports] == [0]
 
 
 def test_a_table_that_was_changed_is_no_records_fault() -> None:
