@@ -22,7 +22,7 @@ from connectors.cassandra.plans import Statement
 from engine.api.errors import ConfigError, Problem, RetriableError
 from engine.api.tls import Stores, load_key, load_trust
 
-__all__ = ["Link"]
+__all__ = ["Link", "hosts_by", "user_of", "wrong_datacenter"]
 
 RECONNECT_S = (0.5, 15.0)
 CREDENTIALS = ("username", "password")
@@ -67,7 +67,10 @@ class Link:
         try:
             self._session = cluster.connect()
         except Exception as error:
+            wrong = wrong_datacenter(cluster.metadata, settings.local_datacenter)
             cluster.shutdown()
+            if wrong is not None:
+                raise ConfigError([wrong]) from error
             raise translated(error, f"connecting to {hosts}, port {settings.port}") from error
         self._cluster = cluster
         self._life += 1
@@ -110,10 +113,7 @@ class Link:
 
     def hosts_of(self, keyspace: str) -> HostsOf:
         """What names the hosts that keep a partition of this keyspace."""
-        metadata = self._cluster.metadata
-        if len(metadata.all_hosts()) == 1:
-            return lambda _: None
-        return lambda key: frozenset(metadata.get_replicas(keyspace, _routing_key(key)))
+        return hosts_by(self._cluster.metadata, keyspace)
 
     def _login(self) -> Any:
         settings = self._settings
@@ -124,6 +124,13 @@ class Link:
             return None
         pair = settings.username, settings.password.reveal() if settings.password is not None else ""
         return lambda: pair
+
+
+def user_of(settings: CassandraSinkConfig) -> str | None:
+    """The name that we log in with now; None: without one. Raises ConfigError, RetriableError."""
+    if settings.credentials_file is not None:
+        return read_credentials(settings.credentials_file)[0]
+    return settings.username
 
 
 def read_credentials(path: str) -> tuple[str, str]:
@@ -144,6 +151,23 @@ def read_credentials(path: str) -> tuple[str, str]:
         reason = f"it has no line {' and no line '.join(f'{name}=...' for name in lacking)}"
         raise ConfigError([Problem(key, f"Invalid value {path} for configuration {key}: {reason}")])
     return found["username"], found["password"]
+
+
+def wrong_datacenter(metadata: Any, name: str | None) -> Problem | None:
+    """Why no host is written to, where hosts are known and none is in the datacenter of this name."""
+    known = sorted({host.datacenter for host in metadata.all_hosts() if host.datacenter})
+    if name is None or not known or name in known:
+        return None
+    key = "local.datacenter"
+    reason = f"Invalid value {name} for configuration {key}: no host is there; expected one of {', '.join(known)}"
+    return Problem(key, reason)
+
+
+def hosts_by(metadata: Any, keyspace: str) -> HostsOf:
+    """What names the hosts that keep a partition, by what the driver knows of the cluster."""
+    if len(metadata.all_hosts()) == 1:
+        return lambda _: None
+    return lambda key: frozenset(metadata.get_replicas(keyspace, _routing_key(key)))
 
 
 def tls_context(settings: CassandraSinkConfig) -> ssl.SSLContext:

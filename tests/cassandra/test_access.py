@@ -109,6 +109,14 @@ def test_a_node_that_nobody_vouches_for_is_not_spoken_to(config: Config, tmp_pat
         started(keys)
 
 
+def test_a_datacenter_that_is_not_there_is_told_with_those_that_are(config: Config) -> None:
+    (problem,) = CassandraSinkConnector().validate(
+        config(username="writer", password="old-writer", local_datacenter="nowhere")
+    )
+    assert problem.key == "local.datacenter"
+    assert "no host is there; expected one of datacenter1" in problem.message
+
+
 def test_a_truststore_that_is_not_there_is_told_by_its_key(config: Config, tmp_path: Path) -> None:
     (problem,) = CassandraSinkConnector().validate(config(ssl_truststore_location=str(tmp_path / "none.pem")))
     assert problem.key == "ssl.truststore.location"
