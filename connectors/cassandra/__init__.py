@@ -11,6 +11,7 @@ times.py        when each row is written
 plans.py        records of one shape into rows of one statement
 tables.py       what a table is, whether a mapping fits it, and how it is made
 changes.py      tables and columns that are made as records need them
+rights.py       whether the user may do what is to be done
 sender.py       requests in flight
 link.py         what all of them ask of a connection
 session.py      the connection: addresses, TLS, names and passwords

@@ -1,6 +1,6 @@
 """The keys of the Cassandra sink; those of each table are read by mapping.py.
 
-Used by: changes.py, mapping.py, session.py, sink.py, tables.py, writer.py.
+Used by: changes.py, mapping.py, rights.py, session.py, sink.py, tables.py, writer.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What the rest asks of a connection (`session.Link`).
 
-Used by: tables.py, changes.py, sender.py, session.py, writer.py.
+Used by: tables.py, changes.py, rights.py, sender.py, session.py, writer.py.
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 
 from connectors.cassandra.config import CassandraSinkConfig
 from connectors.cassandra.mapping import TableMapping, read_mappings
-from connectors.cassandra.session import Link
+from connectors.cassandra.rights import check_rights
+from connectors.cassandra.session import Link, user_of
 from connectors.cassandra.tables import check_tables
 from connectors.cassandra.writer import Writer
 from engine.api.batch import SinkBatch
@@ -73,7 +74,7 @@ class CassandraSinkConnector(SinkConnector):
         return True
 
     def validate(self, properties: Mapping[str, str]) -> list[Problem]:
-        """What is wrong with names and passwords, tables and columns. A cluster that is away, tasks wait for.
+        """What is wrong with names and passwords, tables, columns and rights. A cluster that is away, tasks wait for.
 
         Raises RefusedError.
         """
@@ -93,7 +94,9 @@ class CassandraSinkConnector(SinkConnector):
         link = Link(settings, CONNECT_S_MAX)
         try:
             link.open()
-            return check_tables(link, mappings, settings)
+            problems = check_tables(link, mappings, settings)
+            user = user_of(settings)
+            return problems if problems or user is None else check_rights(link, mappings, settings, user)
         except RetriableError as error:
             logger.warning("the tables were not looked at: %s", error)
             return []

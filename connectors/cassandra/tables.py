@@ -1,6 +1,6 @@
 """What a table is, whether a mapping fits it, and how it is made from the schemas of records.
 
-Used by: changes.py, plans.py, sink.py, writer.py.
+Used by: changes.py, plans.py, rights.py, sink.py, writer.py.
 Not here: how its types are encoded (codecs.py).
 """
 
@@ -30,6 +30,7 @@ __all__ = [
     "read_table",
     "targets_for",
     "type_for",
+    "views_of",
 ]
 
 _COLUMNS = (
@@ -38,6 +39,7 @@ _COLUMNS = (
 _TYPES = "SELECT type_name, field_names, field_types FROM system_schema.types WHERE keyspace_name = %s"
 _TABLES = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = %s"
 _VIEW = "SELECT view_name FROM system_schema.views WHERE keyspace_name = %s AND view_name = %s"
+_VIEWS = "SELECT view_name, base_table_name FROM system_schema.views WHERE keyspace_name = %s"
 _KEYSPACE = "SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = %s"
 _NAMES_SHOWN_MAX = 20
 
@@ -114,6 +116,11 @@ def check_tables(link: LinkPort, mappings: Sequence[TableMapping], settings: Cas
         told = misfits(mapping, table, may_add=settings.add_columns)
         problems += [Problem(mapping.key("mapping"), reason) for reason in told]
     return problems
+
+
+def views_of(link: LinkPort, keyspace: str, table: str) -> list[str]:
+    """The materialized views that are made of a table."""
+    return [row[0] for row in link.rows(_VIEWS, (keyspace,)) if row[1] == table]
 
 
 def has_keyspace(link: LinkPort, name: str) -> bool:

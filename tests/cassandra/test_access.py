@@ -27,6 +27,11 @@ def users(session: Any, ours: CassandraServer) -> Iterator[None]:
     """A table shop.orders, one who may write into it, and one who may not."""
     session.execute("CREATE KEYSPACE shop WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}")
     session.execute("CREATE TABLE shop.orders (id int PRIMARY KEY, name text)")
+    session.execute("CREATE TABLE shop.viewed (id int PRIMARY KEY, name text)")
+    session.execute(
+        "CREATE MATERIALIZED VIEW shop.by_name AS SELECT * FROM shop.viewed "
+        "WHERE id IS NOT NULL AND name IS NOT NULL PRIMARY KEY (name, id)"
+    )
     for name in ("writer", "reader"):
         session.execute(f"CREATE ROLE {name} WITH PASSWORD = 'old-{name}' AND LOGIN = true")
     session.execute("GRANT MODIFY ON shop.orders TO writer")
@@ -100,6 +105,74 @@ def test_who_may_not_write_is_told_which_right_is_missing_and_nothing_counts_as_
         with pytest.raises(RefusedError, match=r"MODIFY.*shop\.orders.*GRANT MODIFY"):
             task.flush({})
     task.stop()
+
+
+@pytest.mark.parametrize(
+    ("table", "keys", "grants"),
+    [
+        ("orders", {}, ["MODIFY ON TABLE shop.orders"]),
+        ("orders", {}, ["MODIFY ON KEYSPACE shop"]),
+        ("orders", {}, ["MODIFY ON ALL KEYSPACES"]),
+        ("orders", {"add_columns": "true"}, ["MODIFY ON TABLE shop.orders", "ALTER ON TABLE shop.orders"]),
+        ("none", {"create_tables": "true", "add_columns": "true"}, ["CREATE ON KEYSPACE shop"]),
+        ("none", {"create_tables": "true"}, ["CREATE ON ALL TABLES IN KEYSPACE shop"]),
+        (
+            "viewed",
+            {},
+            ["SELECT ON TABLE shop.viewed", "MODIFY ON TABLE shop.viewed", "MODIFY ON TABLE shop.by_name"],
+        ),
+    ],
+)
+def test_each_right_that_is_missing_is_told_before_anything_runs_and_none_that_is_there(
+    config: Config, session: Any, table: str, keys: dict[str, str], grants: list[str]
+) -> None:
+    session.execute("CREATE ROLE clerk WITH PASSWORD = 'hush-hush' AND LOGIN = true")
+    session.execute("CREATE ROLE office")
+    session.execute("GRANT office TO clerk")
+    try:
+        made = config(username="clerk", password="hush-hush", **keys)
+        name = f"topic.topic.shop.{table}.mapping"
+        made[name] = made.pop("topic.topic.shop.orders.mapping")
+        for number, grant in enumerate(grants):
+            problems = CassandraSinkConnector().validate(made)
+            assert {problem.key for problem in problems} == {name}
+            assert [problem.message.partition(": GRANT ")[2].partition(" ON ")[0] for problem in problems] == [
+                one.partition(" ON ")[0] for one in grants[number:]
+            ]
+            assert all(problem.message.endswith('TO "clerk"') for problem in problems)
+            session.execute(f"GRANT {grant} TO office")
+        assert CassandraSinkConnector().validate(made) == []
+    finally:
+        session.execute("DROP ROLE clerk")
+        session.execute("DROP ROLE office")
+
+
+def test_what_the_grant_that_is_told_gives_suffices_to_write_into_a_table_with_a_view(
+    config: Config, session: Any
+) -> None:
+    session.execute("CREATE ROLE clerk WITH PASSWORD = 'hush-hush' AND LOGIN = true")
+    try:
+        made = config(username="clerk", password="hush-hush")
+        made["topic.topic.shop.viewed.mapping"] = made.pop("topic.topic.shop.orders.mapping")
+        for problem in CassandraSinkConnector().validate(made):
+            session.execute(problem.message[problem.message.index("GRANT ") :])
+        task = started(made)
+        written(task, 1)
+        task.stop()
+        assert session.execute("SELECT id FROM shop.by_name WHERE name = 'x'").one()[0] == 1
+    finally:
+        session.execute("DROP ROLE clerk")
+
+
+def test_a_superusers_role_may_do_everything(config: Config, session: Any) -> None:
+    session.execute("CREATE ROLE boss WITH SUPERUSER = true")
+    session.execute("CREATE ROLE deputy WITH PASSWORD = 'hush-hush' AND LOGIN = true")
+    session.execute("GRANT boss TO deputy")
+    try:
+        assert CassandraSinkConnector().validate(config(username="deputy", password="hush-hush")) == []
+    finally:
+        session.execute("DROP ROLE deputy")
+        session.execute("DROP ROLE boss")
 
 
 def test_a_node_that_nobody_vouches_for_is_not_spoken_to(config: Config, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A real Apache Cassandra: one node on loopback, from its jars; 5 s from start to ready, 1 GB.
+"""A real Apache Cassandra on loopback, from its jars: a node in 5 s from start to ready, 1 GB; or several.
 
     with CassandraServer(folder) as cassandra:
         cassandra.keys()                         where it is and who may write, as keys of a connector
@@ -6,8 +6,11 @@
             session.execute("CREATE KEYSPACE ...")
         cassandra.kill9(); cassandra.start()     the same data on the same port
 
-It wants a name and a password, and takes TLS (`authority` is whom to believe) as well as connections without. What it
-has acknowledged is on the disk: a kill loses none of it.
+    first = CassandraServer(folder / "1", SMALL, node=Node(1, ...))
+    second = first.neighbour(folder / "2", Node(2, ...))
+
+It wants a name and a password, and takes TLS (`authority` is whom to believe) as well as connections without; one of
+several wants no name, which each would have to know. What it has acknowledged is on the disk: a kill loses none of it.
 
 Used by: the fixture `cassandra` (tests/conftest.py), tests/cassandra.
 """
@@ -22,12 +25,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+from msgspec import Struct
+
 from tests.harness import wait
 from tests.harness.certificates import Authority
 from tests.harness.jars import cached, fetch_by_maven, java
 from tests.harness.server import Server, UnavailableError, answers, free_ports, require
 
-__all__ = ["CASSANDRA_VERSION", "CassandraServer", "UserCassandra", "cassandra_of_user"]
+__all__ = ["CASSANDRA_VERSION", "SMALL", "CassandraServer", "Node", "UserCassandra", "cassandra_of_user"]
 
 CASSANDRA_VERSION = "5.0.6"
 POM = Path(__file__).with_name("cassandra.pom.xml")
@@ -42,6 +47,9 @@ FIRST = ("cassandra", "cassandra")
 
 #: A server that lives for a minute is ready sooner with less of a compiler.
 QUICK = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+
+#: Of several on one machine.
+SMALL = ("-Xms256m", "-Xmx384m", *QUICK)
 
 #: What Cassandra reaches for inside Java 17.
 _EXPORTED = (
@@ -82,7 +90,6 @@ _ALONE = {
     "cassandra.auth_bcrypt_gensalt_log2_rounds": "4",  # a password costs a tenth of a second else
     "cassandra.ring_delay_ms": "1",
     "cassandra.skip_wait_for_gossip_to_settle": "0",
-    "cassandra.initial_token": "0",
     "cassandra.superuser_setup_delay_ms": "0",
     "io.netty.tryReflectionSetAccessible": "true",
     "java.net.preferIPv4Stack": "true",
@@ -91,6 +98,13 @@ _ALONE = {
 }
 _SYNCED = ("commitlog_sync: batch",)
 _SYNCED_LATE = ("commitlog_sync: periodic", "commitlog_sync_period: 10000ms")
+_GUARDED = (
+    "authenticator: PasswordAuthenticator",
+    "authorizer: CassandraAuthorizer",
+    "role_manager: CassandraRoleManager",
+    "credentials_validity: 0ms",  # a password that was changed counts at once
+)
+_OPEN = ("authenticator: AllowAllAuthenticator", "authorizer: AllowAllAuthorizer")
 _LOGGING = """<configuration>
   <appender name="out" class="ch.qos.logback.core.ConsoleAppender">
     <encoder><pattern>%d %-5level %msg%n</pattern></encoder>
@@ -146,26 +160,52 @@ class UserCassandra(_Reached):
         self.port = int(port)
 
 
+class Node(Struct, frozen=True):
+    """One of a cluster: at 127.0.0.NUMBER, with what comes up to its token behind the token of another."""
+
+    number: int = 1
+    token: int = 0
+    datacenter: str = "datacenter1"
+    is_alone: bool = True
+
+
+ALONE = Node()
+
+
 class CassandraServer(_Reached, Server):
     """A node of ours over `folder`; data and port stay the same from start to start."""
 
     name = "cassandra"
-    host = HOST
     login = FIRST
 
-    def __init__(self, folder: Path, java_options: Sequence[str] = QUICK, *, is_synced: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        java_options: Sequence[str] = QUICK,
+        *,
+        is_synced: bool = True,
+        node: Node = ALONE,
+        ports: Sequence[int] = (),
+    ) -> None:
         """Raises UnavailableError without the driver or the `openssl` program.
 
-        is_synced: False: as Cassandra is by default, whose log reaches the disk every 10 s.
+        is_synced: False: as Cassandra is by default, whose log reaches the disk every 10 s. ports: of its cluster.
         """
         super().__init__(folder)
         self._java_options = java_options
         self._is_synced = is_synced
+        self._node = node
+        self.host = f"127.0.0.{node.number}"
         _driver()
-        self.port, self._storage_port, self._tls_storage_port = free_ports(3)
+        self.port, self._storage_port, self._tls_storage_port = ports or free_ports(3)
         authority = Authority(folder / "tls")
         self.authority = authority.file
         self._keystore = _keystore(folder / "tls" / "node.p12", authority.issue(folder / "tls" / "node.pem", "node"))
+
+    def neighbour(self, folder: Path, node: Node) -> CassandraServer:
+        """Another node of its cluster, to be started after it."""
+        ports = (self.port, self._storage_port, self._tls_storage_port)
+        return CassandraServer(folder, self._java_options, is_synced=self._is_synced, node=node, ports=ports)
 
     def command(self) -> Sequence[str]:
         jars = cassandra_jars()
@@ -174,6 +214,8 @@ class CassandraServer(_Reached, Server):
             **_ALONE,
             "cassandra.config": f"file://{self._configuration}",
             "cassandra.storagedir": str(self.folder / "data"),
+            "cassandra.initial_token": str(self._node.token),
+            "cassandra-rackdc.properties": f"file://{self._place}",
             "logback.configurationFile": str(self.folder / "logback.xml"),
             "cassandra-foreground": "yes",
         }
@@ -188,7 +230,7 @@ class CassandraServer(_Reached, Server):
         ]
 
     def is_ready(self) -> bool:
-        return answers(lambda: socket.create_connection((HOST, self.port), ASK_S).close(), OSError)
+        return answers(lambda: socket.create_connection((self.host, self.port), ASK_S).close(), OSError)
 
     def wait_ready(self) -> Self:
         """Return when it serves and its first user, who is made some time after that, is let in."""
@@ -200,6 +242,7 @@ class CassandraServer(_Reached, Server):
     def launch(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._configuration.write_text("".join(f"{line}\n" for line in self._lines()))
+        self._place.write_text(f"dc={self._node.datacenter}\nrack=rack1\n")
         (self.folder / "logback.xml").write_text(_LOGGING)
         super().launch()
 
@@ -211,6 +254,10 @@ class CassandraServer(_Reached, Server):
     def _configuration(self) -> Path:
         return self.folder / "cassandra.yaml"
 
+    @property
+    def _place(self) -> Path:
+        return self.folder / "cassandra-rackdc.properties"
+
     def _lines(self) -> Iterator[str]:
         data = self.folder / "data"
         yield from (
@@ -219,13 +266,14 @@ class CassandraServer(_Reached, Server):
             "partitioner: org.apache.cassandra.dht.Murmur3Partitioner",
             *(_SYNCED if self._is_synced else _SYNCED_LATE),
             "commitlog_segment_size: 16MiB",
-            "endpoint_snitch: SimpleSnitch",
+            "endpoint_snitch: GossipingPropertyFileSnitch",
             "seed_provider:",
             "  - class_name: org.apache.cassandra.locator.SimpleSeedProvider",
             "    parameters:",
             f'      - seeds: "{HOST}:{self._storage_port}"',
-            f"listen_address: {HOST}",
-            f"rpc_address: {HOST}",
+            f"listen_address: {self.host}",
+            f"rpc_address: {self.host}",
+            "auto_bootstrap: false",
             f"storage_port: {self._storage_port}",
             f"ssl_storage_port: {self._tls_storage_port}",
             f"native_transport_port: {self.port}",
@@ -238,12 +286,10 @@ class CassandraServer(_Reached, Server):
             "memtable_heap_space: 128MiB",
             "memtable_offheap_space: 128MiB",
             "auto_snapshot: false",
+            "materialized_views_enabled: true",
             "concurrent_reads: 8",
             "concurrent_writes: 8",
-            "authenticator: PasswordAuthenticator",
-            "authorizer: CassandraAuthorizer",
-            "role_manager: CassandraRoleManager",
-            "credentials_validity: 0ms",  # a password that was changed counts at once
+            *(_GUARDED if self._node.is_alone else _OPEN),
             "client_encryption_options:",
             "  enabled: true",
             "  optional: true",
