@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -35,7 +36,7 @@ def cluster(hosts: int, replicas: int) -> Metadata:
     return made
 
 
-def rows_of(keys: list[tuple[bytes, ...]]) -> Rows:
+def rows_of(keys: Sequence[tuple[bytes, ...]]) -> Rows:
     slots = tuple(range(len(keys[0])))
     table = Table("k", "t", {}, (), ())
     return Rows(Statement("INSERT ...", table, slots, "ONE"), [(*key, b"x") for key in keys], range(len(keys)), [])
@@ -47,7 +48,7 @@ def owner(key: bytes) -> int:
     return next((at for at, end in enumerate(TOKENS) if token <= end), 0)
 
 
-def groups_of(metadata: Metadata, keys: list[tuple[bytes, ...]]) -> list[set[int]]:
+def groups_of(metadata: Metadata, keys: Sequence[tuple[bytes, ...]]) -> list[set[int]]:
     batch: Any = sink_batch(["x"] * len(keys))
     requests = [*requests_of(rows_of(keys), batch, LIMITS, hosts_by(metadata, "k"))]
     return [set(request.indexes) for request in requests]
