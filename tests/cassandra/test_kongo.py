@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,13 +11,10 @@ from typing import Any
 import pytest
 
 from tests.harness.cassandra import CassandraServer, UserCassandra
-from tests.harness.engine import Millrace
+from tests.harness.examples import replaced, run_examples
 from tests.harness.kafka import KafkaServer, UserKafka
-from tests.shape.tree import ROOT
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.cassandra, pytest.mark.long]
-
-RUN_S = 120.0
 
 
 @pytest.fixture
@@ -33,29 +28,17 @@ def without_tables(session: Any) -> Iterator[None]:
 def test_goods_readings_and_violations_arrive_and_are_asked_about(
     kafka: KafkaServer | UserKafka, cassandra: CassandraServer | UserCassandra, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "kongo"
-    shutil.copytree(ROOT / "examples" / "kongo", folder)
     prefix = f"kongo{uuid.uuid4().hex[:8]}"
-    pipeline = (folder / "pipeline.toml").read_text()
-    username, password = cassandra.login
-    for old, new in {
-        "localhost:9092": kafka.bootstrap,
-        '"localhost"': f'"{cassandra.host}"',
-        "port = 9042": f"port = {cassandra.port}\nusername = '{username}'\npassword = '{password}'",
-        '"kongo"': f'"{prefix}"',
-        "kongo-": f"{prefix}-",
-    }.items():
-        assert old in pipeline
-        pipeline = pipeline.replace(old, new)
-    (folder / "pipeline.toml").write_text(pipeline)
-    command = [sys.executable, "kongo.py"]
-    for _ in range(2):  # the second run has nothing to do, and the tables say the same
-        with Millrace(command=command, folder=folder) as run:
-            assert run.wait(timeout_s=RUN_S) == 0, run.stderr
-        assert "readings: 3456" in run.stdout
-        found = re.search(r"violations: (\d+), by place: (\d+)", run.stdout)
-        assert found is not None, run.stdout
+    address = f"{':'.join(cassandra.login)}@{cassandra.host}:{cassandra.port}"
+    texts = {'"kongo"': f'"{prefix}"', "kongo-": f"{prefix}-"}
+    servers = ["--kafka", kafka.bootstrap, "--cassandra", address]
+    shown = run_examples(tmp_path, "kongo", *servers, *replaced(texts))
+    assert len(shown.lines) == 2  # the second run has nothing to do, and the tables say the same
+    for told in shown.lines:
+        assert "readings: 3456" in told
+        found = re.search(r"violations: (\d+), by place: (\d+)", told)
+        assert found is not None, told
         assert found[1] == found[2] != "0"
-        left = re.search(r"not delivered yet: (\d+)", run.stdout)
-        assert left is not None, run.stdout
+        left = re.search(r"not delivered yet: (\d+)", told)
+        assert left is not None, told
         assert 0 < int(left[1]) < 200

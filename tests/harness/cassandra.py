@@ -12,7 +12,7 @@
 It wants a name and a password, and takes TLS (`authority` is whom to believe) as well as connections without; one of
 several wants no name, which each would have to know. What it has acknowledged is on the disk: a kill loses none of it.
 
-Used by: the fixture `cassandra` (tests/conftest.py), tests/cassandra.
+Used by: the fixture `cassandra` (tests/conftest.py), tests/cassandra, examples.__main__.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@
 It may have a second way in (`Entrance`), through a proxy or with TLS and SASL; the first one stays as it is, for the
 tests themselves and for brokers among each other.
 
-Used by: the fixtures `kafka` and `broker` (tests/conftest.py), cluster.py, secure.py, bench.line.
+Used by: the fixtures `kafka` and `broker` (tests/conftest.py), cluster.py, secure.py, bench.line,
+examples.__main__.
 Not here: what is done with topics and groups (topics.py), several brokers (cluster.py).
 """
 

@@ -8,7 +8,7 @@
 Everybody is trusted but the user `limited`, who has a password and no rights. PostgreSQL refuses to run as root: then
 its own user does, over a folder of its own, since those of tests are closed to it.
 
-Used by: the fixtures `postgres` and `database` (tests/conftest.py).
+Used by: the fixtures `postgres` and `database` (tests/conftest.py), examples.__main__.
 """
 
 from __future__ import annotations

@@ -14,9 +14,9 @@ import pytest
 
 from tests.harness import topics, wait
 from tests.harness.engine import Millrace, pipeline_toml
+from tests.harness.examples import replaced, run_examples
 from tests.harness.kafka import KafkaServer, UserKafka
 from tests.harness.postgres import PostgresServer
-from tests.shape.tree import ROOT
 
 pytestmark = [pytest.mark.kafka, pytest.mark.postgres, pytest.mark.slow, pytest.mark.faults]
 
@@ -203,20 +203,11 @@ def test_a_run_that_begins_before_its_server_waits_for_it(
 
 
 def test_the_example_loads_all_orders(kafka: Kafka, topic: str, server: PostgresServer, tmp_path: Path) -> None:
-    example = ROOT / "examples" / "postgres"
-    text = (example / "pipeline.toml").read_text()
-    replaced = {
-        "localhost:9092": kafka.bootstrap,
+    texts = {
         '"orders"\nformat': f'"{topic}"\nformat',
         'topics = "orders"': f'topics = "{topic}"\n"table.name.format" = "orders"',
-        '"PostgresSink"': f'"{SINK}"',
-        "postgresql://postgres@localhost:5432/shop": server.url(),
     }
-    for old, new in replaced.items():
-        assert old in text, f"{old} is nowhere in the example"
-        text = text.replace(old, new)
-    (tmp_path / "pipeline.toml").write_text(text)
-    server.query((example / "table.sql").read_text())
-    with Millrace("run", "pipeline.toml", "--json", folder=tmp_path) as run:
-        assert run.wait(WAIT_S) == 0, run.stderr
+    servers = ["--kafka", kafka.bootstrap, "--postgres", server.url()]
+    shown = run_examples(tmp_path, "postgres", *servers, *replaced(texts))
+    assert "100000 | 100000" in shown.lines[2]
     assert server.query("SELECT count(*), count(DISTINCT sequence) FROM orders") == [(100_000, 100_000)]

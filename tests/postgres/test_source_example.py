@@ -1,4 +1,4 @@
-"""The example of change capture runs as it stands: the copy is what the table is."""
+"""The example of change capture is run by its one command: the copy is what the table is."""
 
 from __future__ import annotations
 
@@ -7,44 +7,26 @@ from pathlib import Path
 import pytest
 
 from tests.harness import topics
-from tests.harness.engine import Millrace
+from tests.harness.examples import replaced, run_examples
 from tests.harness.kafka import KafkaServer, UserKafka
 from tests.harness.postgres import PostgresServer
-from tests.shape.tree import ROOT
 
 pytestmark = [pytest.mark.kafka, pytest.mark.postgres, pytest.mark.slow]
-
-WAIT_S = 120.0
-CLASSES = {
-    '"PostgresSource"': '"connectors.postgres.source.changes_connector:PostgresSourceConnector"',
-    '"PostgresSink"': '"connectors.postgres.sink:PostgresSinkConnector"',
-}
 
 
 def test_the_copy_is_what_the_table_is(
     kafka: KafkaServer | UserKafka, postgres: PostgresServer, database: str, tmp_path: Path
 ) -> None:
-    example = ROOT / "examples" / "postgres-changes"
-    text = (example / "pipeline.toml").read_text()
     topic = f"{database}.public.goods"
-    replaced = {
-        "localhost:9092": kafka.bootstrap,
-        "postgresql://postgres@localhost:5432/shop": postgres.url(database),
+    texts = {
         'topics = "public.goods"': f'topics = "{topic}"',
         '"slot.name" =': f'"topic.prefix" = "{database}"\n"slot.name" =',
-        **CLASSES,
     }
-    for old, new in replaced.items():
-        assert old in text, f"{old} is nowhere in the example"
-        text = text.replace(old, new)
-    (tmp_path / "pipeline.toml").write_text(text)
+    servers = ["--kafka", kafka.bootstrap, "--postgres", postgres.url(database)]
     topics.create_topic(kafka.bootstrap, topic, partitions=2)
-    postgres.query((example / "table.sql").read_text(), database)
     try:
-        for statements in ("SELECT 1", (example / "changes.sql").read_text()):
-            postgres.query(statements, database)
-            with Millrace("run", "pipeline.toml", "--json", folder=tmp_path) as run:
-                assert run.wait(WAIT_S) == 0, run.stderr
+        shown = run_examples(tmp_path, "postgres-changes", *servers, *replaced(texts))
+        assert "858 |    858" in shown.lines[-1]
         rows = "SELECT id, name, price, date_trunc('milliseconds', since) FROM {} ORDER BY id"
         copied = postgres.query(rows.format("goods_copy"), database)
         assert copied == postgres.query(rows.format("goods"), database)
