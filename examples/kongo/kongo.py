@@ -50,7 +50,8 @@ def make_topics(bootstrap: str, names: list[str]) -> None:
     """Make those that are not there; of the goods the last place alone is kept."""
     policies = {name: "compact" if name.endswith("-goods") else "delete" for name in names}
     wanted = [NewTopic(name, PARTITIONS, config={"cleanup.policy": policy}) for name, policy in policies.items()]
-    for made in AdminClient({"bootstrap.servers": bootstrap}).create_topics(wanted).values():
+    admin = AdminClient({"bootstrap.servers": bootstrap})  # what it has promised, it must live to give
+    for made in admin.create_topics(wanted).values():
         try:
             made.result()
         except KafkaException as error:

@@ -99,6 +99,13 @@ def test_the_example_plugin_moves_files(kafka: Kafka, topic: str, tmp_path: Path
     assert "4111" not in shown.lines[-1]
 
 
+def test_what_a_server_lacks_is_said_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with example_command(tmp_path, "plugin") as run:
+        assert run.wait() == 1
+        assert re.fullmatch(r"a real Kafka needs the program `java`, .*\n", run.stderr), run.stderr
+
+
 @pytest.fixture
 def there(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Where the command makes its folders; open to PostgreSQL's own user, as those of tests are not."""
