@@ -52,6 +52,7 @@ def test_kafka_connects_own_files_move_lines_there_and_back(kafka: Kafka, topic:
         "localhost:9092": kafka.bootstrap,
         "connect-test": topic,
         "/tmp/connect.offsets": str(tmp_path / "connect.offsets"),
+        "offset.flush.interval.ms": "listeners=http://127.0.0.1:0\noffset.flush.interval.ms",
     }
     source = example("file-to-topic", tmp_path, texts)
     sink = example("topic-to-file", tmp_path, texts)
