@@ -159,7 +159,7 @@ class SinkContext(Protocol):
     def errant_record_reporter(self) -> ErrantRecordReporter | None:
         """Whom to tell of records that cannot be written; None: nobody is there to hear of them.
 
-        There is one where `errors.deadletterqueue.topic.name` or `errors.log.enable` is set, or errors.tolerance=all.
+        There is one where `errors.deadletterqueue.topic.name` or `errors.log.enable` is set, as in Kafka Connect.
         Ask once, in `start`.
         """
 

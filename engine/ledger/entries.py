@@ -26,19 +26,30 @@ from msgspec import Struct
 from engine.shm import segment
 from engine.shm.board import Board
 
-__all__ = ["ENTRIES_MAX", "PAGE_BYTES", "Entry", "Ledger", "Page", "Tally", "highest", "ledger_bytes", "sum_of"]
+__all__ = [
+    "ENTRIES_MAX",
+    "PAGE_BYTES",
+    "Entry",
+    "Ledger",
+    "Page",
+    "Tally",
+    "highest",
+    "highest_refused",
+    "ledger_bytes",
+    "sum_of",
+]
 
 Place = tuple[str, int]  # topic, partition
 
-ENTRY_BYTES = 512
+ENTRY_BYTES = 576
 ENTRIES_MAX = 1024  # of a page; the last takes all partitions for which there is no room
 PAGE_BYTES = ENTRIES_MAX * ENTRY_BYTES
 NAME_BYTES = 256
-TALLY_WORDS = 6
+TALLY_WORDS = 7
 #: Sums are kept as the shared words are.
 MASK = (1 << 64) - 1
 
-PARTITION, PUMP, TASK, FLUSHED, COMMITTED, ELSEWHERE, HELD = 32, 33, 46, 59, 60, 61, 62
+PARTITION, PUMP, TASK, FLUSHED, COMMITTED, ELSEWHERE, HELD = 32, 33, 48, 63, 64, 65, 66
 #: What the last entry of a full page is called.
 REST: Place = ("(other partitions)", 0)
 
@@ -62,6 +73,7 @@ class Tally(Struct):
     dropped: int = 0  # of `records`, what transforms let go
     high: int = 0  # the offset after the highest that was met
     skipped: int = 0  # of `records`, what failed and was left out
+    refused: int = 0  # the offset after the highest that the connector has refused, which is counted as skipped
 
     def take(
         self,
@@ -141,6 +153,7 @@ class Entry:
         words[at + 3] = tally.dropped
         words[at + 4] = tally.high
         words[at + 5] = tally.skipped
+        words[at + 6] = tally.refused
         words[side] = turn
 
     def get(self, word: int) -> int:
@@ -196,8 +209,17 @@ class Page:
 
 def highest(pages: Iterable[Page], place: Place, side: int) -> int:
     """The offset after the highest that a side has met in any of these pages."""
+    return max((tally.high for tally in _tallies(pages, place, side)), default=0)
+
+
+def highest_refused(pages: Iterable[Page], place: Place, side: int) -> int:
+    """The offset after the highest that is counted as refused in any of these pages."""
+    return max((tally.refused for tally in _tallies(pages, place, side)), default=0)
+
+
+def _tallies(pages: Iterable[Page], place: Place, side: int) -> Iterator[Tally]:
     found = (page.find(place) for page in pages)
-    return max((entry.read(side).high for entry in found if entry is not None), default=0)
+    return (entry.read(side) for entry in found if entry is not None)
 
 
 class Ledger:

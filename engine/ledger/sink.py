@@ -35,6 +35,7 @@ from engine.ledger.entries import (
     Page,
     Tally,
     highest,
+    highest_refused,
     sum_of,
 )
 from engine.ledger.errors import Complaint, described
@@ -43,6 +44,7 @@ from engine.shm.board import Board, Row, Word
 __all__ = ["PumpAccount", "TaskAccount", "ranges"]
 
 Place = tuple[str, int]  # topic, partition
+Record = tuple[str, int, int]  # topic, partition, offset
 Before = tuple[int, int]  # records that went before in this epoch, and the sum of their offsets
 
 
@@ -52,6 +54,7 @@ class Kept(Struct):
     entry: Entry
     tally: Tally
     is_rest: bool  # the entry's; asked once, as it is read from the entry's name
+    new_from: int = -1  # the connector was given none of this and later offsets before, by any life; -1: none at all
 
 
 class Course(Struct):
@@ -99,6 +102,7 @@ class _Account:
         else:
             kept = Kept(entry, entry.read(self.side), is_rest=False)
             kept.tally.high = max(kept.tally.high, highest(self._siblings, place, self.side))
+            kept.tally.refused = max(kept.tally.refused, highest_refused(self._siblings, place, self.side))
         self._kept[place] = kept
         return kept
 
@@ -262,27 +266,39 @@ class TaskAccount(_Account):
         for run in runs:
             self._course((run.topic, run.partition), run.epoch).move(run)
 
-    def known(self, runs: Iterable[Run]) -> dict[Place, int]:
-        """The offset after the highest that was handed to the connector, of each of these partitions."""
-        places = {(run.topic, run.partition) for run in runs}
-        return {place: self._kept[place].tally.high for place in places if place in self._kept}
-
-    def refused(self, runs: Iterable[Run], known: Mapping[Place, int]) -> None:
-        """The connector has not taken these, of what it was handed last. known: of before that.
-
-        What was handed over in a life before and refused in this one counts as taken.
-        """
+    def given(self, runs: Iterable[Run]) -> None:
+        """The connector is about to get these, for the first time since they have come through the ring."""
         for run in runs:
             kept = self._kept.get((run.topic, run.partition))
-            if kept is not None:
-                high = known.get((run.topic, run.partition), 0)
-                kept.tally.skipped += sum(offset >= high for offset in run.offset_column())
-                kept.entry.write(self.side, kept.tally)
+            if kept is not None and (kept.new_from < 0 or run.first_offset < kept.tally.high):
+                kept.new_from = kept.tally.high
+
+    def refused(self, records: Iterable[Record]) -> None:
+        """The connector has not taken these, of all that it was handed; each is told once in a life.
+
+        Of what lives before have handed over, they have counted nothing behind `Tally.refused`; what lies before it
+        counts as taken, or was counted. So each counts once, whoever is killed, if they are refused in their order.
+        """
+        for topic, partition, offset in records:
+            kept = self._kept.get((topic, partition))
+            if kept is None or not (kept.is_rest or offset < kept.tally.high):
+                continue
+            if kept.is_rest or 0 <= kept.new_from <= offset or offset >= kept.tally.refused:
+                self._refuse(kept, offset)
 
     def refused_late(self, runs: Sequence[Run]) -> None:
         """These were handed to the connector by lives before, which it has not outlived: it has not taken them."""
-        known = self.known(runs)
-        self.refused([run for run in runs if run.last_offset < known.get((run.topic, run.partition), 0)], {})
+        for run in runs:
+            kept = self._kept.get((run.topic, run.partition))
+            if kept is not None and run.last_offset < kept.tally.high:
+                for offset in run.offset_column():
+                    self._refuse(kept, offset)
+
+    def _refuse(self, kept: Kept, offset: int) -> None:
+        kept.tally.skipped += 1
+        if not kept.is_rest:
+            kept.tally.refused = max(kept.tally.refused, offset + 1)
+        kept.entry.write(self.side, kept.tally)
 
     def converted(self, runs: Sequence[Run], values: int) -> None:
         """The converter has given so many values for these runs, those that it could not give included."""

@@ -262,7 +262,7 @@ TASK_METRICS = (
     Metric(
         "millrace_task_skipped_records_total",
         "counter",
-        "Records that could not be converted or transformed, or that Kafka has refused, and were left out "
+        "Records that could not be converted or transformed, or that Kafka or a sink has refused, and were left out "
         "(`errors.tolerance=all`); Kafka Connect's "
         "`total-records-skipped`. What is done again after a restart counts again.",
         _both(Word.SKIPPED, Word.REFUSALS),

@@ -8,8 +8,11 @@ reporter.
 
 What is waited for is a word of the board, never a message: those are heard between two puts.
 
+A record that is reported once more before it is flushed, as by a put that was called again, is one record: it has one
+letter and counts once.
+
 Used by: engine.task.sink.
-Not here: the letters (letters.py), what is tolerated (tolerance.py).
+Not here: the letters (letters.py), what is tolerated (tolerance.py), what is counted (sink_counts.py).
 """
 
 from __future__ import annotations
@@ -25,19 +28,22 @@ from engine.api.record import SinkRecord
 from engine.api.task import SinkTask
 from engine.clock import Clock
 from engine.shm import frame
-from engine.shm.board import Row, Word
+from engine.shm.board import Word
 from engine.shm.frame import ArrivedSinkFrame, Headers
-from engine.stages.convert import Converters
 from engine.stages.transform import RecordError
+from engine.stages.work import Stages
 from engine.task.incoming import Coming
 from engine.task.letters import Letters, Original, consumed, headers_of, originals
 from engine.task.outbox import Outbox
+from engine.task.sink_counts import SinkCounts
 from engine.task.tolerance import Tolerance
 
 __all__ = ["Reporter"]
 
 #: Frames that were put since the last flush are kept up to so many bytes, the last one whatever its size.
 KEPT_BYTES_MAX = 8 * 1024 * 1024
+#: Records that were reported since the last flush; with more, one of them may have a second letter.
+TOLD_MAX = 100_000
 WAIT_SECONDS = 0.01
 
 
@@ -62,25 +68,27 @@ class Reporter:
     def __init__(
         self,
         task: SinkTask,
-        converters: Converters,
+        stages: Stages,
         tolerance: Tolerance,
         letters: Letters | None,
+        counts: SinkCounts,
         outbox: Outbox,
-        row: Row,
         clock: Clock,
         sleep: Callable[[float], object],
     ) -> None:
         """sleep: so long, or lets the pump go on where it is in the same process."""
         self._task = task
-        self._converters = converters
+        self._converters = stages.converters
         self._tolerance = tolerance
         self._letters = letters
+        self._counts = counts
         self._outbox = outbox
-        self._row = row
+        self._row = counts.row
         self._clock = clock
         self.sleep = sleep
-        self.is_wanted = False  # the connector has asked for it, and somebody is told of records
+        self.is_wanted = False  # the connector has it
         self._last = 0  # letter that was written for the connector
+        self._told: set[tuple[str, int, int]] = set()  # topic, partition, offset of what was reported since
         self._coming: Coming | None = None  # that is being put
         self._kept: deque[bytes] = deque()
         self._kept_bytes = 0
@@ -104,18 +112,22 @@ class Reporter:
         self._kept.clear()
         self._kept_bytes = 0
         self._read = None
+        if self._coming is None:  # else its put goes on
+            self._told.clear()
 
     def report(self, record: SinkRecord, error: Exception) -> Answer:
         failure = RecordError(-1, error, stage="TASK_PUT", plugin=type(self._task))
-        if not self.is_wanted:
-            self._tolerance.reported(failure, str)
-            return Answer(0, self)
-        one = self._original(record)
-        number = 0 if self._letters is None else self._letters.write([(failure, one)])
-        self._last = max(self._last, number)
+        read = self._original(record)
+        one = self._made(record) if read is None else read
+        is_again = self._is_told(one)
+        if self._letters is not None and (read is None or not is_again):
+            tries = 1 if self._coming is None else self._coming.put_tries
+            self._last = self._letters.write([(failure, one)], tries)
         self._outbox.send()
-        self._tolerance.reported(failure, partial(consumed, one))
-        return Answer(number, self)
+        self._tolerance.reported(failure, partial(consumed, one), is_again=is_again)
+        if not is_again:
+            self._counts.refused([one])
+        return Answer(self._last, self)
 
     def has_acknowledged(self, number: int) -> bool:
         """Whether Kafka has this letter, and all before."""
@@ -139,11 +151,27 @@ class Reporter:
         with suppress(TimeoutError, ConnectError):  # that a letter is refused, the pump tells
             self.wait(self._last, seconds)
 
-    def _original(self, record: SinkRecord) -> Original:
+    def _is_told(self, one: Original) -> bool:
+        """Whether it was reported before; it is from now on."""
+        place = one.topic, one.partition, one.offset
+        if place in self._told:
+            return True
+        if len(self._told) >= TOLD_MAX:
+            self._told.clear()
+        self._told.add(place)
+        if self._coming is not None:
+            self._coming.told.add(place)  # where its put fails for another one, that is searched for
+        return False
+
+    def _original(self, record: SinkRecord) -> Original | None:
+        """As it was read; None: the connector has made it, or nobody has it any more."""
         for message, headers in self._frames():
             found = _found_in(message, headers, record)
             if found is not None:
                 return found
+        return None
+
+    def _made(self, record: SinkRecord) -> Original:
         converters = self._converters
         topic = record.topic
         values = converters.value.from_connect(topic, [record.value], [record.value_schema])

@@ -13,7 +13,7 @@ Not here: what is wanted, and what is put (sink.py); whose turn it is (crew.py).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 import msgspec
 from msgspec import Struct
@@ -36,9 +36,11 @@ class Coming(Struct):
     message: ArrivedSinkFrame | PassingSinkFrame | Assigned | Tail
     raw: memoryview  # the ring's, until it is released
     is_away: bool = False  # a stage process has it
-    known: Mapping[tuple[str, int], int] | None = None  # as far as each partition was handed over before it came first
     is_last: bool = True  # it goes back with it; else it is part of a frame that goes on
     told: set[tuple[str, int, int]] = set()  # topic, partition, offset of records that were reported: each is once
+    was_given: bool = False  # the connector had it before: it has its turn again
+    tries: int = 1  # how often it was tried to convert it, or how many processes have died of it
+    put_tries: int = 1  # how often the put that is under way was called, but for the search for bad records
     letter: int = 0  # number of the last letter of them; nothing behind them is put before Kafka has it
     done: Inbound | None = None  # what a stage process has made of it; None: nothing, it is to be worked on here
 

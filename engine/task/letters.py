@@ -25,7 +25,6 @@ from engine.stages.convert import TIMESTAMP_TYPES
 from engine.stages.transform import RecordError
 from engine.task.outbox import Outbox
 from engine.task.parts import Part
-from engine.task.tolerance import Tolerance
 
 __all__ = ["Letters", "Original", "consumed", "headers_of", "originals"]
 
@@ -49,17 +48,16 @@ class Original(NamedTuple):
 class Letters:
     """Writes one task's dead letters; numbers them over all its lives."""
 
-    def __init__(self, spec: LineSpec, row: Row, outbox: Outbox, tolerance: Tolerance) -> None:
+    def __init__(self, spec: LineSpec, row: Row, outbox: Outbox) -> None:
         self._spec = spec
-        self._tolerance = tolerance
         self._row = row
         self._outbox = outbox
         self._number = row.get(Word.LETTERS_ACKNOWLEDGED)
         # What was written together, until Kafka has it: the last number, and of each partition the lowest offset.
         self._out: deque[tuple[int, Mapping[TopicPartition, int]]] = deque()
 
-    def write(self, bad: Sequence[tuple[RecordError, Original]]) -> int:
-        """Queue a letter for each of these; returns the number of the last one."""
+    def write(self, bad: Sequence[tuple[RecordError, Original]], tries: int) -> int:
+        """Queue a letter for each of these; returns the number of the last one. tries: how often what failed was."""
         first = self._number + 1
         self._number += len(bad)
         lowest: dict[TopicPartition, int] = {}
@@ -68,7 +66,7 @@ class Letters:
             lowest[place] = min(one.offset, lowest.get(place, one.offset))
         self._forget()
         self._out.append((self._number, lowest))
-        self._outbox.say_all(self._encoded(first, bad, self._tolerance.attempts))
+        self._outbox.say_all(self._encoded(first, bad, tries))
         return self._number
 
     def out(self, parts: Mapping[TopicPartition, Part]) -> Mapping[TopicPartition, int]:
@@ -88,13 +86,13 @@ class Letters:
         while self._out and self._out[0][0] <= self._row.get(Word.LETTERS_ACKNOWLEDGED):
             self._out.popleft()
 
-    def _encoded(self, first: int, bad: Sequence[tuple[RecordError, Original]], attempts: int) -> Iterator[bytes]:
+    def _encoded(self, first: int, bad: Sequence[tuple[RecordError, Original]], tries: int) -> Iterator[bytes]:
         dead_letters = self._spec.errors.dead_letters
         assert dead_letters is not None, "there is a topic for them"
         for number, (failure, one) in enumerate(bad, first):
             place = {"topic": one.topic, "partition": str(one.partition), "offset": str(one.offset)}
             context = (
-                context_of(self._spec, failure.error, (failure.stage, failure.plugin), place, attempts)
+                context_of(self._spec, failure.error, (failure.stage, failure.plugin), place, tries)
                 if dead_letters.has_context
                 else []
             )

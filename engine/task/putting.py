@@ -14,7 +14,7 @@ Not here: who is told of them (tolerance.py, letters.py).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from msgspec import Struct
@@ -107,7 +107,6 @@ class Putting(Struct):
     found_count: int = 0  # of them, those that were told of
     has_begun: bool = False  # something of it may have been put
     looks: int = 0  # for letters that were missing
-    known: Mapping[tuple[str, int], int] = {}  # as far as each partition had been handed over before
     read: tuple[ArrivedSinkFrame, list[Headers] | None] | None = None  # the frame, once somebody is told of records
 
     def part(self) -> SinkBatch:
@@ -134,18 +133,23 @@ class Putting(Struct):
         runs = self.message.runs
         return runs if self.bad is None else convert.kept_runs(runs, range(self.bad.index))
 
-    def found(self, plugin: type) -> list[RecordError]:
-        """Bad records that were found since it was asked last. plugin: the connector's task."""
+    def tell_found(self, plugin: type, tolerance: Tolerance, letters: Letters | None) -> Sequence[Original]:
+        """Report bad records that were found since it was asked last, and return them. plugin: the connector's task."""
         search, before = self.search, self.found_count
         if search is None or len(search.found) == before:
-            return []
+            return ()
         self.found_count = len(search.found)
-        return [
-            RecordError(self._place(at), error, stage="TASK_PUT", plugin=plugin) for at, error in search.found[before:]
-        ]
+        found = search.found[before:]
+        bad = [RecordError(self._place(at), error, stage="TASK_PUT", plugin=plugin) for at, error in found]
+        return self.tell(bad, tolerance, letters, self.coming.put_tries)
 
-    def tell(self, failures: Sequence[RecordError], tolerance: Tolerance, letters: Letters | None) -> None:
-        """Report records of the frame, each once however often the frame is worked on. failures: in its order."""
+    def tell(
+        self, failures: Sequence[RecordError], tolerance: Tolerance, letters: Letters | None, tries: int = 0
+    ) -> Sequence[Original]:
+        """Report records of the frame, each once however often the frame is worked on; returns those that are new.
+
+        failures: in its order. tries: how often it was tried to put them; 0: that was not what has failed.
+        """
         coming = self.coming
         new = []
         for failure, one in zip(failures, self._originals(failures), strict=True):
@@ -155,7 +159,8 @@ class Putting(Struct):
                 tolerance.report(failure, partial(consumed, one))
                 new.append((failure, one))
         if letters is not None and new:
-            coming.letter = letters.write(new)
+            coming.letter = letters.write(new, tries or coming.tries)
+        return [one for _, one in new]
 
     def end(self, tolerance: Tolerance, letters: Letters | None) -> ConnectError | None:
         """All before the record that ended the batch is put: report it; returns what ends the task."""
@@ -177,11 +182,6 @@ class Putting(Struct):
             self.read = whole, headers_of(whole)
         message, headers = self.read
         return originals(message, [one.index for one in failures], headers)
-
-    def refused(self) -> Sequence[Run]:
-        """What the connector has not taken."""
-        found = [] if self.search is None else [*dict.fromkeys(self._place(at) for at, _ in self.search.found)]
-        return convert.kept_runs(self.message.runs, found) if found else ()
 
     def _place(self, at: int) -> int:
         """Where in the frame the record lies that this one of the batch was made of."""

@@ -93,9 +93,9 @@ class SinkTaskBank:
         self._opens = 0  # `Assigned` heard, by this life
         self._outbox = Outbox(side.up, side.pump_bell)
         self._tolerance = Tolerance(spec, stages, row, clock)
-        self._letters = None if spec.errors.dead_letters is None else Letters(spec, row, self._outbox, self._tolerance)
+        self._letters = None if spec.errors.dead_letters is None else Letters(spec, row, self._outbox)
         self.reporter = Reporter(
-            task, stages.converters, self._tolerance, self._letters, self._outbox, row, clock, side.bell.wait
+            task, stages, self._tolerance, self._letters, self._counts, self._outbox, clock, side.bell.wait
         )
         self._suspects = SinkSuspects(row)
         self._retry: Putting | None = None
@@ -148,11 +148,8 @@ class SinkTaskBank:
         self._retry_backoff = milliseconds / 1000
 
     def errant_record_reporter(self) -> ErrantRecordReporter | None:
-        errors = self._spec.errors
-        if not (errors.are_told or errors.is_tolerant):
-            return None
-        self.reporter.is_wanted = errors.are_told
-        return self.reporter
+        self.reporter.is_wanted = self._spec.errors.are_told
+        return self.reporter if self.reporter.is_wanted else None
 
     def ask_to_stop(self) -> None:
         """End as soon as possible, whatever the target word says (TERM)."""
@@ -273,6 +270,7 @@ class SinkTaskBank:
         """Work on a frame beside the connector, but for what is not wanted any more, and put it."""
         message = without_foreign(coming.whole(), self._is_wanted)
         if not message.values:
+            self._tolerance.passed()
             self._patience.end(Cause.CONVERT)
             self._release(coming)
             return
@@ -290,7 +288,7 @@ class SinkTaskBank:
             self._patience.later(self._tolerance.pause(error))
             self._incoming.put_back(coming)  # it is worked on anew, without what was given up meanwhile
             return
-        self._tolerance.passed(self._suspects.deaths)
+        coming.tries = self._tolerance.passed(self._suspects.deaths)
         self._deliver(coming, message, done)
 
     def _deliver(self, coming: Coming, message: ArrivedSinkFrame | PassingSinkFrame, done: Inbound) -> None:
@@ -335,6 +333,7 @@ class SinkTaskBank:
         except RetriableError as error:
             self._suspects.lay_down()
             self._row.count(Stage.PUT, 0, batches=0, errors=1)
+            going.coming.put_tries += 1
             self._patience.note(Trouble(Cause.PUT, describe(error)))
             going.at_ns = self._clock.monotonic_ns() + int(self._retry_backoff * 1e9)
             self._retry = going
@@ -347,7 +346,7 @@ class SinkTaskBank:
             going.failed(error)
         else:
             going.passed()
-        going.tell(going.found(type(self._task)), self._tolerance, self._letters)
+        self._counts.refused(going.tell_found(type(self._task), self._tolerance, self._letters))
         if not going.is_put() or self._waits_for_letters(going):
             going.at_ns, self._retry = 0, going  # between two calls all else has its turn
             return

@@ -1,16 +1,16 @@
 """What a sink's task counts of each batch: on the board for people, and in the ledger, where it must add up.
 
-    converted ──► transformed ──► begins ──► ends
+    converted ──► transformed ──► begins ──► refused ──► ends
 
 Nothing is counted as handed over before it is: a batch that waits for the dead letters of its frame has not begun.
 
-Used by: engine.task.sink.
+Used by: engine.task.sink, engine.task.errant.
 Not here: what must add up (engine.ledger.sink); records that fail (tolerance.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from engine.api.batch import Run
 from engine.api.record import TopicPartition
@@ -18,6 +18,7 @@ from engine.clock import Clock
 from engine.ledger.sink import TaskAccount
 from engine.shm.board import Measure, Row, Stage, Word
 from engine.stages.work import Inbound
+from engine.task.letters import Original
 from engine.task.putting import Putting
 
 __all__ = ["SinkCounts"]
@@ -28,7 +29,7 @@ class SinkCounts:
 
     def __init__(self, row: Row, clock: Clock, account: TaskAccount | None) -> None:
         """account: None: the ledger is switched off."""
-        self._row = row
+        self.row = row
         self._clock = clock
         self._account = account
 
@@ -48,7 +49,7 @@ class SinkCounts:
         if self._account is not None:
             self._account.arrived(message.runs, message.before or (), done.came)
         errors = not_converted + (done.not_converted is not None)
-        self._row.count(Stage.CONVERT, done.converted, message.size_bytes, errors=errors)
+        self.row.count(Stage.CONVERT, done.converted, message.size_bytes, errors=errors)
         if self._account is not None:
             self._account.converted(going.done(), done.converted + not_converted)
 
@@ -56,26 +57,29 @@ class SinkCounts:
         """Transforms have had their turn; a record that ended the batch there ends it now. Raises LedgerError."""
         assert done.origins is not None, "a converter has given other numbers of values"
         errors = len(done.skipped) - done.not_converted_count + (done.not_transformed is not None)
-        self._row.count(Stage.TRANSFORM, done.transformed, errors=errors)
+        self.row.count(Stage.TRANSFORM, done.transformed, errors=errors)
         if self._account is not None:
             self._account.transformed(going.done(), done.origins, done.transformed)
 
     def begins(self, going: Putting) -> None:
         """It is handed over, whatever comes of it. Raises LedgerError."""
-        if not self._row.measured(Stage.PUT, Measure.RECORDS):
-            self._row.set(Word.FIRST_RECORD_NS, self._clock.monotonic_ns())
+        if not self.row.measured(Stage.PUT, Measure.RECORDS):
+            self.row.set(Word.FIRST_RECORD_NS, self._clock.monotonic_ns())
         # Records, not what is left of them after transforms: these are the ones that could be repeated.
-        self._row.count(Stage.PUT, sum(run.count for run in going.done()))
+        self.row.count(Stage.PUT, sum(run.count for run in going.done()))
         if self._account is not None:
-            coming = going.coming
-            if coming.known is None:
-                coming.known = self._account.known(going.done())
-            going.known = coming.known
+            if not going.coming.was_given:
+                going.coming.was_given = True
+                self._account.given(going.done())
             skipped = [one.index for one in going.skipped]
             self._account.putting(going.done(), going.origins, len(going.batch), skipped)
+
+    def refused(self, records: Iterable[Original]) -> None:
+        """The connector has not taken these, and that is tolerated; each is told once."""
+        if self._account is not None:
+            self._account.refused((one.topic, one.partition, one.offset) for one in records)
 
     def ends(self, going: Putting) -> None:
         """The connector has taken it, but for what it has refused."""
         if self._account is not None:
             self._account.handled(going.done())
-            self._account.refused(going.refused(), going.known)

@@ -48,7 +48,7 @@ class Tolerance:
         self._random = random or Random(f"{spec.title} errors")
         self._deadline_ns = 0  # for retries of the batch in hand; 0: it has not failed
         self._tries = 0
-        self.attempts = 1  # of the last batch that is through
+        self.attempts = 1  # to convert the last batch that is through
         errors = spec.errors
         has_time = errors.retry_ms != 0
         has_all = reads_headers(errors, stages.converters.header)
@@ -86,10 +86,11 @@ class Tolerance:
             pause_ms = min(pause_ms, (self._deadline_ns - now_ns) / MS_NS)
         return max(0.0, pause_ms / 1000)
 
-    def passed(self, deaths: int = 0) -> None:
-        """The batch in hand is through. deaths: of processes that have tried it; it was not tried again."""
+    def passed(self, deaths: int = 0) -> int:
+        """The batch in hand is through; returns its attempts. deaths: of processes that have tried it instead."""
         self.attempts = deaths or self._tries + 1
         self._deadline_ns = self._tries = 0
+        return self.attempts
 
     def report(self, bad: RecordError, which: Callable[[], str]) -> None:
         """A record has failed for good. which: it is, as the log line tells after the class."""
@@ -100,14 +101,19 @@ class Tolerance:
             self._count(Word.SKIPPED)
         self.log(bad, which)
 
-    def reported(self, bad: RecordError, which: Callable[[], str]) -> None:
-        """The connector says so itself. Raises ConnectError where nothing is tolerated."""
+    def reported(self, bad: RecordError, which: Callable[[], str], *, is_again: bool = False) -> None:
+        """The connector says so itself. is_again: it has said so of this record before.
+
+        Raises ConnectError where nothing is tolerated.
+        """
         self._count(Word.FAILURES)
         self._row.set(Word.LAST_ERROR_NS, self._clock.monotonic_ns())
         self.log(bad, which)
         if not self._errors.is_tolerant:
             self._count(Word.FAILED)
             raise ConnectError(f"Tolerance exceeded in error handler: {bad.error}") from bad.error
+        if not is_again:
+            self._count(Word.SKIPPED)
 
     def log(self, bad: RecordError, which: Callable[[], str]) -> None:
         """A line for this record, if there is to be one."""

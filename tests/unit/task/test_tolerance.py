@@ -118,4 +118,7 @@ def test_what_a_connector_reports_is_an_error_where_nothing_is_tolerated() -> No
     with pytest.raises(ConnectError, match="Tolerance exceeded in error handler: no"):
         bed.tolerance.reported(BAD, lambda: "")
     assert bed.counts() == {"FAILURES": 1, "FAILED": 1, "ERRORS_LOGGED": 1}
-    Bed(Errors(is_tolerant=True, are_logged=True)).tolerance.reported(BAD, lambda: "")
+    bed = Bed(Errors(is_tolerant=True, are_logged=True))
+    bed.tolerance.reported(BAD, lambda: "")
+    bed.tolerance.reported(BAD, lambda: "", is_again=True)
+    assert bed.counts() == {"FAILURES": 2, "SKIPPED": 1, "ERRORS_LOGGED": 2}
