@@ -113,9 +113,8 @@ def redrive_text(done: Redrive, mask: Mask, *, is_dry: bool) -> str:
     """What a re-drive has done, or would do."""
     parts = []
     if is_dry:
-        # A sink is not told how often.
-        head = ("PLACE", "FROM", "TO") if done.is_into else ("PLACE", "FROM", "TO", "ATTEMPT")
-        rows = [(one.place, one.origin, to, one.attempt + 1)[: len(head)] for one, to in done.destinations]
+        head = ("PLACE", "FROM", "TO", "ATTEMPT")
+        rows = [(one.place, one.origin, to, one.attempt + 1) for one, to in done.destinations]
         parts.append("dry run: nothing is sent; --yes sends it")
         if rows:
             parts.append(_and_more(table(head, rows), done.sent - len(rows)))

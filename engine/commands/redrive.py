@@ -179,15 +179,19 @@ class Redrive:
         if letter.lack and (letter.is_cut or not self._wanted.to):
             self._leave(letter, Reason.LACKS, letter.lack + ("" if letter.is_cut else "; --to TOPIC sends it so"))
             return None
-        sent = self._for_sink(letter) if self._wanted.into else self._for_topic(letter)
-        return None if sent is None else _Chosen(letter, since, sent)
-
-    def _for_topic(self, letter: Letter) -> RawRecord | None:
-        """The record as it is sent to a topic; None: it is left."""
         if letter.attempt >= self._wanted.attempts_max:
             why = f"sent again {letter.attempt} times before (--attempts-max {self._wanted.attempts_max})"
             self._leave(letter, Reason.ATTEMPTS, why)
             return None
+        sent = self._for_sink(letter) if self._wanted.into else self._for_topic(letter)
+        if sent is None:
+            return None
+        # A sink may write what it has into a topic: there the count goes on.
+        headers = (*letter.own_headers, (ATTEMPT, b"%d" % (letter.attempt + 1)))
+        return _Chosen(letter, since, sent._replace(headers=headers))
+
+    def _for_topic(self, letter: Letter) -> RawRecord | None:
+        """The record as it is sent to a topic; None: it is left."""
         topic = self._wanted.to or letter.topic
         count = self._counts.get(topic)
         if count is None:
@@ -199,12 +203,11 @@ class Redrive:
             return None
         # Elsewhere a partition of that number is another one: the key decides, as for any other producer.
         is_there = not self._wanted.to and letter.partition is not None and letter.partition < count
-        headers = (*letter.own_headers, (ATTEMPT, b"%d" % (letter.attempt + 1)))
         partition = letter.partition if is_there and letter.partition is not None else -1
-        return letter.record._replace(topic=topic, partition=partition, offset=-1, headers=headers)
+        return letter.record._replace(topic=topic, partition=partition, offset=-1)
 
     def _for_sink(self, letter: Letter) -> RawRecord | None:
-        """The record as it was; None: it is left. There is no loop here, which a number of attempts had to end."""
+        """The record as it was; None: it is left."""
         if not letter.topic:
             self._leave(letter, Reason.NOWHERE, "it does not say which topic it was in; --to TOPIC sends it to one")
             return None

@@ -213,15 +213,19 @@ def test_what_is_told_to_be_refused_is_left_at_once_and_goes_later() -> None:
     assert sorted(world.values()) == sorted(values(range(0, 128, 2)))
 
 
-def test_into_a_sink_goes_the_record_as_it_was_however_often_it_was_sent_and_without_a_topic_there() -> None:
-    world = World([letter(0, attempt=b"7"), letter(2, topic="gone", offset="41"), letter(4, topic="")])
+def test_into_a_sink_goes_the_record_as_it_was_and_how_often_also_without_a_topic_there() -> None:
+    letters = [letter(0, attempt=b"1"), letter(2, topic="gone", offset="41"), letter(4, topic="")]
+    world = World([*letters, letter(6, attempt=b"3")])
     done = world.run(Wanted(into="copy"))
+    attempt = "__millrace.redrive.attempt"
     assert world.sent == [
-        RawRecord("orders", 2, 0, 1000, b"k0", b"0", (("trace", b"0"),)),
-        RawRecord("gone", 2, 41, 1002, b"k2", b"2", (("trace", b"2"),)),
+        RawRecord("orders", 2, 0, 1000, b"k0", b"0", (("trace", b"0"), (attempt, b"2"))),
+        RawRecord("gone", 2, 41, 1002, b"k2", b"2", (("trace", b"2"), (attempt, b"1"))),
     ]
-    assert [(left.letter.place, left.reason) for left in done.left] == [("0@4", Reason.NOWHERE)]
+    left = [(left.letter.place, left.reason) for left in done.left]
+    assert left == [("0@4", Reason.NOWHERE), ("0@6", Reason.ATTEMPTS)]
     assert [topic for _, topic in done.destinations] == ["copy", "copy"]
+    assert world.run(Wanted(into="copy", attempts_max=4)).sent == 1
 
 
 def test_a_limit_ends_the_command_and_the_next_goes_on() -> None:
