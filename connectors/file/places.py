@@ -21,13 +21,13 @@ __all__ = ["why_unreadable", "why_unwritable"]
 _NO_PART = "a part of its path is a file, or cannot be entered by this user; expected folders that can"
 
 
-def why_unreadable(path: str, *, must_be_there: bool) -> str:
-    """What keeps a source from reading the file; empty: nothing. must_be_there: nobody waits for it."""
+def why_unreadable(path: str) -> str:
+    """What keeps a source from reading the file now; empty: nothing."""
     try:
         mode = Path(path).stat().st_mode
     except FileNotFoundError:
         expected = "expected one that is there, as a bulk run does not wait for it (--forever and a worker do)"
-        return f"there is no such file; {expected}" if must_be_there else ""
+        return f"there is no such file; {expected}"
     except (OSError, ValueError) as error:
         return _why_out_of_reach(error)
     if stat.S_ISDIR(mode):

@@ -93,7 +93,8 @@ class FileStreamSinkConnector(SinkConnector):
             path = FileSinkConfig.parse(properties).file
         except ConfigError:
             return []  # single keys tell that
-        reason = "" if path is None else why_unwritable(path)
+        # Who goes on has a task that fails and is started again, as in Kafka Connect: a folder may come later.
+        reason = why_unwritable(path) if self.is_bulk and path is not None else ""
         return [Problem("file", f"Invalid value {path} for configuration file: {reason}")] if reason else []
 
     def task_configs(self, tasks_max: int) -> Sequence[Mapping[str, str]]:

@@ -183,7 +183,8 @@ class FileStreamSourceConnector(SourceConnector):
             path = FileSourceConfig.parse(properties).file
         except ConfigError:
             return []  # single keys tell that
-        reason = why_unreadable(path, must_be_there=self.is_bulk) if path else ""
+        # Who goes on has a task that waits, or is started again, as in Kafka Connect.
+        reason = why_unreadable(path) if self.is_bulk and path else ""
         return [Problem("file", f"Invalid value {path} for configuration file: {reason}")] if reason else []
 
     def task_configs(self, tasks_max: int) -> Sequence[Mapping[str, str]]:

@@ -82,6 +82,4 @@ def test_files_that_tasks_could_not_open_are_told_with_all_other_mistakes(tmp_pa
         f"{where} kept: Invalid value [hidden]/out.txt for configuration file: its folder does not exist",
         f"{where} in: Invalid value {tmp_path}/in.txt for configuration file: there is no such file",
     ]
-    with pytest.raises(ConfigError) as caught:
-        make_plan(files, PlanOptions(worker_id="w1", is_bulk=False))
-    assert not any("in.txt" in problem for problem in complaints(caught)), "a worker waits for it"
+    assert len(make_plan(files, PlanOptions(worker_id="w1", is_bulk=False)).lines) == 3, "a worker goes on trying"

@@ -40,12 +40,11 @@ def as_nobody(ask: Callable[[], str]) -> str:
     return told
 
 
-def test_a_file_that_is_there_can_be_read_and_one_that_is_not_can_be_waited_for(tmp_path: Path) -> None:
+def test_a_file_that_is_there_can_be_read_and_one_that_is_not_is_told(tmp_path: Path) -> None:
     file = tmp_path / "in.txt"
-    assert why_unreadable(str(file), must_be_there=False) == ""
-    assert why_unreadable(str(file), must_be_there=True).startswith("there is no such file; expected one that is there")
+    assert why_unreadable(str(file)).startswith("there is no such file; expected one that is there")
     file.touch()
-    assert why_unreadable(str(file), must_be_there=True) == ""
+    assert why_unreadable(str(file)) == ""
 
 
 def test_a_file_can_be_written_where_it_is_or_can_be_made(tmp_path: Path) -> None:
@@ -69,12 +68,12 @@ def test_a_pipe_is_neither_opened_nor_waited_for(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     assert why_unwritable(str(pipe)) == ""
-    assert why_unreadable(str(pipe), must_be_there=True) == ""
+    assert why_unreadable(str(pipe)) == ""
 
 
 def test_what_can_be_no_file_is_told_as_such(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    for ask in (why_unwritable, lambda path: why_unreadable(path, must_be_there=False)):
+    for ask in (why_unwritable, why_unreadable):
         assert ask(str(tmp_path)).startswith("it is a folder")
         assert ask(str(tmp_path / "file" / "out.txt")).startswith("a part of its path is a file")
         assert ask("a\0b").startswith("there can be no such file (embedded null byte)")
@@ -98,7 +97,7 @@ def test_what_this_user_may_not_do_is_told(folder: Path) -> None:
     ):
         told = as_nobody(lambda path=path: why_unwritable(str(path)))  # type: ignore[misc]  # of this turn
         assert told.startswith(words), (path, told)
-    told = as_nobody(lambda: why_unreadable(str(file), must_be_there=False))
+    told = as_nobody(lambda: why_unreadable(str(file)))
     assert told.startswith("this user may not read it")
     closed.chmod(0o700)
 
@@ -106,6 +105,8 @@ def test_what_this_user_may_not_do_is_told(folder: Path) -> None:
 def test_connectors_tell_it_of_their_file_and_nothing_of_standard_input_and_output(tmp_path: Path) -> None:
     sink, source = FileStreamSinkConnector(), FileStreamSourceConnector()
     gone = str(tmp_path / "gone" / "file")
+    assert sink.validate({"topics": "t", "file": gone}) == [], "a worker goes on trying"
+    sink.is_bulk = True
     (problem,) = sink.validate({"topics": "t", "file": gone})
     assert problem.key == "file"
     assert problem.message.startswith(f"Invalid value {gone} for configuration file: its folder does not exist")
