@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -15,12 +16,15 @@ from engine.demo import DemoKafka, demo_pipeline, pipeline_text
 from tests.harness import topics, wait
 from tests.harness.engine import Millrace
 from tests.harness.kafka import KafkaServer, UserKafka
+from tests.harness.server import free_ports
 from tests.shape.tree import ROOT
 
 Kafka = KafkaServer | UserKafka
 
 RECORDS = 300_000
-KILLED_RECORDS = 1_500_000
+KILLED_RECORDS = 600_000
+#: So many have gone all the way before a process is killed; the embedded Kafka keeps no more than about 30,000.
+PUT_BEFORE = 100_000
 LIMIT_S = 90.0
 LINES = ("orders/0", "orders/1", "check/0", "check/1")
 
@@ -75,7 +79,9 @@ def test_the_demo_leaves_its_last_metrics_in_a_file(tmp_path: Path) -> None:
     ],
 )
 def test_nothing_is_missing_when_a_process_of_the_demo_is_killed(line: str, bank: str, tmp_path: Path) -> None:
-    with demo(tmp_path, KILLED_RECORDS) as millrace:
+    (port,) = free_ports(1)
+    with demo(tmp_path, KILLED_RECORDS, "--metrics-port", str(port)) as millrace:
+        wait.until(lambda: records_put(port) >= PUT_BEFORE, "records that have gone all the way", timeout_s=LIMIT_S)
         pid = millrace.kill9(f"{line} {bank}")
         millrace.wait_for(f"{line} {bank}", other_than=pid)
         assert millrace.wait(LIMIT_S) == 0, millrace.stderr
@@ -92,6 +98,17 @@ def test_nothing_is_missing_when_a_process_of_the_demo_is_killed(line: str, bank
     assert killed is orders or orders["repeated_at_most"] == 0
     # Then what it has sent twice might hide what is missing; but the sinks have lived through it and seen the numbers.
     assert not re.search(r"gaps: [1-9]", millrace.stderr), millrace.stderr
+
+
+def records_put(port: int) -> float:
+    """By all tasks of the sink, as the run says now; 0 before it serves."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+    except OSError:
+        return 0
+    put = [line for line in lines if line.startswith("millrace_records_total{") and 'stage="put"' in line]
+    return sum(float(line.split()[-1]) for line in put)
 
 
 @pytest.mark.slow
@@ -136,17 +153,17 @@ def test_a_demo_that_does_not_come_out_even_ends_with_6_and_cleans_up_when_it_is
     kafka: Kafka, tmp_path: Path
 ) -> None:
     arguments = ("--rate", "1000", "--bootstrap", kafka.bootstrap, "--delete-topic")
-    with demo(tmp_path, 2000, *arguments) as millrace:
-        millrace.wait_for("check/1 pump")
-        topic = re.findall(r"makes the topic (\S+)\.", millrace.stderr)[0]
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+    with demo(tmp_path, 3000, *arguments) as millrace:
+        (topic,) = wait.until(lambda: re.findall(r"makes the topic (\S+) on", millrace.stderr), "name of the topic")
+        # All topics are listed: asking for one that is not there would make it.
+        wait.until(lambda: topic in admin.list_topics(timeout=LIMIT_S).topics, "the topic")
         topics.produce(kafka.bootstrap, topic, [b'{"sequence":0}'], partitions=[0])  # nobody's order
         assert millrace.wait(LIMIT_S) == 6, millrace.stderr
         report = millrace.report()
     assert report["exit_code"] == 6
-    assert [report["totals"][side]["records_out"] for side in ("sources", "sinks")] == [2000, 2001]
+    assert [report["totals"][side]["records_out"] for side in ("sources", "sinks")] == [3000, 3001]
     assert "came out is not the number that went in" in millrace.stderr
-    # All topics are listed: asking for one that is not there would make it.
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
     wait.until(lambda: topic not in admin.list_topics(timeout=LIMIT_S).topics, "end of the topic")
 
 

@@ -167,6 +167,7 @@ def test_records_move_in_batches(run: Run, tasks: tuple[str, ...], stages: tuple
             sum(metrics[f"millrace_{what}_total", task, stage] for task in tasks) for what in ("records", "batches")
         )
         assert records > 0, stage
+        print(f"{stage}: {records / batches:.1f} records a batch")
         assert records / batches >= BATCH_RECORDS_MIN, f"{records:g} records in {batches:g} batches at {stage}"
 
 
