@@ -23,9 +23,10 @@ Kafka = KafkaServer | UserKafka
 TEXT = "org.apache.kafka.connect.storage.StringConverter"
 JSON = "org.apache.kafka.connect.json.JsonConverter"
 PARTITIONS = 4
-#: Where records move, and how many at a time at least: a record at a time would be 1.
+#: Where records move in a bulk run, and how many at a time at least: a record at a time would be 1. 2,000 were seen at
+#: the source, the Generator's batch, and 5,000 at the sink on a busy machine.
 MOVING = {"numbers": ("poll", "convert", "produce"), "copy": ("consume", "convert", "put")}
-BATCH_RECORDS_MIN = 20
+BATCH_RECORDS_MIN = {"numbers": 1_000, "copy": 100}
 #: From the second signal to the end of all processes.
 ENDS_AT_ONCE_S = 3.0
 
@@ -88,7 +89,7 @@ def test_what_goes_in_comes_out(kafka: Kafka, topic: str, tmp_path: Path) -> Non
     assert sorted(numbers(out)) == list(range(10_000))
     for stage, records in batch_sizes(tmp_path / "run.prom").items():
         print(f"{stage}: {records:.0f} records a batch")
-        assert records >= BATCH_RECORDS_MIN, f"{records:.1f} records a batch at {stage}"
+        assert records >= BATCH_RECORDS_MIN[stage.split()[0]], f"{records:.1f} records a batch at {stage}"
     for partition in range(PARTITIONS):
         here = [number for number in numbers(out) if number % PARTITIONS == partition]
         assert here == sorted(here)

@@ -29,7 +29,7 @@ RATE = 50_000
 #: At the sink before anybody looks.
 RECORDS = 100_000
 #: A record at a time would be 1. At this rate an idle machine looks every 0.2 ms and finds 10; at full speed it is
-#: hundreds.
+#: thousands (tests/kafka/test_run.py, of a bulk run).
 BATCH_RECORDS_MIN = 2
 
 
