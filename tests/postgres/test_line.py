@@ -126,8 +126,8 @@ def test_each_bad_record_has_its_letter_and_each_good_one_is_there_once_though_t
     kafka: Kafka, topic: str, server: PostgresServer, tmp_path: Path
 ) -> None:
     server.query("CREATE TABLE orders (id bigint, note varchar(5))")
-    slow_down(server, 0.005)
-    records, dead = 1_200, f"{topic}-dead"
+    slow_down(server, 0.01)
+    records, dead = 600, f"{topic}-dead"
     values = [{"id": number, "note": "good", **REFUSED.get(number % 100, ({}, b""))[0]} for number in range(records)]
     places = [number % PARTITIONS for number in range(records)]
     topics.produce(kafka.bootstrap, topic, [json.dumps(value).encode() for value in values], partitions=places)

@@ -37,8 +37,8 @@ UNION SELECT n.nspname::text, c.relname::text
 FROM pg_publication p JOIN pg_publication_rel r ON r.prpubid = p.oid JOIN pg_class c ON c.oid = r.prrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace WHERE p.pubname = %s
 """
-#: Parts that are told by their own names, with the table that they are parts of. By no `to_regclass`: the server may ask
-#: that of all tables before it knows which, and it fails for those in schemas that the user may not look into.
+#: Parts that are told by their own names, with the table that they are parts of. Not by `to_regclass`: the server may
+#: ask that of all tables before it knows which, and it fails for those in schemas that the user may not look into.
 _BY_PARTS = """
 SELECT t.schemaname::text, t.tablename::text, n.nspname::text, c.relname::text
 FROM pg_publication p JOIN pg_publication_tables t ON t.pubname = p.pubname
