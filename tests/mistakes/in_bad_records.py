@@ -92,8 +92,8 @@ IN_BAD_RECORDS = (
         (
             Change(
                 "engine/task/sink.py",
-                "        if self.reporter.has_acknowledged(going.coming.letter):\n",
-                "        if self.reporter.has_acknowledged(0):\n",
+                "        if not going.coming.letter or self.reporter.has_acknowledged(going.coming.letter):\n",
+                "        if not going.coming.letter or self.reporter.has_acknowledged(0):\n",
             ),
         ),
     ),

@@ -11,7 +11,7 @@ from connectors.cassandra.config import CassandraSinkConfig
 from connectors.cassandra.mapping import read_mappings
 from connectors.cassandra.rights import check_rights
 from engine.api.errors import ConnectError
-from tests.unit.connectors.test_cassandra_writer import FakeLink
+from tests.harness.fake_cassandra import FakeLink
 
 MAPPINGS = read_mappings({"topic.topic.k.t.mapping": "id=key, name=value"})
 USER = 'o"hara'
