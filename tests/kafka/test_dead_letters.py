@@ -189,6 +189,42 @@ def test_none_is_lost_when_pumps_and_all_are_killed_while_letters_are_written(
     assert {one.value for one in letters(kafka, dead)} == {value(number) for number in numbers if is_bad(number)}
 
 
+def test_what_a_sink_reports_has_its_letter_and_is_skipped_once_though_its_task_is_killed_before_it_is_flushed(
+    kafka: Kafka, topic: str, dead: str, tmp_path: Path
+) -> None:
+    numbers = range(60)
+    texts = [b'"bad %d"' % number if is_bad(number) else b'"%d"' % number for number in numbers]
+    bad = {text for number, text in enumerate(texts) if is_bad(number)}
+    topics.produce(kafka.bootstrap, topic, texts, partitions=[number % PARTITIONS for number in numbers])
+    holds, held = tmp_path / "holds", tmp_path / "held"
+    holds.touch()
+    sink = {"connector.class": "reporting_sink.ReportingSinkConnector", "holds": holds}
+    seldom = {"offset.flush.interval.ms": 600_000, "restart.backoff.ms": 10}
+    pipeline(tmp_path, kafka, sink_of(topic, dead, tmp_path, **sink), **seldom)
+    out = tmp_path / "out.txt"
+    out.touch()
+
+    def put() -> Counter[int]:
+        return Counter(map(int, out.read_text().split()))
+
+    with Millrace("run", "pipeline.toml", "--forever", "--json", folder=tmp_path, environment=PLUGINS) as run:
+        wait.until(held.exists, "a report within put")
+        assert sum(topics.group_offsets(kafka.bootstrap, f"connect-{topic}").values()) == 0
+        before = put()
+        run.kill9("copy/0 task")
+        holds.unlink()
+        good = [number for number in numbers if not is_bad(number)]
+        wait.until(lambda: all(put()[number] > before[number] for number in good), "all are put")
+        wait.until(lambda: {one.value for one in letters(kafka, dead)} == bad, "all letters")
+        run.interrupt()
+        run.wait()
+        ledger: dict[str, Any] = run.report()["totals"]["sinks"]
+    assert (ledger["records_in"], ledger["records_out"], ledger["skipped"]) == (60, 60 - len(bad), len(bad))
+    assert {one.value for one in letters(kafka, dead)} == bad
+    assert sum(topics.group_offsets(kafka.bootstrap, f"connect-{topic}").values()) == len(numbers)
+    assert {*put()} == {number for number in numbers if not is_bad(number)}
+
+
 def test_the_example_of_the_documentation_does_what_it_says(
     kafka: Kafka, topic: str, dead: str, tmp_path: Path
 ) -> None:
