@@ -131,8 +131,8 @@ class ConnectorLines:
             self._dead_letter_clients(0)  # what is wrong with their settings is told now
             clients = {kind, "producer", "admin"}
         asked.warnings += idle_overrides(properties, clients)
-        where = {"name": self._connector.name, "file": self._connector.file, "secrets": self._shared.secrets}
-        asked.problems += idle_problems(properties, clients, worker_config=self._shared.worker, **where)
+        name, file = self._connector.name, self._connector.file
+        asked.problems += idle_problems(properties, clients, name=name, file=file, secrets=self._shared.secrets)
         plugins = [spec for spec in converters if spec is not None]
         chain = [step for step in steps if step is not None]
         if asked.problems or task is None or keys is None or client is None:

@@ -171,9 +171,7 @@ class Planner:
             text = f"{len(lines)} tasks in all; expected at most worker.tasks.max={self._worker.tasks_max}"
             self._problems.append(Problem("worker.tasks.max", text, file=self._pipeline.worker_file))
         lines = self._fitted(lines)
-        self._problems += worker_problems(
-            self._properties, worker_config=self._worker, file=self._pipeline.worker_file, secrets=self._secrets
-        )
+        self._problems += worker_problems(self._properties, file=self._pipeline.worker_file, secrets=self._secrets)
         raise_all(masked(once(self._problems, of_all=CLIENT_PREFIXES), self._secrets))
         secrets = tuple(sorted(self._secrets))
         # A worker whose connectors come over REST has a cluster also while it has none of them.

@@ -1,6 +1,6 @@
 """What a sink's consumer is told: Kafka Connect's defaults, a static member id, and a bound on what is fetched ahead.
 
-Used by: engine.config.clients.
+Used by: engine.config.clients, clients_idle.py.
 Not here: names and values alone (clients_table.py, clients_java.py).
 """
 
@@ -17,7 +17,7 @@ from engine.config.clients_security import take_security
 from engine.config.problems import raise_all
 from engine.config.worker import WorkerConfig
 
-__all__ = ["consumer_settings", "member_id"]
+__all__ = ["consumer_settings", "member_id", "why_no_start"]
 
 #: What a consumer fetches ahead, at most: its queue, and one answer of a broker.
 FETCH_QUEUE_KBYTES = 16 * 1024
@@ -159,10 +159,15 @@ def _taken_start(given: dict[str, Given], draft: Draft) -> str:
     reset = given.pop("auto.offset.reset", None)
     if reset is None:
         return "earliest"
-    start = _START_AT.get(reset.value.lower())
-    if start is None:
-        draft.blame(reset, "expected one of earliest, latest, none")
-    return start or "earliest"
+    reason = why_no_start(reset.value)
+    if reason:
+        draft.blame(reset, reason)
+    return _START_AT.get(reset.value.lower(), "earliest")
+
+
+def why_no_start(text: str) -> str:
+    """What was expected of a value of `auto.offset.reset`; empty: it is one."""
+    return "" if text.lower() in _START_AT else "expected one of earliest, latest, none"
 
 
 def _taken_poll_records(given: dict[str, Given], draft: Draft) -> int | None:

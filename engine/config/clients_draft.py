@@ -1,6 +1,6 @@
 """A client's settings while they are being read: what is settled, what is wrong, what a person should know.
 
-Used by: engine.config.clients, engine.config.clients_security.
+Used by: engine.config.clients, engine.config.clients_security, engine.config.clients_idle.
 Not here: which settings there are (clients_table.py, clients_java.py).
 """
 
@@ -39,6 +39,7 @@ __all__ = [
     "read_native",
     "reconnect_defaults",
     "take_passive_classes",
+    "why_misread",
 ]
 
 Setting = str | int | float | bool
@@ -57,6 +58,8 @@ _NEAREST = frozenset(
         "connections.max.idle.ms",
         "fetch.max.bytes",
         "max.partition.fetch.bytes",
+        # Java's "never" is 2147483647.
+        "max.poll.interval.ms",
         "request.timeout.ms",
         "retry.backoff.ms",
         "socket.receive.buffer.bytes",
@@ -170,22 +173,40 @@ class Draft:
             self.blame(given, str(error))
 
 
+def why_misread(native: Native, text: str) -> str:
+    """What was expected of a value that is not of its setting's kind, such as a word for a number; empty: it is.
+
+    A number out of range is of its kind.
+    """
+    if native.kind == "flag":
+        return "" if text.lower() in ("true", "false") else "expected true or false"
+    if native.kind == "choice":
+        is_one = text.lower() in [choice.lower() for choice in native.choices]
+        return "" if is_one else f"expected one of {', '.join(native.choices)}"
+    if native.kind == "text" or (_WHOLE if native.kind == "whole" else _DECIMAL).match(text):
+        return ""
+    return _expected_number(native)
+
+
 def read_native(native: Native, text: str) -> Setting:
     """A value of one of librdkafka's settings. Raises ValueError that says what was expected."""
+    reason = why_misread(native, text)
+    if reason:
+        raise ValueError(reason)
     if native.kind == "flag":
-        if text.lower() not in ("true", "false"):
-            raise ValueError("expected true or false")
         return text.lower() == "true"
     if native.kind == "choice":
-        if text.lower() not in [choice.lower() for choice in native.choices]:
-            raise ValueError(f"expected one of {', '.join(native.choices)}")
         return next(choice for choice in native.choices if choice.lower() == text.lower())
     if native.kind == "text":
         return text
-    pattern, number = (_WHOLE, "a whole number") if native.kind == "whole" else (_DECIMAL, "a number")
-    if not pattern.match(text) or not native.low <= float(text) <= native.high:
-        raise ValueError(f"expected {number} from {native.low} to {native.high}")
+    if not native.low <= float(text) <= native.high:
+        raise ValueError(_expected_number(native))
     return int(text) if _WHOLE.match(text) else float(text)
+
+
+def _expected_number(native: Native) -> str:
+    number = "a whole number" if native.kind == "whole" else "a number"
+    return f"expected {number} from {native.low} to {native.high}"
 
 
 def opened(

@@ -5,7 +5,7 @@
 
 Kafka Connect's reference, section 3.4. The worker's keys without a prefix reach neither producers nor consumers.
 
-Used by: clients_consumer.py, clients_producer.py, clients_draft.py, clients_security.py.
+Used by: clients_consumer.py, clients_producer.py, clients_draft.py, clients_security.py, clients_idle.py.
 Not here: what a setting means.
 """
 

@@ -3,7 +3,7 @@
     idempotence on, acks=all, murmur2, no message timeout      so that the fast way of engine.pump.delivery is safe
     acks=1, or idempotence switched off                        one request in flight, as in Kafka Connect
 
-Used by: engine.config.clients.
+Used by: engine.config.clients, clients_idle.py.
 Not here: names and values alone (clients_table.py, clients_java.py).
 """
 
@@ -19,7 +19,7 @@ from engine.config.clients_security import take_security
 from engine.config.problems import raise_all
 from engine.config.worker import WorkerConfig, ring_bytes
 
-__all__ = ["own_settings", "producer_settings"]
+__all__ = ["own_settings", "producer_settings", "why_no_acks"]
 
 #: Kafka Connect's own default of max.request.size.
 REQUEST_BYTES = 1_048_576
@@ -137,8 +137,9 @@ def _take_acks(given: dict[str, Given], draft: Draft) -> None:
     acks = given.pop("acks", None)
     if acks is None:
         return
-    if acks.value.lower() not in ("all", "-1", "0", "1"):
-        draft.blame(acks, "expected one of all, -1, 0, 1")
+    reason = why_no_acks(acks.value)
+    if reason:
+        draft.blame(acks, reason)
         return
     count = -1 if acks.value.lower() == "all" else int(acks.value)
     draft.settle("acks", count)
@@ -147,6 +148,11 @@ def _take_acks(given: dict[str, Given], draft: Draft) -> None:
         draft.warnings.append(
             f"{acks.key}={acks.value}: when a broker fails, {lost} is lost, though it counts as delivered"
         )
+
+
+def why_no_acks(text: str) -> str:
+    """What was expected of a value of `acks`; empty: it is one."""
+    return "" if text.lower() in ("all", "-1", "0", "1") else "expected one of all, -1, 0, 1"
 
 
 def _settle_order(given: Mapping[str, Given | None], draft: Draft) -> None:

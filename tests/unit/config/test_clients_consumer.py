@@ -113,6 +113,14 @@ def test_times_that_are_not_given_make_way_for_those_that_are() -> None:
     assert is_taken_by_librdkafka(client)
 
 
+def test_javas_never_between_two_polls_is_the_longest_that_librdkafka_takes() -> None:
+    client = settings_of({"max.poll.interval.ms": "2147483647"})
+    assert client.settings["max.poll.interval.ms"] == 86_400_000
+    (warning,) = client.warnings
+    assert "max.poll.interval.ms=2147483647 is more than librdkafka takes; it is 86400000" in warning
+    assert is_taken_by_librdkafka(client)
+
+
 def test_times_that_contradict_each_other_are_refused() -> None:
     (problem,) = problems_of({"session.timeout.ms": "6000", "heartbeat.interval.ms": "6000"})
     assert "heartbeat.interval.ms: expected less than session.timeout.ms, 6000" in problem
