@@ -4,7 +4,8 @@
     sink      writable; or its folder is there, and writable    nothing is made, or cut
 
 Asked in the user's name that tasks have as well. An answer says what was expected and names no part of the path: all of
-it may be a secret, which is hidden where it stands whole.
+it may be a secret, which is hidden where it stands whole. What leads to a descriptor of the process itself, as
+/dev/stdout does, is never judged: who asks has others than the task will have.
 
 Used by: sink.py, source.py.
 Not here: opening (appender.py, source.py), which may fail all the same, as files come and go.
@@ -18,16 +19,20 @@ from pathlib import Path
 
 __all__ = ["why_unreadable", "why_unwritable"]
 
+#: Links that lead to links, at most; the kernel follows as many.
+LINKS_MAX = 40
+_AS_IT_ENDS = "a bulk run does not wait for it (--forever and a worker do)"
 _NO_PART = "a part of its path is a file, or cannot be entered by this user; expected folders that can"
 
 
 def why_unreadable(path: str) -> str:
     """What keeps a source from reading the file now; empty: nothing."""
+    if _is_descriptor(path):
+        return ""
     try:
         mode = Path(path).stat().st_mode
     except FileNotFoundError:
-        expected = "expected one that is there, as a bulk run does not wait for it (--forever and a worker do)"
-        return f"there is no such file; {expected}"
+        return f"there is no such file; expected one that is there, as {_AS_IT_ENDS}"
     except (OSError, ValueError) as error:
         return _why_out_of_reach(error)
     if stat.S_ISDIR(mode):
@@ -39,6 +44,8 @@ def why_unwritable(path: str) -> str:
     """What keeps a sink from appending to the file, or from making it; empty: nothing."""
     if not path:
         return "it is empty; expected a file, or no such key for standard output"
+    if _is_descriptor(path):
+        return ""
     try:
         mode = Path(path).stat().st_mode
     except FileNotFoundError:
@@ -53,12 +60,28 @@ def why_unwritable(path: str) -> str:
     return "" if _may(path, os.R_OK | os.W_OK) else "this user may not read and write it; expected a file that it may"
 
 
+def _is_descriptor(path: str) -> bool:
+    """Whether it is /dev/stdin, /dev/fd/4, /proc/self/fd/4 and the like, or a link that leads there."""
+    try:
+        for _ in range(LINKS_MAX):
+            place = Path(path)
+            folder = place.parent.resolve()
+            if folder.parent == Path("/proc/self").resolve() and folder.name == "fd":
+                return True
+            if not place.is_symlink():
+                return False
+            path = str(folder / place.readlink())
+    except (OSError, ValueError, RuntimeError):  # no path at all, or links in a circle
+        pass
+    return False
+
+
 def _why_not_made(path: str) -> str:
     if path.endswith("/"):
         return "it is a folder; expected a file"
     folder = Path(path).resolve().parent  # of what a link leads to, which is where it would be made
     if not folder.is_dir():
-        return "its folder does not exist; expected one that does, for nobody makes it"
+        return f"its folder does not exist; expected one that does, as nobody makes it and {_AS_IT_ENDS}"
     may = _may(folder, os.W_OK | os.X_OK)
     return "" if may else "this user may not make files in its folder; expected one where it may"
 

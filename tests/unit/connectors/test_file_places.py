@@ -64,6 +64,39 @@ def test_a_link_counts_for_what_it_leads_to(tmp_path: Path) -> None:
     assert why_unwritable(str(link)) == ""
 
 
+@pytest.mark.parametrize("way", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "link to a link"])
+def test_standard_output_by_its_path_is_not_judged_by_what_the_asking_process_has(way: str, folder: Path) -> None:
+    if way.startswith("link"):
+        (folder / "first").symlink_to(folder / "second")
+        (folder / "second").symlink_to("/dev/stdout")
+        way = str(folder / "first")
+    if not Path(way).is_symlink():
+        pytest.skip(f"there is no {way} here")
+    log = folder / "log"
+    log.touch(mode=0o600)
+    if os.geteuid() != 0:
+        log.chmod(0)
+
+    def ask() -> str:
+        os.dup2(opened, 1)  # as the probe has the worker's standard error there
+        return f"{why_unwritable(way)}{why_unreadable(way)}"
+
+    opened = os.open("/dev/null" if os.geteuid() else log, os.O_WRONLY)
+    assert as_nobody(ask) == ""
+    os.close(opened)
+
+
+def test_a_descriptor_that_the_asking_process_has_not_may_be_there_for_the_task() -> None:
+    assert why_unwritable("/dev/fd/9999") == why_unreadable("/dev/fd/9999") == ""
+    assert why_unwritable("/dev/fd-of-no-kind/1").startswith("its folder does not exist")
+
+
+def test_links_in_a_circle_end(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    assert why_unwritable(str(tmp_path / "a")).startswith("there can be no such file")
+
+
 def test_a_pipe_is_neither_opened_nor_waited_for(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
