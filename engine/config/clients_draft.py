@@ -14,11 +14,11 @@ from msgspec import Struct
 from engine.api.errors import Problem
 from engine.config.clients_java import (
     IGNORED,
+    INTERCEPTOR_SETTINGS,
     INTERCEPTORS,
     JAVA_NAMES,
-    MONITORING,
-    MONITORING_CLASSES,
     PASSIVE_CLASSES,
+    PASSIVE_INTERCEPTORS,
     REFUSED,
     UNKNOWN_INTERCEPTOR,
 )
@@ -69,7 +69,6 @@ _NEAREST = frozenset(
     }
 )
 _DECIMAL = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?\Z")
-_NOT_WATCHED = "Java's interceptors are not loaded: Confluent's Control Center will not see this client"
 #: Of librdkafka's table, what only programs can set.
 _FOR_PROGRAMS = re.compile(r".*(_cb|_callback_data)\Z|opaque\Z|default_topic_conf\Z|enabled_events\Z|interceptors\Z")
 
@@ -137,8 +136,8 @@ class Draft:
             self.warn(given, IGNORED[given.name])
         elif given.name == INTERCEPTORS:
             self._take_interceptors(given)
-        elif given.name.startswith(MONITORING):
-            self.warn(given, _NOT_WATCHED)
+        elif reason := next((why for prefix, why in INTERCEPTOR_SETTINGS.items() if given.name.startswith(prefix)), ""):
+            self.warn(given, reason)
         elif given.name in REFUSED:
             self.problem(given, f"{given.key} cannot be used: {REFUSED[given.name]}")
         elif name in NATIVE and NATIVE[name].client in ("both", self.client):
@@ -152,11 +151,12 @@ class Draft:
             self.problem(given, f'{given.key}: no Kafka client knows "{given.name}"{did_you_mean(given.name, known)}')
 
     def _take_interceptors(self, given: Given) -> None:
-        names = {name.strip() for name in given.value.split(",")} - {""}
-        if names - MONITORING_CLASSES:
+        names = [name for name in map(str.strip, given.value.split(",")) if name]
+        if not all(name in PASSIVE_INTERCEPTORS for name in names):
             self.blame(given, UNKNOWN_INTERCEPTOR)
-        elif names:
-            self.warn(given, _NOT_WATCHED)
+            return
+        for reason in dict.fromkeys(PASSIVE_INTERCEPTORS[name] for name in names):
+            self.warn(given, reason)
 
     def take_native(self, given: Given, name: str, value: str | None = None) -> None:
         """Settle librdkafka's setting `name`. value: what the given one amounts to, where it was translated."""

@@ -5,10 +5,12 @@
     refused      it would change what happens, and cannot       an error that says what to use
 
 Interceptors are a program's own code between a client and its records: they can change all that a record is, and what
-leaves one out may send the wrong thing. So they are refused, but for those that are known to do no more than count:
-Confluent's, which many a worker's file names for its Control Center. Their own settings go with them.
+leaves one out may send the wrong thing. So they are refused, but for those that are known to touch no key and no value:
+Confluent's, which count for its Control Center, and those of Brave (Zipkin) and OpenTelemetry, which trace. Their own
+settings go with them.
 
-Source: Kafka 4.3's ProducerConfig and ConsumerConfig, and Kafka Connect's reference, appendix A.
+Source: Kafka 4.3's ProducerConfig and ConsumerConfig; Kafka Connect's reference, appendix A; brave-kafka-interceptor's
+README, for settings that begin with "zipkin." (OpenTelemetry's are no settings of clients).
 
 Used by: the other readers of client settings in this folder, engine.config.document.
 Not here: keystores, truststores, JAAS (clients_security.py), rules of several settings (clients.py).
@@ -22,10 +24,10 @@ __all__ = [
     "ASSIGNORS",
     "IGNORED",
     "INTERCEPTORS",
+    "INTERCEPTOR_SETTINGS",
     "JAVA_NAMES",
-    "MONITORING",
-    "MONITORING_CLASSES",
     "PASSIVE_CLASSES",
+    "PASSIVE_INTERCEPTORS",
     "REFUSED",
     "RENAMED",
     "RENAMED_OF",
@@ -100,12 +102,23 @@ IGNORED: Mapping[str, str] = {
 }
 
 INTERCEPTORS = "interceptor.classes"
-#: Interceptors that only watch.
-MONITORING_CLASSES = frozenset(
-    f"io.confluent.monitoring.clients.interceptor.Monitoring{client}Interceptor" for client in ("Producer", "Consumer")
+_NOT_WATCHED = "Java's interceptors are not loaded: Confluent's Control Center will not see this client"
+_NOT_TRACED = (
+    "Java's interceptors are not loaded: there will be no spans of this client, and its records get no trace headers"
 )
+#: Interceptors that only watch or trace, each with what will be missing.
+PASSIVE_INTERCEPTORS: Mapping[str, str] = {
+    f"{package}{client}Interceptor": missing
+    for package, missing in (
+        ("io.confluent.monitoring.clients.interceptor.Monitoring", _NOT_WATCHED),
+        ("brave.kafka.interceptor.Tracing", _NOT_TRACED),
+        ("io.opentelemetry.instrumentation.kafkaclients.Tracing", _NOT_TRACED),
+        ("io.opentelemetry.instrumentation.kafkaclients.v2_6.Tracing", _NOT_TRACED),
+    )
+    for client in ("Producer", "Consumer")
+}
 #: How the names of their settings begin.
-MONITORING = "confluent.monitoring.interceptor."
+INTERCEPTOR_SETTINGS: Mapping[str, str] = {"confluent.monitoring.interceptor.": _NOT_WATCHED, "zipkin.": _NOT_TRACED}
 
 UNKNOWN_INTERCEPTOR = (
     "Java's interceptors are not loaded, and may change records: leave out one that only watches, and let a transform "
@@ -122,7 +135,8 @@ REFUSED: Mapping[str, str] = {
     "sasl.login.class": f"Java's login classes are not loaded; {_OIDC}",
     "sasl.login.callback.handler.class": f"Java's login classes are not loaded; {_OIDC}",
     "sasl.client.callback.handler.class": f"Java's login classes are not loaded; {_OIDC}",
-    INTERCEPTORS: f"{UNKNOWN_INTERCEPTOR}. Those of Confluent's monitoring are left out with a warning",
+    INTERCEPTORS: f"{UNKNOWN_INTERCEPTOR}. Those of Confluent's monitoring, of Brave and of OpenTelemetry are left "
+    "out with a warning",
     "ssl.engine.factory.class": "Java's classes are not loaded; use ssl.ca.location, ssl.certificate.location and "
     "ssl.key.location with PEM files",
     "group.remote.assignor": "it belongs to group.protocol=consumer, which is not built yet; leave both out",

@@ -211,6 +211,29 @@ def test_an_interceptor_that_may_change_records_is_refused_and_one_that_watches_
     assert settings_of({"interceptor.classes": ""}).warnings == ()
 
 
+@pytest.mark.parametrize(
+    "classes",
+    [
+        "brave.kafka.interceptor.TracingProducerInterceptor",
+        "brave.kafka.interceptor.TracingConsumerInterceptor",
+        "io.opentelemetry.instrumentation.kafkaclients.TracingProducerInterceptor",
+        "io.opentelemetry.instrumentation.kafkaclients.v2_6.TracingConsumerInterceptor",
+    ],
+)
+def test_an_interceptor_that_traces_is_left_out_and_what_will_be_missing_is_told(classes: str) -> None:
+    (warning,) = settings_of({"interceptor.classes": classes}).warnings
+    assert warning.startswith("producer.override.interceptor.classes has no effect: ")
+    assert warning.endswith("there will be no spans of this client, and its records get no trace headers")
+    both = settings_of({"interceptor.classes": f"{classes},{MONITORING}", "zipkin.sender.type": "KAFKA"})
+    assert [warning.partition(": ")[2].partition(": ")[2][:10] for warning in both.warnings] == [
+        "there will",
+        "Confluent'",
+        "there will",
+    ]
+    (problem,) = problems_of({"interceptor.classes": f"{classes}, com.example.Stamping"})
+    assert "let a transform do the work" in problem
+
+
 def test_a_client_that_sends_no_records_takes_no_offence_at_what_would_change_them() -> None:
     given = {"producer.interceptor.classes": "com.example.Stamping", "producer.partitioner.class": "com.example.Mine"}
     assert own_settings(given, (), worker_config=WORKER)["client.id"] == "connector-producer-worker-0"
