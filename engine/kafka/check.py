@@ -2,6 +2,9 @@
 
     settings ──► librdkafka accepts them ──► a broker answers ──► topics are there, or will be made
 
+A topic that is missing for good ends a bulk run before it begins. A run that goes on is only warned of it: its lines
+wait, or tell it themselves, and go on once somebody has made it. A question that nobody answers says nothing of topics.
+
 Runs in the probe: its clients and their threads end with that process.
 
 Used by: engine.plan.
@@ -73,6 +76,7 @@ class _Connector(Struct, frozen=True):
     settings: Mapping[str, Any]
     subscription: Subscription
     tasks: int
+    is_bulk: bool = False  # of a run that ends
 
 
 def check_kafka(
@@ -136,7 +140,8 @@ def _connectors(lines: Sequence[LineSpec]) -> dict[str, _Connector]:
         topics = () if line.is_embedded else named
         is_sink, count = line.type == "sink", tasks[line.connector]
         found.setdefault(
-            line.connector, _Connector(line.connector, is_sink, topics, line.kafka, line.subscription, count)
+            line.connector,
+            _Connector(line.connector, is_sink, topics, line.kafka, line.subscription, count, line.is_bulk),
         )
         dead = line.errors.dead_letters
         if dead is not None:  # which are written with settings of their own
@@ -206,25 +211,38 @@ def _look_for_topics(
         return [], _idle_tasks(connector, cluster)
     settings: dict[str, Any] = {**client_settings(connector.settings), "logger": _SILENT}
     client = AdminClient(settings)
-    problems = []
+    problems: list[Problem] = []
+    warnings: list[str] = []
     missing: dict[str, list[str]] = {}  # by the key that names them
     # A list of all topics leaves out those that this user may not see.
     for topic, future in client.describe_topics(TopicCollection([*unseen]), request_timeout=ASIDE_SECONDS).items():
         error, key = _error_of(future), unseen[topic]
         if error is None:
             continue  # it has been made meanwhile
-        if error.code() not in _FORBIDDEN:
+        if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             missing.setdefault(key, []).append(topic)
+        elif error.code() not in _FORBIDDEN:
+            why = f"{error.str()} ({error.name()}), asked for {ASIDE_SECONDS:g} s; its tasks will tell"
+            warnings.append(f"connector {connector.name}: whether topic {topic} exists is not known: {why}")
         elif connector.is_sink:  # a source waits until it may, as it does when a right is taken from it later
             text = f"topics={topic}: {error.str()} ({error.name()}); give this user Describe and Read on the topic"
             problems.append(Problem(key, text, connector.name))
     if missing and _creates_topics(client, next(iter(cluster.brokers), -1)) is False:
-        why = "no such topic, and the broker creates none (auto.create.topics.enable=false): create it"
-        problems += [Problem(key, f"{key}={', '.join(names)}: {why}", connector.name) for key, names in missing.items()]
+        told = _told_missing(connector, missing)
+        if connector.is_bulk:
+            problems += told
+        else:
+            warnings += [f"connector {problem.connector}: {problem.message}" for problem in told]
     elif missing and connector.is_sink and not has_source:
         names = ", ".join(topic for topics in missing.values() for topic in topics)
-        return problems, [f"connector {connector.name}: topic {names} does not exist yet"]
-    return problems, []
+        warnings.append(f"connector {connector.name}: topic {names} does not exist yet")
+    return problems, warnings
+
+
+def _told_missing(connector: _Connector, missing: Mapping[str, Sequence[str]]) -> list[Problem]:
+    """missing: topics, by the key that names them."""
+    why = "no such topic, and the broker creates none (auto.create.topics.enable=false): create it"
+    return [Problem(key, f"{key}={', '.join(names)}: {why}", connector.name) for key, names in missing.items()]
 
 
 def _idle_tasks(connector: _Connector, cluster: ClusterMetadata) -> list[str]:

@@ -70,6 +70,7 @@ def line(bootstrap: str, kind: str = "source", *wanted: str, **kafka: str) -> Li
         header_converter=PLUGIN,
         kafka={**settings, "group.id": "connect-archive"} if kind == "sink" else settings,
         subscription=Subscription(topics=wanted),
+        is_bulk=True,
     )
 
 
@@ -128,6 +129,18 @@ def test_a_missing_topic_of_a_source_is_told_where_brokers_create_none(
     assert (problem.connector, problem.key) == ("orders", "topic")
     assert problem.message.startswith("topic=gone: no such topic, and the broker creates none")
     assert check(source(guarded.bootstrap, "there")).problems == ()
+
+
+def test_a_run_that_goes_on_is_warned_of_a_missing_topic_and_no_more(
+    guarded: Guarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.kafka.check.ASIDE_SECONDS", SECONDS)
+    monkeypatch.setattr("engine.kafka.check.ANSWER_SECONDS", SECONDS + 2)
+    lines = (source(guarded.bootstrap, "gone"), line(guarded.bootstrap, "sink", "there", "lost"))
+    found = check(*(msgspec.structs.replace(one, is_bulk=False) for one in lines))
+    assert (found.problems, found.is_unreachable) == ((), False)
+    why = "no such topic, and the broker creates none (auto.create.topics.enable=false): create it"
+    assert found.warnings == (f"connector orders: topic=gone: {why}", f"connector archive: topics=lost: {why}")
 
 
 def test_nothing_is_started_where_a_sources_topic_is_missing_and_brokers_create_none(
