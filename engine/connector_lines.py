@@ -100,10 +100,11 @@ class ConnectorLines:
         self._properties = connector.properties
         self._shared = shared
         self._asked = asked
-        asked.is_bulk = shared.options.is_bulk
         self._environments = environments
         self._herded = herded
         self._is_strict = connector.file.endswith(".toml")
+        # Who validates files of Kafka Connect's may mean them for `standalone`: for that alone it is an error.
+        asked.is_bulk = shared.options.is_bulk and (shared.options.is_run or self._is_strict)
         self.found: type[Connector] | None = None  # the connector's class
         self.why_no_class = ""  # empty: there is one, if not in the version that is asked for
         self.watch: WatchSpec | None = None  # what is to say the tasks, if the connector watches
@@ -140,6 +141,10 @@ class ConnectorLines:
         if len(plugins) < len(converters) or len(chain) < len(steps):
             return []  # the worker's converter is at fault, which is told as the worker's
         self.is_good = True
+        if self._shared.options.is_bulk and not asked.is_bulk:
+            for reason in asked.note_of_the_end(found, properties):
+                told = self.masked(reason)
+                asked.warnings.append(f"a run that ends would refuse it, `--forever` and `standalone` do not: {told}")
         if self._connector.initial_state != "RUNNING":
             asked.warnings.append(f"initial_state is {self._connector.initial_state}: it is checked and not started")
             return []

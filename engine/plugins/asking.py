@@ -219,6 +219,20 @@ class Interview:
         found = self.ask("validate", look)
         self.problems += [problem for problem in found or () if problem not in self.problems]
 
+    def note_of_the_end(self, connector: type[Connector], properties: Mapping[str, str]) -> list[str]:
+        """What the connector finds wrong for a run that ends alone. Call it where nothing else is wrong."""
+
+        def look() -> list[Problem]:
+            made = self._make(connector)
+            made.is_bulk = True
+            return list(made.validate(dict(properties)))
+
+        before = len(self.problems)
+        found = self.ask("validate for a run that ends", look)
+        told = [*self.problems[before:], *(found or ())]
+        del self.problems[before:]
+        return [problem.message for problem in told]
+
     def task_class(self, connector: type[Connector]) -> type[SourceTask | SinkTask] | None:
         """The class of the connector's tasks."""
         base = SinkTask if issubclass(connector, SinkConnector) else SourceTask
