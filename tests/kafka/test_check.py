@@ -13,7 +13,7 @@ from engine.config.line import LineSpec, PluginSpec, Subscription
 from engine.exits import ExitCode
 from engine.kafka.check import KafkaCheck, check_kafka
 from engine.plugins.probe import in_probe
-from tests.harness import topics
+from tests.harness import topics, wait
 from tests.harness.engine import Millrace, pipeline_toml
 from tests.harness.kafka import KafkaServer, UserKafka
 from tests.harness.server import UnavailableError, free_ports
@@ -162,6 +162,28 @@ def test_nothing_is_started_where_a_sources_topic_is_missing_and_brokers_create_
     assert millrace.stdout == "", "a run that has started ends with a report"
     assert not (tmp_path / "out.txt").exists()
     assert all_topics(guarded.bootstrap) & {"gone", "lost"} == set()
+
+
+def test_a_run_that_goes_on_starts_without_its_topics_and_goes_on_once_they_are_made(
+    guarded: Guarded, tmp_path: Path
+) -> None:
+    """As beside a job that makes topics a little later; the source's file and the sink's folder are made later, too."""
+    connectors = {
+        "lines": {"connector.class": "FileStreamSource", "topic": "later", "file": tmp_path / "in.txt"},
+        "copy": {"connector.class": "FileStreamSink", "topics": "later", "file": tmp_path / "deep" / "out.txt"},
+    }
+    worker = {"bootstrap.servers": guarded.bootstrap, "key.converter": "String", "value.converter": "String"}
+    (tmp_path / "pipeline.toml").write_text(pipeline_toml(worker, connectors))
+    out = tmp_path / "deep" / "out.txt"
+    with Millrace("run", "--forever", "pipeline.toml", folder=tmp_path) as millrace:
+        millrace.wait_for("copy/0 task")
+        for named in ("connector lines: topic=later", "connector copy: topics=later"):
+            assert f"{named}: no such topic, and the broker creates none" in millrace.stderr
+        (tmp_path / "in.txt").write_text("one\n")
+        out.parent.mkdir()
+        topics.create_topic(guarded.bootstrap, "later")
+        wait.until(lambda: out.exists() and out.read_text() == "one\n", "line in the file", timeout_s=60)
+        assert millrace.is_running
 
 
 def test_a_missing_topic_of_a_source_is_left_to_brokers_that_create_it(kafka: KafkaServer | UserKafka) -> None:
