@@ -6,7 +6,7 @@
 Headers are those of Kafka Connect, which Millrace writes too, and a few of its own; without them a letter does not say
 where it comes from.
 
-Used by: engine.commands.dlq, engine.commands.redrive, engine.commands.dead_letters_report.
+Used by: engine.commands.dlq, engine.commands.redrive, engine.commands.into, engine.commands.dead_letters_report.
 Not here: who writes dead letters (engine.task, engine.pump.refusals).
 """
 

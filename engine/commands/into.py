@@ -31,12 +31,15 @@ from msgspec.structs import replace
 
 from engine.api.batch import Run, SinkBatch
 from engine.api.column import Repeat
+from engine.api.converter import HeaderConverter
 from engine.api.errors import ConfigError, ConnectError, Problem, RetriableError
-from engine.api.record import SinkRecord, TopicPartition
+from engine.api.record import Header, SinkRecord, TopicPartition
+from engine.api.schema import STRING
 from engine.api.task import ErrantRecordReporter, SinkTask
 from engine.bank import describe
 from engine.clock import Clock
 from engine.commands import trial
+from engine.commands.dead_letters import ATTEMPT
 from engine.commands.redrive import Sending
 from engine.config import files
 from engine.config.line import LineSpec
@@ -131,7 +134,9 @@ class Into:
         self._task: SinkTask = load(line.task_path)()
         # Whoever says himself what may be committed may keep positions, and drop what lies before them.
         self._keeps_positions = type(self._task).pre_commit is not SinkTask.pre_commit
-        self._stages = make_stages(line)
+        stages = make_stages(line)
+        converters = stages.converters
+        self._stages = stages._replace(converters=converters._replace(header=_OursAsText(converters.header)))
 
     @property
     def is_atomic(self) -> bool:
@@ -350,6 +355,21 @@ class Into:
 
     def _told(self, error: Exception) -> str:
         return masked(describe(error), self._line.secrets)
+
+
+class _OursAsText(HeaderConverter):
+    """A sink's own, but for the header that the command adds: nobody has written that with the sink's converter."""
+
+    def __init__(self, given: HeaderConverter) -> None:
+        self._given = given
+
+    def from_connect_header(self, topic: str, header: Header) -> bytes | None:
+        return self._given.from_connect_header(topic, header)
+
+    def to_connect_header(self, topic: str, key: str, payload: bytes | None) -> Header:
+        if key == ATTEMPT and payload is not None:
+            return Header(key, payload.decode(), STRING)
+        return self._given.to_connect_header(topic, key, payload)
 
 
 def _frame_of(records: Sequence[RawRecord]) -> ArrivedSinkFrame:

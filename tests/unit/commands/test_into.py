@@ -17,8 +17,10 @@ import pytest
 from engine.api.batch import SinkBatch
 from engine.api.errors import ConfigError, ConnectError, DataError, RetriableError
 from engine.api.record import SinkRecord, TopicPartition
+from engine.api.schema import STRING as STRING_SCHEMA
 from engine.api.task import SinkTask
 from engine.api.transform import AnyRecord, FlatMap
+from engine.commands.dead_letters import ATTEMPT
 from engine.commands.into import Into, line_into
 from engine.commands.redrive import Redrive, Wanted
 from engine.config.line import LineSpec, PluginSpec, StepSpec
@@ -32,6 +34,8 @@ SECRET = "not-to-be-seen"
 TWICE = f"{__name__}:Twice"
 STRING = PluginSpec("converters.string:StringConverter")
 JSON = PluginSpec("converters.json:JsonConverter", {"schemas.enable": "false"})
+STRICT_JSON = PluginSpec("converters.json:JsonConverter")
+INTEGER = PluginSpec("converters.numbers:IntegerConverter")
 
 
 class KilledError(BaseException):
@@ -227,6 +231,26 @@ def test_a_task_sees_the_record_where_it_was_and_the_letters_position() -> None:
     assert (second.topic, second.original_topic, second.original_offset) == ("bills", "dead", 3)
     again, _ = world.run()
     assert (again.sent, world.values()) == (0, ["0", "3", "4"])
+
+
+@pytest.mark.parametrize(
+    ("converter", "own"),
+    [(STRICT_JSON, b'{"schema":{"type":"int32"},"payload":7}'), (INTEGER, b"\x00\x00\x00\x07")],
+    ids=["json", "integer"],
+)
+def test_the_header_that_counts_is_none_that_a_sinks_converter_has_to_understand(
+    converter: PluginSpec, own: bytes
+) -> None:
+    letters = [one._replace(headers=(("trace", own), *one.headers[1:])) for one in (letter(0), letter(1))]
+    letters[1] = letters[1]._replace(headers=(*letters[1].headers, ("more", b"no such thing")))
+    insert = PluginSpec("engine.transforms.headers:InsertHeader", {"header": "by", "value.literal": "x"})
+    for transforms in ((), (StepSpec(insert),)):
+        world = World(letters=letters, header_converter=converter, transforms=transforms)
+        done, _ = world.run()
+        assert [*left(done)] == ["0@1"]
+        headers = world.system.records.pop().headers
+        assert [(header.key, header.value) for header in headers[:2]] == [("trace", 7), (ATTEMPT, "3")]
+        assert headers[1].schema == STRING_SCHEMA
 
 
 def test_transforms_see_where_it_was_and_what_they_drop_is_done() -> None:
