@@ -19,12 +19,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 
 from engine.api.errors import ConnectError, RetriableError
-from engine.api.record import SinkRecord
+from engine.api.record import SinkRecord, TopicPartition
 from engine.api.task import SinkTask
 from engine.clock import Clock
 from engine.shm import frame
@@ -42,7 +42,7 @@ __all__ = ["Reporter"]
 
 #: Frames that were put since the last flush are kept up to so many bytes, the last one whatever its size.
 KEPT_BYTES_MAX = 8 * 1024 * 1024
-#: Records that were reported since the last flush; with more, one of them may have a second letter.
+#: Records that were reported since the last flush, of all partitions; with more, one of them may have a second letter.
 TOLD_MAX = 100_000
 WAIT_SECONDS = 0.01
 
@@ -88,7 +88,8 @@ class Reporter:
         self.sleep = sleep
         self.is_wanted = False  # the connector has it
         self._last = 0  # letter that was written for the connector
-        self._told: set[tuple[str, int, int]] = set()  # topic, partition, offset of what was reported since
+        self._told: dict[tuple[str, int], set[int]] = {}  # by topic and partition, offsets of what was reported since
+        self._told_count = 0
         self._coming: Coming | None = None  # that is being put
         self._kept: deque[bytes] = deque()
         self._kept_bytes = 0
@@ -113,7 +114,12 @@ class Reporter:
         self._kept_bytes = 0
         self._read = None
         if self._coming is None:  # else its put goes on
-            self._told.clear()
+            self._forget_told()
+
+    def begins_anew(self, places: Iterable[TopicPartition]) -> None:
+        """These partitions were opened or sought: what comes of them may be other records at the same offsets."""
+        for topic, partition in places:
+            self._told_count -= len(self._told.pop((topic, partition), ()))
 
     def report(self, record: SinkRecord, error: Exception) -> Answer:
         failure = RecordError(-1, error, stage="TASK_PUT", plugin=type(self._task))
@@ -154,14 +160,21 @@ class Reporter:
     def _is_told(self, one: Original) -> bool:
         """Whether it was reported before; it is from now on."""
         place = one.topic, one.partition, one.offset
-        if place in self._told:
+        coming = self._coming
+        # A frame that was put back, as others of its partitions went, is put again; a flush may have passed meanwhile.
+        if one.offset in self._told.get(place[:2], ()) or (coming is not None and place in coming.told):
             return True
-        if len(self._told) >= TOLD_MAX:
-            self._told.clear()
-        self._told.add(place)
-        if self._coming is not None:
-            self._coming.told.add(place)  # where its put fails for another one, that is searched for
+        if self._told_count >= TOLD_MAX:
+            self._forget_told()
+        self._told.setdefault(place[:2], set()).add(one.offset)
+        self._told_count += 1
+        if coming is not None:
+            coming.told.add(place)  # where its put fails for another one, that is searched for
         return False
+
+    def _forget_told(self) -> None:
+        self._told.clear()
+        self._told_count = 0
 
     def _original(self, record: SinkRecord) -> Original | None:
         """As it was read; None: the connector has made it, or nobody has it any more."""

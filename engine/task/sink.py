@@ -124,6 +124,7 @@ class SinkTaskBank:
             part.epoch += 1  # of the deliveries to come; what is in the ring has the old one
             part.next_offset = part.flushed = offset
             part.skipped_from = -1  # what was skipped before is not what comes next
+        self.reporter.begins_anew(offsets)
 
     def pause(self, partitions: Collection[TopicPartition]) -> None:
         for place in partitions:
@@ -260,6 +261,7 @@ class SinkTaskBank:
                 places.append(place)
         if places:
             self._counts.opened(places)
+            self.reporter.begins_anew(places)
             self._row.set(Word.TASK_ACT, Act.OPEN)
             self._task.open(places)
 

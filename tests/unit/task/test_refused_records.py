@@ -11,11 +11,13 @@ from engine.api.errors import ConnectError, DataError, RetriableError
 from engine.api.record import SinkRecord, TopicPartition
 from engine.api.task import ErrantRecordReporter
 from engine.config.line import Errors
+from engine.kafka.consumer import Member
 from engine.mending import Kind
-from engine.shm.board import Phase, Word
+from engine.shm.board import Phase, Target, Word
 from tests.harness.banks import CollectingSink
+from tests.harness.fake_consumer import FakeConsumer
 from tests.simulation.accounts import reported
-from tests.unit.task.test_dead_letters import STEPS_MAX, VALUES, Bed, ReportsAtTheEnd, errors
+from tests.unit.task.test_dead_letters import PLACE, STEPS_MAX, VALUES, Bed, ReportsAtTheEnd, errors
 from tests.unit.task.test_positions import ENDS, MOMENTS, begin_again, end, is_over
 from tests.unit.task.test_suspects import Died
 
@@ -129,6 +131,105 @@ def test_what_ends_the_task_is_not_skipped() -> None:
     with pytest.raises(ConnectError, match="Tolerance exceeded in error handler: no note"):
         bed.complete()
     assert counted(bed)[2] == bed.banks.row.get(Word.SKIPPED) == 0
+
+
+BESIDE = ("one", 1)
+COUNT = 300
+
+
+class Beside(Bed):
+    """With a second partition, so that a frame may be of both."""
+
+    def _join(self, member: Member) -> FakeConsumer:
+        for number in range(COUNT):
+            self.kafka.store(BESIDE, b"w%d" % number)
+        self.consumer = FakeConsumer(self.kafka, member, ("one",), is_cooperative=True)
+        self.consumer.decide([PLACE, BESIDE])
+        return self.consumer
+
+
+class SeeksBeside(Refusing):
+    """Refuses a record of a frame of two partitions, seeks in the other one, and wants the frame once more."""
+
+    refusals = 0
+    place = 0, 0  # of that record
+
+    def put(self, batch: SinkBatch) -> None:
+        firsts = {place: batch.offsets[batch.partitions.index(place)] for place in {*batch.partitions}}
+        first = next(iter(batch))
+        if self.refusals and (first.partition, first.offset) == self.place:
+            self.refusals += 1
+            self.refuse(first)
+        elif len(firsts) == 2 and not self.refusals:
+            first = next(record for record in batch if record.partition == 0)
+            self.place = first.partition, first.offset
+            self.refusals = 1
+            self.refuse(first)
+            self.context.seek({TopicPartition(*BESIDE): firsts[1]})
+            raise RetriableError("once more")
+        CollectingSink.put(self, batch)
+
+
+def test_a_record_of_a_frame_that_was_put_back_has_one_letter_whatever_is_flushed_meanwhile() -> None:
+    task = SeeksBeside([])
+    patient = errors(retry_ms=-1, retry_pause_ms_max=300)
+    bed = Beside([b"v%d" % number for number in range(COUNT)], set(), patient, lambda: task)
+    bed.let_go()
+    bed.until(lambda: task.refusals == 1)
+    away = {True}
+    for name in ("key", "value"):
+        getattr(bed.banks.task._stages.converters, name)._is_away = lambda: bool(away)
+    steps = iter(range(200))
+    bed.until(lambda: next(steps) == 100)  # the letter is there, and all that was put is flushed
+    assert len(bed.letters) == 1
+    away.clear()
+    bed.complete()
+    assert task.refusals == 2
+    assert len(bed.letters) == bed.banks.row.get(Word.SKIPPED) == 1
+    assert counted(bed) == (2 * COUNT, 2 * COUNT - 1, 1, 0)
+
+
+class NeverAllSafe(Refusing):
+    """Keeps the last record that it was given, as one does that writes files."""
+
+    def pre_commit(self, offsets: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, int]:
+        return {place: max(0, offset - 1) for place, offset in offsets.items()}
+
+
+class SeeksBack(NeverAllSafe):
+    """Wants everything once more, when somebody asks for that."""
+
+    wants = False
+
+    def pre_commit(self, offsets: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, int]:
+        if self.wants:
+            self.wants = False
+            self.context.seek({TopicPartition(*PLACE): 0})
+            return {}
+        return super().pre_commit(offsets)
+
+
+@pytest.mark.parametrize("way", ["opened", "sought"])
+def test_what_comes_anew_is_told_anew(way: str) -> None:
+    put: Put = []
+    task = SeeksBack(put)
+    bed = Beside(VALUES, set(), errors(), lambda: task)
+    bed.banks.memory.aim(Target.RUN)
+    bed.let_go()
+    bed.until(lambda: len(put) == len(VALUES) + COUNT and len(bed.letters) == len(BAD))
+    put.clear()
+    if way == "sought":
+        task.wants = True
+    else:
+        bed.consumer.decide([BESIDE])
+        bed.until(lambda: not bed.consumer.is_deciding)
+        # The topic is made anew, with bad records at the same offsets as before.
+        bed.kafka.logs[PLACE] = [(offset, value + b"x") for offset, value in enumerate(VALUES)]
+        task._bad = {value + b"x" for value in BAD}
+        bed.kafka.group[PLACE] = 0
+        bed.consumer.decide([PLACE, BESIDE])
+    bed.until(lambda: len(put) == len(VALUES) and len(bed.letters) == 2 * len(BAD))
+    assert {letter.value for letter in bed.letters[len(BAD) :]} == {*task._bad}
 
 
 class Made(Refusing):
