@@ -10,7 +10,7 @@ Source: the behaviour of DataStax's Kafka sink; what differs is in docs/connecto
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from connectors.cassandra.config import CassandraSinkConfig
 from connectors.cassandra.mapping import TableMapping, read_mappings
@@ -54,6 +54,10 @@ class CassandraSinkTask(SinkTask):
     def flush(self, offsets: Mapping[TopicPartition, int]) -> None:
         assert self._writer is not None
         self._writer.flush()
+
+    def close(self, partitions: Collection[TopicPartition]) -> None:
+        assert self._writer is not None
+        self._writer.let_go(partitions)
 
     def stop(self) -> None:
         if self._writer is not None:

@@ -2,6 +2,7 @@
 
     put(batch) ──► settle ──► rows ──► requests ──► on their way        returns, with some of them unanswered
     flush()    ──► settle ──► all are answered, or RetriableError
+    let_go()   ──► bad records of partitions that go are dropped, those as well that are not known yet
 
     settle: what has failed meanwhile     passes      ──► sent again; still failing: RetriableError
                                           is refused  ──► row by row: the bad ones are told, the others written
@@ -108,6 +109,10 @@ class Writer:
         self._wait()
         self._tell()
 
+    def let_go(self, partitions: Collection[TopicPartition]) -> None:
+        """These go elsewhere: what no flush has passed for is read, and told, again there."""
+        self._bad.let_go(partitions)
+
     def stop(self) -> None:
         """Give everything back."""
         self._link.close()
@@ -165,7 +170,7 @@ class Writer:
         if not self._link.is_open:
             self._open()
         self._collect()
-        if not self._again and not self._bad:
+        if not self._again and not self._bad and not self._bad.await_answers:
             return
         if not self._link.is_open:
             self._open()
@@ -186,6 +191,7 @@ class Writer:
                 # Requests of its own kind: the next call sends them again.
                 raise self._trouble or RetriableError(f"{self._connector}: rows are not written yet")
             if self._sender.is_idle:
+                self._bad.answered()
                 return
 
     def _unanswered(self) -> None:

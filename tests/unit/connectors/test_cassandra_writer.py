@@ -14,17 +14,18 @@ from cassandra.protocol import OverloadedErrorMessage
 
 import connectors.cassandra
 import connectors.cassandra.sender as sender_module
+import connectors.cassandra.sink as sink_module
 from connectors.cassandra.config import CassandraSinkConfig
 from connectors.cassandra.mapping import read_mappings
 from connectors.cassandra.plans import Statement
 from connectors.cassandra.sender import Request, Sender
 from connectors.cassandra.session import Link
-from connectors.cassandra.sink import CONNECT_S_MAX, CassandraSinkConnector
+from connectors.cassandra.sink import CONNECT_S_MAX, CassandraSinkConnector, CassandraSinkTask
 from connectors.cassandra.tables import Table
 from connectors.cassandra.writer import Writer
 from engine.api.errors import ConfigError, ConnectError, DataError, RefusedError, RetriableError
-from engine.api.record import SinkRecord
-from engine.api.testing import FakeReported, FakeReporter, sink_batch
+from engine.api.record import SinkRecord, TopicPartition
+from engine.api.testing import FakeReported, FakeReporter, FakeSinkContext, sink_batch
 from engine.stages.convert import TransformedBatch, columns_of
 from tests.harness.fake_cassandra import COLUMNS, FakeLink
 
@@ -143,6 +144,76 @@ def test_a_record_that_one_table_refuses_later_than_the_other_is_told_once(monke
     assert "; k.t: Cassandra does not take this row" in str(error)
     assert isinstance(error, DataError)
     assert error.code == "InvalidRequest"
+
+
+def late_writer(reporter: FakeReporter, monkeypatch: pytest.MonkeyPatch) -> tuple[FakeLink, Writer]:
+    """A record is bad in u, t has not answered; its partition goes, which no flush has passed for."""
+    monkeypatch.setattr(sender_module, "WAIT_S_MAX", 0.01)
+    link = FakeLink()
+    made = writer(link, reporter, TWO_TABLES)
+    link.is_mute = True
+    made.put(batch(7))
+    with pytest.raises(RetriableError, match="has not answered all requests yet"):
+        made.flush()
+    made.let_go([TopicPartition("topic", 0)])
+    link.is_mute = False
+    return link, made
+
+
+@pytest.mark.parametrize("is_refused", [True, False])
+def test_a_bad_record_of_a_partition_that_went_is_its_new_owners(
+    is_refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reporter = FakeReporter()
+    link, made = late_writer(reporter, monkeypatch)
+    if is_refused:
+        link.unanswered[0].fail(REFUSED)
+    else:
+        link.unanswered[0].answer()
+    made.put(sink_batch(["x"], partition=1, keys=[None], first_offset=5))
+    made.flush()
+    assert [(record.partition, record.original_offset) for record, _ in reporter.reports] == [(1, 5)]
+
+
+def test_a_bad_record_of_a_partition_that_went_and_came_back_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    reporter = FakeReporter()
+    link, made = late_writer(reporter, monkeypatch)
+    link.fail = bad(7)
+    with pytest.raises(RetriableError, match="has not answered all requests yet"):
+        made.put(batch(7))
+    assert reporter.reports == []
+    link.unanswered[0].fail(REFUSED)
+    made.put(batch(7))
+    made.flush()
+    assert [record.original_offset for record, _ in reporter.reports] == [0]
+
+
+def test_a_task_that_closes_a_partition_tells_nothing_of_it_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sender_module, "WAIT_S_MAX", 0.01)
+    link, reporter = FakeLink(), FakeReporter()
+    monkeypatch.setattr(sink_module, "Link", lambda settings: link)
+    task = CassandraSinkTask()
+    task.initialize(FakeSinkContext(reporter=reporter))
+    task.start({"contact.points": "here", **MAPPING})
+    link.is_mute = True
+    task.put(sink_batch(["x", "y"], keys=[None, 7]))
+    with pytest.raises(RetriableError, match="has not answered all requests yet"):
+        task.flush({})
+    task.close([TopicPartition("topic", 0)])
+    link.unanswered[0].fail(REFUSED)
+    task.flush({})
+    assert reporter.reports == []
+
+
+def test_a_partition_that_went_ends_no_task_that_has_nobody_to_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sender_module, "WAIT_S_MAX", 0.01)
+    link = FakeLink()
+    made = writer(link)
+    link.is_mute = True
+    made.put(batch(7))
+    made.let_go([TopicPartition("topic", 0)])
+    link.unanswered[0].fail(REFUSED)
+    made.flush()
 
 
 def test_records_that_a_transform_has_made_of_one_are_told_once() -> None:
