@@ -14,7 +14,8 @@ within one transaction (halving.py); they are reported, or end the task with the
 them is committed before Kafka has its letter: nobody reads it again then.
 
 Nothing waits for long: neither for letters nor for the end of what was sent. Where they are late, the call fails, and
-goes on where it was when it is made again: what was sent is asked for again, what was reported is not reported twice.
+goes on where it was when it is made again: what was sent is asked for again, what was reported is not reported twice,
+and no row either, though the server might take it by now.
 
 Used by: the catalog, by entry point.
 Not here: rows (rows.py), statements (writing.py), offsets (offsets.py).
@@ -46,6 +47,7 @@ __all__ = ["PostgresSinkConnector", "PostgresSinkTask"]
 
 Connect = Callable[[PostgresSinkConfig, str], Session]
 Answer = Callable[[float], object]  # waits so many seconds. Raises TimeoutError
+Which = tuple[str, int, int, int]  # topic, partition, offset; which of those that a transform has made of that record
 
 #: A call waits so long for dead letters, and so long for what was sent, and is made again after the pause.
 LETTERS_SECONDS = 1.0
@@ -74,9 +76,7 @@ class PostgresSinkTask(SinkTask):
         self._made: Writer | None = None
         self._left: _Left | None = None
         self._is_smooth = True  # the last batch had nothing that was refused
-        # Of the batch in hand, what became of records that were reported: topic, partition, offset, which several have
-        # that a transform has made of one.
-        self._letters: dict[tuple[str, int, int], list[Reported]] = {}
+        self._letters: dict[Which, Reported] = {}  # of the batch in hand: records that were reported
 
     def start(self, config: Mapping[str, str]) -> None:
         self._settings = PostgresSinkConfig.parse(config)
@@ -181,11 +181,12 @@ class PostgresSinkTask(SinkTask):
 
     def _write(self, writer: Writer, batch: SinkBatch, taken: Taken, *, may_leave: bool) -> None:
         self._wait_for_letters()
-        groups = writer.prepare(groups_of(batch, taken.indexes, self._settings))
+        indexes = self._not_reported(batch, taken.indexes)
+        groups = writer.prepare(groups_of(batch, indexes, self._settings)) if indexes else []
         # Where some are refused, more are: what was sent would have to be taken back each time.
         if self._is_smooth and self._send(writer, groups, batch, taken, may_leave=may_leave):
             return
-        self._is_smooth = True
+        self._is_smooth = not self._letters
 
         def write() -> None:
             refused = [one for group in groups for one in writer.write(group)]
@@ -262,22 +263,25 @@ class PostgresSinkTask(SinkTask):
         """
         if self._reporter is None:
             raise self._told(batch, refused[0], len(refused) - 1)
-        met: Counter[tuple[str, int, int]] = Counter()
+        named = _named(batch)
         for one in refused:
-            place = batch.original_topics[one.index], batch.original_partitions[one.index], batch.offsets[one.index]
-            letters = self._letters.setdefault(place, [])
-            if met[place] == len(letters):  # else it was reported when the batch was written the last time
-                letters.append(self._reporter.report(batch[one.index], self._told(batch, one)))
-            met[place] += 1
+            if named[one.index] not in self._letters:
+                self._letters[named[one.index]] = self._reporter.report(batch[one.index], self._told(batch, one))
         self._wait_for_letters()
+
+    def _not_reported(self, batch: SinkBatch, indexes: Sequence[int]) -> Sequence[int]:
+        """Without those that were reported: what refused them may be over, and who has a letter gets no row."""
+        if not self._letters:
+            return indexes
+        named = _named(batch)
+        return [index for index in indexes if named[index] not in self._letters]
 
     def _wait_for_letters(self) -> None:
         """Return when Kafka has all that were reported. Raises RetriableError where that takes long."""
         until = self._monotonic() + LETTERS_SECONDS
         try:
-            for letters in self._letters.values():
-                for letter in letters:
-                    letter.result(max(0.0, until - self._monotonic()))
+            for letter in self._letters.values():
+                letter.result(max(0.0, until - self._monotonic()))
         except TimeoutError as error:
             self.context.retry_after(PAUSE_MS)
             raise RetriableError(
@@ -298,6 +302,16 @@ class PostgresSinkTask(SinkTask):
         error = DataError(f"connector {self._name}: table {one.target}{column}: {place}: {told}{advice}{others}")
         error.code = one.error.code  # a dead letter has it
         return error
+
+
+def _named(batch: SinkBatch) -> list[Which]:
+    """Which record each of a batch is, also where it is put again."""
+    met: Counter[tuple[str, int, int]] = Counter()
+    named = []
+    for place in zip(batch.original_topics, batch.original_partitions, batch.offsets, strict=True):
+        named.append((*place, met[place]))
+        met[place] += 1
+    return named
 
 
 class PostgresSinkConnector(SinkConnector):

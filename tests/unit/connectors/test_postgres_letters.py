@@ -48,6 +48,48 @@ def test_of_records_made_of_one_each_has_its_letter_and_none_has_two(postgres: F
     assert (ids(postgres), postgres.next_offset()) == ([50, 62], 7)
 
 
+def test_what_has_a_letter_gets_no_row_though_the_server_takes_it_by_now(postgres: FakePostgres) -> None:
+    reporter = Reporter()
+    reporter.answer = TimeoutError("no answer")
+    task = started(postgres, reporter)
+    postgres.refuses = refuse(3)
+    with pytest.raises(RetriableError, match="dead letter"):
+        task.put(orders(range(9)))
+    postgres.refuses = refuse()
+    reporter.answer = None
+    task.put(orders(range(9)))
+    assert [offset for offset, _ in reporter.reported] == [3]
+    assert (ids(postgres), postgres.next_offset()) == ([0, 1, 2, 4, 5, 6, 7, 8], 9)
+
+
+def test_nothing_but_the_offset_is_written_where_all_of_a_batch_have_letters(postgres: FakePostgres) -> None:
+    reporter = Reporter()
+    reporter.answer = TimeoutError("no answer")
+    task = started(postgres, reporter)
+    postgres.refuses = refuse(0, 1)
+    with pytest.raises(RetriableError, match="dead letter"):
+        task.put(orders(range(2)))
+    postgres.refuses = refuse()
+    reporter.answer = None
+    task.put(orders(range(2)))
+    assert (ids(postgres), postgres.next_offset()) == ([], 2)
+
+
+def test_of_records_made_of_one_the_one_that_has_a_letter_gets_no_row(postgres: FakePostgres) -> None:
+    reporter = Reporter()
+    reporter.answer = TimeoutError("no answer")
+    task = started(postgres, reporter)
+    postgres.refuses = refuse(61)
+    made = made_of([5, 6, 6, 6], [50, 60, 61, 62])
+    with pytest.raises(RetriableError, match="dead letter"):
+        task.put(made)
+    postgres.refuses = refuse(60)
+    reporter.answer = None
+    task.put(made)
+    assert [offset for offset, _ in reporter.reported] == [6, 6]
+    assert (ids(postgres), postgres.next_offset()) == ([50, 62], 7)
+
+
 def test_a_letter_of_before_a_partition_was_closed_is_none_for_what_it_has_later(postgres: FakePostgres) -> None:
     reporter = Reporter()
     reporter.answer = TimeoutError("no answer")
