@@ -154,7 +154,7 @@ class SinkContext(Protocol):
         """
 
     def retry_after(self, milliseconds: int) -> None:
-        """How long to wait before the next `put` when this one raises RetriableError."""
+        """How long to wait before this `put` or flush is made again, when it raises RetriableError."""
 
     def errant_record_reporter(self) -> ErrantRecordReporter | None:
         """Whom to tell of records that cannot be written; None: nobody is there to hear of them.

@@ -157,6 +157,15 @@ class Reporter:
         with suppress(TimeoutError, ConnectError):  # that a letter is refused, the pump tells
             self.wait(self._last, seconds)
 
+    def pause(self, until_ns: int) -> None:
+        """Return at that time, and not at once."""
+        while True:
+            self._row.set(Word.TASK_BEAT_NS, self._clock.monotonic_ns())
+            with suppress(ConnectError):
+                self.sleep(WAIT_SECONDS)
+            if self._clock.monotonic_ns() >= until_ns:
+                return
+
     def _is_told(self, one: Original) -> bool:
         """Whether it was reported before; it is from now on."""
         place = one.topic, one.partition, one.offset

@@ -6,14 +6,17 @@ Not here: who gives and takes them (engine.pump.sink).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
 
 from engine.api.record import TopicPartition
-from engine.shm.frame import Position
+from engine.shm.frame import Flushed, Position
 
-__all__ = ["Part", "flushed", "reached"]
+__all__ = ["POSITIONS_MAX", "Part", "flushed", "messages_of", "reached"]
+
+#: Positions, or partitions, in one message of the small ring, which takes 64 KiB with topic names of up to 249 bytes.
+POSITIONS_MAX = 200
 
 
 class Part(Struct):
@@ -51,3 +54,10 @@ def flushed(
             part.flushed = offset
     # A task may leave out what has not changed since the last flush.
     return positions, all(safe.get(place, parts[place].flushed) == offset for place, offset in offsets.items())
+
+
+def messages_of(positions: list[Position], put: int, opens: int) -> Iterator[Flushed]:
+    """What the pump hears of a flush: one message at least, and the last one says so. put, opens: as `Flushed` has."""
+    for begin in range(0, max(1, len(positions)), POSITIONS_MAX):
+        end = begin + POSITIONS_MAX
+        yield Flushed(positions[begin:end], put, end >= len(positions), opens)

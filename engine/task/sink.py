@@ -50,7 +50,7 @@ from engine.task.errant import Reporter
 from engine.task.incoming import Coming, Incoming, without_foreign
 from engine.task.letters import Letters
 from engine.task.outbox import Outbox
-from engine.task.parts import Part, flushed, reached
+from engine.task.parts import POSITIONS_MAX, Part, flushed, messages_of, reached
 from engine.task.putting import Putting
 from engine.task.sink_counts import SinkCounts
 from engine.task.sink_suspects import SinkSuspects
@@ -59,8 +59,6 @@ from engine.task.tolerance import Tolerance
 __all__ = ["SinkTaskBank"]
 
 IDLE_SECONDS = 0.5
-#: Positions, or partitions, in one message of the small ring, which takes 64 KiB with topic names of up to 249 bytes.
-POSITIONS_MAX = 200
 
 
 class SinkTaskBank:
@@ -337,9 +335,8 @@ class SinkTaskBank:
             self._row.count(Stage.PUT, 0, batches=0, errors=1)
             going.coming.put_tries += 1
             self._patience.note(Trouble(Cause.PUT, describe(error)))
-            going.at_ns = self._clock.monotonic_ns() + int(self._retry_backoff * 1e9)
+            going.at_ns = self._retry_at_ns()
             self._retry = going
-            self._retry_backoff = self._spec.timing.retry_backoff
             return
         except Exception as error:
             if not (self._task.put_is_atomic and self._tolerance.skips and kind_of(error) == Kind.RECORD):
@@ -409,8 +406,7 @@ class SinkTaskBank:
             self._outbox.say(Flushed([], -1))  # not flushed for this
         elif gone:
             if not message.is_lost:
-                self._settle_letters(self._spec.timing.revocation_timeout / 2)
-                self._flush()
+                self._flush_within(self._spec.timing.revocation_timeout / 2)
             self._row.set(Word.TASK_ACT, Act.CLOSE)
             self._task.close(gone)
             for place in gone:
@@ -420,10 +416,15 @@ class SinkTaskBank:
         self._outbox.say(Revoked(message.number))
         self._outbox.send()
 
-    def _settle_letters(self, seconds: float) -> None:
+    def _flush_within(self, seconds: float) -> None:
+        """Flush for the last time, when letters are there; again where that has failed, and may be done in so long."""
+        until_ns = self._clock.monotonic_ns() + int(seconds * 1e9)
         self._patience.note(Trouble(Cause.ACKNOWLEDGEMENTS, "of dead letters"))
         self.reporter.settle(seconds)
         self._patience.end(Cause.ACKNOWLEDGEMENTS)
+        # Where the pump is gone nobody hears of it, and the supervisor waits for us.
+        while not self._flush() and self._flush_at_ns < until_ns and self._row.get(Word.PUMP_PID):
+            self.reporter.pause(self._flush_at_ns)
 
     def _forget_retry(self) -> None:
         """What waits to be put again may be of partitions that went; the frame is worked on anew, without them."""
@@ -433,8 +434,8 @@ class SinkTaskBank:
             self.reporter.ends()
             self._incoming.put_back(retry.coming)
 
-    def _flush(self) -> None:
-        """Make safe what was put, and send the positions."""
+    def _flush(self) -> bool:
+        """Make safe what was put, and send the positions; returns whether that did not fail for what may pass."""
         self._flush_is_wanted = False
         self._flush_at_ns = self._clock.monotonic_ns() + int(self._spec.timing.commit_interval * 1e9)
         put = self._put_done
@@ -444,7 +445,7 @@ class SinkTaskBank:
             self._row.reach(Stage.FLUSH, put)
             self._patience.end(Cause.FLUSH)
             self._outbox.say(Flushed([], put, opens=self._opens))  # the pump may wait for an answer
-            return
+            return True
         self._fence()
         self._row.set(Word.TASK_ACT, Act.FLUSH)
         self._suspects.flush_begins()
@@ -454,9 +455,9 @@ class SinkTaskBank:
             self._suspects.lay_down()
             self._row.count(Stage.FLUSH, 0, errors=1)
             self._patience.note(Trouble(Cause.FLUSH, describe(error)))
-            self._flush_at_ns = self._clock.monotonic_ns() + int(self._spec.timing.retry_backoff * 1e9)
+            self._flush_at_ns = self._retry_at_ns()
             self._outbox.say(Flushed([], -1))
-            return
+            return False
         self._suspects.flushed(self._clock.monotonic_ns(), put)
         self._patience.end(Cause.FLUSH)
         positions, is_all = flushed(self._parts, offsets, safe)
@@ -464,16 +465,19 @@ class SinkTaskBank:
         if is_all:
             self.reporter.flushed()
             self._row.reach(Stage.FLUSH, put)
-        for begin in range(0, max(1, len(positions)), POSITIONS_MAX):
-            end = begin + POSITIONS_MAX
-            is_last = end >= len(positions)
-            self._outbox.say(Flushed(positions[begin:end], put if is_all else -1, is_last, self._opens))
+        for message in messages_of(positions, put if is_all else -1, self._opens):
+            self._outbox.say(message)
+        return True
+
+    def _retry_at_ns(self) -> int:
+        """When a call that has failed is due again; what the task has asked for is for this once."""
+        seconds, self._retry_backoff = self._retry_backoff, self._spec.timing.retry_backoff
+        return self._clock.monotonic_ns() + int(seconds * 1e9)
 
     def _finish(self) -> None:
         """Flush what was put, close, and end; the rest of the ring is read again next time."""
         if not self._is_closed:  # else all is said, and waits for room
-            self._settle_letters(self._spec.timing.stop_timeout / 2)
-            self._flush()
+            self._flush_within(self._spec.timing.stop_timeout / 2)
             self._close()
             self._outbox.say(Revoked(-1))
             self._row.set(Word.TASK_PHASE, Phase.ENDED)

@@ -290,7 +290,13 @@ class SinkBanks:
         )
         if self.make_letters is not None:
             self.pump.letters = self.make_letters(self.row)
-        self.task.reporter.sleep = self.pump.hear
+        self.task.reporter.sleep = self._sleep
+
+    def _sleep(self, seconds: float) -> None:
+        """What the task does while it waits within a call."""
+        if isinstance(self._clock, VirtualClock):
+            self._clock.advance(seconds)
+        self.pump.hear()
 
     def step(self, patience: float = 0.0) -> None:
         """Let each bank do a piece of work."""
