@@ -31,7 +31,7 @@ def test_who_may_not_make_the_publication_is_told_what_it_takes(capture: Capture
     with pytest.raises(RefusedError, match="permission denied for database"):
         capture.begin(keys)
     told = capture.problems(**keys, publication_autocreate_mode="all_tables")
-    assert f"can be made by a superuser only, and {LIMITED} is none" in told
+    assert f"the user {LIMITED} may not make publication millrace of all tables" in told
     assert "GRANT CREATE" not in told
     capture.run(f"GRANT CREATE ON DATABASE {capture.database} TO {LIMITED}; ALTER TABLE orders OWNER TO {LIMITED}")
     assert capture.problems(**keys) == ""
@@ -52,3 +52,20 @@ def test_who_may_not_add_to_the_publication_is_told_what_it_takes(capture: Captu
     capture.run(f"ALTER PUBLICATION millrace OWNER TO {LIMITED}; ALTER TABLE other OWNER TO {LIMITED}")
     assert capture.problems(**keys) == ""
     capture.begin(keys)
+
+
+def test_whether_it_may_be_of_all_tables_is_asked_of_the_server_and_nothing_is_left_of_that(capture: Capture) -> None:
+    assert capture.problems(publication_autocreate_mode="all_tables") == ""
+    assert capture.run("SELECT pubname FROM pg_publication") == []
+
+
+def test_who_is_a_member_of_the_role_that_stands_for_it_on_managed_servers_may_replicate(
+    capture: Capture, keys: Keys
+) -> None:
+    capture.run(f"ALTER ROLE {LIMITED} NOREPLICATION")
+    assert f"the user {LIMITED} may not replicate" in capture.problems(**keys)
+    capture.run(f"CREATE ROLE rds_replication; GRANT rds_replication TO {LIMITED}")
+    try:
+        assert "may not replicate" not in capture.problems(**keys)
+    finally:
+        capture.run("DROP ROLE rds_replication")

@@ -54,9 +54,7 @@ SELECT CASE c.relreplident WHEN 'd' THEN EXISTS (SELECT 1 FROM pg_index i WHERE 
 FROM pg_class c WHERE c.oid = to_regclass(%s)
 """
 _USER = """
-SELECT rolsuper, has_database_privilege(current_database(), 'CREATE'), quote_ident(current_database()),
-       quote_ident(rolname)
-FROM pg_roles WHERE rolname = current_user
+SELECT has_database_privilege(current_database(), 'CREATE'), quote_ident(current_database()), quote_ident(current_user)
 """
 #: Or is a member of the role that does.
 _OWNS_PUBLICATION = "SELECT pg_has_role(pubowner, 'USAGE') FROM pg_publication WHERE pubname = %s"
@@ -87,7 +85,7 @@ class Publication:
         if not found and settings.autocreate == "disabled":
             raise ConnectError(_no_publication(settings))
         if not found and settings.autocreate == "all_tables":
-            session.run(f"CREATE PUBLICATION {name} FOR ALL TABLES {_AS_WHOLE}")
+            session.run(_for_all_tables(name))
         elif settings.autocreate == "filtered" and not (found and found[0][0]):
             self._complete(session, name, is_there=bool(found), is_begun=is_begun)
         for fault in _faults(session, settings):
@@ -182,13 +180,13 @@ def problems_of_publication(session: PsycopgSession, settings: ChangesConfig) ->
 def _lacking_rights(session: PsycopgSession, settings: ChangesConfig) -> Iterator[str]:
     """What `see_to` would be refused."""
     found = session.rows(_FOUND, settings.publication)
-    is_super, may_create, database, user = session.rows(_USER)[0]
+    may_create, database, user = session.rows(_USER)[0]
     name, mode = quoted(settings.publication), settings.autocreate
     by_others = "and publication.autocreate.mode=disabled"
-    if mode == "all_tables" and not found and not is_super:
+    if mode == "all_tables" and not found and not _may_make(session, _for_all_tables(name)):
         yield (
-            f"publication {settings.publication} of all tables can be made by a superuser only, and {user} is none: "
-            f"let one CREATE PUBLICATION {name} FOR ALL TABLES {_AS_WHOLE}"
+            f"the user {user} may not make publication {settings.publication} of all tables, which takes a superuser "
+            f"(on managed servers a role of theirs): let one {_for_all_tables(name)}"
         )
     if mode != "filtered" or (found and found[0][0]):
         return
@@ -209,6 +207,23 @@ def _lacking_rights(session: PsycopgSession, settings: ChangesConfig) -> Iterato
                 f"the user {user} does not own table {target}, as who publishes it has to: GRANT its owner TO {user}; "
                 f"or let somebody else publish it, {by_others}"
             )
+
+
+def _for_all_tables(name: str) -> str:
+    return f"CREATE PUBLICATION {name} FOR ALL TABLES {_AS_WHOLE}"
+
+
+def _may_make(session: PsycopgSession, statement: str) -> bool:
+    """Whether the server lets the user do this, which is undone: managed servers let others than superusers."""
+    session.run("BEGIN")
+    try:
+        session.run(statement)
+    except RefusedError:
+        return False
+    finally:
+        if not session.is_over:
+            session.run("ROLLBACK")
+    return True
 
 
 def _faults(session: PsycopgSession, settings: ChangesConfig) -> Iterator[str]:

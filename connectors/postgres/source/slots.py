@@ -50,10 +50,12 @@ SELECT slot_type, plugin, database, active, COALESCE(wal_status, ''), safe_wal_s
        COALESCE((SELECT application_name FROM pg_stat_activity a WHERE a.pid = s.active_pid), ''), current_database()
 FROM pg_replication_slots s WHERE slot_name = %s
 """
+#: Who may replicate on Amazon's servers has no such attribute, and is a member of a role.
 _SERVER = """
 SELECT current_setting('wal_level'), current_setting('max_replication_slots')::int,
        (SELECT count(*) FROM pg_replication_slots)::int,
-       COALESCE((SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user), false),
+       COALESCE((SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user), false)
+           OR EXISTS (SELECT FROM pg_roles WHERE rolname = 'rds_replication' AND pg_has_role(oid, 'MEMBER')),
        current_user::text
 """
 _MAY_READ = "SELECT COALESCE(has_table_privilege(to_regclass(%s), 'SELECT'), true)"
@@ -173,6 +175,7 @@ class Guard:
         self._first_bytes = settings.warn_bytes
         self._next_bytes = settings.warn_bytes
         self._is_told = False
+        self._told_faults: set[type[Exception]] = set()  # of our own
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="slot", daemon=True)
         self.fault = ""
@@ -189,9 +192,15 @@ class Guard:
 
     def _run(self) -> None:
         while not self._stopped.is_set():
-            # A server that is away is told by the task, which waits for it.
-            with suppress(ConnectError), closing(self._connect()) as session:
-                self._look(session)
+            try:
+                # A server that is away is told by the task, which waits for it.
+                with suppress(ConnectError), closing(self._connect()) as session:
+                    self._look(session)
+            except Exception as error:  # nobody else looks: the next time may go well
+                if type(error) not in self._told_faults:
+                    self._told_faults.add(type(error))
+                    text = "connector %s: slot %s cannot be looked at, to see how much log it keeps; tried again"
+                    logger.warning(text, self._connector, self._slot, exc_info=True)
             self._stopped.wait(self._seconds)
 
     def _look(self, session: PsycopgSession) -> None:
