@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from engine.api.column import MapColumn
-from engine.api.errors import ConnectError, DataError
+from engine.api.errors import ConnectError, DataError, RetriableError
 from tests.harness.postgres_bed import KEYED, Bed, batch, codes, reported
 
 pytestmark = pytest.mark.postgres
@@ -153,3 +153,24 @@ def test_tables_that_do_not_fit_are_told(bed: Bed, made: str, keys: dict[str, st
     bed.sql(made or "SELECT 1")
     with pytest.raises(ConnectError, match=told):
         bed.task(keys).put(batch([{"id": 1, "note": "a"}], [1]))
+
+
+def test_a_row_whose_letter_was_late_is_not_written_once_what_it_refers_to_has_come(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bed.sql("CREATE TABLE goods (id bigint PRIMARY KEY); INSERT INTO goods VALUES (1)")
+    bed.sql("CREATE TABLE orders (id bigint PRIMARY KEY, good bigint REFERENCES goods)")
+    task = bed.task(hears=True)
+    orders = batch([{"id": number, "good": 2 if number == 3 else 1} for number in range(5)])
+
+    def is_late(timeout: float | None = None) -> None:
+        raise TimeoutError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(task.context, "result", is_late)
+        with pytest.raises(RetriableError, match="dead letters"):
+            task.put(orders)
+    bed.sql("INSERT INTO goods VALUES (2)")
+    task.put(orders)
+    assert bed.sql("SELECT id FROM orders ORDER BY id") == [(0,), (1,), (2,), (4,)]
+    assert (bed.stored(), [*reported(task)]) == (5, [3])
