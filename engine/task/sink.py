@@ -335,8 +335,7 @@ class SinkTaskBank:
             self._row.count(Stage.PUT, 0, batches=0, errors=1)
             going.coming.put_tries += 1
             self._patience.note(Trouble(Cause.PUT, describe(error)))
-            going.at_ns = self._retry_at_ns()
-            self._retry = going
+            going.at_ns, self._retry = self._retry_at_ns(), going
             return
         except Exception as error:
             if not (self._task.put_is_atomic and self._tolerance.skips and kind_of(error) == Kind.RECORD):
