@@ -1,7 +1,4 @@
-"""A Cassandra in memory, as the sink's writer sees it.
-
-Used by: tests/unit/connectors (test_cassandra_writer.py, test_cassandra_rights.py).
-"""
+"""A Cassandra in memory, as the sink's writer sees it."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ IN_SINKS = (
         "put-not-tried-again",
         "a batch whose put asked to be called again is dropped",
         SINK_SEEDS,
-        (Change(TASK, "            self._retry = going\n", "            self._release()\n"),),
+        (Change(TASK, "going.at_ns, self._retry = self._retry_at_ns(), going\n", "self._release()\n"),),
     ),
     Mistake(
         "not-converted-and-released",
@@ -238,7 +238,7 @@ IN_SINKS = (
         "no-flush-at-a-revoke",
         "the task lets go of partitions without flushing them",
         NOTHING_TWICE,
-        (Change(TASK, "revocation_timeout / 2)\n                self._flush()\n", "revocation_timeout / 2)\n"),),
+        (Change(TASK, "self._flush_within(self._spec.timing.revocation_timeout / 2)", "pass"),),
     ),
     Mistake(
         "no-commit-at-a-revoke",

@@ -9,19 +9,18 @@ import random
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from engine.api.batch import SinkBatch
-from engine.api.errors import ConfigError, ConnectError, DataError, RetriableError
+from engine.api.errors import ConnectError, DataError, RetriableError
 from engine.api.record import SinkRecord, TopicPartition
 from engine.api.schema import STRING as STRING_SCHEMA
 from engine.api.task import SinkTask
 from engine.api.transform import AnyRecord, FlatMap
 from engine.commands.dead_letters import ATTEMPT
-from engine.commands.into import Into, line_into
+from engine.commands.into import Into
 from engine.commands.redrive import Redrive, Wanted
 from engine.config.line import LineSpec, PluginSpec, StepSpec
 from engine.kafka.progress import Progress
@@ -483,33 +482,3 @@ def test_each_is_in_the_sink_and_none_again_that_is_noted(seed: int) -> None:
         name = str(number)
         assert after[name] - before[name] == (0 if number in noted or name in refused else 1)
         assert (after[name] > 0) is (name not in refused)
-
-
-def pipeline(folder: Path, name: str, *, worker: bool = False, source: bool = False) -> Path:
-    path = folder / f"{name}.{'toml' if worker else 'properties'}"
-    config = {"connector.class": "NullSink", "topics": "orders"}
-    if source:
-        config = {"connector.class": "Generator", "topic": "orders"}
-    keys = {"bootstrap.servers": "127.0.0.1:1", "key.converter": "String", "value.converter": "String"}
-    if worker:
-        text = "[worker]\n" + "".join(f'"{key}" = "{value}"\n' for key, value in keys.items())
-        text += f"[connectors.{name}]\n" + "".join(f'"{key}" = "{value}"\n' for key, value in config.items())
-    else:
-        text = f"name={name}\n" + "".join(f"{key}={value}\n" for key, value in config.items())
-    path.write_text(text)
-    return path
-
-
-@pytest.mark.slow
-def test_a_sink_is_one_of_the_files_or_has_a_file_of_its_own(tmp_path: Path) -> None:
-    whole, other = pipeline(tmp_path, "copy", worker=True), pipeline(tmp_path, "mended")
-    assert line_into([whole, other], "mended").connector == "mended"
-    assert line_into([whole], str(other)).connector == "mended"
-    assert line_into([], str(whole)).connector == "copy"
-    assert line_into([other], str(whole)).connector == "copy"
-    with pytest.raises(ConfigError, match="there is no connector stock; expected -c with one of copy"):
-        line_into([whole], "stock")
-    with pytest.raises(ConfigError, match="--into stock.toml: there is no such file"):
-        line_into([], "stock.toml")
-    with pytest.raises(ConfigError, match="it is a source; expected a sink"):
-        line_into([whole], str(pipeline(tmp_path, "numbers", source=True)))
