@@ -9,12 +9,14 @@ Used by: engine.boot (forks it).
 from __future__ import annotations
 
 import os
+import time
 
 from engine import limits, logs
 from engine.bank import Bank, Say, Stopper, serve, step
 from engine.clock import SystemClock
 from engine.config.line import LineSpec
 from engine.exits import ExitCode
+from engine.patience import letter_seconds
 from engine.pump.main import PATIENCE_SECONDS, PatientSinkPump, make_sink_bank, make_source_bank
 from engine.shm.board import Board
 from engine.shm.channel import Channel, PumpSide, TaskSide
@@ -43,7 +45,12 @@ def run(
             return Pair(task, make_source_bank(spec, pump_side, board, index, clock))
         pump = make_sink_bank(spec, pump_side, board, index, clock, stopper, lambda _: step(task))
         assert isinstance(task, SinkTaskBank), "a sink's"
-        task.reporter.sleep = pump.bank.hear
+
+        def sleep(seconds: float) -> None:
+            pump.bank.hear()
+            time.sleep(min(seconds, letter_seconds(0)))
+
+        task.reporter.sleep = sleep
         return Pair(task, pump)
 
     fence = Lease(board.row(index), spec.timing.lease, clock).check

@@ -10,7 +10,7 @@ There is no end to patience: a wait costs a full ring and nothing else, and a pe
 have to start the worker as well. A bank that ends for it (ExitCode.RETRY) leaves its word, and its next life goes on
 with it.
 
-Used by: engine.task, engine.pump.
+Used by: engine.task, engine.pump, engine.both.
 Not here: the causes (engine.shm.waits), when a line comes back (engine.supervisor.pacer).
 """
 

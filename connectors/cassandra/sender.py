@@ -68,8 +68,9 @@ class Sender:
 
     @property
     def is_idle(self) -> bool:
-        """Whether all are answered."""
-        return not self._pending
+        """Whether all are answered, and those that failed have been asked for."""
+        with self._condition:
+            return not self._pending and not self._failed
 
     @property
     def is_dead(self) -> bool:

@@ -181,8 +181,7 @@ class PostgresSinkTask(SinkTask):
 
     def _write(self, writer: Writer, batch: SinkBatch, taken: Taken, *, may_leave: bool) -> None:
         self._wait_for_letters()
-        indexes = self._not_reported(batch, taken.indexes)
-        groups = writer.prepare(groups_of(batch, indexes, self._settings)) if indexes else []
+        groups = self._groups(writer, batch, taken)
         # Where some are refused, more are: what was sent would have to be taken back each time.
         if self._is_smooth and self._send(writer, groups, batch, taken, may_leave=may_leave):
             return
@@ -199,7 +198,13 @@ class PostgresSinkTask(SinkTask):
             self._transaction(writer, taken, write)
         except RowError:
             # The commit was refused: by constraints that look at its end, and do not tell which row it is.
+            groups = self._groups(writer, batch, taken)  # without those that were reported meanwhile
             self._transaction(writer, taken, write, is_strict=True)
+
+    def _groups(self, writer: Writer, batch: SinkBatch, taken: Taken) -> Sequence[Group]:
+        """The rows to be written, but for those of records that were reported."""
+        indexes = self._not_reported(batch, taken.indexes)
+        return writer.prepare(groups_of(batch, indexes, self._settings)) if indexes else []
 
     def _send(
         self, writer: Writer, groups: Sequence[Group], batch: SinkBatch, taken: Taken, *, may_leave: bool

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 
@@ -116,10 +116,13 @@ class Reporter:
         if self._coming is None:  # else its put goes on
             self._forget_told()
 
-    def begins_anew(self, places: Iterable[TopicPartition]) -> None:
-        """These partitions were opened or sought: what comes of them may be other records at the same offsets."""
-        for topic, partition in places:
-            self._told_count -= len(self._told.pop((topic, partition), ()))
+    def begins_anew(self, places: Mapping[TopicPartition, int]) -> None:
+        """These partitions were opened or sought: from these offsets on, others may come with the same offsets."""
+        for (topic, partition), offset in places.items():
+            told = self._told.get((topic, partition), set())
+            gone = {one for one in told if one >= offset}
+            told -= gone
+            self._told_count -= len(gone)
 
     def report(self, record: SinkRecord, error: Exception) -> Answer:
         failure = RecordError(-1, error, stage="TASK_PUT", plugin=type(self._task))

@@ -15,7 +15,7 @@ Not here: consuming, committing (engine.pump.sink).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from engine.api.batch import Run
 from engine.api.errors import DataError, RetriableError
@@ -31,17 +31,7 @@ from engine.shm import frame
 from engine.shm.acts import Act
 from engine.shm.board import Measure, Phase, Row, Stage, Target, Word
 from engine.shm.channel import TaskSide
-from engine.shm.frame import (
-    ArrivedSinkFrame,
-    Assigned,
-    Flushed,
-    PassingSinkFrame,
-    Pause,
-    Resume,
-    Revoke,
-    Revoked,
-    Tail,
-)
+from engine.shm.frame import ArrivedSinkFrame, Assigned, Flushed, PassingSinkFrame, Pause, Resume, Revoke, Revoked, Tail
 from engine.shm.lease import Lease
 from engine.shm.waits import Cause, Trouble
 from engine.stages.work import Inbound, Stages, inbound
@@ -192,7 +182,7 @@ class SinkTaskBank:
             return 0.01
         if self.is_over:
             return 0.0
-        if self.failure or self._is_stopping or self._row.get(Word.TARGET) == Target.STOP:
+        if self.failure or self._is_to_stop():
             self._finish()
             return 0.0
         if self._flush_is_wanted or now_ns >= self._flush_at_ns:
@@ -259,7 +249,7 @@ class SinkTaskBank:
                 places.append(place)
         if places:
             self._counts.opened(places)
-            self.reporter.begins_anew(places)
+            self.reporter.begins_anew(dict.fromkeys(places, 0))
             self._row.set(Word.TASK_ACT, Act.OPEN)
             self._task.open(places)
 
@@ -384,16 +374,22 @@ class SinkTaskBank:
         if was_tight:
             self._side.pump_bell.ring()
 
+    def _is_to_stop(self) -> bool:
+        return self._is_stopping or self._row.get(Word.TARGET) == Target.STOP
+
     def _hear(self) -> None:
+        until_ns = 0  # for all partitions that go at once
         while (notice := self._side.down.read()) is not None:
             message = frame.decode_down(notice)
             self._side.down.release()
             if isinstance(message, Revoke):
-                self._let_go(message)
+                seconds = self._spec.timing.revocation_timeout / 2
+                until_ns = until_ns or self._clock.monotonic_ns() + int(seconds * 1e9)
+                self._let_go(message, until_ns)
             elif isinstance(message, frame.CommitNow):
                 self._flush_is_wanted = True
 
-    def _let_go(self, message: Revoke) -> None:
+    def _let_go(self, message: Revoke, until_ns: int) -> None:
         """Flush, answer, close: the partitions go elsewhere."""
         gone = []
         for topic, partition, epoch in message.partitions:
@@ -405,7 +401,7 @@ class SinkTaskBank:
             self._outbox.say(Flushed([], -1))  # not flushed for this
         elif gone:
             if not message.is_lost:
-                self._flush_within(self._spec.timing.revocation_timeout / 2)
+                self._flush_until(until_ns, is_over=self._is_to_stop)
             self._row.set(Word.TASK_ACT, Act.CLOSE)
             self._task.close(gone)
             for place in gone:
@@ -415,14 +411,13 @@ class SinkTaskBank:
         self._outbox.say(Revoked(message.number))
         self._outbox.send()
 
-    def _flush_within(self, seconds: float) -> None:
-        """Flush for the last time, when letters are there; again where that has failed, and may be done in so long."""
-        until_ns = self._clock.monotonic_ns() + int(seconds * 1e9)
+    def _flush_until(self, until_ns: int, is_over: Callable[[], bool] = lambda: False) -> None:
+        """Flush for the last time, when letters are there; again where that has failed, until then, or it is over."""
         self._patience.note(Trouble(Cause.ACKNOWLEDGEMENTS, "of dead letters"))
-        self.reporter.settle(seconds)
+        self.reporter.settle(max(0.0, (until_ns - self._clock.monotonic_ns()) / 1e9))
         self._patience.end(Cause.ACKNOWLEDGEMENTS)
         # Where the pump is gone nobody hears of it, and the supervisor waits for us.
-        while not self._flush() and self._flush_at_ns < until_ns and self._row.get(Word.PUMP_PID):
+        while not self._flush() and self._flush_at_ns < until_ns and self._row.get(Word.PUMP_PID) and not is_over():
             self.reporter.pause(self._flush_at_ns)
 
     def _forget_retry(self) -> None:
@@ -476,7 +471,7 @@ class SinkTaskBank:
     def _finish(self) -> None:
         """Flush what was put, close, and end; the rest of the ring is read again next time."""
         if not self._is_closed:  # else all is said, and waits for room
-            self._flush_within(self._spec.timing.stop_timeout / 2)
+            self._flush_until(self._clock.monotonic_ns() + int(self._spec.timing.stop_timeout / 2 * 1e9))
             self._close()
             self._outbox.say(Revoked(-1))
             self._row.set(Word.TASK_PHASE, Phase.ENDED)

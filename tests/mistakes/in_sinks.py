@@ -238,7 +238,7 @@ IN_SINKS = (
         "no-flush-at-a-revoke",
         "the task lets go of partitions without flushing them",
         NOTHING_TWICE,
-        (Change(TASK, "self._flush_within(self._spec.timing.revocation_timeout / 2)", "pass"),),
+        (Change(TASK, "self._flush_until(until_ns, is_over=self._is_to_stop)", "pass"),),
     ),
     Mistake(
         "no-commit-at-a-revoke",

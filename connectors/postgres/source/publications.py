@@ -214,12 +214,17 @@ def _for_all_tables(name: str) -> str:
 
 
 def _may_make(session: PsycopgSession, statement: str) -> bool:
-    """Whether the server lets the user do this, which is undone: managed servers let others than superusers."""
+    """Whether the server lets the user do this, which is undone: managed servers let others than superusers.
+
+    What else keeps it from being done is no right, and told by the task if it is still in the way then.
+    """
     session.run("BEGIN")
     try:
         session.run(statement)
     except RefusedError:
         return False
+    except ConnectError:
+        return True
     finally:
         if not session.is_over:
             session.run("ROLLBACK")

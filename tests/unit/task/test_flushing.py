@@ -86,6 +86,19 @@ def test_partitions_go_in_time_though_they_cannot_be_flushed() -> None:
     assert (bed.committed, sink.closed) == (0, [TopicPartition(*PLACE)])
 
 
+def test_partitions_go_at_once_where_the_task_is_to_stop_meanwhile() -> None:
+    bed, sink = late_bed()
+    spend = sink.spend
+
+    def stopped(seconds: float) -> None:
+        spend(seconds)
+        bed.banks.memory.aim(Target.STOP)
+
+    sink.spend = stopped
+    assert seconds_of(bed, lambda: revoke(bed)) < REVOCATION_S / 4
+    assert (bed.committed, sink.closed) == (0, [TopicPartition(*PLACE)])
+
+
 def test_a_flush_is_made_again_when_the_task_wants_it_and_a_put_as_ever() -> None:
     bed, sink = late_bed()
     sink.times = 1
