@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 from msgspec.structs import replace
@@ -156,6 +157,10 @@ class LineMemory:
         """The stage processes as the task has them; None: there are none."""
         return Crew(side.stage_ends(is_checked=spec.ledger >= 0), self.row) if spec.stage_processes else None
 
+    def unwatched(self) -> AbstractContextManager[None]:
+        """What happens within is no bank's that is watched, and none dies of it."""
+        return nullcontext() if self._steps is None else self._steps.by("")
+
     def watched(self, account: Account | None) -> Account | None:
         """The account, its page of the ledger watched."""
         if account is not None and self._steps is not None:
@@ -296,7 +301,8 @@ class SinkBanks:
         """What the task does while it waits within a call."""
         if isinstance(self._clock, VirtualClock):
             self._clock.advance(seconds)
-        self.pump.hear()
+        with self.memory.unwatched():  # the pump does it, in the middle of what the task does
+            self.pump.hear()
 
     def step(self, patience: float = 0.0) -> None:
         """Let each bank do a piece of work."""

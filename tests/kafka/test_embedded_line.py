@@ -21,10 +21,10 @@ from tests.shape.tree import ROOT
 
 Kafka = KafkaServer | UserKafka
 
-RECORDS = 300_000
-KILLED_RECORDS = 600_000
+RECORDS = 150_000
+KILLED_RECORDS = 200_000
 #: So many have gone all the way before a process is killed; the embedded Kafka keeps no more than about 30,000.
-PUT_BEFORE = 100_000
+PUT_BEFORE = 50_000
 LIMIT_S = 90.0
 LINES = ("orders/0", "orders/1", "check/0", "check/1")
 
@@ -58,6 +58,7 @@ def test_far_more_than_the_embedded_kafka_keeps_comes_out_of_it(tmp_path: Path) 
     assert totals["repeated_at_most"] or "repeated" not in millrace.stderr
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_demo_leaves_its_last_metrics_in_a_file(tmp_path: Path) -> None:
     with demo(tmp_path, 1000, "--metrics-file", "demo.prom") as millrace:

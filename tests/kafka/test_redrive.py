@@ -184,6 +184,7 @@ def has(kafka: Kafka, topic: str, count: int) -> bool:
     return sum(topics.end_offsets(kafka.bootstrap, topic).values()) >= count
 
 
+@pytest.mark.long
 def test_each_is_sent_once_when_the_command_is_killed_at_once_and_goes_on(
     kafka: Kafka, topic: str, dead: str, tmp_path: Path
 ) -> None:

@@ -29,12 +29,10 @@ FORMS = ("string", "json")
 SECURE_FAULTS = ("stopped", "pump-killed", "all-killed", "broker-killed", "stalled", "cut")
 #: Each password mechanism meets each form.
 DOORS = (("scram", "string"), ("plain", "json"))
-#: A client that stops, all killed at once, and what a broker may suffer; who is killed alone is in tests/faults.
+#: All killed at once, and a broker; who is killed alone, stopped or cut off is in tests/faults, and in the long run.
 SHORT = (
-    "stopped/both/3/json",
     "all-killed/both/3/string",
     "broker-killed/both/1/json",
-    "cut/both/3/json",
 )
 
 

@@ -164,7 +164,7 @@ SAME: dict[str, dict[str, object]] = {
 }
 
 
-@pytest.mark.parametrize("rows", [1, 5])
+@pytest.mark.parametrize("rows", [pytest.param(1, marks=pytest.mark.long), 5])
 @pytest.mark.parametrize("same", SAME)
 def test_a_task_never_goes_on_amid_rows_that_nothing_tells_apart(bed: Bed, same: str, rows: int) -> None:
     bed.run("CREATE VIEW twice AS SELECT note, changed FROM orders CROSS JOIN generate_series(1, 3)")
