@@ -19,7 +19,7 @@ from engine.shm.board import Measure, Row, Stage
 
 __all__ = ["Gathering"]
 
-#: Records a second from which on they are gathered. bench/line, age-10k: 39 us of CPU a record instead of 55, at the
+#: Records a second from which on they are gathered. Where the cores are full, 39 us of CPU a record instead of 55 at the
 #: same age.
 RATE = 2_500
 SECONDS = 0.0002
