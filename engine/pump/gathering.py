@@ -19,8 +19,8 @@ from engine.shm.board import Measure, Row, Stage
 
 __all__ = ["Gathering"]
 
-#: Records a second from which on they are gathered. Where the cores are full, 39 us of CPU a record instead of 55 at the
-#: same age.
+#: Records a second from which on they are gathered. Where the cores are full: 39 us of CPU a record instead of 55, at
+#: the same age.
 RATE = 2_500
 SECONDS = 0.0002
 #: As many records, or bytes, at once have no need to wait for each other.
