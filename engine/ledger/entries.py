@@ -85,22 +85,15 @@ class Tally(Struct):
         skipped: Sequence[int] = (),
     ) -> None:
         """Count a run. offsets: of the `count` records, growing; None: they follow each other. skipped: among them."""
-        high = self.high
-        if first >= high and not skipped:  # all of it is new, as nearly always
-            self.records += count
-            self.total = self.total + sum_of(first, last, count, offsets) & MASK
-            self.dropped += min(dropped, count)
-            self.high = last + 1
-            return
         known = 0
-        if first < high:
-            known = count if last < high else self._known(first, offsets)
+        if first < self.high:
+            known = count if last < self.high else self._known(first, offsets)
         self.again += known
         if known < count:
             self.records += count - known
             fresh = offsets and offsets[known:]
             self.total = self.total + sum_of(first + known, last, count - known, fresh) & MASK
-            fresh_skipped = sum(offset >= high for offset in skipped)
+            fresh_skipped = sum(offset >= self.high for offset in skipped)
             self.skipped += fresh_skipped
             self.dropped += min(dropped, count - known - fresh_skipped)
             self.high = last + 1
