@@ -19,23 +19,15 @@ from pathlib import Path
 from typing import Any
 
 from tests.harness import wait
-from tests.harness.jars import java_command
+from tests.harness.jars import RUN_OPTIONS, java_command
 from tests.harness.server import Server, answers, free_ports
 
 __all__ = ["ConnectError", "ConnectWorker", "StandaloneConnect"]
 
 REST_S = 60.0
 RUNNING_S = 120.0
-JVM_OPTIONS = (
-    "-Xms256m",
-    "-Xmx2g",
-    "-server",
-    "-XX:+UseG1GC",
-    "-XX:MaxGCPauseMillis=20",
-    "-XX:InitiatingHeapOccupancyPercent=35",
-    "-XX:+ExplicitGCInvokesConcurrent",
-    "-Djava.awt.headless=true",
-)
+#: What bin/connect-distributed.sh gives it.
+JVM_OPTIONS = ("-Xms256m", "-Xmx2g", *RUN_OPTIONS)
 CONFLICT = 409
 
 

@@ -18,12 +18,22 @@ from pathlib import Path
 
 from tests.harness.server import UnavailableError, require
 
-__all__ = ["KAFKA_VERSION", "cached", "fetch_by_maven", "java", "java_command", "kafka_jars"]
+__all__ = ["KAFKA_VERSION", "RUN_OPTIONS", "cached", "fetch_by_maven", "java", "java_command", "kafka_jars"]
 
 KAFKA_VERSION = "4.3.1"
 JAVA_VERSION_MIN = 17
 FETCH_S = 600.0
 POM = Path(__file__).with_name("pom.xml")
+#: What bin/kafka-run-class.sh gives every server; the start scripts add the heap.
+RUN_OPTIONS = (
+    "-server",
+    "-XX:+UseG1GC",
+    "-XX:MaxGCPauseMillis=20",
+    "-XX:InitiatingHeapOccupancyPercent=35",
+    "-XX:+ExplicitGCInvokesConcurrent",
+    "-XX:MaxInlineLevel=15",
+    "-Djava.awt.headless=true",
+)
 
 
 def kafka_jars() -> Path:

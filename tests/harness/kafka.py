@@ -26,15 +26,17 @@ from typing import NamedTuple, Self
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from tests.harness.jars import java_command
+from tests.harness.jars import RUN_OPTIONS, java_command
 from tests.harness.server import Server, answers, free_ports
 
-__all__ = ["Entrance", "KafkaServer", "Seat", "UserKafka", "bootstrap_of_user", "new_cluster_id"]
+__all__ = ["SCRIPT_OPTIONS", "Entrance", "KafkaServer", "Seat", "UserKafka", "bootstrap_of_user", "new_cluster_id"]
 
 FORMAT_S = 60.0
 ASK_S = 2.0
 HEAP = "1g"
 HEAP_FIRST = "256m"
+#: What bin/kafka-server-start.sh gives a broker.
+SCRIPT_OPTIONS = ("-Xms1g", "-Xmx1g", *RUN_OPTIONS)
 
 
 def bootstrap_of_user() -> str | None:
@@ -94,16 +96,17 @@ class KafkaServer(Server):
         properties: Mapping[str, str] | None = None,
         seat: Seat | None = None,
         entrance: Entrance | None = None,
+        options: Sequence[str] = (),
     ) -> None:
         """heap: as for -Xmx; partitions: of a topic that is made by the first use; properties: of the broker.
 
-        seat: None for a broker alone.
+        seat: None for a broker alone. options: of the JVM; () for those that suit tests, with this heap.
         """
         super().__init__(folder)
         self.seat = seat or Seat.alone()
         self.port = self.seat.port
         self.bootstrap = f"127.0.0.1:{self.port}"
-        self._heap = heap
+        self._options = tuple(options) or (f"-Xms{HEAP_FIRST}", f"-Xmx{heap}")
         self._properties = {
             **_defaults(self.seat, folder),
             **_listeners(self.seat, entrance),
@@ -113,8 +116,7 @@ class KafkaServer(Server):
         }
 
     def command(self) -> Sequence[str]:
-        options = (f"-Xms{HEAP_FIRST}", f"-Xmx{self._heap}")
-        return java_command("kafka.Kafka", str(self._configuration), options=options)
+        return java_command("kafka.Kafka", str(self._configuration), options=self._options)
 
     def is_ready(self) -> bool:
         return answers(lambda: _brokers(self.bootstrap), KafkaException)
