@@ -52,33 +52,34 @@ class Letters:
         self._spec = spec
         self._row = row
         self._outbox = outbox
-        self._number = row.get(Word.LETTERS_ACKNOWLEDGED)
+        self.number = row.get(Word.LETTERS_ACKNOWLEDGED)  # of the last one that was written
         # What was written together, until Kafka has it: the last number, and of each partition the lowest offset.
         self._out: deque[tuple[int, Mapping[TopicPartition, int]]] = deque()
 
     def write(self, bad: Sequence[tuple[RecordError, Original]], tries: int) -> int:
         """Queue a letter for each of these; returns the number of the last one. tries: how often what failed was."""
-        first = self._number + 1
-        self._number += len(bad)
+        first = self.number + 1
+        self.number += len(bad)
         lowest: dict[TopicPartition, int] = {}
         for _, one in bad:
             place = TopicPartition(one.topic, one.partition)
             lowest[place] = min(one.offset, lowest.get(place, one.offset))
         self._forget()
-        self._out.append((self._number, lowest))
+        self._out.append((self.number, lowest))
         self._outbox.say_all(self._encoded(first, bad, tries))
-        return self._number
+        return self.number
 
     def out(self, parts: Mapping[TopicPartition, Part]) -> Mapping[TopicPartition, int]:
         """The lowest offset of each of these partitions whose letter Kafka has not yet.
 
-        One of before what is safe, from when the partition was here the last time, holds nothing up.
+        One from when the partition was here the last time holds nothing up: what is not safe has come again. Where the
+        task has sought meanwhile makes no difference.
         """
         self._forget()
         lowest: dict[TopicPartition, int] = {}
-        for _, offsets in self._out:
+        for number, offsets in self._out:
             for place, offset in offsets.items():
-                if place in parts and offset >= parts[place].flushed:
+                if place in parts and number > parts[place].letters_before:
                     lowest[place] = min(offset, lowest.get(place, offset))
         return lowest
 

@@ -27,6 +27,7 @@ class Part(Struct):
     is_paused: bool = False
     skipped_from: int = -1  # first offset discarded while paused
     flushed: int = -1  # what the task said last, or where it begins: all before is safe
+    letters_before: int = 0  # number of the last dead letter that was written before the partition came
 
 
 def reached(

@@ -245,7 +245,8 @@ class SinkTaskBank:
         for topic, partition, epoch, offset in message.partitions:
             place = TopicPartition(topic, partition)
             if epoch > self._gone.get(place, -1):
-                self._parts[place] = Part(epoch, offset, flushed=offset)
+                letters = 0 if self._letters is None else self._letters.number
+                self._parts[place] = Part(epoch, offset, flushed=offset, letters_before=letters)
                 places.append(place)
         if places:
             self._counts.opened(places)

@@ -86,6 +86,19 @@ IN_BAD_RECORDS = (
         ),
     ),
     Mistake(
+        "seek-past-a-letter",
+        "a task that seeks past a record which it reported is told to keep that as its position, letter or not",
+        "tests/unit/task/test_positions.py::"
+        "test_a_seek_past_a_record_that_was_reported_is_no_position_before_its_letter_is_there",
+        (
+            Change(
+                TASK_LETTERS,
+                "                if place in parts and number > parts[place].letters_before:\n",
+                "                if place in parts and offset >= parts[place].flushed:\n",
+            ),
+        ),
+    ),
+    Mistake(
         "put-behind-a-letter",
         "what lies behind a bad record is put before Kafka has its dead letter",
         LETTER_SEEDS,

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 
 from engine.api.batch import SinkBatch
-from engine.api.errors import RetriableError, UnreachableError
+from engine.api.errors import DataError, RetriableError, UnreachableError
 from engine.api.record import TopicPartition
 from engine.api.task import SinkTask
 from engine.config.line import DeadLetterSpec, Errors, LineSpec, Subscription, Timing
@@ -84,29 +84,45 @@ class Sink(SinkTask):
 
     def put(self, batch: SinkBatch) -> None:
         self._line.steps.at("before put")
-        if self._line.kills_in != "flush":  # else what kills may be put, and kill later
+        if not self._line.reports and self._line.kills_in != "flush":  # else what kills may be put, and kill later
             for topic, partition, offset in zip(batch.topics, batch.partitions, batch.offsets, strict=True):
                 self._line.look_at_letters((topic, partition), offset, {*batch.values})
         if self._rng.random() < self._line.retries:
             self._line.has_retried = True
             self.context.retry_after(self._rng.choice((0, 30)))
             raise RetriableError("later")
+        if self._line.reports:
+            self._report(batch)
         for topic, partition, offset, value in zip(
             batch.topics, batch.partitions, batch.offsets, batch.values, strict=True
         ):
             where = topic, partition, offset
             self._die_perhaps("put", where)
-            is_refused = value in self._line.bad and not self._line.kills_in
+            is_refused = value in self._line.bad and not self._line.kills_in and not self._line.reports
             if value != self._line.value_at(*where) or is_refused:
                 raise Wrong(f"{value!r} is put as {where}")
             if (topic, partition) not in self._open or (topic, partition) in self._paused:
                 raise Wrong(f"put of {where}, whose partition is not open, or paused")
+            if self._line.reports and value in self._line.bad:
+                continue  # it was reported
             self._kept[topic, partition].append(where)
             if not self._line.is_bad(where):
                 self._line.outside.put.append(where)
         self._line.steps.at("after put")
         if self._line.is_difficult:
             self._ask_for_something()
+
+    def _report(self, batch: SinkBatch) -> None:
+        reporter = self.context.errant_record_reporter()
+        claim(reporter is not None, "there is a topic for them")
+        for record in batch:
+            if record.value in self._line.bad and reporter is not None:
+                self._line.steps.at("before a report")
+                reporter.report(record, DataError("refused"))
+        self._line.steps.at("after reports")
+        if self._rng.random() < self._line.retries:
+            self._line.has_retried = True
+            raise RetriableError("once more, with all that was reported")
 
     def pre_commit(self, offsets: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, int]:
         self._line.steps.at("before flush")
@@ -118,7 +134,8 @@ class Sink(SinkTask):
             kept = self._kept[place]
             for where in kept:
                 self._die_perhaps("flush", where)
-            claim(all(where[2] < offset for where in kept), f"{place} to be flushed to {offset}, more was put")
+            if not self._line.reports:  # else no offset is told beyond a letter that Kafka does not have yet
+                claim(all(where[2] < offset for where in kept), f"{place} to be flushed to {offset}, more was put")
             self._line.look_at_letters(place, offset)
             if holds_back and kept:
                 safe[place] = kept[len(kept) // 2][2]
@@ -166,12 +183,23 @@ class Sink(SinkTask):
 class SinkLine:
     """A sink line with everything around it."""
 
-    def __init__(self, seed: int, *, records: int = 100, stages: int = 0, bad: float = 0.0, kills_in: str = "") -> None:
+    def __init__(
+        self,
+        seed: int,
+        *,
+        records: int = 100,
+        stages: int = 0,
+        bad: float = 0.0,
+        kills_in: str = "",
+        reports: bool = False,
+    ) -> None:
         """records: in a partition to begin with, at most. stages: stage processes. bad: how many are, of all.
 
-        kills_in: where bad ones end the process, "convert", "put" or "flush"; empty: a converter refuses them.
+        kills_in: where bad ones end the process, "convert", "put" or "flush"; empty: a converter refuses them, or the
+        sink, which reports them.
         """
         self.kills_in = kills_in
+        self.reports = reports
         self.rng = rng = random.Random(seed)
         self.clock = VirtualClock()
         self.steps = Steps(rng)
@@ -222,7 +250,7 @@ class SinkLine:
         memory.is_away = lambda: not self.is_calm and chance.random() < 0.03
         if self.kills_in == "convert":
             memory.deadly = self.bad
-        elif not self.kills_in:
+        elif not self.kills_in and not self.reports:
             memory.bad = self.bad
         return memory
 
@@ -419,6 +447,6 @@ class SinkLine:
         if not self.others and not self.has_sought:
             claim(told.records_in == told.records_out + told.dropped + told.skipped, told)
             claim(told.skipped <= len(self.bad), told)
-            if not self.lives.deaths:
+            if not self.lives.deaths or self.reports:
                 claim(told.skipped == len(self.bad), told)
             claim(repeats <= told.repeated <= bound, f"{repeats} repeats, at most {bound} were told: {told}")

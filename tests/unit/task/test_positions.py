@@ -192,6 +192,28 @@ def test_no_flush_tells_of_more_than_lies_before_a_letter_that_was_reported(how:
         check(bed, system)
 
 
+class LeavesOut(ReportsOnly):
+    """Seeks past what it has reported."""
+
+    def put(self, batch: SinkBatch) -> None:
+        super().put(batch)
+        passed = [record.offset + 1 for record in batch if record.value in self._refused]
+        if passed:
+            self.context.seek({TopicPartition(*PLACE): passed[-1]})
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_a_seek_past_a_record_that_was_reported_is_no_position_before_its_letter_is_there(how: str) -> None:
+    for moment in range(MOMENTS):
+        system, refused = System(), {b"v5", b"v13"}
+        bed = Bed(VALUES, set(), errors(), lambda: LeavesOut(system, (), refused))  # noqa: B023
+        for _ in range(moment):
+            step(bed)
+        assert system.next <= 5
+        end(bed, how)
+        check(bed, system)
+
+
 def test_partitions_that_go_are_flushed_to_their_end_once_the_letters_are_there() -> None:
     system = System()
     bed = Bed(VALUES, set(), errors(), lambda: ReportsOnly(system, (), {b"v5"}))
