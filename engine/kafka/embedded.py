@@ -7,10 +7,10 @@
 
 It forgets: a partition keeps its newest 5 MiB or 100,000 batches, and everything ends with the process. Topics come
 by being asked for, with 4 partitions; it has no other request of an administrator's (creating and deleting topics,
-reading their configuration wait until they time out). Static members of a group are members like others here, so a
+reading their configuration or ids wait until they time out). Static members of a group are members like others here, so a
 killed one is missed for a session (docs/demo.md).
 
-Used by: engine.demo (starts), engine.pump.main (`EmbeddedProducer`).
+Used by: engine.demo (starts), engine.pump.main (`EmbeddedProducer`, `EmbeddedConsumer`).
 Not here: what keeps records from falling out (engine.pump.hold).
 """
 
@@ -27,12 +27,14 @@ from typing import Generic, Protocol, TypeVar
 
 from engine.api.errors import ConnectError, UnreachableError
 from engine.exits import ExitCode
+from engine.kafka.consumer import GroupConsumer
 from engine.kafka.producer import BatchProducer
 
 __all__ = [
     "PARTITIONS",
     "PARTITION_BATCHES_MAX",
     "PARTITION_BYTES_MAX",
+    "EmbeddedConsumer",
     "EmbeddedProducer",
     "Fork",
     "Started",
@@ -87,6 +89,14 @@ class EmbeddedProducer(BatchProducer):
     def largest_batch_bytes(self, topic: str, timeout_seconds: float) -> int | None:
         """None, and at once: asking would cost the whole timeout."""
         return None
+
+
+class EmbeddedConsumer(GroupConsumer):
+    """A member of a group on the embedded Kafka, whose topics have no ids, and are never made anew."""
+
+    def topic_ids(self, topics: Collection[str]) -> dict[str, str]:
+        """None of any, and at once: it is asked within each assignment, and the other members would not wait so long."""
+        return dict.fromkeys(topics, "")
 
 
 def start(fork: Fork[ChildT_co], topics: Sequence[str] = ()) -> Started[ChildT_co]:

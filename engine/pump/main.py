@@ -15,7 +15,7 @@ from engine.clock import Clock, SystemClock
 from engine.config.line import DeadLetterSpec, LineSpec
 from engine.exits import ExitCode
 from engine.kafka.consumer import GroupConsumer
-from engine.kafka.embedded import EmbeddedProducer
+from engine.kafka.embedded import EmbeddedConsumer, EmbeddedProducer
 from engine.kafka.producer import BatchProducer
 from engine.kafka.topics import provide_topic
 from engine.ledger import sink, source
@@ -103,9 +103,10 @@ def make_sink_bank(
     row.set(Word.PUMP_ACT, Act.START)
     store = OffsetStore(spec.store) if spec.store and not spec.is_embedded else None
     dead = spec.errors.dead_letters
+    make_consumer = EmbeddedConsumer if spec.is_embedded else GroupConsumer
     bank = SinkPumpBank(
         spec,
-        lambda member: GroupConsumer(
+        lambda member: make_consumer(
             spec.kafka,
             member,
             spec.start_at,

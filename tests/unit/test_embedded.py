@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -16,8 +17,8 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from engine.api.errors import ConnectError
 from engine.clock import SystemClock
 from engine.config.line import Subscription, Timing
-from engine.kafka import embedded
-from engine.kafka.consumer import GroupConsumer
+from engine.kafka import consumer, embedded
+from engine.kafka.consumer import Member
 from engine.kafka.embedded import Started
 from engine.pump import hold
 from engine.pump.hold import OUTSTANDING_BYTES_MAX, BoardHold
@@ -292,6 +293,14 @@ def test_nobody_asks_it_for_a_topics_limit_and_waits() -> None:
     assert producer.largest_batch_bytes(TOPIC, 3600.0) is None
 
 
+def test_nobody_asks_it_for_a_topics_id_and_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consumer, "ASK_SECONDS", 3600.0)
+    settings = {"bootstrap.servers": "127.0.0.1:9", "group.id": "connect-sink"}
+    member = embedded.EmbeddedConsumer(settings, cast("Member", None), "earliest", LIMIT_S)
+    assert member.topic_ids([TOPIC]) == {TOPIC: ""}
+    member.close()
+
+
 # What falls out
 
 
@@ -315,7 +324,7 @@ def sink(servers: str) -> SinkBanks:
     )
     return SinkBanks(
         spec,
-        lambda member: GroupConsumer(settings, member, spec.start_at, LIMIT_S),
+        lambda member: embedded.EmbeddedConsumer(settings, member, spec.start_at, LIMIT_S),
         lambda: CollectingSink([]),
         SystemClock(),
     )
