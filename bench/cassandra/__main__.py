@@ -78,7 +78,7 @@ class Bench:
     def __init__(self, folder: Path, records: int, servers: ExitStack) -> None:
         self._folder = folder
         self._records = records
-        self._kafka = servers.enter_context(KafkaServer(folder / "kafka"))
+        self._kafka = servers.enter_context(KafkaServer(folder / "kafka", is_measured=True))
         self._cassandra = servers.enter_context(CassandraServer(folder / "cassandra", JAVA_OPTIONS, is_synced=False))
         self._session = servers.enter_context(self._cassandra.session())
         self._runs = 0

@@ -23,7 +23,7 @@ from bench.line.results import WARM_ROUND, Result, write_csv
 from bench.line.sides import BARE, LOOP, ConnectSide, MillraceSide, ProgramSide, Side
 from bench.line.table import markdown, write_readme
 from bench.line.throughput import Place
-from tests.harness.kafka import SCRIPT_OPTIONS, KafkaServer
+from tests.harness.kafka import KafkaServer
 
 README = Path(__file__).parent.parent / "README.md"
 Line = throughput.ThroughputLine | latency.LatencyLine | start.StartLine | busy.BusyLine | registry.RegistryLine
@@ -86,7 +86,7 @@ def _bootstrap(options: argparse.Namespace, folder: Path) -> Iterator[str]:
     if options.bootstrap:
         yield options.bootstrap
         return
-    with KafkaServer(folder / "kafka", options=SCRIPT_OPTIONS) as broker:
+    with KafkaServer(folder / "kafka", is_measured=True) as broker:
         yield broker.bootstrap
 
 

@@ -157,7 +157,7 @@ def _kafka(options: argparse.Namespace, folder: Path) -> Iterator[str]:
     if options.bootstrap:
         yield options.bootstrap
         return
-    with KafkaServer(folder / "kafka") as kafka:
+    with KafkaServer(folder / "kafka", is_measured=True) as kafka:
         yield kafka.bootstrap
 
 

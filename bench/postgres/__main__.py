@@ -213,7 +213,7 @@ def main() -> None:
     results = []
     with tempfile.TemporaryDirectory(prefix="millrace-bench-") as name:
         folder = Path(name)
-        with KafkaServer(folder / "kafka") as broker, PostgresServer(folder / "postgres") as postgres:
+        with KafkaServer(folder / "kafka", is_measured=True) as broker, PostgresServer(folder / "postgres") as postgres:
             place = Place(broker.bootstrap, postgres, folder, records)
             for case, side, result in measure(place, cases, options.rounds):
                 results.append((case, side, result))

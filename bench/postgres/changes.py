@@ -209,7 +209,7 @@ def main() -> None:
     results = []
     with tempfile.TemporaryDirectory(prefix="millrace-bench-") as name:
         folder = Path(name)
-        with KafkaServer(folder / "kafka") as broker, PostgresServer(folder / "postgres") as postgres:
+        with KafkaServer(folder / "kafka", is_measured=True) as broker, PostgresServer(folder / "postgres") as postgres:
             place = Place(broker.bootstrap, postgres, folder, options.records)
             for line, side, result in measure(place, options.lines, options.rounds):
                 results.append((line, side, result))

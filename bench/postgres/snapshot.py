@@ -139,7 +139,7 @@ def main() -> None:
     results = []
     with tempfile.TemporaryDirectory(prefix="millrace-bench-") as folder_name:
         folder = Path(folder_name)
-        with KafkaServer(folder / "kafka") as broker, PostgresServer(folder / "postgres") as postgres:
+        with KafkaServer(folder / "kafka", is_measured=True) as broker, PostgresServer(folder / "postgres") as postgres:
             keys = dict(key.split("=", 1) for key in options.keys)
             place = Place(broker.bootstrap, postgres, folder, options.records, keys)
             fill(place)

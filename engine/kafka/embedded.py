@@ -7,8 +7,8 @@
 
 It forgets: a partition keeps its newest 5 MiB or 100,000 batches, and everything ends with the process. Topics come
 by being asked for, with 4 partitions; it has no other request of an administrator's (creating and deleting topics,
-reading their configuration or ids wait until they time out). Static members of a group are members like others here, so a
-killed one is missed for a session (docs/demo.md).
+reading their configuration or ids wait until they time out). Static members of a group are members like others here,
+so a killed one is missed for a session (docs/demo.md).
 
 Used by: engine.demo (starts), engine.pump.main (`EmbeddedProducer`, `EmbeddedConsumer`).
 Not here: what keeps records from falling out (engine.pump.hold).
@@ -95,7 +95,7 @@ class EmbeddedConsumer(GroupConsumer):
     """A member of a group on the embedded Kafka, whose topics have no ids, and are never made anew."""
 
     def topic_ids(self, topics: Collection[str]) -> dict[str, str]:
-        """None of any, and at once: it is asked within each assignment, and the other members would not wait so long."""
+        """None of any, and at once: they are asked for within each assignment, and other members wait for less long."""
         return dict.fromkeys(topics, "")
 
 

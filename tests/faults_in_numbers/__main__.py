@@ -41,7 +41,9 @@ def main() -> int:
     seen: list[Seen] = []
     with contextlib.ExitStack() as stack:
         folder = Path(options.folder or stack.enter_context(tempfile.TemporaryDirectory(prefix="millrace-faults-")))
-        bootstrap = bootstrap_of_user() or stack.enter_context(KafkaServer(folder / "kafka")).bootstrap
+        bootstrap = (
+            bootstrap_of_user() or stack.enter_context(KafkaServer(folder / "kafka", is_measured=True)).bootstrap
+        )
         bed = Bed(bootstrap, f"faults-{folder.name}", folder / "worker", options.rate, {})
         stack.callback(bed.close)
         bed.start()

@@ -29,7 +29,7 @@ from msgspec import Struct
 
 from tests.harness import wait
 from tests.harness.certificates import Authority
-from tests.harness.jars import cached, fetch_by_maven, java
+from tests.harness.jars import QUICK, cached, fetch_by_maven, java
 from tests.harness.server import Server, UnavailableError, answers, free_ports, require
 
 __all__ = ["CASSANDRA_VERSION", "SMALL", "CassandraServer", "Node", "UserCassandra", "cassandra_of_user"]
@@ -44,9 +44,6 @@ OPENSSL_S = 60.0
 STORE_PASSWORD = "changeit"
 #: The user that a new server has.
 FIRST = ("cassandra", "cassandra")
-
-#: A server that lives for a minute is ready sooner with less of a compiler.
-QUICK = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 
 #: Of several on one machine.
 SMALL = ("-Xms256m", "-Xmx384m", *QUICK)

@@ -10,6 +10,7 @@ servers that Maven fetches (registry.py).
 from __future__ import annotations
 
 import fcntl
+import functools
 import os
 import re
 import subprocess
@@ -18,11 +19,22 @@ from pathlib import Path
 
 from tests.harness.server import UnavailableError, require
 
-__all__ = ["KAFKA_VERSION", "RUN_OPTIONS", "cached", "fetch_by_maven", "java", "java_command", "kafka_jars"]
+__all__ = [
+    "KAFKA_VERSION",
+    "QUICK",
+    "RUN_OPTIONS",
+    "cached",
+    "fetch_by_maven",
+    "java",
+    "java_command",
+    "kafka_jars",
+]
 
 KAFKA_VERSION = "4.3.1"
 JAVA_VERSION_MIN = 17
 FETCH_S = 600.0
+#: A server that lives for a minute is ready sooner with less of a compiler.
+QUICK = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 POM = Path(__file__).with_name("pom.xml")
 #: What bin/kafka-run-class.sh gives every server; the start scripts add the heap.
 RUN_OPTIONS = (
@@ -83,6 +95,7 @@ def java(what_for: str) -> str:
     return path
 
 
+@functools.cache  # a third of a second each time
 def _check_version(java: str) -> None:
     told = subprocess.run([java, "-version"], check=False, capture_output=True, text=True, timeout=FETCH_S).stderr
     version = re.search(r'version "(\d+)', told)

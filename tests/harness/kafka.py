@@ -16,8 +16,10 @@ Not here: what is done with topics and groups (topics.py), several brokers (clus
 from __future__ import annotations
 
 import base64
+import functools
 import os
 import subprocess
+import tempfile
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,10 +28,10 @@ from typing import NamedTuple, Self
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from tests.harness.jars import RUN_OPTIONS, java_command
+from tests.harness.jars import QUICK, RUN_OPTIONS, java_command
 from tests.harness.server import Server, answers, free_ports
 
-__all__ = ["SCRIPT_OPTIONS", "Entrance", "KafkaServer", "Seat", "UserKafka", "bootstrap_of_user", "new_cluster_id"]
+__all__ = ["Entrance", "KafkaServer", "Seat", "UserKafka", "bootstrap_of_user", "new_cluster_id"]
 
 FORMAT_S = 60.0
 ASK_S = 2.0
@@ -37,6 +39,7 @@ HEAP = "1g"
 HEAP_FIRST = "256m"
 #: What bin/kafka-server-start.sh gives a broker.
 SCRIPT_OPTIONS = ("-Xms1g", "-Xmx1g", *RUN_OPTIONS)
+METADATA = "bootstrap.checkpoint"
 
 
 def bootstrap_of_user() -> str | None:
@@ -96,17 +99,17 @@ class KafkaServer(Server):
         properties: Mapping[str, str] | None = None,
         seat: Seat | None = None,
         entrance: Entrance | None = None,
-        options: Sequence[str] = (),
+        is_measured: bool = False,
     ) -> None:
         """heap: as for -Xmx; partitions: of a topic that is made by the first use; properties: of the broker.
 
-        seat: None for a broker alone. options: of the JVM; () for those that suit tests, with this heap.
+        seat: None for a broker alone. is_measured: have Java as Kafka's scripts have it, which starts more slowly; no heap.
         """
         super().__init__(folder)
         self.seat = seat or Seat.alone()
         self.port = self.seat.port
         self.bootstrap = f"127.0.0.1:{self.port}"
-        self._options = tuple(options) or (f"-Xms{HEAP_FIRST}", f"-Xmx{heap}")
+        self._options = SCRIPT_OPTIONS if is_measured else (f"-Xms{HEAP_FIRST}", f"-Xmx{heap}", *QUICK)
         self._properties = {
             **_defaults(self.seat, folder),
             **_listeners(self.seat, entrance),
@@ -123,7 +126,7 @@ class KafkaServer(Server):
 
     def launch(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._configuration.write_text("".join(f"{key}={value}\n" for key, value in self._properties.items()))
+        self._configuration.write_text(_text(self._properties))
         if not (self.folder / "data" / "meta.properties").exists():
             self._format()
         super().launch()
@@ -137,11 +140,31 @@ class KafkaServer(Server):
         return self.folder / "broker.properties"
 
     def _format(self) -> None:
-        cluster_id, configuration = self.seat.cluster_id, str(self._configuration)
-        command = java_command("kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", configuration)
+        """Lay its data out as `kafka-storage format` does."""
+        names = {"version": 1, "cluster.id": self.seat.cluster_id, "node.id": self.seat.node}
+        data = self.folder / "data"
+        data.mkdir(exist_ok=True)
+        (data / METADATA).write_bytes(_first_metadata())
+        (data / "meta.properties").write_text(_text({**names, "directory.id": new_cluster_id()}))
+
+
+@functools.cache
+def _first_metadata() -> bytes:
+    """What the tool writes beside a broker's names: the same for all of them, and 2 s of Java's time each time."""
+    with tempfile.TemporaryDirectory() as folder:
+        seat = Seat.alone()
+        configuration = Path(folder, "broker.properties")
+        configuration.write_text(_text({**_defaults(seat, Path(folder)), **_listeners(seat, None)}))
+        arguments = ("format", "-t", seat.cluster_id, "-c", str(configuration))
+        command = java_command("kafka.tools.StorageTool", *arguments, options=QUICK)
         done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=FORMAT_S)
         if done.returncode != 0:
-            raise RuntimeError(f"the broker's folder could not be formatted:\n{done.stdout}{done.stderr}")
+            raise RuntimeError(f"a broker's folder could not be formatted:\n{done.stdout}{done.stderr}")
+        return Path(folder, "data", METADATA).read_bytes()
+
+
+def _text(properties: Mapping[str, object]) -> str:
+    return "".join(f"{key}={value}\n" for key, value in properties.items())
 
 
 def _listeners(seat: Seat, entrance: Entrance | None) -> dict[str, str]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from converters.registry.converter import RegistryConverter
-from tests.harness.jars import cached, fetch_by_maven, java
+from tests.harness.jars import QUICK, cached, fetch_by_maven, java
 from tests.harness.server import Server, UnavailableError, answers, free_ports
 
 __all__ = ["REGISTRY_VERSION", "SchemaRegistry", "made_for"]
@@ -51,7 +51,7 @@ class SchemaRegistry(Server):
             "apicurio.datasource.url": f"jdbc:h2:file:{self.folder / 'schemas'}",
             "java.util.logging.manager": "org.jboss.logmanager.LogManager",
         }
-        options = [f"-Xmx{HEAP}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+        options = [f"-Xmx{HEAP}", *QUICK]
         properties = [f"-D{key}={value}" for key, value in settings.items()]
         return [java("a real schema registry"), *options, *properties, "-jar", str(_runner())]
 

@@ -8,6 +8,8 @@ Used by: tests/conftest.py.
 
 from __future__ import annotations
 
+from typing import Any
+
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]  # it tells no types
 
 __all__ = ["Apart"]
@@ -35,3 +37,11 @@ class Apart(LoadScopeScheduling):  # type: ignore[misc]  # of an untyped class
 
     def _split_scope(self, nodeid: str) -> str:
         return next((group for group, places in GROUPS.items() if nodeid.startswith(places)), nodeid)
+
+    def mark_test_complete(self, node: Any, item_index: int, duration: float = 0) -> None:
+        """Forget a scope that is over: at each test xdist counts again all that it has ever given to the worker."""
+        super().mark_test_complete(node, item_index, duration)
+        scopes = self.assigned_work[node]
+        scope = self._split_scope(self.registered_collections[node][item_index])
+        if all(scopes[scope].values()):
+            del scopes[scope]

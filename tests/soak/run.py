@@ -128,7 +128,7 @@ class _Watch:
 
 def soak(folder: Path, settings: Settings, tell: Callable[[str], None]) -> Soak:
     """One run on a broker of its own. Raises AssertionError when it ends other than well, or a record is missing."""
-    with KafkaServer(folder / "kafka", properties=BROKER) as broker:
+    with KafkaServer(folder / "kafka", properties=BROKER, is_measured=settings.rate_max is None) as broker:
         full = _full_rate(broker.bootstrap, folder / "full", settings.measure_s)
         rate = min(full * settings.load, settings.rate_max or full)
         tell(f"at most {full:,.0f} records a second; going at {rate:,.0f}")

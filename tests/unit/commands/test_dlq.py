@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from engine.commands import dlq
 from engine.exits import ExitCode
 from tests.harness.command import run
 
 NOBODY = ("--bootstrap", "127.0.0.1:1", "--topic", "dead")
+#: How long it is waited for, here.
+NOBODY_S = 0.5
 PASSWORD = "not-to-be-seen"
 
 
@@ -75,7 +78,8 @@ def test_a_connector_without_dead_letters_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_letters_of_another_cluster_go_into_a_sink_only(tmp_path: Path) -> None:
+def test_letters_of_another_cluster_go_into_a_sink_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dlq, "_BROKER_SECONDS", NOBODY_S)
     more = {"errors.deadletterqueue.topic.name": "dead", "producer.override.bootstrap.servers": "127.0.0.1:2"}
     files = str(tmp_path / "worker.properties"), pipeline(tmp_path, **more)
     done = run("dlq", "redrive", *files)
@@ -87,7 +91,8 @@ def test_letters_of_another_cluster_go_into_a_sink_only(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_broker_that_is_not_there_is_told_and_no_secret(tmp_path: Path) -> None:
+def test_a_broker_that_is_not_there_is_told_and_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dlq, "_BROKER_SECONDS", NOBODY_S)
     file = pipeline(tmp_path, **{"errors.deadletterqueue.topic.name": "dead"})
     done = run("dlq", "redrive", str(tmp_path / "worker.properties"), file, "--yes")
     assert done.code == ExitCode.UNREACHABLE, done.err
