@@ -19,6 +19,7 @@ GROUPS = {
     "runs": (
         "tests/cassandra/",
         "tests/dual/",
+        "tests/faults/test_registry.py",
         "tests/faults_in_numbers/",
         "tests/kafka/test_embedded_line.py",
         "tests/kafka/test_mended.py",
