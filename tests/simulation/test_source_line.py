@@ -10,7 +10,7 @@ import pytest
 
 from engine.api.errors import ConnectError, RecordTooLargeError
 from tests.harness.fake_kafka import Unkindness
-from tests.simulation.seeds import seeds
+from tests.simulation.seeds import seeds, some
 from tests.simulation.source_world import SourceLine
 
 
@@ -56,7 +56,7 @@ def test_a_record_that_is_always_refused_is_named_and_nothing_after_it_is_stored
     assert set(range(line.store.next)) - line.dropped <= arrived
 
 
-@pytest.mark.parametrize("seed", seeds()[:200])
+@pytest.mark.parametrize("seed", some())
 def test_records_that_are_skipped_cost_themselves_only_and_are_counted_whoever_dies(seed: int) -> None:
     line = SourceLine(seed, bad=(0.02, 0.3, 1.0)[seed % 3], stages=seed % 4 // 2, letters=bool(seed % 8 // 4))
     line.steps.crash = line.rng.choice((0.0, 1 / 5_000, 1 / 800))
@@ -67,7 +67,7 @@ def test_records_that_are_skipped_cost_themselves_only_and_are_counted_whoever_d
     line.check_end()
 
 
-@pytest.mark.parametrize("seed", seeds()[:200])
+@pytest.mark.parametrize("seed", some())
 def test_records_that_kafka_refuses_are_skipped_and_all_others_arrive_whoever_dies(seed: int) -> None:
     line = SourceLine(seed, bad=0.05, refused=(0.02, 0.1, 0.5)[seed % 3], letters=bool(seed % 4 // 2))
     line.steps.crash = line.rng.choice((0.0, 1 / 5_000, 1 / 800))
