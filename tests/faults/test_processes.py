@@ -179,6 +179,7 @@ def test_all_processes_killed_at_once_leave_no_lock_and_no_session_to_wait_for(
     check_complete(numbers(tmp_path), report["totals"]["repeated_at_most"])
 
 
+@pytest.mark.long  # the second one waits for 12 s; the lock itself is in tests/unit/offsets/test_lock.py
 def test_a_second_worker_on_the_same_store_is_refused_and_the_first_undisturbed(
     kafka: Kafka, topic: str, tmp_path: Path
 ) -> None:
@@ -204,7 +205,8 @@ def test_a_second_worker_on_the_same_store_is_refused_and_the_first_undisturbed(
 
 def test_two_workers_whose_sinks_share_a_group_share_its_partitions(kafka: Kafka, topic: str, tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
-    sink = {"consumer.override.group.id": f"shared-{topic}"}
+    # A member hears of the other one by its heartbeats, and gives partitions up in a second round of them.
+    sink = {"consumer.override.group.id": f"shared-{topic}", "consumer.override.heartbeat.interval.ms": 500}
     pipeline(kafka, topic, one, records=None, sink=sink)
     pipeline(kafka, topic, two, records=None, sink=sink)
     with start(one, "--forever") as first:

@@ -55,7 +55,7 @@ def held(run: Millrace) -> Counter[str]:
     return +found
 
 
-@pytest.mark.parametrize("restarts", [15, pytest.param(200, marks=pytest.mark.long)])
+@pytest.mark.parametrize("restarts", [2 * len(VICTIMS), pytest.param(200, marks=pytest.mark.long)])
 def test_a_line_that_is_started_again_and_again_leaves_nothing_behind(
     restarts: int, kafka: KafkaServer | UserKafka, topic: str, tmp_path: Path
 ) -> None:

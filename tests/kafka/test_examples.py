@@ -73,6 +73,7 @@ def test_kafka_connects_own_files_move_lines_there_and_back(kafka: Kafka, topic:
     assert sorted((sink / "test.sink.txt").read_text().splitlines()) == ["bar", "baz", "foo"]
 
 
+@pytest.mark.long  # `millrace demo` runs the same pipeline: tests/kafka/test_embedded_line.py
 def test_the_demos_pipeline_moves_its_orders_and_then_has_nothing_to_do(
     kafka: Kafka, topic: str, tmp_path: Path
 ) -> None:

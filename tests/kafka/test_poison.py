@@ -145,8 +145,9 @@ def test_a_record_that_kills_a_sinks_process_is_a_dead_letter(
 
 
 SOURCE_WAYS = ways(
-    [transform("exit1"), transform("segfault", stage_processes=1)],
+    [transform("exit1")],
     [
+        transform("segfault", stage_processes=1),
         transform("memory", task_memory_max=MEMORY_BYTES),
         transform("segfault", task_processes=1),
         transform("sys.exit"),

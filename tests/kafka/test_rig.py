@@ -105,6 +105,7 @@ def fails_with(settings: dict[str, str], topic: str) -> int | None:
     return arrived[0] if arrived else next(code for code in seen if code in (AUTHENTICATION, KafkaError._SSL))
 
 
+@pytest.mark.long  # as in tests/faults/test_credentials.py, which runs each time
 def test_users_come_by_tls_and_have_their_rights(secure: SecureKafka, tmp_path: Path) -> None:
     topics.create_topic(secure.bootstrap, "orders", partitions=1)
     secure.add_user("alice", "wonderland")

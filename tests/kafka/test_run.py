@@ -109,7 +109,7 @@ def test_a_second_run_finds_nothing_left_to_do(kafka: Kafka, topic: str, tmp_pat
     assert (report["totals"]["records_in"], report["totals"]["records_out"]) == (0, 0)
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [pytest.param(1, marks=pytest.mark.long), 2])
 def test_several_tasks_share_the_work(kafka: Kafka, topic: str, tmp_path: Path, processes: int) -> None:
     out = tmp_path / "out.txt"
     pipeline(
@@ -130,7 +130,7 @@ def test_several_tasks_share_the_work(kafka: Kafka, topic: str, tmp_path: Path, 
     [
         pytest.param(lambda run: run.signal(signal.SIGTERM), 143, id="term"),
         pytest.param(lambda run: run.signal_group(signal.SIGINT), 130, id="ctrl-c"),
-        pytest.param(lambda run: run.signal_group(signal.SIGHUP), 143, id="terminal-closed"),
+        pytest.param(lambda run: run.signal_group(signal.SIGHUP), 143, id="terminal-closed", marks=pytest.mark.long),
     ],
 )
 def test_a_signal_keeps_what_is_done_and_the_next_run_does_the_rest_without_repeating(
