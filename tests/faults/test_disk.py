@@ -181,6 +181,7 @@ def test_a_store_that_cannot_be_written_any_more_holds_its_source_back_until_the
     check_lines(lines(out), report["totals"]["repeated_at_most"])
 
 
+@pytest.mark.long
 def test_a_run_that_is_stopped_while_its_store_is_full_says_so_and_the_next_does_the_rest(
     kafka: Kafka, topic: str, tmp_path: Path, small_disk: Path
 ) -> None:

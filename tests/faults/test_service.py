@@ -74,7 +74,9 @@ def hangs(service: Service) -> None:
     os.kill(service.life.pid, signal.SIGSTOP)
 
 
-@pytest.mark.parametrize(("harm", "until_noticed_s"), [(is_killed, 0.0), (hangs, WATCHDOG_S)])
+@pytest.mark.parametrize(
+    ("harm", "until_noticed_s"), [pytest.param(is_killed, 0.0, marks=pytest.mark.long), (hangs, WATCHDOG_S)]
+)
 def test_data_flows_again_within_seconds_and_nothing_is_lost(
     harm: Callable[[Service], None],
     until_noticed_s: float,

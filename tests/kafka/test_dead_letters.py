@@ -30,7 +30,7 @@ PARTITIONS = 4
 RECORDS = 12_000
 BAD_EVERY = 15
 AT_ONCE = 150
-ROUNDS = 3
+ROUNDS = 2
 #: New dead letters that are seen before somebody is killed.
 LETTERS_SEEN = 40
 WAIT_S = 60.0
