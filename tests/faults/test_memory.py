@@ -38,7 +38,7 @@ END_S = 400.0
 BOUND = re.compile(r"^millrace_memory_bound_bytes (.*)$", re.MULTILINE)
 #: How long sinks are held, for how long of that the broker hangs, and how many records wait: mixed, and empty.
 FORMS = [
-    pytest.param(6.0, 3.0, 2_000, 100_000, id="short"),
+    pytest.param(6.0, 3.0, 800, 30_000, id="short"),
     pytest.param(180.0, 60.0, 15_000, 2_000_000, id="minutes", marks=pytest.mark.long),
 ]
 
