@@ -1,6 +1,6 @@
 """A member of a sink's consumer group: batches of columns out, rebalances as calls.
 
-Used by: engine.pump.sink.
+Used by: engine.pump.sink, engine.kafka.embedded.
 Not here: columns (fetched.py), frames, positions, what happens at a revocation.
 """
 
