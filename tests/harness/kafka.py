@@ -104,7 +104,7 @@ class KafkaServer(Server):
     ) -> None:
         """heap: as for -Xmx; partitions: of a topic that is made by the first use; properties: of the broker.
 
-        seat: None for a broker alone. is_measured: have Java as Kafka's scripts have it, which starts more slowly; no heap.
+        seat: None for a broker alone. is_measured: Java as Kafka's scripts have it, whatever the heap is.
         """
         super().__init__(folder)
         self.seat = seat or Seat.alone()

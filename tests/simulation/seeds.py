@@ -16,7 +16,7 @@ __all__ = ["ACT_KEY", "SEEDS_KEY", "acts", "seeds", "some"]
 SEEDS_KEY = "MILLRACE_SIMULATION_SEEDS"
 ACT_KEY = "MILLRACE_SIMULATION_ACT"
 SEEDS = 250
-SOME, SOME_OF_MORE = 60, 200
+SOME, SOME_OF_MORE = 100, 200
 
 
 def seeds() -> range:
