@@ -305,7 +305,7 @@ class ConnectorLines:
             elif kind == "producer":
                 client = producer_settings(shared.properties, self._properties, task=task, **where)
             else:
-                where["worker_id"] = shared.options.worker_id
+                where |= {"worker_id": shared.options.worker_id, "is_bulk": shared.options.is_bulk}
                 client = consumer_settings(shared.properties, self._properties, task=task, **where)
         except ConfigError as error:
             self._asked.problems += error.problems

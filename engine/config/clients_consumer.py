@@ -26,6 +26,11 @@ FETCH_BYTES = 16 * 1024 * 1024
 #: Java's defaults.
 SESSION_MS, HEARTBEAT_MS, POLL_INTERVAL_MS = 45_000, 3_000, 300_000
 
+#: In a run that ends. A member hears with its next heartbeat that another one joins, and until then that one waits:
+#: where brokers do not wait for members at the beginning (group.initial.rebalance.delay.ms=0), the first task has all
+#: to itself, and who waits for the end of the run waits for that heartbeat. librdkafka looks twice a second itself.
+HEARTBEAT_BULK_MS = 500
+
 _START_AT: Mapping[str, str] = {
     **dict.fromkeys(("earliest", "smallest", "beginning"), "earliest"),
     **dict.fromkeys(("latest", "largest", "end"), "latest"),
@@ -57,12 +62,13 @@ def consumer_settings(  # noqa: PLR0913  two layers and where they come from
     file: str = "",
     worker_file: str = "",
     secrets: Collection[str] = (),
+    is_bulk: bool = False,
 ) -> ClientSettings:
     """The consumer of one task of a sink.
 
     worker_id: tells this worker from others on the same brokers; a part of the static member id, so that the
     replacement of a killed task gets its partitions back at once. secrets: values that came from a provider.
-    Raises ConfigError with every problem.
+    is_bulk: of a run that ends. Raises ConfigError with every problem.
     """
     draft, given = opened("consumer", worker, connector, worker_config, name, file, worker_file, secrets)
     take_security(given, draft)
@@ -76,7 +82,7 @@ def consumer_settings(  # noqa: PLR0913  two layers and where they come from
     _take_always(given, draft, "group.protocol", "classic", "the other group protocol is not built yet")
     for setting in given.values():
         draft.take(setting)
-    _settle_times(given, draft)
+    _settle_times(given, draft, HEARTBEAT_BULK_MS if is_bulk else HEARTBEAT_MS)
     raise_all(draft.problems)
     return ClientSettings(
         settings={
@@ -187,11 +193,11 @@ def _take_always(given: dict[str, Given], draft: Draft, target: str, only: str, 
         draft.blame(setting, f"{why}; expected {only}, or leave it out")
 
 
-def _settle_times(given: Mapping[str, Given], draft: Draft) -> None:
+def _settle_times(given: Mapping[str, Given], draft: Draft, heartbeat_ms: int) -> None:
     """A group member's three times: heartbeat < session <= poll interval. What is not given makes way."""
     poll_interval = _time(draft, _POLL_INTERVAL, POLL_INTERVAL_MS)
     session = _time(draft, _SESSION, min(SESSION_MS, poll_interval))
-    heartbeat = _time(draft, _HEARTBEAT, min(HEARTBEAT_MS, session // 3))
+    heartbeat = _time(draft, _HEARTBEAT, min(heartbeat_ms, session // 3))
     for name, holds, bound in (
         (_SESSION, session <= poll_interval, f"at most {_POLL_INTERVAL}, {poll_interval}"),
         (_HEARTBEAT, heartbeat < session, f"less than {_SESSION}, {session}"),

@@ -108,13 +108,20 @@ def _connectors() -> Iterator[str]:
 def _clients() -> Iterator[str]:
     worker = WorkerConfig(key_converter="K", value_converter="V", offset_storage_file_filename="F")
     producer = producer_settings({}, {}, worker_config=worker, name="NAME", task=0).settings
-    consumer = consumer_settings({}, {}, worker_config=worker, name="NAME", task=0, worker_id="WORKER").settings
+    consumer, in_bulk = (
+        consumer_settings(
+            {}, {}, worker_config=worker, name="NAME", task=0, worker_id="WORKER", is_bulk=is_bulk
+        ).settings
+        for is_bulk in (False, True)
+    )
     for title, settings in (("Producers of sources", producer), ("Consumers of sinks", consumer)):
         yield f"{title} begin with:\n"
         yield "| librdkafka's setting | value |\n|---|---|"
         for name, value in sorted(settings.items()):
             yield f"| `{name}` | `{str(value).lower() if isinstance(value, bool) else value}` |"
         yield ""
+    others = ", ".join(f"`{name}` is `{value}`" for name, value in in_bulk.items() if consumer[name] != value)
+    yield f"In a run that ends (`millrace run`) a consumer's {others}: its tasks hear sooner that others join.\n"
     yield from _pairs("Translated", "Java's name", "librdkafka's", _translated())
     yield from _pairs("Without effect, with a warning", "name", "why", _sentences(IGNORED))
     yield from _pairs("Refused", "name", "what to do", _sentences(REFUSED))

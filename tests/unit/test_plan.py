@@ -460,6 +460,12 @@ def test_a_sinks_lease_is_shorter_than_its_session_by_a_heartbeat(tmp_path: Path
     assert [line.timing.lease for line in shorter.lines] == [2.0, 2.0]
 
 
+def test_members_hear_sooner_of_others_where_somebody_waits_for_the_end(tmp_path: Path) -> None:
+    sink = pipeline(tmp_path, connector("out", "Writing", "topics = ['a']"))
+    lines = [make_plan(sink, PlanOptions(worker_id="w1", is_bulk=is_bulk)).lines[0] for is_bulk in (True, False)]
+    assert [line.kafka["heartbeat.interval.ms"] for line in lines] == [500, 3000]
+
+
 def test_whoever_asks_what_is_wrong_hears_of_the_keys_of_rest_and_a_run_does_not(tmp_path: Path) -> None:
     worker = (
         f'{WORKER}"listeners" = "http://:8083"\n"access.control.allow.origin" = "[a"\n"rest.access.file" = "absent"\n'

@@ -15,7 +15,9 @@ from engine.config.worker import WorkerConfig
 WORKER = WorkerConfig(key_converter="K", value_converter="V", offset_storage_file_filename="offsets")
 
 
-def settings_of(connector: Mapping[str, str] | None = None, worker: Mapping[str, str] | None = None) -> ClientSettings:
+def settings_of(
+    connector: Mapping[str, str] | None = None, worker: Mapping[str, str] | None = None, *, is_bulk: bool = False
+) -> ClientSettings:
     return consumer_settings(
         {f"consumer.{key}": value for key, value in (worker or {}).items()},
         {f"consumer.override.{key}": value for key, value in (connector or {}).items()},
@@ -24,6 +26,7 @@ def settings_of(connector: Mapping[str, str] | None = None, worker: Mapping[str,
         task=2,
         worker_id="millrace",
         file="orders.json",
+        is_bulk=is_bulk,
     )
 
 
@@ -111,6 +114,17 @@ def test_times_that_are_not_given_make_way_for_those_that_are() -> None:
     assert client.settings["session.timeout.ms"] == 30_000
     assert settings_of({"session.timeout.ms": "2000"}).settings["heartbeat.interval.ms"] == 666
     assert is_taken_by_librdkafka(client)
+
+
+def test_members_of_a_run_that_ends_hear_of_others_sooner() -> None:
+    def heartbeat_of(**given: str) -> object:
+        keys = {name.replace("_", "."): value for name, value in given.items()}
+        return settings_of(keys, is_bulk=True).settings["heartbeat.interval.ms"]
+
+    assert heartbeat_of() == 500
+    assert heartbeat_of(session_timeout_ms="900") == 300
+    assert heartbeat_of(heartbeat_interval_ms="2000") == 2_000
+    assert settings_of().settings["heartbeat.interval.ms"] == 3_000
 
 
 def test_javas_never_between_two_polls_is_the_longest_that_librdkafka_takes() -> None:
