@@ -4,6 +4,7 @@
         postgres.url()             "postgresql://postgres@127.0.0.1:45123/postgres"
         postgres.kill9()           as a machine that fails
         postgres.start()           the same data on the same port
+        postgres.standby(folder)   another server, which follows this one and may take its place
 
 Everybody is trusted but the user `limited`, who has a password and no rights. PostgreSQL refuses to run as root: then
 its own user does, over a folder of its own, since those of tests are closed to it.
@@ -22,7 +23,7 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import psutil
 
@@ -70,6 +71,10 @@ class PostgresServer(Server):
         """As `connection.url` takes it."""
         return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
 
+    def url_with(self, other: PostgresServer) -> str:
+        """As `url`, of whichever of the two answers."""
+        return f"postgresql://{USER}@127.0.0.1:{self.port},127.0.0.1:{other.port}/{DATABASE}"
+
     def command(self) -> Sequence[str]:
         settings = {**SETTINGS, "port": str(self.port), "unix_socket_directories": str(self.data.parent)}
         options = [option for name, value in settings.items() for option in ("-c", f"{name}={value}")]
@@ -92,6 +97,35 @@ class PostgresServer(Server):
     def ask_to_stop(self) -> None:
         """As `stop`, without waiting for the end."""
         os.kill(self.pid, signal.SIGINT)
+
+    def standby(self, folder: Path) -> Self:
+        """A second server, which has all that this one has and streams what comes; to be started, and stopped first.
+
+        It answers queries, and refuses to write until it is promoted.
+        """
+        made = type(self)(folder)
+        made.folder.mkdir(parents=True, exist_ok=True)
+        server = ["-h", "127.0.0.1", "-p", str(self.port), "-U", USER]
+        options = ["-R", "-c", "fast", "--no-sync", "-D", str(made.data)]
+        made.run_program("pg_basebackup", *server, *options)
+        return made
+
+    def wait_streaming(self) -> None:
+        """Return when a standby has all that was written here before the call."""
+        end = self.query("SELECT pg_current_wal_lsn()")[0][0]
+        has_all = f"SELECT 1 FROM pg_stat_replication WHERE state = 'streaming' AND replay_lsn >= '{end}'"
+        wait.until(lambda: self.query(has_all), "a standby that has all")
+
+    def cut_off(self) -> None:
+        """Have a standby hear no more of its primary."""
+        self.query("ALTER SYSTEM SET primary_conninfo = ''")
+        self.query("SELECT pg_reload_conf()")
+        wait.until(lambda: not self.query("SELECT 1 FROM pg_stat_wal_receiver"), "the end of streaming")
+
+    def promote(self) -> None:
+        """Have a standby take writes, whether its primary is there or not. Returns when it does."""
+        self.query("SELECT pg_promote()")
+        wait.until(lambda: not self.query("SELECT pg_is_in_recovery()")[0][0], "the promotion")
 
     def own(self, folder: Path) -> None:
         """Give a copy of the data to whom the server runs as."""
@@ -131,25 +165,17 @@ class PostgresServer(Server):
         return []
 
     def _make_data(self) -> None:
-        command = [
-            "initdb",
-            "-D",
-            str(self.data),
-            "-U",
-            USER,
-            "-A",
-            "trust",
-            "--no-sync",
-            "-E",
-            "UTF8",
-            "--locale=C.UTF-8",
-        ]
-        command = [*self._as_user(), str(self._programs / command[0]), *command[1:]]
-        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=INIT_S, cwd="/")
-        if done.returncode != 0:
-            raise RuntimeError(f"initdb has failed:\n{done.stdout}{done.stderr}")
+        options = ["-U", USER, "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8"]
+        self.run_program("initdb", "-D", str(self.data), *options)
         rules = self.data / "pg_hba.conf"
         rules.write_text(f"host all {LIMITED} 127.0.0.1/32 scram-sha-256\n{rules.read_text()}")
+
+    def run_program(self, name: str, *arguments: str) -> None:
+        """Run one of PostgreSQL's programs as whom the server runs as. Raises RuntimeError with what it said."""
+        command = [*self._as_user(), str(self._programs / name), *arguments]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=INIT_S, cwd="/")
+        if done.returncode != 0:
+            raise RuntimeError(f"{name} has failed:\n{done.stdout}{done.stderr}")
 
     def _as_user(self) -> list[str]:
         if not self._is_root:

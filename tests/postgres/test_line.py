@@ -97,6 +97,42 @@ def test_whoever_is_killed_each_record_takes_effect_once(
     assert stored(server) == [(partition, records // PARTITIONS) for partition in range(PARTITIONS)]
 
 
+@pytest.mark.parametrize("lacks", [pytest.param(False, marks=pytest.mark.long), True])
+def test_a_standby_that_takes_over_has_each_record_once(
+    kafka: Kafka, topic: str, server: PostgresServer, tmp_path: Path, *, lacks: bool
+) -> None:
+    """lacks: the last transactions, which its primary had committed, and whose offsets the group has."""
+    records = 12_000
+    server.query("CREATE TABLE orders (id bigint, note text)")
+    slow_down(server, 0.1)
+    fill(kafka, topic, records)
+    with server.standby(tmp_path / "standby") as second:
+        pipeline(tmp_path, kafka, topic, server, **{"connection.url": server.url_with(second)})
+        with Millrace("run", "pipeline.toml", "--json", folder=tmp_path) as run:
+            wait_for_rows(server, run, 1)
+            server.wait_streaming()
+            if lacks:
+                second.cut_off()
+                had = count_of(second)
+                wait.until(lambda: committed(kafka, topic) > had, "commits of what the standby lacks", timeout_s=WAIT_S)
+            server.kill9()
+            assert 0 < count_of(second) < records, "it was killed before or after all"
+            second.promote()
+            wait_for_rows(second, run, count_of(second) + AT_ONCE)
+            second.query("DROP TRIGGER slow ON orders")
+            assert run.wait(WAIT_S) == 0, run.stderr
+        assert second.query("SELECT count(*), count(DISTINCT id) FROM orders") == [(records, records)]
+        assert stored(second) == [(partition, records // PARTITIONS) for partition in range(PARTITIONS)]
+
+
+def count_of(server: PostgresServer) -> int:
+    return int(server.query("SELECT count(*) FROM orders")[0][0])
+
+
+def committed(kafka: Kafka, topic: str) -> int:
+    return sum(topics.group_offsets(kafka.bootstrap, f"connect-{topic}").values())
+
+
 def slow_down(server: PostgresServer, seconds: float) -> None:
     """Have each statement that writes to `orders` take so long that there is something to kill."""
     server.query(
