@@ -2,13 +2,15 @@
 
     python -m bench.postgres.changes                                  all lines, 500,000 changes, three rounds
     python -m bench.postgres.changes --lines single --records 100000 --rounds 1
+    python -m bench.postgres.changes --batches 10 100 500 2048 10000  a table by batch size, of shorter runs
 
     bulk      inserts, 1,000 rows a transaction
     single    inserts, one row a transaction
     mixed     inserts, updates, deletes, 1,000 changes a transaction: 5 to 3 to 2
 
 The peer reads the same publication by the same plugin, and throws away what it gets: what the server can give to one
-reader, and no more work than that. Both read copies of one slot, in turn, the order changing from round to round. A run
+reader, and no more work than that; it knows no batches, and has one turn a round. All read copies of one slot, in turn,
+the order changing from round to round. A run
 is reported when the topic has as many records as there were changes, and makes of them the table as it is.
 """
 
@@ -27,15 +29,19 @@ from msgspec import Struct
 from msgspec.json import decode
 
 from bench.line.watch import Curve, watch
-from bench.postgres.sourced import into_topic, messages
+from bench.postgres.sourced import captured, messages
 from connectors.postgres.source.pgoutput import lsn_of
 from tests.harness import topics
 from tests.harness.kafka import KafkaServer
 from tests.harness.postgres import PostgresServer, programs
 
 LINES = ("bulk", "single", "mixed")
-MILLRACE, PEER = "millrace", "pg_recvlogical"
-SIDES = (MILLRACE, PEER)
+PEER = "pg_recvlogical"
+PEERS = 0  # batches of the peer
+BATCH = 2048
+#: Of one batch size, and of each of several: a table takes some minutes then.
+RECORDS = 500_000
+RECORDS_OF_TABLE = 100_000
 ORIGIN = "origin"  # the slot that the others are copies of
 BLOCK = 1_000
 READ_AT_ONCE = 20_000
@@ -104,11 +110,17 @@ def fill(place: Place, line: str) -> None:
     query("CHECKPOINT")
 
 
-def run(line: str, side: str, place: Place, number: int) -> Result:
-    """One run, measured and then checked. Raises AssertionError for a topic that is not as the table says."""
-    slot = f"{line}_{side}_{number}"
+Found = tuple[str, int, Result]  # line, changes of a batch
+
+
+def run(line: str, batch: int, place: Place, number: int) -> Result:
+    """One run, measured and then checked. Raises AssertionError for a topic that is not as the table says.
+
+    batch: PEERS: of the peer.
+    """
+    slot = f"{line}_{batch}_{number}"
     place.postgres.query(f"SELECT pg_copy_logical_replication_slot('{ORIGIN}', '{slot}')")
-    curve = (_millrace if side == MILLRACE else _peer)(line, place, slot)
+    curve = _peer(line, place, slot) if batch == PEERS else _millrace(line, batch, place, slot)
     place.postgres.query(f"SELECT pg_drop_replication_slot('{slot}')")
     scale = place.records
     return Result(curve.rate(scale), curve.cpu_us(scale), curve.pss_bytes_max / 1e6)
@@ -133,12 +145,11 @@ def _peer(line: str, place: Place, slot: str) -> Curve:
             process.wait()
 
 
-def _millrace(line: str, place: Place, slot: str) -> Curve:
+def _millrace(line: str, batch: int, place: Place, slot: str) -> Curve:
     keys = {"publication.name": line, "publication.autocreate.mode": "disabled", "snapshot.mode": "no_data"}
+    keys["max.batch.size"] = str(batch)
     url = place.postgres.url()
-    topic, curve = into_topic(
-        place.bootstrap, place.folder, url, name=slot, table=line, records=place.records, keys=keys
-    )
+    topic, curve = captured(place.bootstrap, place.folder, url, name=slot, table=line, records=place.records, keys=keys)
     check(place, line, topic)
     topics.delete_topic(place.bootstrap, topic)
     return curve
@@ -167,35 +178,38 @@ def _slot(column: str, name: str) -> str:
     return f"SELECT {column}::text FROM pg_replication_slots WHERE slot_name = '{name}'"
 
 
-def measure(place: Place, lines: Sequence[str], rounds: int) -> Iterator[tuple[str, str, Result]]:
+def measure(place: Place, lines: Sequence[str], batches: Sequence[int], rounds: int) -> Iterator[Found]:
     """Every run."""
+    turn = [PEERS, *batches]
     for line in lines:
         fill(place, line)
         for number in range(1, rounds + 1):
-            for side in SIDES if number % 2 else reversed(SIDES):
-                yield line, side, run(line, side, place, number)
+            for batch in turn if number % 2 else reversed(turn):
+                yield line, batch, run(line, batch, place, number)
         place.postgres.query(f"SELECT pg_drop_replication_slot('{ORIGIN}')")
 
 
-def table(results: Sequence[tuple[str, str, Result]], lines: Sequence[str]) -> str:
+def table(results: Sequence[Found], lines: Sequence[str], batches: Sequence[int]) -> str:
     """The medians, and the least and the largest ratio of a round."""
 
-    def middle(line: str, side: str, value: Callable[[Result], float]) -> float:
-        return statistics.median(value(result) for *named, result in results if named == [line, side])
+    def found(line: str, batch: int, value: Callable[[Result], float]) -> list[float]:
+        return [value(result) for *named, result in results if named == [line, batch]]
 
-    rows = [
-        "| line | pg_recvlogical, changes/s | Millrace | ratio | aim | Millrace, us CPU a change | MB PSS |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    heads = ["line", "changes a batch", "pg_recvlogical, changes/s", "Millrace", "ratio", "aim"]
+    heads += ["Millrace, us CPU a change", "MB PSS"]
+    rows = [f"| {' | '.join(heads)} |", "|" + " --- |" * len(heads)]
     for line in lines:
-        rates = {side: [one.rate_per_s for *named, one in results if named == [line, side]] for side in SIDES}
-        ratios = [ours / theirs for ours, theirs in zip(rates[MILLRACE], rates[PEER], strict=True)]
-        peer, ours = (statistics.median(rates[side]) for side in (PEER, MILLRACE))
-        cells = [f"changes -> topic, {line}", f"{peer:,.0f}", f"{ours:,.0f}"]
-        cells += [f"**{ours / peer:.2f}** ({min(ratios):.2f} to {max(ratios):.2f})", "0.6"]
-        cells += [f"{middle(line, MILLRACE, lambda one: one.cpu_us):.2f}"]
-        cells += [f"{middle(line, MILLRACE, lambda one: one.pss_mb):.0f}"]
-        rows.append(f"| {' | '.join(cells)} |")
+        theirs = found(line, PEERS, lambda one: one.rate_per_s)
+        peer = statistics.median(theirs)
+        for batch in batches:
+            rates = found(line, batch, lambda one: one.rate_per_s)
+            ratios = [one / other for one, other in zip(rates, theirs, strict=True)]
+            ours = statistics.median(rates)
+            cells = [f"changes -> topic, {line}", f"{batch:,}", f"{peer:,.0f}", f"{ours:,.0f}"]
+            cells += [f"**{ours / peer:.2f}** ({min(ratios):.2f} to {max(ratios):.2f})", "0.6"]
+            cells += [f"{statistics.median(found(line, batch, lambda one: one.cpu_us)):.2f}"]
+            cells += [f"{statistics.median(found(line, batch, lambda one: one.pss_mb)):.0f}"]
+            rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
 
 
@@ -203,18 +217,25 @@ def main() -> None:
     """Measure, and print the table."""
     parser = argparse.ArgumentParser(prog="python -m bench.postgres.changes")
     parser.add_argument("--lines", nargs="+", choices=LINES, default=LINES)
-    parser.add_argument("--records", type=int, default=500_000, help="changes, a multiple of 1,000")
+    parser.add_argument("--batches", type=int, nargs="+", default=[BATCH], help="changes of a batch, at most")
+    parser.add_argument(
+        "--records",
+        type=int,
+        help=f"changes, a multiple of 1,000: {RECORDS}; of several batch sizes, {RECORDS_OF_TABLE}",
+    )
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
+    records = options.records or (RECORDS if len(options.batches) == 1 else RECORDS_OF_TABLE)
     results = []
     with tempfile.TemporaryDirectory(prefix="millrace-bench-") as name:
         folder = Path(name)
         with KafkaServer(folder / "kafka", is_measured=True) as broker, PostgresServer(folder / "postgres") as postgres:
-            place = Place(broker.bootstrap, postgres, folder, options.records)
-            for line, side, result in measure(place, options.lines, options.rounds):
-                results.append((line, side, result))
-                print(f"{line} {side}: {result}", file=sys.stderr, flush=True)
-    print(table(results, options.lines))
+            place = Place(broker.bootstrap, postgres, folder, records)
+            for line, batch, result in measure(place, options.lines, options.batches, options.rounds):
+                results.append((line, batch, result))
+                side = PEER if batch == PEERS else f"batches of {batch}"
+                print(f"{line}, {side}: {result}", file=sys.stderr, flush=True)
+    print(table(results, options.lines, options.batches))
 
 
 if __name__ == "__main__":

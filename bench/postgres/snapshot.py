@@ -1,11 +1,12 @@
 """The rows of a table into a topic, beside `COPY TO STDOUT` alone, on a real server and broker.
 
     python -m bench.postgres.snapshot                               5,000,000 rows of 7 columns, three rounds
+    python -m bench.postgres.snapshot --batches 10 100 500 2048 10000       a table by batch size, of shorter runs
     python -m bench.postgres.snapshot --records 500000 --rounds 1 --keys snapshot.max.threads=4
 
-The peer is psql, which throws away what it gets: what the server can give to one connection, without more work.
-Millrace makes records of JSON with keys in a topic of 4 partitions. The rows are the orders of bench.line; a run is
-reported when the topic has each of them once, as it is in the table.
+The peer is psql, which throws away what it gets: what the server can give to one connection, without more work; it
+knows no batches, and has one turn a round. Millrace makes records of JSON with keys in a topic of 4 partitions. The
+rows are the orders of bench.line; a run is reported when the topic has each of them once, as it is in the table.
 """
 
 from __future__ import annotations
@@ -16,25 +17,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from functools import cache
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import psycopg
 from msgspec import Struct
-from msgspec.json import decode
 
-from bench.line.records import FIRST_ID, JSON
-from bench.postgres.sourced import into_topic, messages
+from bench.postgres.orders import TABLE, check, fill
+from bench.postgres.sourced import captured
 from tests.harness import topics
 from tests.harness.kafka import KafkaServer
 from tests.harness.postgres import PostgresServer, programs
 
-TABLE = "orders"
-SUM_BITS = (1 << 64) - 1
-DDL = (
-    f"CREATE TABLE {TABLE} (id bigint PRIMARY KEY, customer text, item text, quantity integer, "
-    "price double precision, express boolean, note text)"
-)
+BATCH = 2048
+#: Of one batch size, and of each of several: a table takes some minutes then.
+RECORDS = 5_000_000
+RECORDS_OF_TABLE = 300_000
 
 
 class Place(Struct, frozen=True):
@@ -48,23 +45,13 @@ class Place(Struct, frozen=True):
 
 
 class Result(Struct, frozen=True):
-    """Of one round."""
+    """Of one run, and the peer's of its round."""
 
+    batch: int
     copy_per_s: float
     rate_per_s: float
     cpu_us: float  # of a record: Millrace's processes, without broker and server
     pss_mb: float
-
-
-def fill(place: Place) -> None:
-    """Make the table."""
-    with psycopg.connect(place.postgres.url(), autocommit=True) as connection:
-        connection.execute(DDL)
-        with connection.cursor() as cursor, cursor.copy(f"COPY {TABLE} FROM STDIN") as copy:
-            for number in range(place.records):
-                copy.write_row([*decode(JSON.write(number)).values()])
-        connection.execute(f"VACUUM ANALYZE {TABLE}")
-        connection.execute("CHECKPOINT")
 
 
 def copied(place: Place) -> float:
@@ -76,77 +63,67 @@ def copied(place: Place) -> float:
     return place.records / (time.monotonic() - begun)
 
 
-def run(place: Place, number: int) -> Result:
-    """Both sides, the order changing from round to round. Raises AssertionError for a row that is not in the topic."""
-    copy_first = copied(place) if number % 2 else None
-    name = f"round{number}"
+def measure(place: Place, batches: Sequence[int], rounds: int) -> Iterator[Result]:
+    """Every run, the order changing from round to round. Raises AssertionError for a row that is not in the topic."""
+    fill(place.postgres.url(), place.records)
+    for number in range(1, rounds + 1):
+        copy_first = copied(place) if number % 2 else 0.0
+        found = [run(place, batch, number) for batch in (batches if number % 2 else reversed(batches))]
+        copy_per_s = copy_first or copied(place)
+        for batch, (rate_per_s, cpu_us, pss_mb) in found:
+            yield Result(batch, copy_per_s, rate_per_s, cpu_us, pss_mb)
+
+
+def run(place: Place, batch: int, number: int) -> tuple[int, tuple[float, float, float]]:
+    """Millrace's: the batch; records a second, CPU of each, memory."""
+    name = f"batch{batch}_{number}"
+    records, keys = place.records, {"max.batch.size": str(batch), **place.keys}
     url = place.postgres.url()
-    topic, curve = into_topic(
-        place.bootstrap, place.folder, url, name=name, table=TABLE, records=place.records, keys=place.keys
-    )
-    check(place, topic)
+    topic, curve = captured(place.bootstrap, place.folder, url, name=name, table=TABLE, records=records, keys=keys)
+    check(place.bootstrap, topic, records, lambda message: message.key())
     topics.delete_topic(place.bootstrap, topic)
     place.postgres.query(f"SELECT pg_drop_replication_slot('{name}')")
-    records = place.records
-    copy_rate = copy_first if copy_first is not None else copied(place)
-    return Result(copy_rate, curve.rate(records), curve.cpu_us(records), curve.pss_bytes_max / 1e6)
+    found = curve.rate(records), curve.cpu_us(records), curve.pss_bytes_max / 1e6
+    print(f"batches of {batch}: {found[0]:,.0f} rows/s, CPU us a row {found[1]:.2f}", file=sys.stderr, flush=True)
+    return batch, found
 
 
-def check(place: Place, topic: str) -> None:
-    """Raises AssertionError unless the topic has each order once, as it is in the table."""
-    keys: list[int] = []
-    total = 0
-    for message in messages(place.bootstrap, topic):
-        total += hash(message.value())
-        keys.append(decode(message.key())["id"])
-    assert sorted(keys) == [*range(FIRST_ID, FIRST_ID + place.records)], (
-        f"{topic}: {len(keys)} records of {place.records} rows, {len(set(keys))} different"
-    )
-    assert total & SUM_BITS == _sum_of(place.records), f"{topic}: a record's content is not what its row is"
-
-
-@cache
-def _sum_of(records: int) -> int:
-    return sum(map(hash, map(JSON.write, range(records)))) & SUM_BITS
-
-
-def table(results: list[Result]) -> str:
+def table(results: Sequence[Result], batches: Sequence[int]) -> str:
     """The medians, and the least and the largest ratio of a round."""
-    ratios = [one.rate_per_s / one.copy_per_s for one in results]
-    copy, ours = (
-        statistics.median(rates) for rates in zip(*((r.copy_per_s, r.rate_per_s) for r in results), strict=True)
-    )
-    cells = ["table -> topic, snapshot", f"{copy:,.0f}", f"{ours:,.0f}"]
-    cells += [f"**{ours / copy:.2f}** ({min(ratios):.2f} to {max(ratios):.2f})", "0.5"]
-    cells += [f"{statistics.median(one.cpu_us for one in results):.2f}"]
-    cells += [f"{statistics.median(one.pss_mb for one in results):.0f}"]
-    return "\n".join(
-        [
-            "| line | COPY TO STDOUT, rows/s | Millrace | ratio | aim | Millrace, us CPU a row | MB PSS |",
-            "| --- | --- | --- | --- | --- | --- | --- |",
-            f"| {' | '.join(cells)} |",
-        ]
-    )
+    rows = [
+        "| line | rows a batch | COPY TO STDOUT, rows/s | Millrace | ratio | aim | Millrace, us CPU a row | MB PSS |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for batch in batches:
+        own = [one for one in results if one.batch == batch]
+        ratios = [one.rate_per_s / one.copy_per_s for one in own]
+        copy, ours = (
+            statistics.median(rates) for rates in zip(*((r.copy_per_s, r.rate_per_s) for r in own), strict=True)
+        )
+        cells = ["table -> topic, snapshot", f"{batch:,}", f"{copy:,.0f}", f"{ours:,.0f}"]
+        cells += [f"**{ours / copy:.2f}** ({min(ratios):.2f} to {max(ratios):.2f})", "0.5"]
+        cells += [f"{statistics.median(one.cpu_us for one in own):.2f}"]
+        cells += [f"{statistics.median(one.pss_mb for one in own):.0f}"]
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
 
 
 def main() -> None:
     """Measure, and print the table."""
     parser = argparse.ArgumentParser(prog="python -m bench.postgres.snapshot")
-    parser.add_argument("--records", type=int, default=5_000_000)
+    parser.add_argument("--batches", type=int, nargs="+", default=[BATCH], help="rows of a batch, at most")
+    parser.add_argument("--records", type=int, help=f"{RECORDS}; of several batch sizes, {RECORDS_OF_TABLE}")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--keys", nargs="*", default=[], help="of the connector: KEY=VALUE")
     options = parser.parse_args()
-    results = []
+    records = options.records or (RECORDS if len(options.batches) == 1 else RECORDS_OF_TABLE)
     with tempfile.TemporaryDirectory(prefix="millrace-bench-") as folder_name:
         folder = Path(folder_name)
         with KafkaServer(folder / "kafka", is_measured=True) as broker, PostgresServer(folder / "postgres") as postgres:
             keys = dict(key.split("=", 1) for key in options.keys)
-            place = Place(broker.bootstrap, postgres, folder, options.records, keys)
-            fill(place)
-            for number in range(1, options.rounds + 1):
-                results.append(run(place, number))
-                print(results[-1], file=sys.stderr, flush=True)
-    print(table(results))
+            place = Place(broker.bootstrap, postgres, folder, records, keys)
+            results = [*measure(place, options.batches, options.rounds)]
+    print(table(results, options.batches))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""PostgresSource into a topic, watched, and what is in the topic then.
+"""A source of PostgreSQL's into a topic, watched, and what is in the topic then.
 
-Used by: changes.py, snapshot.py.
+Used by: changes.py, snapshot.py, polling.py, orders.py.
 Not here: what the topic has to hold.
 """
 
@@ -17,41 +17,50 @@ from bench.line.throughput import JSON_CONVERTER, PARTITIONS, end_of
 from bench.line.watch import Curve, watch
 from tests.harness import topics
 
-__all__ = ["into_topic", "messages"]
+__all__ = ["captured", "into_topic", "messages"]
 
 READ_S = 30.0
 READ_AT_ONCE = 20_000
+AS_JSON = {
+    "key.converter": JSON_CONVERTER,
+    "key.converter.schemas.enable": "false",
+    "value.converter": JSON_CONVERTER,
+    "value.converter.schemas.enable": "false",
+}
 
 
-def into_topic(
+def captured(
     bootstrap: str, folder: Path, url: str, *, name: str, table: str, records: int, keys: Mapping[str, str]
 ) -> tuple[str, Curve]:
-    """Read a table until so many records are in a topic of its own; returns that, and how it went.
+    """Have PostgresSource read a table; returns the topic, and how it went.
 
     name: of the connector, its slot and the topic's prefix. keys: more of the connector's.
     """
     topic = f"{name}.public.{table}"
-    topics.create_topic(bootstrap, topic, partitions=PARTITIONS)
-    side = MillraceSide(bootstrap, folder / name)
     config = {
         "connector.class": "PostgresSource",
         "connection.url": url,
         "table.include.list": f"public\\.{table}",
         "topic.prefix": name,
         "slot.name": name,
-        "key.converter": JSON_CONVERTER,
-        "key.converter.schemas.enable": "false",
-        "value.converter": JSON_CONVERTER,
-        "value.converter.schemas.enable": "false",
         **keys,
     }
+    return topic, into_topic(bootstrap, folder, name=name, topic=topic, records=records, config=config)
+
+
+def into_topic(
+    bootstrap: str, folder: Path, *, name: str, topic: str, records: int, config: Mapping[str, str]
+) -> Curve:
+    """Make a topic, and run a connector until so many records are in it; returns how it went."""
+    topics.create_topic(bootstrap, topic, partitions=PARTITIONS)
+    side = MillraceSide(bootstrap, folder / name)
     try:
-        pid = side.begin(Job(name, config, is_bounded=True))
+        pid = side.begin(Job(name, {**AS_JSON, **config}, is_bounded=True))
         curve = watch(end_of(bootstrap, topic), records, pid, side.log_tail)
         side.end()
     finally:
         side.close()
-    return topic, curve
+    return curve
 
 
 def messages(bootstrap: str, topic: str) -> Iterator[Any]:
