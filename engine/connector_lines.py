@@ -47,6 +47,8 @@ REVOCATION_PART = 0.5
 _CONVERTERS = ("key.converter", "value.converter", "header.converter")
 _RECORD_BYTES = 1_048_576
 _LETTERS_ID = "connector-dlq-producer-"
+#: librdkafka looks twice a second whether a heartbeat is due.
+_HEARTBEAT_LATE_MS = 500
 #: A record that cannot be taken on is tried once more: when it fails again, it would do so for ever.
 RECORD_RESTARTS = 1
 
@@ -452,8 +454,9 @@ def _timing(worker: WorkerConfig, client: ClientSettings, *, is_embedded: bool) 
         return timing  # nobody else can be in its groups, whose sessions are short
     session_ms, heartbeat_ms = settings["session.timeout.ms"], settings["heartbeat.interval.ms"]
     assert isinstance(session_ms, int) and isinstance(heartbeat_ms, int), "times are whole numbers"  # noqa: PT018
-    # Where the group has heard a member last is up to a heartbeat before it stood still.
-    return replace(timing, lease=min(timing.lease, (session_ms - heartbeat_ms) / 1000))
+    # Where the group has heard a member last is up to a heartbeat before it stood still, and what librdkafka is late.
+    heard_ms = max(session_ms - heartbeat_ms - _HEARTBEAT_LATE_MS, session_ms // 3)
+    return replace(timing, lease=min(timing.lease, heard_ms / 1000))
 
 
 def _stalls(keys: ConnectorConfig) -> Stalls:

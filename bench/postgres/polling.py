@@ -135,7 +135,7 @@ def main() -> None:
     results = []
     with tempfile.TemporaryDirectory(prefix="millrace-bench-") as folder_name:
         folder = Path(folder_name)
-        with KafkaServer(folder / "kafka") as broker, PostgresServer(folder / "postgres") as postgres:
+        with KafkaServer(folder / "kafka", is_measured=True) as broker, PostgresServer(folder / "postgres") as postgres:
             place = Place(broker.bootstrap, postgres, folder, records)
             for batch, side, result in measure(place, options.batches, options.rounds):
                 results.append((batch, side, result))
