@@ -183,23 +183,14 @@ class Sink(SinkTask):
 class SinkLine:
     """A sink line with everything around it."""
 
-    def __init__(
-        self,
-        seed: int,
-        *,
-        records: int = 100,
-        stages: int = 0,
-        bad: float = 0.0,
-        kills_in: str = "",
-        reports: bool = False,
-    ) -> None:
+    reports = False  # whether the sink has bad ones, and reports them
+
+    def __init__(self, seed: int, *, records: int = 100, stages: int = 0, bad: float = 0.0, kills_in: str = "") -> None:
         """records: in a partition to begin with, at most. stages: stage processes. bad: how many are, of all.
 
-        kills_in: where bad ones end the process, "convert", "put" or "flush"; empty: a converter refuses them, or the
-        sink, which reports them.
+        kills_in: where bad ones end the process, "convert", "put" or "flush"; empty: a converter refuses them.
         """
         self.kills_in = kills_in
-        self.reports = reports
         self.rng = rng = random.Random(seed)
         self.clock = VirtualClock()
         self.steps = Steps(rng)
@@ -236,8 +227,8 @@ class SinkLine:
             errors=TOLERANT if bad else Errors(),
         )
         self.is_calm = False
-        memory = self._make_memory(spec, random.Random(f"converters {seed}"))
-        self.banks = SinkBanks(spec, self._join, lambda: Sink(self), self.clock, self._wait, memory=memory)
+        self._memory = self._make_memory(spec, random.Random(f"converters {seed}"))
+        self.banks = SinkBanks(spec, self._join, lambda: Sink(self), self.clock, self._wait, memory=self._memory)
         self.producers: list[FakeProducer] = []
         if bad:
             self.banks.make_letters = lambda row: DeadLetters(DEAD, self._producer, row)
@@ -245,12 +236,17 @@ class SinkLine:
         self.lives.on_death = self._bury_producers
         self.lives.may_be_late = lambda: self.kafka.unkind.outage > 0
 
+    def have_bad_ones_reported(self) -> None:
+        """The converter takes them, and the sink reports them."""
+        self.reports = True
+        self._memory.bad = set()
+
     def _make_memory(self, spec: LineSpec, chance: random.Random) -> LineMemory:
         memory = LineMemory(spec, self.steps, is_in_ledger=self.rng.random() < 0.8)
         memory.is_away = lambda: not self.is_calm and chance.random() < 0.03
         if self.kills_in == "convert":
             memory.deadly = self.bad
-        elif not self.kills_in and not self.reports:
+        elif not self.kills_in:
             memory.bad = self.bad
         return memory
 
