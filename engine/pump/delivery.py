@@ -4,7 +4,8 @@ Three ways to send a frame; the first that is safe for it is taken:
 
     fast     idempotence and gapless guarantee; a callback for the last record of each partition.
              One success then stands for all before it: a gap is fatal to the producer.
-    plain    a callback for each record: where librdkafka picks partitions by key, where the
+             Partitions of keys are found here, by librdkafka's own hash (parting.py).
+    plain    a callback for each record: where librdkafka alone knows the partition, where the
              connector wants to hear of each record, where the user switched idempotence off.
     slow     after any error: a new producer, one request in flight with one record each, a
              callback for each. It finds the record to blame, or finds that there is none
@@ -23,7 +24,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -34,6 +35,7 @@ from engine.kafka.errors import as_ours, is_queue_full
 from engine.kafka.producer import Refused
 from engine.ledger.source import PumpAccount
 from engine.pump.outside import ClientPort
+from engine.pump.parting import by_partition, messages_of, parting_of, partitions_of
 from engine.pump.refusals import Refusals
 from engine.pump.sent import Sent
 from engine.shm.frame import SourceFrame
@@ -51,6 +53,8 @@ RECOUNT_SECONDS = 1.0
 #: How long a topic's partition count is believed.
 PARTITIONS_FRESH_NS = 300 * 10**9
 
+#: Keys are parted for no more partitions than these: each takes a call of its own.
+PARTED_MAX = 64
 #: So few bytes on their way make no batch that a topic refuses.
 SMALL_BYTES = 1024
 
@@ -100,6 +104,7 @@ class Delivery:
         self._is_idempotent = str(settings.get("enable.idempotence", "true")).lower() == "true"
         if self._is_idempotent:
             self._settings["enable.gapless.guarantee"] = True
+        self._parting = parting_of(settings)
         self.wants_each = self.wants_places = wants_each
         self.account = account
         self._timeout_seconds = timeout_seconds
@@ -173,6 +178,8 @@ class Delivery:
                 self._send_singly(sent, partitions, with_callback_each=not self._is_fast(frame))
             elif self._is_fast(frame):
                 self._send_fast(sent, partitions)
+            elif (found := self._found(frame, partitions)) is not None:
+                self._send_fast(sent, partitions, found)
             else:
                 self._send_plain(sent, partitions)
         except Refused as refused:
@@ -315,6 +322,13 @@ class Delivery:
             return None not in frame.partitions
         return frame.keys is None
 
+    def _found(self, frame: SourceFrame, partitions: int) -> Sequence[int] | None:
+        """Where the client would put each record, by its key, so that it goes the fast way; None: it does not."""
+        is_plain = not self._is_idempotent or self.wants_each or frame.partitions is not None
+        if is_plain or self._parting is None or partitions > PARTED_MAX or not frame.keys or not all(frame.keys):
+            return None
+        return partitions_of(frame.keys, self._parting, partitions)
+
     def _partitions(self, topic: str) -> int:
         known = self._topics.get(topic)
         if known is not None and self._now_ns() - known[1] < PARTITIONS_FRESH_NS:
@@ -352,20 +366,17 @@ class Delivery:
         self._turn += 1
         return self._turn % partitions
 
-    def _send_fast(self, sent: Sent, partitions: int) -> None:
+    def _send_fast(self, sent: Sent, partitions: int, found: Sequence[int] | None = None) -> None:
+        """found: the partitions of the keys; to the ledger they are as if the client had picked them."""
         frame = sent.frame
-        if frame.partitions is None:
-            groups = {self._sticky(partitions): _messages(frame.values, frame.keys)}
-        else:
-            groups = {}
-            for partition, message in zip(frame.partitions, _messages(frame.values, frame.keys), strict=True):
-                assert partition is not None
-                groups.setdefault(partition, []).append(message)
+        messages = messages_of(frame.values, frame.keys)
+        targets = frame.partitions if found is None else found
+        groups = {self._sticky(partitions): messages} if targets is None else by_partition(messages, targets)
         sent.pending = len(groups)
         self._count(sent, sum(map(len, groups.values())))
-        for partition, messages in groups.items():
-            messages[-1]["callback"] = partial(sent.group_arrived, len(messages))
-            self.producer.send_batch(frame.topic, partition, messages)
+        for partition, group in groups.items():
+            group[-1]["callback"] = partial(sent.group_arrived, len(group)) if found is None else sent.arrived
+            self.producer.send_batch(frame.topic, partition, group)
 
     def _send_plain(self, sent: Sent, partitions: int) -> None:
         frame = sent.frame
@@ -373,7 +384,7 @@ class Delivery:
             self._send_singly(sent, partitions, with_callback_each=True)
             return
         partition = self._sticky(partitions) if frame.keys is None else -1
-        messages = _messages(frame.values, frame.keys)
+        messages = messages_of(frame.values, frame.keys)
         sent.pending = len(messages)
         self._count(sent, len(messages))
         if self.wants_each:
@@ -474,12 +485,6 @@ class Delivery:
     def _described(self, frame: SourceFrame, index: int | None) -> str:
         is_letter = index is not None and self._is_letter(frame, index)
         return f"{'the dead letter of ' * is_letter}{_place_of(frame, index)}"
-
-
-def _messages(values: list[bytes | None], keys: list[bytes | None] | None) -> list[dict[str, Any]]:
-    if keys is None:
-        return [{"value": value} for value in values]
-    return [{"value": value, "key": key} for value, key in zip(values, keys, strict=True)]
 
 
 def _place_of(frame: SourceFrame, index: int | None) -> str:

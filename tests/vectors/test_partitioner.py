@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Producer
 
+from engine.pump.parting import parting_of, partitions_of
 from tests.vectors.cases import cases
 
 pytestmark = pytest.mark.vector
@@ -70,3 +71,15 @@ def test_every_vector_of_the_partitioner_follows_from_the_hash_of_the_key() -> N
 def test_every_key_of_the_vectors_goes_where_java_sends_it(chosen: dict[bytes, int | None]) -> None:
     recorded = {base64.b64decode(case["input"]["key"]): case["expected"]["murmur2"] for case in cases("partitioner")}
     assert chosen == {key: (hashed & 0x7FFFFFFF) % PARTITIONS for key, hashed in recorded.items()}
+
+
+def test_a_pump_finds_for_every_key_the_partition_that_java_chooses() -> None:
+    parting = parting_of({"partitioner": "murmur2_random"})
+    assert parting is not None
+    unlike = {}
+    for case in cases("partitioner"):
+        key = base64.b64decode(case["input"]["key"])
+        found = partitions_of([key], parting, case["input"]["partitions"])
+        if found != [case["expected"]["partition"]]:
+            unlike[case["id"]] = found
+    assert unlike == {}

@@ -1,0 +1,57 @@
+"""A frame's records as librdkafka's client takes them, and by partition, where the client itself would put them.
+
+    values, keys ──► messages ──► by partition     each goes in one call, and one answer stands for all of it
+
+The hashes are the client's own, called here, so that a key stays where it was before this way was taken, and where
+the slow way puts it.
+
+Used by: delivery.py.
+Not here: when that is safe (delivery.py), records without keys.
+Source: librdkafka's partitioners; confluent_kafka passes their hashes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import repeat
+from typing import Any
+
+from confluent_kafka import cimpl
+
+from engine.shm.frame import Payloads
+
+__all__ = ["Parting", "by_partition", "messages_of", "parting_of", "partitions_of"]
+
+Message = dict[str, Any]
+#: From a key, and how many partitions there are, to the partition.
+Parting = Callable[[bytes, int], int]
+
+_DEFAULT = "consistent_random"
+#: By librdkafka's names of them; with `_random` behind they are the same where there is a key.
+_HASHES = ("murmur2", "consistent", "fnv1a")
+
+
+def messages_of(values: Payloads, keys: Payloads | None) -> list[Message]:
+    """A message for each record."""
+    if keys is None:
+        return [{"value": value} for value in values]
+    return [{"value": value, "key": key} for value, key in zip(values, keys, strict=True)]
+
+
+def parting_of(settings: Mapping[str, Any]) -> Parting | None:
+    """Where a producer of these settings puts keys that are not empty; None: it alone knows."""
+    name = str(settings.get("partitioner", _DEFAULT)).removesuffix("_random")
+    return getattr(cimpl, name, None) if name in _HASHES else None
+
+
+def partitions_of(keys: Payloads, parting: Parting, partitions: int) -> list[int]:
+    """The partition of each key; none is empty."""
+    return [*map(parting, keys, repeat(partitions))]  # type: ignore[arg-type]  # none is None
+
+
+def by_partition(messages: Sequence[Message], targets: Sequence[int | None]) -> dict[int, list[Message]]:
+    """The messages of each partition, in order. targets: the partition of each, none of which is None."""
+    groups: dict[int, list[Message]] = {target: [] for target in set(targets) if target is not None}
+    for target, message in zip(targets, messages, strict=True):
+        groups[target].append(message)  # type: ignore[index]  # none is None
+    return groups

@@ -1,0 +1,93 @@
+"""Keys are parted as the client itself would part them, whatever partitioner it has, and one answer is heard a part."""
+
+from __future__ import annotations
+
+import random
+from functools import partial
+from typing import Any
+
+import pytest
+from confluent_kafka import Producer
+
+from engine.pump.delivery import PARTED_MAX, Delivery
+from engine.pump.parting import by_partition, messages_of, parting_of, partitions_of
+from engine.shm.frame import Payloads, SourceFrame
+from tests.harness.banks import VirtualClock
+from tests.harness.fake_kafka import FakeKafka
+from tests.harness.fake_producer import FakeProducer, partition_of
+
+PARTITIONS = 4  # of a topic of the mock cluster; it makes none with more
+WAIT_S = 20
+KEYS: Payloads = [b"k-%d" % number for number in range(40)]
+
+
+@pytest.mark.parametrize(
+    "partitioner", ["murmur2", "murmur2_random", "consistent", "consistent_random", "fnv1a", "fnv1a_random", None]
+)
+def test_each_key_is_where_the_client_puts_it(partitioner: str | None) -> None:
+    settings = {"test.mock.num.brokers": 1, "bootstrap.servers": "", "linger.ms": 0, "log_level": 0}
+    settings |= {} if partitioner is None else {"partitioner": partitioner}
+    rng = random.Random(7)
+    keys: Payloads = [rng.randbytes(rng.randint(1, 40)) for _ in range(300)]
+    chosen: dict[bytes, int] = {}
+    producer = Producer(settings)
+    for key in keys:
+        producer.produce("topic", key=key, on_delivery=partial(_note, chosen, key))
+    assert producer.flush(WAIT_S) == 0
+    parting = parting_of(settings)
+    assert parting is not None
+    assert partitions_of(keys, parting, PARTITIONS) == [chosen[key] for key in keys if key is not None]
+
+
+def _note(chosen: dict[bytes, int], key: bytes, error: object, message: Any) -> None:
+    assert error is None
+    chosen[key] = message.partition()
+
+
+def test_the_client_alone_knows_what_it_draws() -> None:
+    assert parting_of({"partitioner": "random"}) is None
+
+
+def test_messages_of_a_partition_stay_in_order() -> None:
+    messages = messages_of([b"a", b"b", b"c", b"d"], [b"1", b"2", b"3", b"4"])
+    assert by_partition(messages, [2, 0, 2, 0]) == {2: [messages[0], messages[2]], 0: [messages[1], messages[3]]}
+
+
+class Noting(FakeProducer):
+    """Notes the calls: partition, records, and how many of them have an answer of their own."""
+
+    calls: list[tuple[int, int, int]]
+
+    def send_batch(self, topic: str, partition: int, messages: list[dict[str, Any]], on_each: Any = None) -> None:
+        answers = sum("callback" in message or on_each is not None for message in messages)
+        self.calls.append((partition, len(messages), answers))
+        super().send_batch(topic, partition, messages, on_each)
+
+
+def _calls(keys: Payloads, partitions: int = PARTITIONS, *, wants_each: bool = False) -> list[tuple[int, int, int]]:
+    clock = VirtualClock()
+    kafka = FakeKafka(random.Random(3), clock, partitions=partitions)
+    Noting.calls = []
+    delivery = Delivery(
+        partial(Noting, kafka), {}, wants_each=wants_each, timeout_seconds=1.0, now_ns=clock.monotonic_ns
+    )
+    delivery.send(SourceFrame("t", len(keys), 1, 0, [b"v"] * len(keys), keys))
+    return sorted(Noting.calls)
+
+
+def test_a_frame_of_keys_takes_a_call_and_an_answer_for_each_partition() -> None:
+    parts = [partition_of(key, PARTITIONS) for key in KEYS if key is not None]
+    assert _calls(KEYS) == [(at, parts.count(at), 1) for at in sorted(set(parts))]
+
+
+@pytest.mark.parametrize("odd", [None, b""])
+def test_a_frame_with_an_empty_key_is_left_to_the_client(odd: bytes | None) -> None:
+    assert _calls([*KEYS, odd]) == [(-1, len(KEYS) + 1, len(KEYS) + 1)]
+
+
+def test_records_that_are_to_be_heard_of_each_are_left_to_the_client() -> None:
+    assert _calls(KEYS, wants_each=True) == [(-1, len(KEYS), len(KEYS))]
+
+
+def test_so_are_those_of_very_many_partitions() -> None:
+    assert _calls(KEYS, PARTED_MAX + 1) == [(-1, len(KEYS), len(KEYS))]
