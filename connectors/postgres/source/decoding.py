@@ -43,21 +43,24 @@ def integers(cells: Sequence[bytes | None], bits: int) -> Sequence[int | None]:
     # What consists of digits, the server's own types write as JSON does.
     if all(cells) and not b"".join(cells).translate(None, _DIGITS):  # type: ignore[arg-type]  # none is None
         return DigitColumn(cells, bits)  # type: ignore[arg-type]  # as above
-    return _at_once(_INTEGERS, [b"null" if cell is None else cell for cell in cells], int, cells)
+    return _at_once(_INTEGERS, b",".join([b"null" if cell is None else cell for cell in cells]), int, cells)
 
 
 def floats(cells: Sequence[bytes | None]) -> list[float | None]:
     """Raises ValueError for what is no number."""
-    if _BELOW_ZERO in cells:
+    try:
+        text = b",".join(cells)  # type: ignore[arg-type]  # one that is None is none of bytes
+    except TypeError:
+        text = b",".join([b"null" if cell is None else cell for cell in cells])
+    if _BELOW_ZERO in text and _BELOW_ZERO in cells:
         return each(float, cells)
-    texts = [b"null" if cell is None else cell for cell in cells] if None in cells else cells
-    return _at_once(_FLOATS, texts, float, cells)
+    return _at_once(_FLOATS, text, float, cells)
 
 
 def days(cells: Sequence[bytes | None], change: Change) -> list[Any]:
     """change: of a cell that is no date of the years 1 to 9999."""
     texts = [b"null" if cell is None else b'"%b"' % cell for cell in cells]
-    return _at_once(_DAYS, texts, change, cells)
+    return _at_once(_DAYS, b",".join(texts), change, cells)
 
 
 def moments(cells: Sequence[bytes | None], change: Change) -> list[Any]:
@@ -65,7 +68,7 @@ def moments(cells: Sequence[bytes | None], change: Change) -> list[Any]:
     if _BEFORE_CHRIST in b"".join(filter(None, cells)):  # which would be cut off
         return each(change, cells)
     texts = [b"null" if cell is None else b'"%bZ"' % cell.removesuffix(_UTC)[:_MOMENT_LENGTH] for cell in cells]
-    return _at_once(_MOMENTS, texts, change, cells)
+    return _at_once(_MOMENTS, b",".join(texts), change, cells)
 
 
 def each(change: Change, cells: Sequence[bytes | None]) -> list[Any]:
@@ -75,10 +78,10 @@ def each(change: Change, cells: Sequence[bytes | None]) -> list[Any]:
     return [*map(change, cells)]  # type: ignore[arg-type]  # none is None
 
 
-def _at_once(decoder: Any, texts: Sequence[bytes | None], change: Change, cells: Sequence[bytes | None]) -> list[Any]:
-    """What a JSON reader makes of texts, or `change` of each cell."""
+def _at_once(decoder: Any, text: bytes, change: Change, cells: Sequence[bytes | None]) -> list[Any]:
+    """What a JSON reader makes of a text of all cells with commas between, or `change` of each cell."""
     try:
-        found: list[Any] = decoder.decode(b"[" + b",".join(texts) + b"]")  # type: ignore[arg-type]  # none is None
+        found: list[Any] = decoder.decode(b"[%b]" % text)
     except msgspec.DecodeError:
         return each(change, cells)
     return found if len(found) == len(cells) else each(change, cells)
