@@ -2,6 +2,7 @@
 
     stream = session.stream("COPY t TO STDOUT")
     stream.take(2000, bytes_max, seconds)     up to 2,000 messages: b"1\tone\n", b"2\ttwo\n", ..., in libpq's memory
+    stream.take_block(2000, bytes_max, seconds)   the same as one text, and how many messages are in it
     stream.is_over                            all were taken
 
 psycopg waits for each row by itself, and knows nothing of streams that go both ways; so its `pq` is used, libpq's own
@@ -27,6 +28,11 @@ __all__ = ["CopyStream"]
 #: all of them together are so long.
 PAUSE_SECONDS = 0.001
 GATHER_SECONDS = 0.02
+#: Of a block so many messages are joined at a time, while the processor still has them at hand: each takes five times
+#: its text until it is.
+JOINED = 128
+
+Put = Callable[[list[memoryview]], object]
 
 
 class CopyStream:
@@ -59,12 +65,15 @@ class CopyStream:
 
     def take(self, count: int, bytes_max: int, seconds: float) -> list[memoryview]:
         """Up to `count` messages, and no more once they have `bytes_max`; after `seconds` without any, none."""
-        try:
-            if not (self._is_copying or self._is_over) and not self._begin(seconds):
-                return []
-            return self._take(count, bytes_max, seconds)
-        except self._psycopg.Error as error:
-            raise self._fail(error) from error
+        taken: list[memoryview] = []
+        self._take(count, bytes_max, seconds, count, taken.extend)
+        return taken
+
+    def take_block(self, count: int, bytes_max: int, seconds: float) -> tuple[bytes, int]:
+        """As `take`: the messages as one text, and how many they are."""
+        blocks: list[bytes] = []
+        number = self._take(count, bytes_max, seconds, JOINED, lambda taken: blocks.append(b"".join(taken)))
+        return b"".join(blocks), number
 
     def send(self, message: bytes) -> None:
         """Answer the server, in a stream that goes both ways."""
@@ -94,16 +103,30 @@ class CopyStream:
             self._end(result)
         return True
 
-    def _take(self, count: int, bytes_max: int, seconds: float) -> list[memoryview]:
-        taken: list[memoryview] = []
-        size = 0
+    def _take(self, count: int, bytes_max: int, seconds: float, at_once: int, put: Put) -> int:
+        """As `take`: `put` is given up to `at_once` of them at a time; returns how many they are."""
+        try:
+            if not (self._is_copying or self._is_over) and not self._begin(seconds):
+                return 0
+            return self._put_all(count, bytes_max, seconds, at_once, put)
+        except self._psycopg.Error as error:
+            raise self._fail(error) from error
+
+    def _put_all(self, count: int, bytes_max: int, seconds: float, at_once: int, put: Put) -> int:
+        number = size = 0
         deadline = time.monotonic() + seconds
         has_paused = False
         while not self._is_over:
-            found = self._drain(taken, count, bytes_max - size)
+            wanted = min(count - number, at_once)
+            taken, found = self._drain(wanted, bytes_max - size)
+            if taken:
+                put(taken)
+            number += len(taken)
             size += found
-            if len(taken) >= count or size >= bytes_max:
+            if number >= count or size >= bytes_max:
                 break
+            if len(taken) == wanted:
+                continue
             now = time.monotonic()
             if found:
                 deadline = min(deadline, now + GATHER_SECONDS)
@@ -111,18 +134,19 @@ class CopyStream:
                 self._pgconn.consume_input()
             elif now >= deadline or has_paused:
                 break
-            elif taken:
+            elif number:
                 has_paused = True
                 time.sleep(PAUSE_SECONDS)
                 self._pgconn.consume_input()
             else:
                 self._read(deadline - now)
-        return taken
+        return number
 
-    def _drain(self, taken: list[memoryview], count: int, bytes_max: int) -> int:
-        """Take what has come, until these are `count` and so many bytes more; returns how many bytes more they are."""
+    def _drain(self, count: int, bytes_max: int) -> tuple[list[memoryview], int]:
+        """What has come, until these are `count` and so many bytes, and how many bytes they are."""
+        taken: list[memoryview] = []
         size = 0
-        for length, data in map(self._pgconn.get_copy_data, repeat(1, count - len(taken))):
+        for length, data in map(self._pgconn.get_copy_data, repeat(1, count)):
             if length <= 0:
                 if length < 0:
                     self._end(self._pgconn.get_result())
@@ -131,7 +155,7 @@ class CopyStream:
             size += length
             if size >= bytes_max:
                 break
-        return size
+        return taken, size
 
     def _read(self, seconds: float) -> bool:
         """Wait for the server's word; whether there was one."""

@@ -37,7 +37,7 @@ from connectors.postgres.source.changes_config import ChangesConfig
 from connectors.postgres.source.pgoutput import RelationColumn, RelationMessage
 from connectors.postgres.source.publications import is_wanted
 from connectors.postgres.source.transactions import Moment
-from connectors.postgres.source.values import columns_of_copy
+from connectors.postgres.source.values import columns_of_block
 from engine.api.batch import SourceBatch
 
 __all__ = ["Place", "Snapshot", "place_of"]
@@ -188,14 +188,16 @@ class Snapshot:
         deadline = time.monotonic() + seconds
         while self._begin():
             for reading in self._readings:
-                rows = [] if reading.stream.is_over else reading.stream.take(count, BATCH_BYTES_MAX, ASK_SECONDS)
+                found = 0
+                if not reading.stream.is_over:
+                    block, found = reading.stream.take_block(count, BATCH_BYTES_MAX, ASK_SECONDS)
                 if reading.stream.is_over and not reading.is_returned:
                     reading.is_returned = True
                     self._idle.append(reading.session)
-                if rows:
+                if found:
                     self._advance()
                     moment = Moment(now_ms, None, None, snapshot="true")
-                    return reading.table.captured.read(columns_of_copy(rows), len(rows), moment, now_ms)
+                    return reading.table.captured.read(columns_of_block(block, found), found, moment, now_ms)
             if not self._advance() and not self._wait(deadline - time.monotonic()):
                 return None
         self.is_over = True

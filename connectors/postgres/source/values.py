@@ -24,7 +24,7 @@ from engine.api.column import Column, Utf8Column
 from engine.api.java_scalars import nearest_float32
 from engine.api.schema import Schema
 
-__all__ = ["SESSION", "Cells", "Reading", "columns_of_copy", "reading_of", "unescaped"]
+__all__ = ["SESSION", "Cells", "Reading", "columns_of_block", "columns_of_copy", "reading_of", "unescaped"]
 
 #: How a session is to write values.
 SESSION = (
@@ -88,9 +88,13 @@ def unescaped(cells: Cells) -> Cells:
 
 def columns_of_copy(rows: Sequence[bytes | memoryview]) -> list[Cells]:
     """The columns of rows as COPY's text has them; at least one row."""
-    block = b"".join(rows)
+    return columns_of_block(b"".join(rows), len(rows))
+
+
+def columns_of_block(block: bytes, count: int) -> list[Cells]:
+    """The same of so many rows in one text."""
     cells = block.replace(b"\n", b"\t").split(b"\t")  # neither stands in a cell, and there is one more behind the last
-    width = (len(cells) - 1) // len(rows)
+    width = (len(cells) - 1) // count
     columns = [cells[at:-1:width] for at in range(width)]
     return [*map(_meaning, columns)] if b"\\" in block else [*columns]
 
