@@ -32,10 +32,10 @@ from confluent_kafka import KafkaError
 
 from engine.api.errors import ConnectError, RetriableError, UnreachableError
 from engine.kafka.errors import as_ours, is_queue_full
+from engine.kafka.parting import by_partition, messages_of, parting_of, partitions_of
 from engine.kafka.producer import Refused
 from engine.ledger.source import PumpAccount
 from engine.pump.outside import ClientPort
-from engine.pump.parting import by_partition, messages_of, parting_of, partitions_of
 from engine.pump.refusals import Refusals
 from engine.pump.sent import Sent
 from engine.shm.frame import SourceFrame

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Producer
 
-from engine.pump.parting import parting_of, partitions_of
+from engine.kafka.parting import parting_of, partitions_of
 from tests.vectors.cases import cases
 
 pytestmark = pytest.mark.vector

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from confluent_kafka import Producer
 
+from engine.kafka.parting import by_partition, messages_of, parting_of, partitions_of
 from engine.pump.delivery import PARTED_MAX, Delivery
-from engine.pump.parting import by_partition, messages_of, parting_of, partitions_of
 from engine.shm.frame import Payloads, SourceFrame
 from tests.harness.banks import VirtualClock
 from tests.harness.fake_kafka import FakeKafka

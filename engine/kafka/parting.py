@@ -5,8 +5,8 @@
 The hashes are the client's own, called here, so that a key stays where it was before this way was taken, and where
 the slow way puts it.
 
-Used by: delivery.py.
-Not here: when that is safe (delivery.py), records without keys.
+Used by: engine.pump.delivery.
+Not here: when that is safe (engine.pump.delivery), records without keys.
 Source: librdkafka's partitioners; confluent_kafka passes their hashes on.
 """
 
