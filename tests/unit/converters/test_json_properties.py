@@ -264,3 +264,27 @@ def test_text_and_numbers_that_are_still_bytes_are_written_like_the_values_they_
     assert [(one.index, str(one.error)) for one in together.failures] == [
         (one.index, str(one.error)) for one in alone.failures
     ]
+
+
+FLOATS = (
+    st.floats() | st.floats(1e-4, 1e8) | st.sampled_from([1e-3, 0.0009999999999999998, 1e7, 9999999.999999998, -1.5])
+)
+
+
+@given(
+    floats=st.lists(FLOATS, min_size=1, max_size=5)
+    | st.lists(FLOATS | st.integers(0, 9) | st.none(), min_size=1, max_size=5),
+    truths=st.lists(st.booleans() | st.sampled_from([True, False, None, 1, "x"]), min_size=5, max_size=5),
+    is_optional=st.booleans(),
+)
+def test_floats_and_truths_in_columns_are_written_as_in_structs(
+    floats: list[Any], truths: list[Any], is_optional: bool
+) -> None:
+    schema = Schema.struct({"a": Schema("FLOAT64", optional=is_optional), "b": Schema("BOOLEAN", optional=is_optional)})
+    columns, count = [floats, truths[: len(floats)]], len(floats)
+    made = converter()
+    rows = [*StructColumn(schema, columns, count)]
+    together = made.from_connect("topic", StructColumn(schema, columns, count), Repeat(schema, count))
+    alone = made.from_connect("topic", rows, Repeat(schema, count))
+    assert together.payloads == alone.payloads
+    assert [one.index for one in together.failures] == [one.index for one in alone.failures]
