@@ -20,6 +20,7 @@ from engine.api.transform import Transform
 from engine.bank import step
 from engine.config.line import Subscription, Timing
 from engine.kafka.consumer import Member
+from engine.kafka import parting
 from engine.ledger.errors import LedgerError
 from engine.pump import delivery as pump_delivery
 from engine.pump import framing
@@ -403,14 +404,14 @@ def frames_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def producing_changes(change: Callable[[Sequence[Any]], list[Any]]) -> Patch:
     def patch(monkeypatch: pytest.MonkeyPatch) -> None:
-        right = pump_delivery._messages
+        right = parting.messages_of
 
         def wrong(values: Any, keys: Any) -> Any:
             return change(right(values, keys))
 
-        monkeypatch.setattr(pump_delivery, "_messages", once(wrong, right))
+        monkeypatch.setattr(pump_delivery, "messages_of", once(wrong, right))
         # As many as there are partitions named, else the pump notices before the ledger.
-        monkeypatch.setattr(pump_delivery, "zip", lambda *columns, strict: zip(*columns, strict=False), raising=False)
+        monkeypatch.setattr(parting, "zip", lambda *columns, strict: zip(*columns, strict=False), raising=False)
 
     return patch
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.postgres.copying import JOINED, CopyStream
+from engine.api.errors import ConnectError
 
 COPY_OUT, COMMAND_OK = 3, 1
 LARGE = 1 << 30
@@ -57,7 +58,7 @@ def _stream(parts: list[list[bytes]]) -> CopyStream:
         COPY_OUT, COPY_BOTH, COMMAND_OK, TUPLES_OK = COPY_OUT, -1, COMMAND_OK, -2
 
     psycopg = SimpleNamespace(Error=RuntimeError, pq=SimpleNamespace(ExecStatus=Status))
-    return CopyStream(_Connection(parts), "COPY t TO STDOUT", psycopg, AssertionError)
+    return CopyStream(_Connection(parts), "COPY t TO STDOUT", psycopg, ConnectError)
 
 
 @given(

@@ -28,7 +28,7 @@ def test_each_key_is_where_the_client_puts_it(partitioner: str | None) -> None:
     settings = {"test.mock.num.brokers": 1, "bootstrap.servers": "", "linger.ms": 0, "log_level": 0}
     settings |= {} if partitioner is None else {"partitioner": partitioner}
     rng = random.Random(7)
-    keys: Payloads = [rng.randbytes(rng.randint(1, 40)) for _ in range(300)]
+    keys = [rng.randbytes(rng.randint(1, 40)) for _ in range(300)]
     chosen: dict[bytes, int] = {}
     producer = Producer(settings)
     for key in keys:
@@ -36,7 +36,7 @@ def test_each_key_is_where_the_client_puts_it(partitioner: str | None) -> None:
     assert producer.flush(WAIT_S) == 0
     parting = parting_of(settings)
     assert parting is not None
-    assert partitions_of(keys, parting, PARTITIONS) == [chosen[key] for key in keys if key is not None]
+    assert partitions_of([*keys], parting, PARTITIONS) == [chosen[key] for key in keys]
 
 
 def _note(chosen: dict[bytes, int], key: bytes, error: object, message: Any) -> None:
