@@ -19,8 +19,8 @@ from engine.api.task import SourceTask
 from engine.api.transform import Transform
 from engine.bank import step
 from engine.config.line import Subscription, Timing
-from engine.kafka.consumer import Member
 from engine.kafka import parting
+from engine.kafka.consumer import Member
 from engine.ledger.errors import LedgerError
 from engine.pump import delivery as pump_delivery
 from engine.pump import framing
