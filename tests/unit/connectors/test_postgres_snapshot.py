@@ -37,7 +37,11 @@ class FakeStream:
     def end(self) -> None:
         self._is_ending = True
 
-    def take(self, count: int, bytes_max: int, seconds: float) -> list[bytes]:
+    def take_block(self, count: int, bytes_max: int, seconds: float) -> tuple[bytes, int]:
+        taken = self._take(count, bytes_max, seconds)
+        return b"".join(taken), len(taken)
+
+    def _take(self, count: int, bytes_max: int, seconds: float) -> list[bytes]:
         rows, self._rows = self._rows, []
         self.is_over = self._is_ending
         return rows
