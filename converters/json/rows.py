@@ -110,7 +110,6 @@ def _truths(column: Column) -> list[bytes]:
 
 def _floats(column: Column) -> list[bytes]:
     """The same for floats that Java and every encoder write alike."""
-    # bench/micro/test_converters.py::columns_out: half of what the rules of `Wire` and its encoder take together
     if not isinstance(column, list) or set(map(type, column)) != {float}:
         return []
     if min(column) < PLAIN_FROM or max(column) >= PLAIN_BELOW:
