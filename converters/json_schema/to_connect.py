@@ -11,6 +11,7 @@ Not here: whether a value is valid under the schema (converter.py, by jsonschema
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 from urllib.parse import unquote, urljoin
 
@@ -29,6 +30,8 @@ _CONNECT_TYPES = {
 }  # fmt: skip
 _PLAIN = {"integer": "INT64", "number": "FLOAT64", "boolean": "BOOLEAN", "string": "STRING"}
 Raw = Any
+#: Numbers with a point are Decimals, of which a default may have more digits than a float.
+_PARSE = msgspec.json.Decoder(float_hook=Decimal).decode
 
 
 def connect_schema(
@@ -49,7 +52,7 @@ def connect_schema(
 
 def _parsed(text: str) -> Raw:
     try:
-        return msgspec.json.decode(text)
+        return _PARSE(text)
     except msgspec.DecodeError as error:
         raise DataError(f"no JSON Schema: {error}: {text[:200]}") from error
 
