@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from google.protobuf import message_factory
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from converters.protobuf import ProtobufConfig, ProtobufConverter
@@ -80,6 +80,11 @@ def has_a_place(schema: Schema, *, in_field: bool = False) -> bool:
     return all(has_a_place(field.schema, in_field=True) for field in schema.fields)
 
 
+#: Protocol buffers have no place for many of the schemas that are drawn: how many, is no fault of a test's.
+FEW = settings(suppress_health_check=[HealthCheck.filter_too_much])
+
+
+@FEW
 @given(schemas_with_values(has_odd_keys=True), st.sampled_from(["optional.for.nullables", "wrapper.for.nullables"]))
 def test_values_come_back_as_they_were(case: tuple[Schema, list[Any]], nullables: str) -> None:
     schema, values = case
@@ -96,6 +101,7 @@ def test_values_come_back_as_they_were(case: tuple[Schema, list[Any]], nullables
         assert [field.schema.type for field in one.fields] == [field.schema.type for field in schema.fields]
 
 
+@FEW
 @given(schemas_with_values(), st.data())
 def test_mutated_bytes_are_refused_or_read_as_some_value(case: tuple[Schema, list[Any]], data: st.DataObject) -> None:
     schema, values = case
