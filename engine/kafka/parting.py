@@ -16,19 +16,23 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import repeat
 from typing import Any
 
-from confluent_kafka import cimpl
+from confluent_kafka import consistent, fnv1a, murmur2
 
 from engine.shm.frame import Payloads
 
-__all__ = ["Parting", "by_partition", "messages_of", "parting_of", "partitions_of"]
+__all__ = ["ANY", "Parting", "Targets", "by_partition", "messages_of", "parting_of", "partitions_of"]
 
 Message = dict[str, Any]
 #: From a key, and how many partitions there are, to the partition.
 Parting = Callable[[bytes, int], int]
+#: Where each record of a frame goes; None among them: the client draws it.
+Targets = Sequence[int | None] | None
+#: The partition of what the client is to place.
+ANY = -1
 
 _DEFAULT = "consistent_random"
 #: By librdkafka's names of them; with `_random` behind they are the same where there is a key.
-_HASHES = ("murmur2", "consistent", "fnv1a")
+_HASHES: Mapping[str, Parting] = {"murmur2": murmur2, "consistent": consistent, "fnv1a": fnv1a}
 
 
 def messages_of(values: Payloads, keys: Payloads | None) -> list[Message]:
@@ -41,17 +45,20 @@ def messages_of(values: Payloads, keys: Payloads | None) -> list[Message]:
 def parting_of(settings: Mapping[str, Any]) -> Parting | None:
     """Where a producer of these settings puts keys that are not empty; None: it alone knows."""
     name = str(settings.get("partitioner", _DEFAULT)).removesuffix("_random")
-    return getattr(cimpl, name, None) if name in _HASHES else None
+    return _HASHES.get(name)
 
 
-def partitions_of(keys: Payloads, parting: Parting, partitions: int) -> list[int]:
-    """The partition of each key; none is empty."""
-    return [*map(parting, keys, repeat(partitions))]  # type: ignore[arg-type]  # none is None
+def partitions_of(keys: Payloads, parting: Parting, partitions: int) -> list[int | None]:
+    """The partition of each key; None where it is empty, or none."""
+    if all(keys):
+        return [*map(parting, keys, repeat(partitions))]  # type: ignore[arg-type]  # none is None
+    return [parting(key, partitions) if key else None for key in keys]
 
 
 def by_partition(messages: Sequence[Message], targets: Sequence[int | None]) -> dict[int, list[Message]]:
-    """The messages of each partition, in order. targets: the partition of each, none of which is None."""
-    groups: dict[int, list[Message]] = {target: [] for target in set(targets) if target is not None}
-    for target, message in zip(targets, messages, strict=True):
-        groups[target].append(message)  # type: ignore[index]  # none is None
+    """The messages of each partition, in order. targets: the partition of each; of None, `ANY`."""
+    places = [ANY if target is None else target for target in targets] if None in targets else targets
+    groups: dict[int, list[Message]] = {place: [] for place in set(places)}  # type: ignore[misc]  # none is None
+    for place, message in zip(places, messages, strict=True):
+        groups[place].append(message)  # type: ignore[index]  # none is None
     return groups

@@ -116,22 +116,13 @@ class BatchProducer:
         """Whether certificates or keys have been replaced since this client was made, which has read the old ones."""
         return self._files.have_changed()
 
-    def send_batch(
-        self,
-        topic: str,
-        partition: int,
-        messages: list[dict[str, Any]],
-        on_each: OnDelivery | None = None,
-    ) -> None:
+    def send_batch(self, topic: str, partition: int, messages: list[dict[str, Any]]) -> None:
         """Queue records; messages are dicts of value, key and perhaps `callback`. partition -1: by key.
 
         Raises Refused when not all were taken.
         """
         try:
-            if on_each is None:
-                taken = self._client.produce_batch(topic, messages, partition=partition)
-            else:
-                taken = self._client.produce_batch(topic, messages, partition=partition, on_delivery=on_each)
+            taken = self._client.produce_batch(topic, messages, partition=partition)
         except (KafkaException, BufferError) as error:
             raise Refused(error.args[0] if isinstance(error, KafkaException) else None) from error
         if taken != len(messages):

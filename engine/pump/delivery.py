@@ -4,13 +4,14 @@ Three ways to send a frame; the first that is safe for it is taken:
 
     fast     idempotence and gapless guarantee; a callback for the last record of each partition.
              One success then stands for all before it: a gap is fatal to the producer.
-             Partitions of keys are found here, by librdkafka's own hash (parting.py).
-    plain    a callback for each record: where librdkafka alone knows the partition, where the
+    plain    a callback for each record: where librdkafka draws the partition, where the
              connector wants to hear of each record, where the user switched idempotence off.
     slow     after any error: a new producer, one request in flight with one record each, a
              callback for each. It finds the record to blame, or finds that there is none
              (a batch too large for the topic is refused whole, though each record is legal).
              With the gapless guarantee nothing behind that record gets into its partition.
+
+Keys have their partitions from librdkafka's own hash, called here (engine/kafka/parting.py).
 
 Invariant: a frame counts as acknowledged when it and all before it are. After an error no
 callback of the old producer is believed; everything unacknowledged is sent again. Where records that Kafka
@@ -24,7 +25,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
@@ -32,7 +33,7 @@ from confluent_kafka import KafkaError
 
 from engine.api.errors import ConnectError, RetriableError, UnreachableError
 from engine.kafka.errors import as_ours, is_queue_full
-from engine.kafka.parting import by_partition, messages_of, parting_of, partitions_of
+from engine.kafka.parting import ANY, Targets, by_partition, messages_of, parting_of, partitions_of
 from engine.kafka.producer import Refused
 from engine.ledger.source import PumpAccount
 from engine.pump.outside import ClientPort
@@ -53,8 +54,7 @@ RECOUNT_SECONDS = 1.0
 #: How long a topic's partition count is believed.
 PARTITIONS_FRESH_NS = 300 * 10**9
 
-#: Keys are parted for no more partitions than these: each takes a call of its own.
-PARTED_MAX = 64
+PARTED_MAX = 64  # for more partitions no keys are parted: each takes a call of its own
 #: So few bytes on their way make no batch that a topic refuses.
 SMALL_BYTES = 1024
 
@@ -70,7 +70,7 @@ class ProducerPort(ClientPort, Protocol):
     def close(self) -> None: ...
     def poll(self) -> None: ...
     def take_new_numbers(self) -> int: ...
-    def send_batch(self, topic: str, partition: int, messages: list[dict[str, Any]], on_each: Any = None) -> None: ...
+    def send_batch(self, topic: str, partition: int, messages: list[dict[str, Any]]) -> None: ...
     def send_each(
         self, topic: str, value: Any, key: Any, partition: int, timestamp: Any, headers: Any, on_delivery: Any
     ) -> None: ...
@@ -171,17 +171,17 @@ class Delivery:
         self._queue_bytes += frame.size_bytes
         if not frame.count:
             return
+        targets = self._targets(frame, partitions)
         try:
             if self._slow_left >= 0 or self._is_settled_in_part(frame):
-                self._send_slow(sent, partitions)
+                self._send_singly(sent, partitions, targets, with_callback_each=True)
             elif frame.headers is not None or frame.timestamps is not None:
-                self._send_singly(sent, partitions, with_callback_each=not self._is_fast(frame))
-            elif self._is_fast(frame):
-                self._send_fast(sent, partitions)
-            elif (found := self._found(frame, partitions)) is not None:
-                self._send_fast(sent, partitions, found)
+                has_callback_each = not self._is_fast(frame, frame.partitions)
+                self._send_singly(sent, partitions, targets, with_callback_each=has_callback_each)
+            elif self._is_fast(frame, targets):
+                self._send_fast(sent, partitions, targets)
             else:
-                self._send_plain(sent, partitions)
+                self._send_plain(sent, partitions, targets)
         except Refused as refused:
             self.fail(sent, None, refused.error)
 
@@ -315,17 +315,20 @@ class Delivery:
     def _is_settled_in_part(self, frame: SourceFrame) -> bool:
         return any(frame.sequence <= number < frame.sequence + frame.count for number in self._settled)
 
-    def _is_fast(self, frame: SourceFrame) -> bool:
+    def _is_fast(self, frame: SourceFrame, targets: Targets) -> bool:
         if not self._is_idempotent or self.wants_each:
             return False
-        if frame.partitions is not None:
-            return None not in frame.partitions
-        return frame.keys is None
+        return frame.keys is None if targets is None else None not in targets
 
-    def _found(self, frame: SourceFrame, partitions: int) -> Sequence[int] | None:
-        """Where the client would put each record, by its key, so that it goes the fast way; None: it does not."""
-        is_plain = not self._is_idempotent or self.wants_each or frame.partitions is not None
-        if is_plain or self._parting is None or partitions > PARTED_MAX or not frame.keys or not all(frame.keys):
+    def _targets(self, frame: SourceFrame, partitions: int) -> Targets:
+        """The partition of each record, by the connector or by its key; None among them: the client draws it.
+
+        Keys are parted here whatever way a frame goes: were some parted by the client, which hears of new partitions
+        at another time, a key would go to and fro. None: one has all that has no keys, and keys are the client's.
+        """
+        if frame.partitions is not None or frame.keys is None:
+            return frame.partitions
+        if self._parting is None or partitions > PARTED_MAX:
             return None
         return partitions_of(frame.keys, self._parting, partitions)
 
@@ -366,50 +369,50 @@ class Delivery:
         self._turn += 1
         return self._turn % partitions
 
-    def _send_fast(self, sent: Sent, partitions: int, found: Sequence[int] | None = None) -> None:
-        """found: the partitions of the keys; to the ledger they are as if the client had picked them."""
+    def _send_fast(self, sent: Sent, partitions: int, targets: Targets) -> None:
         frame = sent.frame
         messages = messages_of(frame.values, frame.keys)
-        targets = frame.partitions if found is None else found
         groups = {self._sticky(partitions): messages} if targets is None else by_partition(messages, targets)
         sent.pending = len(groups)
         self._count(sent, sum(map(len, groups.values())))
         for partition, group in groups.items():
-            group[-1]["callback"] = partial(sent.group_arrived, len(group)) if found is None else sent.arrived
+            # To the ledger, keys that were parted here are as if the client had parted them.
+            group[-1]["callback"] = (
+                partial(sent.group_arrived, len(group))
+                if frame.keys is None or frame.partitions is not None
+                else sent.arrived
+            )
             self.producer.send_batch(frame.topic, partition, group)
 
-    def _send_plain(self, sent: Sent, partitions: int) -> None:
+    def _send_plain(self, sent: Sent, partitions: int, targets: Targets) -> None:
         frame = sent.frame
         if frame.partitions is not None:
-            self._send_singly(sent, partitions, with_callback_each=True)
+            self._send_singly(sent, partitions, targets, with_callback_each=True)
             return
-        partition = self._sticky(partitions) if frame.keys is None else -1
         messages = messages_of(frame.values, frame.keys)
         sent.pending = len(messages)
         self._count(sent, len(messages))
         if self.wants_each:
             sent.answered = 0
-            for index, message in enumerate(messages):
-                message["callback"] = partial(sent.record_arrived, index)
-            self.producer.send_batch(frame.topic, partition, messages)
-        else:
-            self.producer.send_batch(frame.topic, partition, messages, sent.arrived)
+        for index, message in enumerate(messages):
+            message["callback"] = partial(sent.record_arrived, index) if self.wants_each else sent.arrived
+        first = self._sticky(partitions) if frame.keys is None else ANY
+        groups = {first: messages} if targets is None else by_partition(messages, targets)
+        for partition, group in groups.items():
+            self.producer.send_batch(frame.topic, partition, group)
 
     def _count(self, sent: Sent, records: int) -> None:
         if self.account is not None:
             self.account.produced(sent.frame, records)
 
-    def _send_slow(self, sent: Sent, partitions: int) -> None:
-        self._send_singly(sent, partitions, with_callback_each=True)
-
-    def _send_singly(self, sent: Sent, partitions: int, *, with_callback_each: bool) -> None:
+    def _send_singly(self, sent: Sent, partitions: int, targets: Targets, *, with_callback_each: bool) -> None:
         """One call a record, in order: the only way that takes headers and timestamps."""
         frame = sent.frame
         count = frame.count
-        sticky = self._sticky(partitions) if frame.keys is None else -1
+        sticky = self._sticky(partitions) if frame.keys is None else ANY
         nothing = [None] * count
         keys = frame.keys or nothing
-        targets = frame.partitions or [sticky] * count
+        targets = targets or [sticky] * count
         timestamps = frame.timestamps or nothing
         headers = frame.headers or nothing
         last = {} if with_callback_each else {partition: index for index, partition in enumerate(targets)}

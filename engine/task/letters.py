@@ -72,14 +72,15 @@ class Letters:
     def out(self, parts: Mapping[TopicPartition, Part]) -> Mapping[TopicPartition, int]:
         """The lowest offset of each of these partitions whose letter Kafka has not yet.
 
-        One from when the partition was here the last time holds nothing up: what is not safe has come again. Where the
-        task has sought meanwhile makes no difference.
+        One of before what is safe holds nothing up: from when the partition was here the last time, or of a record that
+        was reported late. A task that has sought past a record has not made it safe.
         """
         self._forget()
         lowest: dict[TopicPartition, int] = {}
         for number, offsets in self._out:
             for place, offset in offsets.items():
-                if place in parts and number > parts[place].letters_before:
+                part = parts.get(place)
+                if part is not None and number > part.letters_before and offset >= part.told:
                     lowest[place] = min(offset, lowest.get(place, offset))
         return lowest
 

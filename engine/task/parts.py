@@ -28,6 +28,7 @@ class Part(Struct):
     skipped_from: int = -1  # first offset discarded while paused
     flushed: int = -1  # what the task said last, or where it begins: all before is safe
     letters_before: int = 0  # number of the last dead letter that was written before the partition came
+    told: int = -1  # as `flushed`, but no seek raises it: before this, no letter that is on its way holds anything up
 
 
 def reached(
@@ -52,7 +53,7 @@ def flushed(
         part = parts.get(TopicPartition(*place))
         if part is not None and offset <= offsets.get(TopicPartition(*place), -1):
             positions.append(Position(place[0], place[1], part.epoch, offset))
-            part.flushed = offset
+            part.flushed = part.told = offset
     # A task may leave out what has not changed since the last flush.
     return positions, all(safe.get(place, parts[place].flushed) == offset for place, offset in offsets.items())
 

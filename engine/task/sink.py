@@ -111,6 +111,7 @@ class SinkTaskBank:
             self._outbox.say(frame.Seek(place.topic, place.partition, part.epoch, offset))
             part.epoch += 1  # of the deliveries to come; what is in the ring has the old one
             part.next_offset = part.flushed = offset
+            part.told = min(part.told, offset)
             part.skipped_from = -1  # what was skipped before is not what comes next
         self.reporter.begins_anew(offsets)
 
@@ -246,7 +247,7 @@ class SinkTaskBank:
             place = TopicPartition(topic, partition)
             if epoch > self._gone.get(place, -1):
                 letters = 0 if self._letters is None else self._letters.number
-                self._parts[place] = Part(epoch, offset, flushed=offset, letters_before=letters)
+                self._parts[place] = Part(epoch, offset, flushed=offset, letters_before=letters, told=offset)
                 places.append(place)
         if places:
             self._counts.opened(places)

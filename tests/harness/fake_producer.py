@@ -111,12 +111,12 @@ class FakeProducer:
         times, self._renumbered, self._doubled = self._renumbered, 0, 0
         return times
 
-    def send_batch(self, topic: str, partition: int, messages: list[dict[str, Any]], on_each: Any = None) -> None:
+    def send_batch(self, topic: str, partition: int, messages: list[dict[str, Any]]) -> None:
         self._raise_if_fatal()
         self._kafka.steps.at("before produce")
         for message in messages:
             at = self._partition_of(message.get("key")) if partition < 0 else partition
-            queued = Queued(message["value"], message.get("callback") or on_each, message.get("key"))
+            queued = Queued(message["value"], message.get("callback"), message.get("key"))
             self._put(topic, at, queued)
         self._kafka.steps.at("after produce")
 

@@ -93,8 +93,20 @@ IN_BAD_RECORDS = (
         (
             Change(
                 TASK_LETTERS,
-                "                if place in parts and number > parts[place].letters_before:\n",
-                "                if place in parts and offset >= parts[place].flushed:\n",
+                "                if part is not None and number > part.letters_before and offset >= part.told:\n",
+                "                if part is not None and number > part.letters_before and offset >= part.flushed:\n",
+            ),
+        ),
+    ),
+    Mistake(
+        "late-report-holds-up",
+        "a record that is reported when all before it is safe has the position told anew, as far as before it",
+        "tests/unit/task/test_positions.py::test_a_record_that_is_reported_late_takes_no_position_back",
+        (
+            Change(
+                TASK_LETTERS,
+                "                if part is not None and number > part.letters_before and offset >= part.told:\n",
+                "                if part is not None and number > part.letters_before:\n",
             ),
         ),
     ),

@@ -141,10 +141,10 @@ IN_SOURCES = (
         (Change(DELIVERY, "        if self._slow_left > 0:\n", "        if self._slow_left > 99:\n"),),
     ),
     Mistake(
-        "keyed-records-the-fast-way",
-        "one answer stands for records that Kafka's client spreads over partitions by key",
+        "answer-for-the-first",
+        "the one answer for the records of a partition comes for the first of them, not the last",
         SOURCE_SEEDS,
-        (Change(DELIVERY, "        return frame.keys is None\n", "        return True\n"),),
+        (Change(DELIVERY, '            group[-1]["callback"] = ', '            group[0]["callback"] = '),),
     ),
     Mistake(
         "offsets-with-the-first-frame",

@@ -80,6 +80,7 @@ def test_a_pump_finds_for_every_key_the_partition_that_java_chooses() -> None:
     for case in cases("partitioner"):
         key = base64.b64decode(case["input"]["key"])
         found = partitions_of([key], parting, case["input"]["partitions"])
-        if found != [case["expected"]["partition"]]:
+        # An empty key is left to the client, of which the test above tells.
+        if found != [case["expected"]["partition"] if key else None]:
             unlike[case["id"]] = found
     assert unlike == {}

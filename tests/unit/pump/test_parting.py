@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from confluent_kafka import Producer
 
-from engine.kafka.parting import by_partition, messages_of, parting_of, partitions_of
+from engine.kafka.parting import ANY, by_partition, messages_of, parting_of, partitions_of
 from engine.pump.delivery import PARTED_MAX, Delivery
-from engine.shm.frame import Payloads, SourceFrame
+from engine.shm.frame import Headers, Payloads, SourceFrame
 from tests.harness.banks import VirtualClock
 from tests.harness.fake_kafka import FakeKafka
 from tests.harness.fake_producer import FakeProducer, partition_of
@@ -58,10 +58,10 @@ class Noting(FakeProducer):
 
     calls: list[tuple[int, int, int]]
 
-    def send_batch(self, topic: str, partition: int, messages: list[dict[str, Any]], on_each: Any = None) -> None:
-        answers = sum("callback" in message or on_each is not None for message in messages)
+    def send_batch(self, topic: str, partition: int, messages: list[dict[str, Any]]) -> None:
+        answers = sum("callback" in message for message in messages)
         self.calls.append((partition, len(messages), answers))
-        super().send_batch(topic, partition, messages, on_each)
+        super().send_batch(topic, partition, messages)
 
 
 def _calls(keys: Payloads, partitions: int = PARTITIONS, *, wants_each: bool = False) -> list[tuple[int, int, int]]:
@@ -80,14 +80,39 @@ def test_a_frame_of_keys_takes_a_call_and_an_answer_for_each_partition() -> None
     assert _calls(KEYS) == [(at, parts.count(at), 1) for at in sorted(set(parts))]
 
 
+def _parts() -> list[tuple[int, int]]:
+    parts = [partition_of(key, PARTITIONS) for key in KEYS if key is not None]
+    return [(at, parts.count(at)) for at in sorted(set(parts))]
+
+
 @pytest.mark.parametrize("odd", [None, b""])
-def test_a_frame_with_an_empty_key_is_left_to_the_client(odd: bytes | None) -> None:
-    assert _calls([*KEYS, odd]) == [(-1, len(KEYS) + 1, len(KEYS) + 1)]
+def test_an_empty_key_is_left_to_the_client_and_the_others_of_its_frame_stay_where_they_are(odd: bytes | None) -> None:
+    assert _calls([*KEYS, odd]) == [(ANY, 1, 1), *((at, count, count) for at, count in _parts())]
 
 
-def test_records_that_are_to_be_heard_of_each_are_left_to_the_client() -> None:
-    assert _calls(KEYS, wants_each=True) == [(-1, len(KEYS), len(KEYS))]
+def test_records_that_are_to_be_heard_of_each_stay_where_they_are() -> None:
+    assert _calls(KEYS, wants_each=True) == [(at, count, count) for at, count in _parts()]
 
 
-def test_so_are_those_of_very_many_partitions() -> None:
-    assert _calls(KEYS, PARTED_MAX + 1) == [(-1, len(KEYS), len(KEYS))]
+def test_keys_of_records_with_headers_stay_where_they_are() -> None:
+    clock = VirtualClock()
+    kafka = FakeKafka(random.Random(3), clock, partitions=PARTITIONS)
+    delivery = Delivery(partial(Singly, kafka), {}, wants_each=False, timeout_seconds=1.0, now_ns=clock.monotonic_ns)
+    headers: list[Headers] = [[("h", b"1")]] * (len(KEYS) + 1)
+    keys = [*KEYS, b""]
+    delivery.send(SourceFrame("t", len(keys), 1, 0, [b"v"] * len(keys), keys, headers=headers))
+    assert Singly.places == [*(partition_of(key, PARTITIONS) for key in KEYS if key is not None), ANY]
+
+
+class Singly(FakeProducer):
+    """Notes the partition that each record is to go to."""
+
+    places: list[int] = []  # noqa: RUF012  # one test has it
+
+    def send_each(self, topic: str, value: Any, key: Any, partition: int, *more: Any) -> None:
+        self.places.append(partition)
+        super().send_each(topic, value, key, partition, *more)
+
+
+def test_keys_of_very_many_partitions_are_left_to_the_client() -> None:
+    assert _calls(KEYS, PARTED_MAX + 1) == [(ANY, len(KEYS), len(KEYS))]

@@ -12,7 +12,7 @@ import pytest
 
 from engine.api.batch import SinkBatch
 from engine.api.errors import DataError
-from engine.api.record import TopicPartition
+from engine.api.record import SinkRecord, TopicPartition
 from engine.mending import Kind
 from engine.shm.board import Phase, Target, Word
 from tests.harness.banks import CollectingSink
@@ -212,6 +212,50 @@ def test_a_seek_past_a_record_that_was_reported_is_no_position_before_its_letter
         assert system.next <= 5
         end(bed, how)
         check(bed, system)
+
+
+class ReportsLate(Keeping):
+    """Reports its second record when it has its last one, by then all before that is safe; notes what it is told."""
+
+    def __init__(self, system: System) -> None:
+        super().__init__(system)
+        self._second: SinkRecord | None = None
+        self.told: list[int] = []
+
+    def put(self, batch: SinkBatch) -> None:
+        super().put(batch)
+        for record in batch:
+            if record.value == VALUES[1]:
+                self._second = record
+            if record.value == VALUES[-1] and self._second is not None:
+                reporter = self.context.errant_record_reporter()
+                assert reporter is not None
+                reporter.report(self._second, DataError("no note"))
+
+    def pre_commit(self, offsets: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, int]:
+        self.told += offsets.values()
+        return super().pre_commit(offsets)
+
+
+def test_a_record_that_is_reported_late_takes_no_position_back() -> None:
+    system = System()
+    tasks = []
+
+    def make() -> ReportsLate:
+        tasks.append(ReportsLate(system))
+        return tasks[-1]
+
+    bed = Bed(VALUES[:-1], set(), errors(), make)
+    bed.until(lambda: bed.committed == len(VALUES) - 1)
+    bed.kafka.store(PLACE, VALUES[-1])
+    for _ in range(MOMENTS):
+        step(bed)
+    assert not bed.letters
+    assert system.next == len(VALUES)
+    bed.let_go()
+    bed.until(lambda: bed.committed == len(VALUES))
+    assert [letter.value for letter in bed.letters] == [VALUES[1]]
+    assert tasks[0].told == sorted(tasks[0].told)
 
 
 def test_partitions_that_go_are_flushed_to_their_end_once_the_letters_are_there() -> None:
