@@ -49,6 +49,7 @@ _RECORD_BYTES = 1_048_576
 _LETTERS_ID = "connector-dlq-producer-"
 #: librdkafka looks twice a second whether a heartbeat is due.
 _HEARTBEAT_LATE_MS = 500
+_LEASE_MS_MIN = 1_000
 #: A record that cannot be taken on is tried once more: when it fails again, it would do so for ever.
 RECORD_RESTARTS = 1
 
@@ -455,7 +456,7 @@ def _timing(worker: WorkerConfig, client: ClientSettings, *, is_embedded: bool) 
     session_ms, heartbeat_ms = settings["session.timeout.ms"], settings["heartbeat.interval.ms"]
     assert isinstance(session_ms, int) and isinstance(heartbeat_ms, int), "times are whole numbers"  # noqa: PT018
     # Where the group has heard a member last is up to a heartbeat before it stood still, and what librdkafka is late.
-    heard_ms = max(session_ms - heartbeat_ms - _HEARTBEAT_LATE_MS, session_ms // 3)
+    heard_ms = max(session_ms - heartbeat_ms - _HEARTBEAT_LATE_MS, _LEASE_MS_MIN)
     return replace(timing, lease=min(timing.lease, heard_ms / 1000))
 
 

@@ -28,7 +28,7 @@ from engine.api.structs import annotation
 __all__ = ["JsonSchemaConfig", "JsonSchemaConverter"]
 
 _JSON = {"group": "JSON Schema", "width": "MEDIUM", "importance": "LOW"}
-_FAULTS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, DataError)
+_FAULTS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ArithmeticError, DataError)
 Check = Callable[[bytes], None]
 
 

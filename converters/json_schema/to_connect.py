@@ -53,7 +53,7 @@ def connect_schema(
 def _parsed(text: str) -> Raw:
     try:
         return _PARSE(text)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, ArithmeticError) as error:  # 1e99999999999999999999 is no Decimal
         raise DataError(f"no JSON Schema: {error}: {text[:200]}") from error
 
 

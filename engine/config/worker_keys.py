@@ -206,7 +206,7 @@ class WorkerConfig(RestKeys, frozen=True, kw_only=True):
         Meta(
             description="Ours. A task whose processes have stood still for longer (stopped by a signal, frozen with "
             "their container) does nothing more and is started again; a sink after its consumer's session.timeout.ms "
-            "less heartbeat.interval.ms and half a second, where that is shorter."
+            "less heartbeat.interval.ms and half a second, where that is shorter, but a second at least."
         ),
     ] = field(name="task.lease.ms", default=45_000)
     stall_timeout_ms: Annotated[
