@@ -30,7 +30,7 @@ from engine.kafka.client_log import ClientLog
 from engine.kafka.errors import DENIED, PASSING, as_ours
 from engine.kafka.fetched import TORN, Fetched, columns_of
 from engine.kafka.questions import border, list_topics, offsets_in, patiently
-from engine.kafka.topics import topic_ids
+from engine.kafka.topics import TopicIds, topic_ids
 from engine.shm.waits import FinalError, Trouble
 
 __all__ = ["Found", "GroupConsumer", "Member", "Start"]
@@ -126,6 +126,7 @@ class GroupConsumer:
         self._ends: dict[Place, int] = {}
         self._gone: dict[Place, int] = {}
         self._leader_epochs: dict[Place, int] = {}  # of the last record read; a truncated log is known by it
+        self._ids = TopicIds(client_settings(self._settings))
         self._error: ConnectError | None = None
 
     def subscribe(self, topics: Sequence[str]) -> None:
@@ -427,6 +428,7 @@ class GroupConsumer:
         self, committed: Mapping[Place, int], fresh: Mapping[Place, int], borders: Mapping[Place, tuple[int, int]]
     ) -> dict[Place, Found]:
         places = [*committed, *fresh]
+        self._ids.drop()  # an older answer than this
         ids = self.topic_ids({topic for topic, _ in places})
         return {
             place: Found(
@@ -441,6 +443,14 @@ class GroupConsumer:
     def topic_ids(self, topics: Collection[str]) -> dict[str, str]:
         """The ids of topics, which change when one is deleted and made again; empty where there is none to know."""
         return topic_ids(client_settings(self._settings), topics, ASK_SECONDS)
+
+    def ask_topic_ids(self, topics: Collection[str]) -> None:
+        """Begin to ask for them, while records are read; `take_topic_ids` has the answer later."""
+        self._ids.ask(topics, ASK_SECONDS)
+
+    def take_topic_ids(self) -> dict[str, str]:
+        """What was asked for, once it is there, and once; nothing of before the last assignment."""
+        return self._ids.take()
 
     def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         self._take_back(partitions, self._member.revoked)

@@ -8,8 +8,10 @@ Not here: topics of connectors, which the brokers create when they are asked for
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Collection, Mapping
+from concurrent.futures import Future
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
@@ -20,7 +22,7 @@ from engine.kafka.access import client_settings
 from engine.kafka.answers import answer_of
 from engine.kafka.errors import as_ours
 
-__all__ = ["create_topic", "delete_topic", "partition_counts", "provide_topic", "topic_ids"]
+__all__ = ["TopicIds", "create_topic", "delete_topic", "partition_counts", "provide_topic", "topic_ids"]
 
 BROKERS_CHOICE = -1  # of the number of replicas
 #: So long a deleted topic must stay away.
@@ -103,6 +105,44 @@ def topic_ids(settings: Mapping[str, Any], topics: Collection[str], timeout_seco
             known = str(answer_of(asked, timeout_seconds).topic_id or "")
             ids[topic] = "" if known == _NO_ID else known
     return ids
+
+
+class TopicIds:
+    """Asks for the ids of topics by a thread, while its owner goes on.
+
+    Each question takes a client of its own, which on cores that are full was seen to hold up who waits for it for a
+    tenth of a second.
+    """
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self._settings = settings
+        self._asked: Future[dict[str, str]] | None = None
+
+    def ask(self, topics: Collection[str], timeout_seconds: float) -> None:
+        """Begin to ask, unless an answer is on its way."""
+        if not topics or (self._asked is not None and not self._asked.done()):
+            return
+        self._asked = Future()
+        arguments = self._asked, self._settings, list(topics), timeout_seconds
+        threading.Thread(target=_answer, args=arguments, name="topic ids", daemon=True).start()
+
+    def take(self) -> dict[str, str]:
+        """The answer, as `topic_ids` has it, once it is there, and once."""
+        if self._asked is None or not self._asked.done():
+            return {}
+        asked, self._asked = self._asked, None
+        return asked.result()
+
+    def drop(self) -> None:
+        """Take no answer that is on its way."""
+        self._asked = None
+
+
+def _answer(asked: Future[dict[str, str]], *question: Any) -> None:
+    try:
+        asked.set_result(topic_ids(*question))
+    except Exception as error:
+        asked.set_exception(error)
 
 
 def _is_topic_deleted(admin: AdminClient, topic: str, timeout_seconds: float) -> bool:

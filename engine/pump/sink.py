@@ -318,10 +318,12 @@ class SinkPumpBank:
 
     def _look_for_remade(self, now_ns: int) -> None:
         """A topic that was made anew and has grown beyond the position is fetched as if nothing had happened."""
-        if now_ns < self._look_at_ns or self._spec.is_embedded:
+        if now_ns >= self._look_at_ns and not self._spec.is_embedded:
+            self._look_at_ns = now_ns + REMADE_NS
+            self._consumer.ask_topic_ids(self._lost.topics)
+        ids = self._consumer.take_topic_ids()
+        if not ids:
             return
-        self._look_at_ns = now_ns + REMADE_NS
-        ids = self._consumer.topic_ids(self._lost.topics)
         remade = {topic for topic, topic_id in ids.items() if self._lost.is_remade(topic, topic_id)}
         gone = {place: part.position for place, part in self._parts.items() if place[0] in remade}
         if gone:

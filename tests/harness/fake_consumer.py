@@ -138,7 +138,10 @@ class FakeConsumer:
     def find(self, offsets: Mapping[Place, int]) -> dict[Place, Found]:
         raise AssertionError("nothing is gone that would not have been an error")
 
-    def topic_ids(self, topics: Collection[str]) -> dict[str, str]:
+    def ask_topic_ids(self, topics: Collection[str]) -> None:
+        pass
+
+    def take_topic_ids(self) -> dict[str, str]:
         return {}
 
     def place(self, places: Collection[Place], offsets: Mapping[Place, int]) -> None:
