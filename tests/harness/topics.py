@@ -43,6 +43,12 @@ __all__ = [
 
 ASK_S = 20.0
 ANSWER_S = 30.0
+#: While a broker makes or reads the topic of offsets.
+COORDINATORS = (
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+)
 LOG_LEVEL = 2  # of syslog: errors come as exceptions, and a client is given up soon
 READ_S = 1.0
 READ_AT_ONCE = 10_000
@@ -181,13 +187,22 @@ def end_offsets(bootstrap: str, topic: str) -> dict[int, int]:
 def group_offsets(bootstrap: str, group: str) -> dict[tuple[str, int], int]:
     """The committed offset of each (topic, partition) of a group; empty when it has none.
 
-    Of a group that has begun: where the broker is still making the topic of offsets, librdkafka 2.16 ends the process
-    (SIGSEGV in rd_kafka_cgrp_op, called for an admin client that has no group).
+    Where the broker is still making the topic of offsets, or reading it, librdkafka 2.16 would end the process (SIGSEGV
+    in rd_kafka_cgrp_op, called for an admin client that has no group): that is waited for.
     """
     asked = ConsumerGroupTopicPartitions(group)
     admin = _admin(bootstrap)
+    wait.until(lambda: _has_coordinator(admin, group), f"coordinator of group {group}")
     answer = admin.list_consumer_group_offsets([asked], request_timeout=ASK_S)[group].result(ANSWER_S)
     return {(at.topic, at.partition): at.offset for at in answer.topic_partitions or [] if at.offset >= 0}
+
+
+def _has_coordinator(admin: AdminClient, group: str) -> bool:
+    try:
+        admin.describe_consumer_groups([group], request_timeout=ASK_S)[group].result(ANSWER_S)
+    except KafkaException as error:
+        return error.args[0].code() not in COORDINATORS
+    return True
 
 
 def group_members(bootstrap: str, group: str) -> dict[str, list[tuple[str, int]]]:
