@@ -318,7 +318,7 @@ class SinkPumpBank:
 
     def _look_for_remade(self, now_ns: int) -> None:
         """A topic that was made anew and has grown beyond the position is fetched as if nothing had happened."""
-        if now_ns >= self._look_at_ns and not self._spec.is_embedded:
+        if now_ns >= self._look_at_ns:
             self._look_at_ns = now_ns + REMADE_NS
             self._consumer.ask_topic_ids(self._lost.topics)
         ids = self._consumer.take_topic_ids()

@@ -49,8 +49,7 @@ def test_a_revocation_ends_at_its_deadline_whatever_the_task_does(seed: int) -> 
     line.run()
 
 
-@pytest.mark.parametrize("seed", some())
-def test_nothing_is_committed_past_a_bad_record_before_kafka_has_its_dead_letter(seed: int) -> None:
+def line_with_bad_ones(seed: int) -> SinkLine:
     line = SinkLine(seed, bad=(0.02, 0.3, 1.0)[seed % 3], stages=seed % 2)
     line.steps.crash = line.rng.choice((0.0, 1 / 10_000, 1 / 1_500))
     line.steps.turn = line.rng.choice((0.0, 1 / 200, 1 / 20))
@@ -61,20 +60,16 @@ def test_nothing_is_committed_past_a_bad_record_before_kafka_has_its_dead_letter
         torn=0.4,
         outage=line.rng.choice((0.0, 0.0, 0.005)),
     )
-    line.run()
+    return line
+
+
+@pytest.mark.parametrize("seed", some())
+def test_nothing_is_committed_past_a_bad_record_before_kafka_has_its_dead_letter(seed: int) -> None:
+    line_with_bad_ones(seed).run()
 
 
 @pytest.mark.parametrize("seed", some())
 def test_nothing_is_committed_past_a_record_that_the_sink_reports_and_each_is_skipped_once(seed: int) -> None:
-    line = SinkLine(seed, bad=(0.02, 0.3, 1.0)[seed % 3], stages=seed % 2)
+    line = line_with_bad_ones(seed)
     line.have_bad_ones_reported()
-    line.steps.crash = line.rng.choice((0.0, 1 / 10_000, 1 / 1_500))
-    line.steps.turn = line.rng.choice((0.0, 1 / 200, 1 / 20))
-    line.kafka.unkind = Unkindness(
-        refuse=line.rng.choice((0.0, 0.05)),
-        lose=line.rng.choice((0.0, 0.1)),
-        rebalance=line.rng.choice((0.0, 0.01, 0.05)),
-        torn=0.4,
-        outage=line.rng.choice((0.0, 0.0, 0.005)),
-    )
     line.run()

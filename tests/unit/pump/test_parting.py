@@ -75,14 +75,13 @@ def _calls(keys: Payloads, partitions: int = PARTITIONS, *, wants_each: bool = F
     return sorted(Noting.calls)
 
 
-def test_a_frame_of_keys_takes_a_call_and_an_answer_for_each_partition() -> None:
-    parts = [partition_of(key, PARTITIONS) for key in KEYS if key is not None]
-    assert _calls(KEYS) == [(at, parts.count(at), 1) for at in sorted(set(parts))]
-
-
 def _parts() -> list[tuple[int, int]]:
     parts = [partition_of(key, PARTITIONS) for key in KEYS if key is not None]
     return [(at, parts.count(at)) for at in sorted(set(parts))]
+
+
+def test_a_frame_of_keys_takes_a_call_and_an_answer_for_each_partition() -> None:
+    assert _calls(KEYS) == [(at, count, 1) for at, count in _parts()]
 
 
 @pytest.mark.parametrize("odd", [None, b""])
