@@ -13,6 +13,7 @@ Not here: which child when (engine.supervisor.orders), what the questions are (e
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -49,6 +50,7 @@ _TYPES = "sink, source, converter, header_converter, transformation, predicate"
 _WITHIN = "org.apache.kafka.connect.runtime.rest.errors.BadRequestException: "
 
 
+@cache
 def warm() -> None:
     """Make once, before the forks, what each answer and each task needs: nothing of it is others' code."""
     discover().import_ours()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import cycle
 from pathlib import Path
 
 from confluent_kafka import Producer
 
 from bench.line.records import Form, full_key, full_timestamp_ms
 
-__all__ = ["fill_file", "fill_topic", "fill_topic_full", "produce_numbers"]
+__all__ = ["fill_file", "fill_topic", "fill_topic_full", "produce_numbers", "produce_ready"]
 
 CHUNK = 10_000
 QUEUE_RECORDS_MAX = 400_000
@@ -55,6 +56,24 @@ def produce_numbers(producer: Producer, topic: str, form: Form, records: int, pa
         taken = producer.produce_batch(topic, [{"value": value} for value in values], partition=partition)
         assert taken == len(values), f"{taken} of {len(values)} records were taken for {topic}"
     _flush(producer)
+
+
+def produce_ready(
+    bootstrap: str, topic: str, chunks: Sequence[tuple[int, list[dict[str, bytes]]]], records: int
+) -> int:
+    """Hand over the same messages again and again until there are so many; returns how many were acknowledged.
+
+    chunks: a partition, and messages of it as `produce_batch` takes them.
+    """
+    producer = _producer(bootstrap)
+    done = 0
+    for partition, messages in cycle(chunks):
+        if done >= records:
+            break
+        _wait_for_room(producer)
+        done += producer.produce_batch(topic, messages, partition=partition)
+    _flush(producer)
+    return done
 
 
 def _producer(bootstrap: str) -> Producer:

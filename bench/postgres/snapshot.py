@@ -5,8 +5,10 @@
     python -m bench.postgres.snapshot --records 500000 --rounds 1 --keys snapshot.max.threads=4
 
 The peer is psql, which throws away what it gets: what the server can give to one connection, without more work; it
-knows no batches, and has one turn a round. Millrace makes records of JSON with keys in a topic of 4 partitions. The
-rows are the orders of bench.line; a run is reported when the topic has each of them once, as it is in the table.
+knows no batches, and has one turn a round. So has a bare producer, which hands over the same few records, keys and all,
+from memory again and again: what the broker takes while nobody reads a table or makes a record. Millrace makes records
+of JSON with keys in a topic of 4 partitions. The rows are the orders of bench.line; a run is reported when the topic
+has each of them once, as it is in the table.
 """
 
 from __future__ import annotations
@@ -22,6 +24,9 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from bench.line.fill import produce_ready
+from bench.line.records import FIRST_ID, JSON
+from bench.line.throughput import PARTITIONS
 from bench.postgres.orders import TABLE, check, fill
 from bench.postgres.sourced import captured
 from tests.harness import topics
@@ -29,6 +34,9 @@ from tests.harness.kafka import KafkaServer
 from tests.harness.postgres import PostgresServer, programs
 
 BATCH = 2048
+#: What the bare producer has: its topic, and how many different records.
+PRODUCED = "produced"
+READY_RECORDS = 40_000
 #: Of one batch size, and of each of several: a table takes some minutes then.
 RECORDS = 5_000_000
 RECORDS_OF_TABLE = 300_000
@@ -49,6 +57,7 @@ class Result(Struct, frozen=True):
 
     batch: int
     copy_per_s: float
+    produced_per_s: float
     rate_per_s: float
     cpu_us: float  # of a record: Millrace's processes, without broker and server
     pss_mb: float
@@ -63,15 +72,33 @@ def copied(place: Place) -> float:
     return place.records / (time.monotonic() - begun)
 
 
+def produced(place: Place) -> float:
+    """Records a second of a producer that reads nothing and makes nothing."""
+    made = [{"key": b'{"id":%d}' % (FIRST_ID + number), "value": JSON.write(number)} for number in range(READY_RECORDS)]
+    chunks = [(partition, made[partition::PARTITIONS]) for partition in range(PARTITIONS)]
+    topics.create_topic(place.bootstrap, PRODUCED, partitions=PARTITIONS)
+    begun = time.monotonic()
+    done = produce_ready(place.bootstrap, PRODUCED, chunks, place.records)
+    seconds = time.monotonic() - begun
+    assert sum(topics.end_offsets(place.bootstrap, PRODUCED).values()) == done
+    topics.delete_topic(place.bootstrap, PRODUCED)
+    return done / seconds
+
+
+def peers(place: Place) -> tuple[float, float]:
+    """Rows a second of COPY and of the producer."""
+    return copied(place), produced(place)
+
+
 def measure(place: Place, batches: Sequence[int], rounds: int) -> Iterator[Result]:
     """Every run, the order changing from round to round. Raises AssertionError for a row that is not in the topic."""
     fill(place.postgres.url(), place.records)
     for number in range(1, rounds + 1):
-        copy_first = copied(place) if number % 2 else 0.0
+        first = peers(place) if number % 2 else None
         found = [run(place, batch, number) for batch in (batches if number % 2 else reversed(batches))]
-        copy_per_s = copy_first or copied(place)
+        beside = first or peers(place)
         for batch, (rate_per_s, cpu_us, pss_mb) in found:
-            yield Result(batch, copy_per_s, rate_per_s, cpu_us, pss_mb)
+            yield Result(batch, *beside, rate_per_s, cpu_us, pss_mb)
 
 
 def run(place: Place, batch: int, number: int) -> tuple[int, tuple[float, float, float]]:
@@ -91,21 +118,27 @@ def run(place: Place, batch: int, number: int) -> tuple[int, tuple[float, float,
 def table(results: Sequence[Result], batches: Sequence[int]) -> str:
     """The medians, and the least and the largest ratio of a round."""
     rows = [
-        "| line | rows a batch | COPY TO STDOUT, rows/s | Millrace | ratio | aim | Millrace, us CPU a row | MB PSS |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| line | rows a batch | COPY TO STDOUT, rows/s | bare producer | Millrace | of COPY | aim | of the producer |"
+         " Millrace, us CPU a row | MB PSS |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for batch in batches:
         own = [one for one in results if one.batch == batch]
-        ratios = [one.rate_per_s / one.copy_per_s for one in own]
-        copy, ours = (
-            statistics.median(rates) for rates in zip(*((r.copy_per_s, r.rate_per_s) for r in own), strict=True)
+        copy, producer, ours = (
+            statistics.median(rates)
+            for rates in zip(*((r.copy_per_s, r.produced_per_s, r.rate_per_s) for r in own), strict=True)
         )
-        cells = ["table -> topic, snapshot", f"{batch:,}", f"{copy:,.0f}", f"{ours:,.0f}"]
-        cells += [f"**{ours / copy:.2f}** ({min(ratios):.2f} to {max(ratios):.2f})", "0.5"]
+        cells = ["table -> topic, snapshot", f"{batch:,}", f"{copy:,.0f}", f"{producer:,.0f}", f"{ours:,.0f}"]
+        cells += [f"**{ours / copy:.2f}** ({_span([r.rate_per_s / r.copy_per_s for r in own])})", "0.5"]
+        cells += [f"{ours / producer:.2f} ({_span([r.rate_per_s / r.produced_per_s for r in own])})"]
         cells += [f"{statistics.median(one.cpu_us for one in own):.2f}"]
         cells += [f"{statistics.median(one.pss_mb for one in own):.0f}"]
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
+
+
+def _span(ratios: Sequence[float]) -> str:
+    return f"{min(ratios):.2f} to {max(ratios):.2f}"
 
 
 def main() -> None:

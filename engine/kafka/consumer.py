@@ -292,12 +292,16 @@ class GroupConsumer:
         with self._beside() as client:
             return list(list_topics(client, timeout_seconds))
 
+    def reads(self, topics: Collection[str]) -> bool:
+        """Whether the member has partitions of each of these."""
+        return {part.topic for part in self._client.assignment()}.issuperset(topics)
+
     def learn_topics(self, topics: Collection[str], timeout_seconds: float) -> bool:
         """Have the member itself look for these, unless it has some of each; else it looks now and then only.
 
         Returns whether it has. Raises ConnectError.
         """
-        has_all = {part.topic for part in self._client.assignment()}.issuperset(topics)
+        has_all = self.reads(topics)
         if not has_all:
             self.refresh_topics(timeout_seconds)
         return has_all

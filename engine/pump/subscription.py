@@ -36,6 +36,7 @@ class TopicsPort(Protocol):
     """Who joins the group (`engine.kafka.consumer.GroupConsumer`)."""
 
     def subscribe(self, topics: Sequence[str]) -> None: ...
+    def reads(self, topics: Collection[str]) -> bool: ...
     def topic_names(self, timeout_seconds: float) -> list[str]: ...
     def learn_topics(self, topics: Collection[str], timeout_seconds: float) -> bool: ...
 
@@ -73,6 +74,7 @@ class Subscriber:
 
     def look(self, now_ns: int) -> bool:
         """Look for new topics now, unless all of a list are known to be there; returns whether there was an answer."""
+        self._is_known = self._is_known or (bool(self._listed) and self._port.reads(self._listed))
         if self._is_known:
             return True
         try:

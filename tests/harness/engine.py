@@ -10,6 +10,7 @@ The command gets a session of its own, so that a whole run can be signalled as a
 
 from __future__ import annotations
 
+import compileall
 import contextlib
 import importlib.util
 import json
@@ -19,6 +20,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,6 +29,7 @@ from tests.harness import wait
 __all__ = ["Millrace", "millrace_command", "pipeline_toml"]
 
 WAIT_S = 60.0
+PACKAGES = ("engine", "converters", "connectors")
 TITLE = "millrace: "
 
 Table = Mapping[str, object]
@@ -212,9 +215,15 @@ def millrace_command() -> list[str]:
     return [str(script)] if script.exists() else [sys.executable, "-m", "engine.cli"]
 
 
+@cache
 def _where_engine_is() -> str:
     # The same engine that the tests import, be it this tree or an installed wheel, from whatever folder it is started.
     found = importlib.util.find_spec("engine")
     assert found is not None
     assert found.origin is not None
-    return str(Path(found.origin).parent.parent)
+    place = Path(found.origin).parent.parent
+    # Its bytecode is there, as pip leaves it: else each of hundreds of processes compiles 350 files, for half a second,
+    # wherever PYTHONDONTWRITEBYTECODE is set.
+    for package in PACKAGES:
+        compileall.compile_dir(place / package, quiet=1)
+    return str(place)

@@ -210,6 +210,9 @@ class FakeConsumer:
             raise UnreachableError("no answer to a question for all topics")
         return sorted({topic for topic, _ in self.partitions(list(self._topics), timeout_seconds)})
 
+    def reads(self, topics: Collection[str]) -> bool:
+        return False
+
     def learn_topics(self, topics: Collection[str], timeout_seconds: float) -> bool:
         return True
 
