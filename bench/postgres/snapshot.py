@@ -117,11 +117,9 @@ def run(place: Place, batch: int, number: int) -> tuple[int, tuple[float, float,
 
 def table(results: Sequence[Result], batches: Sequence[int]) -> str:
     """The medians, and the least and the largest ratio of a round."""
-    rows = [
-        "| line | rows a batch | COPY TO STDOUT, rows/s | bare producer | Millrace | of COPY | aim | of the producer |"
-         " Millrace, us CPU a row | MB PSS |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    heads = ["line", "rows a batch", "COPY TO STDOUT, rows/s", "bare producer", "Millrace", "of COPY", "aim"]
+    heads += ["of the producer", "Millrace, us CPU a row", "MB PSS"]
+    rows = [f"| {' | '.join(heads)} |", "|" + " --- |" * len(heads)]
     for batch in batches:
         own = [one for one in results if one.batch == batch]
         copy, producer, ours = (

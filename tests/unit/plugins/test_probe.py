@@ -47,16 +47,15 @@ def test_a_child_that_ignores_signals_is_ended_as_well() -> None:
         in_probe(stubborn, timeout_seconds=0.05)
 
 
-def test_what_is_done_meanwhile_is_done_while_the_child_is_asked() -> None:
-    reading, writing = os.pipe()
-    try:
-        answer = in_probe(
-            lambda tell: os.read(reading, 1), timeout_seconds=SECONDS, meanwhile=lambda: os.write(writing, b"m")
-        )
-    finally:
-        os.close(reading)
-        os.close(writing)
-    assert answer == b"m"
+def test_what_is_done_meanwhile_is_done_while_the_child_is_asked(tmp_path: Path) -> None:
+    done = tmp_path / "done"
+
+    def question(tell: Tell) -> bytes:
+        while not done.exists():
+            time.sleep(0.001)
+        return b"seen"
+
+    assert in_probe(question, timeout_seconds=SECONDS, meanwhile=done.touch) == b"seen"
 
 
 def test_whoever_waits_for_the_asker_hears_of_each_step_and_is_to_wait_longer() -> None:
