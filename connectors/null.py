@@ -68,6 +68,7 @@ class NullSinkTask(SinkTask):
     """Counts and drops."""
 
     reads_timestamps = False
+    reads_headers = False
 
     def __init__(self, sleep: Callable[[float], None] = time.sleep) -> None:
         self._sleep = sleep

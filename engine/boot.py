@@ -100,7 +100,7 @@ def run(plan: Plan, options: RunOptions) -> tuple[ExitCode, Report]:
     descriptors.provide(
         descriptors.needed((spec.processes + 2 * spec.stage_processes for spec in plan.lines), plan.brokers)
     )
-    warm()
+    warm(plan.lines if options.rest is None else None)
     clock = SystemClock()
     worker = plan.worker
     if worker.metrics_file is not None:

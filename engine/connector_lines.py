@@ -331,6 +331,7 @@ class ConnectorLines:
         is_sink = isinstance(keys, SinkKeys)
         errors = self._errors(keys)
         record_bytes = _fetch_bytes(client) if is_sink else client.record_bytes_max
+        readers = [*chain, *([task] if issubclass(task, SinkTask) else [])]
         return LineSpec(
             connector=self._connector.name,
             task=0,
@@ -344,10 +345,8 @@ class ConnectorLines:
             header_converter=converters[2],
             transforms=tuple(chain),
             wants_commit_record=issubclass(task, SourceTask) and task.commit_record is not SourceTask.commit_record,
-            wants_timestamps=errors.are_told
-            or any(step.reads_timestamps for step in chain)
-            or not issubclass(task, SinkTask)
-            or task.reads_timestamps,
+            wants_timestamps=errors.are_told or any(reader.reads_timestamps for reader in readers),
+            wants_headers=errors.looks_at_all or any(reader.reads_headers for reader in readers),
             kafka=client.settings,
             subscription=keys.subscription,
             start_at=client.start_at,

@@ -180,7 +180,7 @@ def _run(pipeline: Pipeline, options: Options, *, is_embedded: bool = False, mus
         serves_rest=options.serves_rest,
         overrides=overrides,
     )
-    made = plan.prepare(pipeline, wanted, asks_kafka=True, meanwhile=warm)
+    made = plan.prepare(pipeline, wanted, asks_kafka=True, meanwhile=warm if options.serves_rest else lambda: None)
     settings = logs.LogSettings(options.log_level, options.log_format, is_above_display=options.shows_progress)
     logs.set_up(settings, process="supervisor", secrets=made.secrets)
     for warning in made.warnings:

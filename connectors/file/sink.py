@@ -49,6 +49,7 @@ class FileStreamSinkTask(SinkTask):
     """Appends to the file; several tasks may append to one."""
 
     reads_timestamps = False
+    reads_headers = False
 
     def __init__(self, stdout: int = STDOUT) -> None:
         """stdout: what is written when no file is configured; never closed."""

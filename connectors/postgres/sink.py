@@ -68,6 +68,7 @@ class PostgresSinkTask(SinkTask):
     """Writes to one database, over one connection."""
 
     reads_timestamps = False
+    reads_headers = False
 
     def __init__(self, connect: Connect = connect, monotonic: Callable[[], float] = time.monotonic) -> None:
         """connect: makes a session by the settings, under a title."""

@@ -167,8 +167,8 @@ class SinkContext(Protocol):
 class SinkTask(ABC):
     """Writes to a system.
 
-    reads_timestamps: whether it looks at the timestamps of records. A class that says no gets None in their place, and
-    the fifth of the cost of a small record that reading them takes is saved.
+    reads_timestamps, reads_headers: whether it looks at those of records. A class that says no gets None and no headers
+    in their place, and what reading them costs is saved: a fifth of a small record's cost each.
 
     put_is_atomic: whether a `put` that raises DataError has written nothing of its batch. With errors.tolerance=all the
     batch is then halved until the bad record is found, which is skipped as one is that cannot be converted. Those that
@@ -176,6 +176,7 @@ class SinkTask(ABC):
     """
 
     reads_timestamps: ClassVar[bool] = True
+    reads_headers: ClassVar[bool] = True
     put_is_atomic: ClassVar[bool] = False
     context: SinkContext
 

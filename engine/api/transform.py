@@ -28,9 +28,11 @@ class _Step:
 
     #: The keys it understands; parsed and validated by the engine before `configure`.
     config: ClassVar[type[Config]] = Config
-    #: Whether it looks at the timestamps of records; `configure` may say so for its keys. Where neither a sink's task
-    #: nor any of its chain does, they are not read out of Kafka, and None stands in their place.
+    #: Whether it looks at the timestamps of records, or at their headers; `configure` may say so for its keys. Where
+    #: neither a sink's task nor any of its chain does, they are not read out of Kafka, and None or no headers stand in
+    #: their place.
     reads_timestamps: bool = True
+    reads_headers: bool = True
 
     def configure(self, config: Any) -> None:
         """Take the parsed configuration (an instance of `self.config`), once. Raises ConfigError."""

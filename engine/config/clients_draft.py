@@ -47,9 +47,9 @@ Setting = str | int | float | bool
 
 #: From the first attempt at a broker to the next. librdkafka's own pauses begin with 100 ms and grow to 10 s, but only
 #: while connections are refused. Who takes them and closes them (a balancer without its servers) would see 18 attempts
-#: a second of each client, for ever; with this it is 9. It is no longer because half of it passes whenever a client
+#: a second of each client, for ever; with this it is 6. It is no longer because half of it passes whenever a client
 #: begins, between the server that it was told of and the broker that this one names.
-RECONNECT_MS = 200
+RECONNECT_MS = 300
 #: The longest is Java's: a broker that is back is left alone no longer.
 RECONNECT_MAX_MS = 1_000
 _RECONNECT, _RECONNECT_MAX = "reconnect.backoff.ms", "reconnect.backoff.max.ms"

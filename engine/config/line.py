@@ -40,6 +40,7 @@ class PluginSpec(Struct, frozen=True):
     config: Mapping[str, str] = {}
     name: str = ""  # a transform's alias
     reads_timestamps: bool = True  # a transform, or predicate, that may look at the timestamps of records
+    reads_headers: bool = True  # or at their headers
 
 
 class StepSpec(Struct, frozen=True):
@@ -52,7 +53,16 @@ class StepSpec(Struct, frozen=True):
     @property
     def reads_timestamps(self) -> bool:
         """Whether one of the two may look at the timestamps of records."""
-        return self.transform.reads_timestamps or (self.predicate is not None and self.predicate.reads_timestamps)
+        return any(spec.reads_timestamps for spec in self.plugins())
+
+    @property
+    def reads_headers(self) -> bool:
+        """Whether one of the two may look at the headers of records."""
+        return any(spec.reads_headers for spec in self.plugins())
+
+    def plugins(self) -> tuple[PluginSpec, ...]:
+        """The transform, and the predicate if it has one."""
+        return (self.transform,) if self.predicate is None else (self.transform, self.predicate)
 
 
 class Subscription(Struct, frozen=True):
@@ -165,6 +175,7 @@ class LineSpec(Struct, frozen=True, kw_only=True):
     transforms: tuple[StepSpec, ...] = ()
     wants_commit_record: bool = False  # the task's class overrides it: an answer for each record
     wants_timestamps: bool = True  # sinks: the task or a transform reads them
+    wants_headers: bool = True  # as well
     kafka: Mapping[str, str | int | float | bool]  # settings of this line's client, in librdkafka's names
     subscription: Subscription = Subscription()
     targets: tuple[
@@ -195,3 +206,9 @@ class LineSpec(Struct, frozen=True, kw_only=True):
     def title(self) -> str:
         """How people call the line: connector and task."""
         return f"{self.connector}/{self.task}"
+
+    def plugin_paths(self) -> set[str]:
+        """The classes that its task process loads."""
+        specs = [self.key_converter, self.value_converter, self.header_converter]
+        specs += [spec for step in self.transforms for spec in step.plugins()]
+        return {self.task_path, *(spec.path for spec in specs)}

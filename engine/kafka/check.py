@@ -35,6 +35,9 @@ logger = logging.getLogger("millrace.kafka")
 
 #: librdkafka says the same thing again for every attempt; here what it says becomes one answer.
 _SILENT = logging.Logger("millrace.kafka.check", logging.CRITICAL + 1)  # noqa: LOG001  nobody shall turn it on
+#: Between two attempts at a broker, of one client that is there while the start waits: half of it passes before any
+#: answer (engine.config.clients_draft).
+RECONNECT_MS = 50
 #: Between two looks at what librdkafka has complained about.
 LOOK_SECONDS = 0.5
 #: For questions whose answer is good to have and no more.
@@ -177,7 +180,7 @@ def _cluster(connector: _Connector, timeout_seconds: float) -> tuple[ClusterMeta
     """What the brokers say of themselves and their topics; or why no broker can be used."""
     complaints: list[KafkaError] = []
     # A producer that asks for all topics creates none, and unlike a consumer it looks for no group.
-    settings = client_settings(connector.settings)
+    settings = {**client_settings(connector.settings), "reconnect.backoff.ms": RECONNECT_MS}
     client = make_client(settings, is_sink=False, logger=_SILENT, error_cb=complaints.append)
     servers = connector.settings.get("bootstrap.servers", "")
     deadline = time.monotonic() + timeout_seconds

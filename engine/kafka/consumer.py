@@ -10,6 +10,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from confluent_kafka import (
@@ -101,13 +102,14 @@ class GroupConsumer:
         *,
         wants_ends: bool = True,
         wants_timestamps: bool = True,
+        wants_headers: bool = True,
     ) -> None:
         """wants_ends: be told where partitions end (`take_ends`); at a trickle that is an event for each record."""
         self._settings = {key: value for key, value in settings.items() if key != "group.instance.id"}
         self._member = member
         self._start_at = start_at
         self._timeout_seconds = timeout_seconds
-        self._wants_timestamps = wants_timestamps
+        self._columns = partial(columns_of, wants_timestamps=wants_timestamps, wants_headers=wants_headers)
         self._is_incremental = (
             "cooperative" in str(settings.get("partition.assignment.strategy", ""))
             or settings.get("group.protocol") == "consumer"
@@ -155,7 +157,7 @@ class GroupConsumer:
             messages = self._without_events(messages)
             if not messages:
                 return None
-        fetched = columns_of(messages, is_one_topic=self._topics == 1, wants_timestamps=self._wants_timestamps)
+        fetched = self._columns(messages, is_one_topic=self._topics == 1)
         self._note_leader_epochs(fetched, messages)
         return fetched
 

@@ -185,16 +185,18 @@ class Interview:
             self.problems.append(Problem(key, f'Missing required configuration "{key}" which has no default value.'))
             return None
 
-        reads_timestamps = True
+        reads_timestamps = reads_headers = True
 
         def configure(made: Any, config: Config) -> None:
-            nonlocal reads_timestamps
+            nonlocal reads_timestamps, reads_headers
             made.configure(config)
-            reads_timestamps = bool(made.reads_timestamps)
+            reads_timestamps, reads_headers = bool(made.reads_timestamps), bool(made.reads_headers)
             made.close()
 
         spec = self._configured(kind, f"{prefix}type", name, prefix, properties, configure)
-        return None if spec is None else replace(spec, name=alias, reads_timestamps=reads_timestamps)
+        if spec is None:
+            return None
+        return replace(spec, name=alias, reads_timestamps=reads_timestamps, reads_headers=reads_headers)
 
     def keys(self, connector: type[Connector], properties: Mapping[str, str], *, may_wait: bool = False) -> None:
         """Parse the keys that the connector declares, and let it look for contradictions among them.

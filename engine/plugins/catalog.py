@@ -34,7 +34,7 @@ from engine.api.provider import ConfigProvider
 from engine.api.transform import Predicate, Transform
 from engine.config.problems import did_you_mean
 from engine.plugins import java_names
-from engine.plugins.environment import OURS, Environment, distributions, find_environments, has_module
+from engine.plugins.environment import Environment, distributions, find_environments, has_module
 from engine.plugins.loading import load, path_of
 from engine.plugins.versions import ANY, VERSION, Versions, comparable
 
@@ -151,18 +151,9 @@ class Catalog:
         except Exception as error:  # noqa: BLE001  what lies there may be broken in any way, and costs only itself
             self.complaints.append(f"{environment.path}: {type(error).__name__}: {error}; the rest of it is left out")
 
-    def import_ours(self) -> None:
-        """Import the plugins that come with Millrace: children that are forked have it all then.
-
-        Half of the time that a small task takes to start, and a third of its memory. Others' plugins are never imported
-        where tasks are forked: they may start threads, and need what an environment has in another version.
-        """
-        for kind in _KINDS:
-            for entry in self._entries[kind].values():
-                if entry.path.partition(".")[0] not in OURS:
-                    continue
-                with suppress(NotFoundError):  # told to whoever asks for it
-                    load(entry.path)
+    def paths(self) -> list[str]:
+        """Of all registered plugins."""
+        return [entry.path for kind in _KINDS for entry in self._entries[kind].values()]
 
     def entries(self, kind: Kind) -> list[tuple[Entry, tuple[str, ...]]]:
         """All registered plugins of a kind by their paths, each with the other names that it alone answers to."""

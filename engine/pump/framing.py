@@ -189,5 +189,11 @@ def _further(before: tuple[int, int], offsets: Sequence[int]) -> tuple[int, int]
 
 
 def _size(values: Payloads, keys: Payloads | None) -> int:
-    size = sum(map(len, filter(None, values)))
-    return size if keys is None else size + sum(map(len, filter(None, keys)))
+    return _bytes_in(values) + (0 if keys is None else _bytes_in(keys))
+
+
+def _bytes_in(column: Payloads) -> int:
+    try:
+        return sum(map(len, column))  # type: ignore[arg-type]  # most columns have no None
+    except TypeError:
+        return sum(map(len, filter(None, column)))

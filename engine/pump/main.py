@@ -113,6 +113,7 @@ def make_sink_bank(
             spec.timing.broker_timeout,
             wants_ends=spec.is_bulk,
             wants_timestamps=spec.wants_timestamps,
+            wants_headers=spec.wants_headers,
         ),
         side,
         row,

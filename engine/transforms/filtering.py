@@ -30,6 +30,7 @@ class Filter(Transform):
     """Drops every record; with a predicate, those for which it holds."""
 
     reads_timestamps = False
+    reads_headers = False
 
     def apply(self, record: AnyRecord) -> AnyRecord | None:
         return None
@@ -68,6 +69,7 @@ class RecordIsTombstone(Predicate):
     """Holds for a record whose value is null."""
 
     reads_timestamps = False
+    reads_headers = False
 
     def test(self, record: SourceRecord | SinkRecord) -> bool:
         return record.value is None
@@ -94,6 +96,7 @@ class TopicNameMatches(Predicate):
 
     config = TopicNameMatchesConfig
     reads_timestamps = False
+    reads_headers = False
 
     def configure(self, config: TopicNameMatchesConfig) -> None:
         try:

@@ -238,6 +238,7 @@ class Planned(Transform):
     #: Whether `null` takes the nulls, which lets them go on as they are; then `change` never sees one.
     passes_null: ClassVar[bool] = False
     reads_timestamps = False  # unless they are among what it `reads`
+    reads_headers = False
     #: Other columns of which `change` takes the record's slots, after the value; `configure` may set it.
     reads: Sequence[str] = ()
 

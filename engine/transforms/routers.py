@@ -65,6 +65,7 @@ class RegexRouter(Transform):
 
     config = RegexRouterConfig
     reads_timestamps = False
+    reads_headers = False
 
     def configure(self, config: RegexRouterConfig) -> None:
         key, value = "regex", config.regex
@@ -98,6 +99,7 @@ class TimestampRouter(Transform):
     """Puts the time of a record into the name of its topic."""
 
     config = TimestampRouterConfig
+    reads_headers = False
 
     def configure(self, config: TimestampRouterConfig) -> None:
         try:

@@ -38,6 +38,7 @@ class ValueToKey(Transform):
 
     config = ValueToKeyConfig
     reads_timestamps = False
+    reads_headers = False
 
     def __init__(self) -> None:
         self._plans = Plans(self._plan)

@@ -30,7 +30,7 @@ TEXT = "org.apache.kafka.connect.storage.StringConverter"
 TOPIC = "numbers"
 RATE = 500
 #: What docs/reliability.md states: of each task, whatever it was doing; and of tasks that start again meanwhile.
-ATTEMPTS_PER_TASK = 4
+ATTEMPTS_PER_TASK = 10
 ATTEMPTS_PER_START = 5
 BACK_S = 300.0
 METRICS = "metrics.prom"

@@ -136,25 +136,28 @@ FILTER = '"transforms.t.type" = "Filter"\n"transforms.t.predicate" = "p"\n'
 
 
 @pytest.mark.parametrize(
-    ("chain", "wants"),
+    ("chain", "timestamps", "headers"),
     [
-        ("", False),
-        (INSERT + '"transforms.t.static.field" = "a"\n"transforms.t.static.value" = "b"', False),
-        (INSERT + '"transforms.t.timestamp.field" = "at"', True),
-        ('"transforms.t.type" = "TimestampRouter"', True),
-        (f'"transforms.t.type" = "{PLUGINS}:Same"', True),
-        (FILTER + '"predicates.p.type" = "RecordIsTombstone"', False),
-        (FILTER + '"predicates.p.type" = "ExpressionPredicate"\n"predicates.p.expression" = "timestamp > 0"', True),
-        ('"errors.log.enable" = true', True),
+        ("", False, False),
+        (INSERT + '"transforms.t.static.field" = "a"\n"transforms.t.static.value" = "b"', False, False),
+        (INSERT + '"transforms.t.timestamp.field" = "at"', True, False),
+        ('"transforms.t.type" = "TimestampRouter"', True, False),
+        ('"transforms.t.type" = "DropHeaders"\n"transforms.t.headers" = "h"', False, True),
+        (f'"transforms.t.type" = "{PLUGINS}:Same"', True, True),
+        (FILTER + '"predicates.p.type" = "RecordIsTombstone"', False, False),
+        (FILTER + '"predicates.p.type" = "HasHeaderKey"\n"predicates.p.name" = "h"', False, True),
+        (FILTER + '"predicates.p.type" = "ExpressionPredicate"\n"predicates.p.expression" = "key > 0"', True, True),
+        ('"errors.tolerance" = "all"', False, True),
+        ('"errors.log.enable" = true', True, True),
     ],
 )
-def test_timestamps_are_read_where_a_transform_a_predicate_or_a_dead_letter_may_want_them(
-    tmp_path: Path, chain: str, wants: bool
+def test_timestamps_and_headers_are_read_where_a_transform_a_predicate_or_a_dead_letter_may_want_them(
+    tmp_path: Path, chain: str, timestamps: bool, headers: bool
 ) -> None:
     lists = ('transforms = ["t"]\n' * ("transforms.t" in chain)) + ('predicates = ["p"]\n' * ("predicates.p" in chain))
     sink = f'[connectors.a]\n"connector.class" = "FileStreamSink"\ntopics = ["a"]\n{lists}{chain}\n'
     plan = make_plan(pipeline(tmp_path, sink), OPTIONS)
-    assert [line.wants_timestamps for line in plan.lines] == [wants]
+    assert [(line.wants_timestamps, line.wants_headers) for line in plan.lines] == [(timestamps, headers)]
 
 
 def test_a_task_that_wants_to_hear_of_each_record_is_known_by_its_method(tmp_path: Path) -> None:
