@@ -331,7 +331,7 @@ class ConnectorLines:
         is_sink = isinstance(keys, SinkKeys)
         errors = self._errors(keys)
         record_bytes = _fetch_bytes(client) if is_sink else client.record_bytes_max
-        readers = [*chain, *([task] if issubclass(task, SinkTask) else [])]
+        readers: list[StepSpec | type[SinkTask]] = [*chain, *([task] if issubclass(task, SinkTask) else [])]
         return LineSpec(
             connector=self._connector.name,
             task=0,
