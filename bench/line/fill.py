@@ -61,7 +61,7 @@ def produce_numbers(producer: Producer, topic: str, form: Form, records: int, pa
 def produce_ready(
     bootstrap: str, topic: str, chunks: Sequence[tuple[int, list[dict[str, bytes]]]], records: int
 ) -> int:
-    """Hand over the same messages again and again until there are so many; returns how many were acknowledged.
+    """Hand over the same messages again and again until there are so many, all of them acknowledged; returns how many.
 
     chunks: a partition, and messages of it as `produce_batch` takes them.
     """

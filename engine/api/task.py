@@ -168,7 +168,7 @@ class SinkTask(ABC):
     """Writes to a system.
 
     reads_timestamps, reads_headers: whether it looks at those of records. A class that says no gets None and no headers
-    in their place, and what reading them costs is saved: a fifth of a small record's cost each.
+    in their place, and what reading them costs is saved: a fifth of a small record's cost, a third for two headers.
 
     put_is_atomic: whether a `put` that raises DataError has written nothing of its batch. With errors.tolerance=all the
     batch is then halved until the bad record is found, which is skipped as one is that cannot be converted. Those that

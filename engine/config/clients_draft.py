@@ -30,7 +30,7 @@ from engine.config.servers import bad_servers
 from engine.config.worker import WorkerConfig
 
 __all__ = [
-    "RECONNECT_MAX_MS",
+    "RECONNECT",
     "RECONNECT_MS",
     "ClientSettings",
     "Draft",
@@ -52,7 +52,7 @@ Setting = str | int | float | bool
 RECONNECT_MS = 300
 #: The longest is Java's: a broker that is back is left alone no longer.
 RECONNECT_MAX_MS = 1_000
-_RECONNECT, _RECONNECT_MAX = "reconnect.backoff.ms", "reconnect.backoff.max.ms"
+RECONNECT, _RECONNECT_MAX = "reconnect.backoff.ms", "reconnect.backoff.max.ms"
 _WHOLE = re.compile(r"[+-]?[0-9]+\Z")
 #: Settings of which Java takes numbers that librdkafka does not; the nearest it takes means the same.
 _NEAREST = frozenset(
@@ -242,8 +242,8 @@ def check_servers(given: Mapping[str, Given], draft: Draft) -> None:
 
 def reconnect_defaults(settings: Mapping[str, Setting]) -> dict[str, Setting]:
     """Pauses between attempts at a broker; where `settings` has one of the two, the other goes with it."""
-    first, last = settings.get(_RECONNECT, RECONNECT_MS), settings.get(_RECONNECT_MAX, RECONNECT_MAX_MS)
-    return {_RECONNECT: min(int(last), RECONNECT_MS), _RECONNECT_MAX: max(int(first), RECONNECT_MAX_MS)}
+    first, last = settings.get(RECONNECT, RECONNECT_MS), settings.get(_RECONNECT_MAX, RECONNECT_MAX_MS)
+    return {RECONNECT: min(int(last), RECONNECT_MS), _RECONNECT_MAX: max(int(first), RECONNECT_MAX_MS)}
 
 
 def take_passive_classes(given: dict[str, Given], draft: Draft, names: Iterable[str]) -> None:

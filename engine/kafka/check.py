@@ -25,6 +25,7 @@ from confluent_kafka.admin import AdminClient, ClusterMetadata, ConfigResource  
 from msgspec import Struct
 
 from engine.api.errors import ConnectError, Problem
+from engine.config.clients_draft import RECONNECT, RECONNECT_MS
 from engine.config.line import LineSpec, Subscription
 from engine.kafka.access import client_settings
 from engine.kafka.answers import answer_of
@@ -35,9 +36,9 @@ logger = logging.getLogger("millrace.kafka")
 
 #: librdkafka says the same thing again for every attempt; here what it says becomes one answer.
 _SILENT = logging.Logger("millrace.kafka.check", logging.CRITICAL + 1)  # noqa: LOG001  nobody shall turn it on
-#: Between two attempts at a broker, of one client that is there while the start waits: half of it passes before any
-#: answer (engine.config.clients_draft).
-RECONNECT_MS = 50
+#: Between two attempts at a broker, unless the user has said it: of one client, which is there while the start waits.
+#: Half of it passes before any answer (engine.config.clients_draft).
+QUICK_MS = 50
 #: Between two looks at what librdkafka has complained about.
 LOOK_SECONDS = 0.5
 #: For questions whose answer is good to have and no more.
@@ -180,7 +181,9 @@ def _cluster(connector: _Connector, timeout_seconds: float) -> tuple[ClusterMeta
     """What the brokers say of themselves and their topics; or why no broker can be used."""
     complaints: list[KafkaError] = []
     # A producer that asks for all topics creates none, and unlike a consumer it looks for no group.
-    settings = {**client_settings(connector.settings), "reconnect.backoff.ms": RECONNECT_MS}
+    settings = client_settings(connector.settings)
+    if settings.get(RECONNECT) == RECONNECT_MS:
+        settings[RECONNECT] = QUICK_MS
     client = make_client(settings, is_sink=False, logger=_SILENT, error_cb=complaints.append)
     servers = connector.settings.get("bootstrap.servers", "")
     deadline = time.monotonic() + timeout_seconds

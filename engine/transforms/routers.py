@@ -99,7 +99,6 @@ class TimestampRouter(Transform):
     """Puts the time of a record into the name of its topic."""
 
     config = TimestampRouterConfig
-    reads_headers = False
 
     def configure(self, config: TimestampRouterConfig) -> None:
         try:

@@ -211,7 +211,7 @@ class FakeConsumer:
         return sorted({topic for topic, _ in self.partitions(list(self._topics), timeout_seconds)})
 
     def reads(self, topics: Collection[str]) -> bool:
-        return False
+        return {topic for topic, _ in self._positions}.issuperset(topics)
 
     def learn_topics(self, topics: Collection[str], timeout_seconds: float) -> bool:
         return True

@@ -42,8 +42,10 @@ class Noting:
         pass
 
 
-def joined(bootstrap: str, group: str, topic: str, strategy: str, **more: str) -> tuple[GroupConsumer, Noting]:
-    """A new member of the group. more: settings, with underscores for dots."""
+def joined(
+    bootstrap: str, group: str, topic: str, strategy: str, wants: Mapping[str, bool] | None = None, **more: str
+) -> tuple[GroupConsumer, Noting]:
+    """A new member of the group. wants: columns. more: settings, with underscores for dots."""
     member = Noting()
     settings = {
         "bootstrap.servers": bootstrap,
@@ -52,9 +54,25 @@ def joined(bootstrap: str, group: str, topic: str, strategy: str, **more: str) -
         "partition.assignment.strategy": strategy,
         **{key.replace("_", "."): value for key, value in more.items()},
     }
-    consumer = GroupConsumer(settings, member, "earliest", BROKER_S)
+    consumer = GroupConsumer(settings, member, "earliest", BROKER_S, **(wants or {}))
     consumer.subscribe([topic])
     return consumer, member
+
+
+@pytest.mark.parametrize("headers", [True, False])
+@pytest.mark.parametrize("timestamps", [True, False])
+def test_columns_that_nobody_wants_are_not_there(
+    kafka: KafkaServer | UserKafka, topic: str, timestamps: bool, headers: bool
+) -> None:
+    topics.produce(kafka.bootstrap, topic, [b"x"], partitions=[0], timestamps_ms=[7], headers=[[("h", b"1")]])
+    wants = {"wants_timestamps": timestamps, "wants_headers": headers}
+    consumer, _ = joined(kafka.bootstrap, f"connect-{uuid.uuid4().hex[:8]}", topic, "range", wants)
+    fetched = wait.until(lambda: consumer.fetch(LOOK_S, 10), "the record")
+    consumer.leave(BROKER_S)
+    assert fetched is not None
+    assert fetched.values == [b"x"]
+    assert fetched.timestamps == ([7] if timestamps else None)
+    assert fetched.headers == ([[("h", b"1")]] if headers else None)
 
 
 @pytest.mark.parametrize("strategy", ["range", "cooperative-sticky"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -244,6 +246,23 @@ def test_plans_that_share_a_probe_are_answered_as_if_each_had_one(tmp_path: Path
     assert list(answers(pipeline, options, asks)) == alone
     planned = [msgspec.msgpack.decode(msgspec.msgpack.decode(one, type=Answered).answer, type=Planned) for one in alone]
     assert [bool(one.lines) for one in planned] == [True, False, False, True]
+
+
+def test_a_run_without_rest_imports_the_plugins_of_its_lines_and_no_others() -> None:
+    code = """
+import sys
+from msgspec.structs import replace
+from engine.answering import warm
+from engine.config.line import PluginSpec, StepSpec
+from tests.harness.banks import line_spec
+places = "engine.transforms.value_to_key:ValueToKey", "engine.transforms.filtering:RecordIsTombstone"
+step = StepSpec(*map(PluginSpec, places))
+warm([replace(line_spec("sink"), task_path="connectors.null:NullSinkTask", transforms=(step,))])
+names = "connectors.null engine.transforms.value_to_key engine.transforms.filtering connectors.generator"
+print(*(name in sys.modules for name in names.split()))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "True", "True", "False"]
 
 
 def test_the_keys_of_our_tasks_are_read_before_the_forks() -> None:

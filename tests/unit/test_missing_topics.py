@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
+from engine.config.clients_draft import reconnect_defaults
 from engine.config.line import Subscription
 from engine.kafka import check
 
@@ -89,3 +90,12 @@ def test_a_source_waits_for_its_right_and_a_sink_is_told_what_it_lacks(monkeypat
     (problem,), warnings = looked(monkeypatch, CLOSED, is_sink=True, is_bulk=True)
     assert "give this user Describe and Read on the topic" in problem
     assert warnings == []
+
+
+@pytest.mark.parametrize("given", [{}, {"reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 20}])
+def test_whatever_the_pauses_between_attempts_are_a_broker_that_is_away_is_told(given: dict[str, int]) -> None:
+    settings = {"bootstrap.servers": "127.0.0.1:1", **reconnect_defaults(given), **given}
+    connector = check._Connector("orders", True, (), settings, Subscription(), 1, False)
+    cluster, told = check._cluster(connector, 0.1)
+    assert cluster is None
+    assert "no broker answers within 0.1 s" in told

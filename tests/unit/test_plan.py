@@ -141,7 +141,7 @@ FILTER = '"transforms.t.type" = "Filter"\n"transforms.t.predicate" = "p"\n'
         ("", False, False),
         (INSERT + '"transforms.t.static.field" = "a"\n"transforms.t.static.value" = "b"', False, False),
         (INSERT + '"transforms.t.timestamp.field" = "at"', True, False),
-        ('"transforms.t.type" = "TimestampRouter"', True, False),
+        ('"transforms.t.type" = "TimestampRouter"', True, True),  # its error tells the whole record
         ('"transforms.t.type" = "DropHeaders"\n"transforms.t.headers" = "h"', False, True),
         (f'"transforms.t.type" = "{PLUGINS}:Same"', True, True),
         (FILTER + '"predicates.p.type" = "RecordIsTombstone"', False, False),
