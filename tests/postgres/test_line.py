@@ -62,7 +62,7 @@ def fill(kafka: Kafka, topic: str, count: int) -> None:
     topics.produce(kafka.bootstrap, topic, values, partitions=[number % PARTITIONS for number in range(count)])
 
 
-@pytest.mark.parametrize(("each", "records"), [(1, 8_000), pytest.param(50, 80_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("each", "records"), [(1, 8_000), pytest.param(50, 160_000, marks=pytest.mark.long)])
 def test_whoever_is_killed_each_record_takes_effect_once(
     kafka: Kafka, topic: str, server: PostgresServer, tmp_path: Path, each: int, records: int
 ) -> None:
