@@ -235,6 +235,7 @@ def test_every_polled_row_arrives_when_a_standby_takes_over(
             assert second.query("SELECT 1 FROM pg_stat_activity WHERE application_name = 'millrace shop'")
 
 
+@pytest.mark.faults
 def test_whoever_is_killed_every_change_arrives_in_order(
     kafka: Kafka, topic: str, server: PostgresServer, tmp_path: Path
 ) -> None:
