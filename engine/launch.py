@@ -22,7 +22,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from engine import boot, demo, logs, memory, plan
-from engine.answering import warm
 from engine.api.errors import ConnectError
 from engine.config import files, passwords
 from engine.config.files import Pipeline
@@ -180,7 +179,7 @@ def _run(pipeline: Pipeline, options: Options, *, is_embedded: bool = False, mus
         serves_rest=options.serves_rest,
         overrides=overrides,
     )
-    made = plan.prepare(pipeline, wanted, asks_kafka=True, meanwhile=warm if options.serves_rest else lambda: None)
+    made = plan.prepare(pipeline, wanted, asks_kafka=True)
     settings = logs.LogSettings(options.log_level, options.log_format, is_above_display=options.shows_progress)
     logs.set_up(settings, process="supervisor", secrets=made.secrets)
     for warning in made.warnings:

@@ -104,12 +104,9 @@ _decode_known = msgspec.msgpack.Decoder(_Known).decode
 _decode_planned = msgspec.msgpack.Decoder(Planned).decode
 
 
-def prepare(
-    pipeline: Pipeline, options: PlanOptions, *, asks_kafka: bool, meanwhile: Callable[[], object] = lambda: None
-) -> Plan:
+def prepare(pipeline: Pipeline, options: PlanOptions, *, asks_kafka: bool) -> Plan:
     """The plan of these files, made in a probe child; with `asks_kafka`, checked with its brokers as well.
 
-    meanwhile: done here while the child is at it, as `in_probe` has it.
     Call it from the only thread, before any Kafka client is made. Raises ConfigError with every problem, ProbeError
     (one of those) when a plugin hangs or crashes, UnreachableError when Kafka or a topic is not there.
     """
@@ -122,7 +119,7 @@ def prepare(
             check = check_kafka(plan.lines, own=plan.kafka, timeout_seconds=seconds, say=tell)
         return _encode(_Prepared(plan, check))
 
-    answer = _decode(ask_probe(pipeline, options, question, meanwhile))
+    answer = _decode(ask_probe(pipeline, options, question))
     plan, check = answer.plan, answer.kafka
     problems = [replace(problem, file=plan.files.get(problem.connector, "")) for problem in check.problems]
     problems = masked(problems, plan.secrets)

@@ -6,7 +6,7 @@ Not here: what a probe is (engine.plugins.probe), what is asked in it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from engine.api.errors import ConfigError
 from engine.config.files import Pipeline
@@ -18,12 +18,10 @@ __all__ = ["ask_probe", "ask_probes", "plugin_path", "probe_seconds"]
 PROBE_SECONDS = 30.0
 
 
-def ask_probe(
-    worker: Pipeline, options: PlanOptions, question: Question, meanwhile: Callable[[], object] = lambda: None
-) -> bytes:
+def ask_probe(worker: Pipeline, options: PlanOptions, question: Question) -> bytes:
     """What a question answers in a probe with the worker's limits. Raises as engine.plugins.probe.in_probe."""
-    seconds, memory_bytes = probe_seconds(worker, options), _memory_bytes(worker, options)
-    return in_probe(question, timeout_seconds=seconds, memory_bytes=memory_bytes, meanwhile=meanwhile)
+    seconds = probe_seconds(worker, options)
+    return in_probe(question, timeout_seconds=seconds, memory_bytes=_memory_bytes(worker, options))
 
 
 def ask_probes(worker: Pipeline, options: PlanOptions, questions: Sequence[Question]) -> Iterator[bytes | ConfigError]:

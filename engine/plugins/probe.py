@@ -110,17 +110,16 @@ def in_probe(
     timeout_seconds: float,
     memory_bytes: int = MEMORY_BYTES_MAX,
     follow: Tell = lambda *_: None,
-    meanwhile: Callable[[], object] = lambda: None,
 ) -> bytes:
     """What `question` answers, asked in a child that heads a process group of its own (Ctrl-C does not reach it).
 
     timeout_seconds: for each step that names no other. memory_bytes: the most data that the child may have; at least
     MEMORY_BYTES_MIN, and in a probe of a probe no more than that has. follow: told of each step, for whoever waits for
-    the asking process in turn. meanwhile: called once while the child is asked; its time is short.
+    the asking process in turn.
     Raises ConfigError as the question did; ProbeError when no answer came; RuntimeError, with the child's
     traceback, for any other exception.
     """
-    answers, failure = _asked([question], timeout_seconds, memory_bytes, follow, meanwhile)
+    answers, failure = _asked([question], timeout_seconds, memory_bytes, follow)
     if failure is not None:
         raise failure
     return _value(answers[0])
@@ -147,16 +146,11 @@ def in_probes(
 
 
 def _asked(
-    questions: Sequence[Question],
-    timeout_seconds: float,
-    memory_bytes: int,
-    follow: Tell,
-    meanwhile: Callable[[], object] = lambda: None,
+    questions: Sequence[Question], timeout_seconds: float, memory_bytes: int, follow: Tell
 ) -> tuple[list[_Answer], ProbeError | None]:
     """What one child has answered, and why the next question has no answer; None: all have one."""
     late = None
     with _forked(questions, memory_bytes) as child:
-        meanwhile()
         try:
             step = _wait(child, timeout_seconds, follow)
         except ProbeError as error:

@@ -15,7 +15,6 @@ import pytest
 from engine import logs
 from engine.api.errors import ConfigError, Problem
 from engine.plugins.probe import FOLLOWING_SECONDS, ProbeError, Question, Tell, in_probe, in_probes
-from tests.harness import wait
 
 SECONDS = 10.0
 
@@ -46,21 +45,6 @@ def test_a_child_that_ignores_signals_is_ended_as_well() -> None:
 
     with pytest.raises(ProbeError):
         in_probe(stubborn, timeout_seconds=0.05)
-
-
-def test_what_is_done_meanwhile_is_done_while_the_child_is_asked(tmp_path: Path) -> None:
-    begun, done = tmp_path / "begun", tmp_path / "done"
-
-    def question(tell: Tell) -> bytes:
-        begun.touch()
-        wait.until(done.exists, "what is done meanwhile")
-        return b"seen"
-
-    def meanwhile() -> None:
-        wait.until(begun.exists, "the child")
-        done.touch()
-
-    assert in_probe(question, timeout_seconds=SECONDS, meanwhile=meanwhile) == b"seen"
 
 
 def test_whoever_waits_for_the_asker_hears_of_each_step_and_is_to_wait_longer() -> None:
