@@ -21,8 +21,6 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from engine.api.errors import ConnectError, RetriableError
@@ -70,7 +68,8 @@ class Appender:
         if not self._can_undo:
             self._write(block)
             return
-        with self._locked():
+        self._lock()
+        try:
             size = os.fstat(self._fd).st_size
             if self._can_mend:
                 size -= self._cut(size)
@@ -79,13 +78,18 @@ class Appender:
             except ConnectError as error:
                 self._undo(size, error)
                 raise
+        finally:
+            self._unlock()
 
     def mend(self) -> int:
         """Cut a torn last line off, and say so in the log; returns how many bytes were cut. Raises ConnectError."""
         if not self._can_mend:
             return 0
-        with self._locked():
+        self._lock()
+        try:
             return self._cut(os.fstat(self._fd).st_size)
+        finally:
+            self._unlock()
 
     def sync(self) -> None:
         """Have what was appended on the disk. Raises ConnectError."""
@@ -128,23 +132,21 @@ class Appender:
         except OSError as second:
             raise ConnectError(f"{error}; nor could it be cut back to {size} bytes: {second.strerror}") from error
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _lock(self) -> None:
         deadline = time.monotonic() + LOCK_SECONDS_MAX
         while True:
             try:
                 fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
+                return
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise RetriableError(
                         f"{self._name} (key file) has been locked by another process for {LOCK_SECONDS_MAX:.0f} s"
                     ) from None
                 time.sleep(LOCK_RETRY_SECONDS)
-        try:
-            yield
-        finally:
-            fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def _unlock(self) -> None:
+        fcntl.flock(self._fd, fcntl.LOCK_UN)
 
 
 def _end_of_lines(fd: int, size: int) -> int | None:

@@ -68,9 +68,10 @@ class FileStreamSinkTask(SinkTask):
         self._output.mend()
 
     def put(self, batch: SinkBatch) -> None:
-        if len(batch):
+        block = block_of(batch.values, batch.value_schemas)
+        if block:
             assert self._output is not None
-            self._output.append(block_of(batch.values, batch.value_schemas))
+            self._output.append(block)
 
     def flush(self, offsets: Mapping[TopicPartition, int]) -> None:
         if self._fsync:

@@ -93,9 +93,9 @@ class Tally(Struct):
             self.records += count - known
             fresh = offsets and offsets[known:]
             self.total = self.total + sum_of(first + known, last, count - known, fresh) & MASK
-            fresh_skipped = sum(offset >= self.high for offset in skipped)
+            fresh_skipped = sum([offset >= self.high for offset in skipped]) if skipped else 0
             self.skipped += fresh_skipped
-            self.dropped += min(dropped, count - known - fresh_skipped)
+            self.dropped += min(dropped, count - known - fresh_skipped) if dropped else 0
             self.high = last + 1
 
     def _known(self, first: int, offsets: Sequence[int] | None) -> int:

@@ -20,7 +20,7 @@ from typing import ClassVar, Self
 
 from msgspec import Struct
 
-from engine.api.batch import Run
+from engine.api.batch import Run, records_in
 from engine.config.line import LineSpec
 from engine.ledger.entries import (
     COMMITTED,
@@ -243,7 +243,7 @@ class TaskAccount(_Account):
 
     def arrived(self, runs: Sequence[Run], before: Sequence[Before], values: int) -> None:
         """A frame has come through the ring; before: as the pump has told, for each run that is wanted."""
-        self._same("in a frame", runs, sum(run.count for run in runs), values)
+        self._same("in a frame", runs, records_in(runs), values)
         seen: dict[Place, Course] = {}
         for run, (records, total) in zip(runs, before, strict=True):
             place = run.topic, run.partition
@@ -302,7 +302,7 @@ class TaskAccount(_Account):
 
     def converted(self, runs: Sequence[Run], values: int) -> None:
         """The converter has given so many values for these runs, those that it could not give included."""
-        self._same("between consumed and converted", runs, sum(run.count for run in runs), values)
+        self._same("between consumed and converted", runs, records_in(runs), values)
 
     def transformed(self, runs: Sequence[Run], origins: Sequence[int], records: int) -> None:
         """The chain has left so many records, which had these places in the batch."""
@@ -317,7 +317,7 @@ class TaskAccount(_Account):
 
         skipped: those that were left out because they failed, by their places in the batch, which grow.
         """
-        count = sum(run.count for run in runs) if origins is None else len(origins)
+        count = records_in(runs) if origins is None else len(origins)
         self._same("between transformed and put", runs, count, records)
         at = again = dropped_all = 0
         for run in runs:

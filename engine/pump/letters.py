@@ -140,6 +140,8 @@ class DeadLetters:
 
     def are_out(self, places: Collection[Place] | None = None) -> bool:
         """Whether Kafka has not all letters of these partitions; None: of any."""
+        if not self._open:
+            return False
         return any(self.first(place) >= 0 for place in list(self._open if places is None else places))
 
     def are_awaited(self, places: Collection[Place] | None = None) -> bool:

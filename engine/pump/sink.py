@@ -322,6 +322,8 @@ class SinkPumpBank:
             self._look_at_ns = now_ns + REMADE_NS
             self._consumer.ask_topic_ids(self._lost.topics)
         ids = self._consumer.take_topic_ids()
+        if not ids:
+            return
         remade = {topic for topic, topic_id in ids.items() if self._lost.is_remade(topic, topic_id)}
         if remade:
             self._go_on({place: part.position for place, part in self._parts.items() if place[0] in remade})

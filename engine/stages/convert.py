@@ -103,34 +103,48 @@ def decode(frame: ArrivedSinkFrame, converters: Converters, manner: Manner = STR
     count = len(frame.values)
     runs = frame.runs
     topic = runs[0].topic
-    if any(run.topic != topic for run in runs):
+    if len(runs) > 1 and any(run.topic != topic for run in runs):
         raise AssertionError("a frame of several topics")
     keys = Repeat(None, count) if frame.keys is None else frame.keys
     key = _decoded(converters.key, topic, keys, manner)
-    found = _told(key.failures, "KEY_CONVERTER", converters.key)
     value = _decoded(converters.value, topic, frame.values, manner)
-    found += _told(value.failures, "VALUE_CONVERTER", converters.value)
+    found: list[RecordError] = []
+    if key.failures or value.failures:
+        found += _told(key.failures, "KEY_CONVERTER", converters.key)
+        found += _told(value.failures, "VALUE_CONVERTER", converters.value)
     headers: Sequence[Sequence[Header]] = ()
     if frame.has_headers():
         headers = LazyHeaders(runs, frame.headers.copy(), converters.header)
         if manner.reads_headers:
             headers, failures = headers.read()
             found += _told(failures, "HEADER_CONVERTER", converters.header)
-    failed, skipped = _settled(found, manner) if found else (None, ())
+    timestamps = Repeat(None, count) if frame.timestamps is None else frame.timestamps
+    timestamp_type = TIMESTAMP_TYPES[frame.timestamp_type]
+    if not found:
+        whole = SinkBatch(
+            runs,
+            value.values,
+            value_schemas=value.schemas,
+            keys=key.values,
+            key_schemas=key.schemas,
+            timestamps=timestamps,
+            timestamp_type=timestamp_type,
+            headers=headers,
+        )
+        return DecodedBatch(whole, None, ())
+    failed, skipped = _settled(found, manner)
     kept = kept_of(count, skipped) if failed is None else range(failed.index)
-    is_whole = len(kept) == count
-    of = _same if is_whole else _left
-    batch = SinkBatch(
-        runs if is_whole else kept_runs(runs, kept),
-        of(value.values, kept),
-        value_schemas=of(value.schemas, kept),
-        keys=of(key.values, kept),
-        key_schemas=of(key.schemas, kept),
-        timestamps=Repeat(None, len(kept)) if frame.timestamps is None else of(frame.timestamps, kept),
-        timestamp_type=TIMESTAMP_TYPES[frame.timestamp_type],
-        headers=headers and of(headers, kept),
+    left = SinkBatch(
+        kept_runs(runs, kept),
+        _left(value.values, kept),
+        value_schemas=_left(value.schemas, kept),
+        keys=_left(key.values, kept),
+        key_schemas=_left(key.schemas, kept),
+        timestamps=_left(timestamps, kept),
+        timestamp_type=timestamp_type,
+        headers=headers and _left(headers, kept),
     )
-    return DecodedBatch(batch, failed, skipped)
+    return DecodedBatch(left, failed, skipped)
 
 
 def part_of(batch: SinkBatch, begin: int, end: int) -> SinkBatch:
@@ -318,10 +332,6 @@ def columns_of(batch: SinkBatch) -> Columns:
 
 def _plain(column: Sequence[bytes | None]) -> list[bytes | None]:
     return column if isinstance(column, list) else list(column)
-
-
-def _same(column: Sequence[Any], _: Sequence[int]) -> Sequence[Any]:
-    return column
 
 
 def _left(column: Sequence[Any], kept: Sequence[int]) -> Sequence[Any]:

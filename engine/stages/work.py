@@ -68,7 +68,7 @@ class Inbound(NamedTuple):
     @property
     def not_converted_count(self) -> int:
         """How many were skipped before the chain."""
-        return sum(one.step < 0 for one in self.skipped)
+        return sum(one.step < 0 for one in self.skipped) if self.skipped else 0
 
 
 class Converted(NamedTuple):
@@ -130,7 +130,7 @@ def inbound(frame: ArrivedSinkFrame, stages: Stages, note: Note, manner: Manner 
     note(Act.CONVERT)
     batch, failed, skipped = convert.decode(frame, stages.converters, manner)
     came, converted = len(frame.values), len(batch)
-    kept = kept_of(came, skipped)
+    kept = kept_of(came, skipped) if skipped else range(came)
     is_short = converted != (len(kept) if failed is None else failed.index)
     if is_short or not stages.chain:
         return Inbound(batch, came, converted, failed, kept if skipped else None, skipped=skipped)

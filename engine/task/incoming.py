@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 from msgspec import Struct
 
-from engine.api.batch import Run
+from engine.api.batch import Run, records_in
 from engine.api.converter import HeaderConverter
 from engine.shm import frame
 from engine.shm.frame import ArrivedSinkFrame, Assigned, PassingSinkFrame, Tail
@@ -94,6 +94,8 @@ class Incoming:
 
     def dealt(self) -> list[Run]:
         """What stage processes have, or have given back and has not had its turn."""
+        if self._crew is None:
+            return []
         messages = [coming.message for coming in self._queue]
         return [run for message in messages if isinstance(message, PassingSinkFrame) for run in message.runs]
 
@@ -114,13 +116,13 @@ class Incoming:
             coming = Coming(frame.decode_passing(raw), raw)
             if isinstance(coming.message, PassingSinkFrame):
                 coming.is_away = True
-                crew.deal(sum(run.count for run in coming.message.runs), raw)
+                crew.deal(records_in(coming.message.runs), raw)
             self._queue.append(coming)
 
 
 def without_foreign(message: ArrivedSinkFrame, is_wanted: Callable[[Run], bool]) -> ArrivedSinkFrame:
     """A frame without the records of runs that nobody wants any more."""
-    if all(is_wanted(run) for run in message.runs):
+    if all(map(is_wanted, message.runs)):
         return message
     keep: list[int] = []
     runs = []

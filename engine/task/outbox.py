@@ -26,6 +26,11 @@ class Outbox:
         self._bell = bell
         self._waiting: deque[bytes | Iterator[bytes]] = deque()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits to be sent."""
+        return not self._waiting
+
     def say(self, message: Any) -> None:
         """Queue a message."""
         self._waiting.append(frame.encode(message))

@@ -150,6 +150,8 @@ class Putting(Struct):
 
         failures: in its order. tries: how often it was tried to put them; 0: that was not what has failed.
         """
+        if not failures:
+            return ()
         coming = self.coming
         new = []
         for failure, one in zip(failures, self._originals(failures), strict=True):
@@ -174,8 +176,6 @@ class Putting(Struct):
         return failure_of_record(f"{text} {self.act}: {describe(bad.error)}", bad.error)
 
     def _originals(self, failures: Sequence[RecordError]) -> list[Original]:
-        if not failures:
-            return []
         if self.read is None:
             # A stage process makes whole frames only: what it was given is what is wanted.
             whole = self.message if isinstance(self.message, ArrivedSinkFrame) else self.coming.whole()

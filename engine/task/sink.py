@@ -213,7 +213,7 @@ class SinkTaskBank:
         if coming is None:
             return idle
         message = coming.message
-        if isinstance(message, Assigned | Tail):
+        if isinstance(message, (Assigned, Tail)):  # a union of types would be made each time
             self._incoming.drop()
             self._hear_in_band(message)
             return 0.0
@@ -229,7 +229,8 @@ class SinkTaskBank:
             self._deliver(coming, message, done)
         else:
             self._deliver_here(coming)
-        return 0.0
+        has_put = self._retry is None and self.failure is None and not self._flush_is_wanted
+        return idle if has_put and self._outbox.is_empty and not self._incoming.has_more() else 0.0
 
     def _hear_in_band(self, message: Assigned | Tail) -> None:
         self._release()
@@ -360,9 +361,9 @@ class SinkTaskBank:
         return part is not None and part.epoch == run.epoch
 
     def _is_wanted(self, run: Run) -> bool:
-        if not self._is_current(run):
+        part = self._parts.get(TopicPartition(run.topic, run.partition))
+        if part is None or part.epoch != run.epoch:
             return False
-        part = self._parts[TopicPartition(run.topic, run.partition)]
         if part.is_paused and part.skipped_from < 0:
             part.skipped_from = run.first_offset
         return not part.is_paused

@@ -10,9 +10,9 @@ Not here: what must add up (engine.ledger.sink); records that fail (tolerance.py
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 
-from engine.api.batch import Run
+from engine.api.batch import Run, records_in
 from engine.api.record import TopicPartition
 from engine.clock import Clock
 from engine.ledger.sink import TaskAccount
@@ -65,18 +65,19 @@ class SinkCounts:
         """It is handed over, whatever comes of it. Raises LedgerError."""
         if not self.row.measured(Stage.PUT, Measure.RECORDS):
             self.row.set(Word.FIRST_RECORD_NS, self._clock.monotonic_ns())
+        runs = going.done()
         # Records, not what is left of them after transforms: these are the ones that could be repeated.
-        self.row.count(Stage.PUT, sum(run.count for run in going.done()))
+        self.row.count(Stage.PUT, records_in(runs))
         if self._account is not None:
             if not going.coming.was_given:
                 going.coming.was_given = True
-                self._account.given(going.done())
-            skipped = [one.index for one in going.skipped]
-            self._account.putting(going.done(), going.origins, len(going.batch), skipped)
+                self._account.given(runs)
+            skipped = [one.index for one in going.skipped] if going.skipped else ()
+            self._account.putting(runs, going.origins, len(going.batch), skipped)
 
-    def refused(self, records: Iterable[Original]) -> None:
+    def refused(self, records: Collection[Original]) -> None:
         """The connector has not taken these, and that is tolerated; each is told once."""
-        if self._account is not None:
+        if records and self._account is not None:
             self._account.refused((one.topic, one.partition, one.offset) for one in records)
 
     def ends(self, going: Putting) -> None:

@@ -17,7 +17,7 @@ from itertools import pairwise
 
 import msgspec
 
-from engine.api.batch import Run, SinkBatch
+from engine.api.batch import Run, SinkBatch, records_in
 from engine.ledger.entries import MASK
 from engine.shm import frame
 from engine.shm.board import Measure, Row, Stage, Word
@@ -129,9 +129,10 @@ class SinkSuspects(Suspects):
     def _tell_all(self) -> None:
         taken, away = self._taken, self._away
         if taken is not None and away is not None:
-            self._tell([_both(taken, away)])
+            self._tell((_both(taken, away),))
         else:
-            self._tell(hand for hand in (taken, away) if hand is not None)
+            one = taken or away
+            self._tell(() if one is None else (one,))
 
     def _are_committed(self) -> bool:
         """Whether all records are that were to be, but for those whose partitions went (engine.pump.commits)."""
@@ -155,8 +156,10 @@ def _hand_of(runs: Sequence[Run]) -> Hand | None:
         return None
     last = runs[-1]
     place = zlib.crc32(last.topic.encode()) << 31 | last.partition
+    if len(runs) == 1:
+        return Hand(place, last.last_offset, last.count)
     are_many = any((run.topic, run.partition) != (last.topic, last.partition) for run in runs)
-    return Hand(place, last.last_offset + MANY * are_many, sum(run.count for run in runs))
+    return Hand(place, last.last_offset + MANY * are_many, records_in(runs))
 
 
 def _both(before: Hand, after: Hand) -> Hand:
