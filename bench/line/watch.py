@@ -61,12 +61,13 @@ def watch(progress: Callable[[], int], total: int, pid: int, log_tail: Callable[
 
     Raises RuntimeError with the side's log when nothing moved for STALL_S seconds.
     """
-    curve = Curve(total, [], [], [], [])
-    moved = cpu_due = memory_due = time.monotonic()
+    begun = moved = cpu_due = memory_due = time.monotonic()
+    # The first look may wait for a broker, and find that a short run is over.
+    curve = Curve(total, [begun], [0], [begun], [cpu_seconds(tree(pid))])
     while True:
         done = progress()
         now = time.monotonic()
-        if not curve.done or done > curve.done[-1]:
+        if done > curve.done[-1]:
             moved = now
         curve.times.append(now)
         curve.done.append(done)

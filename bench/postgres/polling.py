@@ -84,9 +84,10 @@ def _millrace(batch: int, place: Place, name: str, topic: str) -> Curve:
 def _loop(batch: int, place: Place, name: str, topic: str) -> Curve:
     topics.create_topic(place.bootstrap, topic, partitions=PARTITIONS)
     arguments = [place.bootstrap, topic, place.postgres.url(), str(batch)]
+    done = end_of(place.bootstrap, topic)
     with subprocess.Popen([sys.executable, "-m", "bench.postgres.poll_loop", *arguments]) as process:
         try:
-            curve = watch(end_of(place.bootstrap, topic), place.records, process.pid, lambda: "")
+            curve = watch(done, place.records, process.pid, lambda: "")
             code = process.wait(END_S)
         finally:
             process.kill()

@@ -53,10 +53,11 @@ def into_topic(
 ) -> Curve:
     """Make a topic, and run a connector until so many records are in it; returns how it went."""
     topics.create_topic(bootstrap, topic, partitions=PARTITIONS)
+    done = end_of(bootstrap, topic)
     side = MillraceSide(bootstrap, folder / name)
     try:
         pid = side.begin(Job(name, {**AS_JSON, **config}, is_bounded=True))
-        curve = watch(end_of(bootstrap, topic), records, pid, side.log_tail)
+        curve = watch(done, records, pid, side.log_tail)
         side.end()
     finally:
         side.close()
