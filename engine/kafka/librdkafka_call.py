@@ -3,7 +3,7 @@
 The library is the one that confluent_kafka has loaded, found among the process's mappings. Deleting the group and
 setting all other offsets again would do the same with the Python client alone, and lose them when it is interrupted.
 
-Used by: group_offsets.py; tests.harness.mock_cluster (the library alone).
+Used by: group_offsets.py; direct.py and tests.harness.mock_cluster (the library alone).
 Source: librdkafka's rdkafka.h, DeleteConsumerGroupOffsets.
 """
 
@@ -93,6 +93,11 @@ class Library:
             "this build of confluent_kafka does not let librdkafka be called: offsets of single partitions cannot be "
             "forgotten; reset all of the connector's, or set them to where it should begin"
         )
+
+    @property
+    def loaded(self) -> Any:
+        """The library as ctypes has it."""
+        return self._library
 
     def __getattr__(self, name: str) -> Any:
         function = getattr(self._library, name)

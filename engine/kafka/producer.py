@@ -1,7 +1,7 @@
 """A producer as the pump sees it: whole batches in, answers by `poll`.
 
-Three ways, as librdkafka has them: `send_batch` (one partition, values and keys), `send_each`
-(headers, timestamps), both with a callback for the last record or for each.
+Three ways: `send_many` (values and keys, no callback), `send_batch` (one partition, values and keys) and `send_each`
+(headers, timestamps), these two with a callback for each record that wants one.
 
 Used by: engine.pump.delivery, which knows when which way is safe.
 Not here: order, acknowledgement, offsets.
@@ -21,7 +21,9 @@ from engine.api.errors import ConnectError, UnreachableError
 from engine.kafka.access import CredentialFiles, client_settings, is_allowed
 from engine.kafka.answers import answer_of
 from engine.kafka.client_log import ClientLog
+from engine.kafka.direct import Direct
 from engine.kafka.errors import as_ours
+from engine.kafka.parting import Heads
 from engine.kafka.replicas import shortage_in, unreachable
 from engine.shm.waits import Trouble
 
@@ -53,6 +55,7 @@ class BatchProducer:
         # It says only so when it numbers anew (client_log.py).
         debug = ",".join(filter(None, (self._settings.get("debug"), "eos")))
         self._client = Producer({**self._settings, "debug": debug, **self._log.settings()})
+        self._direct = Direct.of(self._client)  # None: this client can be given dicts only
 
     def __len__(self) -> int:
         """Records handed over that are not answered yet."""
@@ -115,6 +118,17 @@ class BatchProducer:
     def has_new_files(self) -> bool:
         """Whether certificates or keys have been replaced since this client was made, which has read the old ones."""
         return self._files.have_changed()
+
+    def send_many(self, topic: str, heads: Heads) -> None:
+        """Queue the records that have no answer of their own. Raises Refused when not all were taken."""
+        direct, keys = self._direct, heads.keys
+        if direct is None or not all(heads.values) or not (keys is None or all(keys)):
+            for partition, group in heads.by_partition().items():
+                self.send_batch(topic, partition, group)
+            return
+        code = direct.send(topic, heads.values, keys, heads.partitions)
+        if code:
+            raise Refused(KafkaError(code))
 
     def send_batch(self, topic: str, partition: int, messages: list[dict[str, Any]]) -> None:
         """Queue records; messages are dicts of value, key and perhaps `callback`. partition -1: by key.

@@ -33,7 +33,7 @@ from confluent_kafka import KafkaError
 
 from engine.api.errors import ConnectError, RetriableError, UnreachableError
 from engine.kafka.errors import as_ours, is_queue_full
-from engine.kafka.parting import ANY, Targets, by_partition, messages_of, parting_of, partitions_of
+from engine.kafka.parting import ANY, Heads, Targets, by_partition, heads_of, messages_of, parting_of, partitions_of
 from engine.kafka.producer import Refused
 from engine.ledger.source import PumpAccount
 from engine.pump.outside import ClientPort
@@ -70,6 +70,7 @@ class ProducerPort(ClientPort, Protocol):
     def close(self) -> None: ...
     def poll(self) -> None: ...
     def take_new_numbers(self) -> int: ...
+    def send_many(self, topic: str, heads: Heads) -> None: ...
     def send_batch(self, topic: str, partition: int, messages: list[dict[str, Any]]) -> None: ...
     def send_each(
         self, topic: str, value: Any, key: Any, partition: int, timestamp: Any, headers: Any, on_delivery: Any
@@ -371,18 +372,16 @@ class Delivery:
 
     def _send_fast(self, sent: Sent, partitions: int, targets: Targets) -> None:
         frame = sent.frame
-        messages = messages_of(frame.values, frame.keys)
-        groups = {self._sticky(partitions): messages} if targets is None else by_partition(messages, targets)
-        sent.pending = len(groups)
-        self._count(sent, sum(map(len, groups.values())))
-        for partition, group in groups.items():
-            # To the ledger, keys that were parted here are as if the client had parted them.
-            group[-1]["callback"] = (
-                partial(sent.group_arrived, len(group))
-                if frame.keys is None or frame.partitions is not None
-                else sent.arrived
-            )
-            self.producer.send_batch(frame.topic, partition, group)
+        heads = heads_of(frame.values, frame.keys, self._sticky(partitions) if targets is None else targets)
+        sent.pending = len(heads.lasts)
+        self._count(sent, heads.total)
+        if heads.values:
+            self.producer.send_many(frame.topic, heads)
+        # To the ledger, keys that were parted here are as if the client had parted them.
+        is_placed = frame.keys is None or frame.partitions is not None
+        for partition, last in heads.lasts.items():
+            last["callback"] = partial(sent.group_arrived, heads.count_in(partition)) if is_placed else sent.arrived
+            self.producer.send_batch(frame.topic, partition, [last])
 
     def _send_plain(self, sent: Sent, partitions: int, targets: Targets) -> None:
         frame = sent.frame

@@ -19,6 +19,7 @@ from zlib import crc32
 from confluent_kafka import KafkaError
 from msgspec import Struct
 
+from engine.kafka.parting import Heads
 from engine.kafka.producer import Refused
 from engine.shm.waits import Trouble
 from tests.harness.claims import claim
@@ -110,6 +111,10 @@ class FakeProducer:
     def take_new_numbers(self) -> int:
         times, self._renumbered, self._doubled = self._renumbered, 0, 0
         return times
+
+    def send_many(self, topic: str, heads: Heads) -> None:
+        for partition, group in heads.by_partition().items():
+            self.send_batch(topic, partition, group)
 
     def send_batch(self, topic: str, partition: int, messages: list[dict[str, Any]]) -> None:
         self._raise_if_fatal()

@@ -404,14 +404,14 @@ def frames_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def producing_changes(change: Callable[[Sequence[Any]], list[Any]]) -> Patch:
     def patch(monkeypatch: pytest.MonkeyPatch) -> None:
-        right = parting.messages_of
+        right = parting.heads_of
 
-        def wrong(values: Any, keys: Any) -> Any:
-            return change(right(values, keys))
+        def wrong(*columns: Any) -> Any:
+            return right(
+                *(column and change(column) for column in columns)
+            )  # of each of them, as if it was never there
 
-        monkeypatch.setattr(pump_delivery, "messages_of", once(wrong, right))
-        # As many as there are partitions named, else the pump notices before the ledger.
-        monkeypatch.setattr(parting, "zip", lambda *columns, strict: zip(*columns, strict=False), raising=False)
+        monkeypatch.setattr(pump_delivery, "heads_of", once(wrong, right))
 
     return patch
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Producer
+from hypothesis import given
+from hypothesis import strategies as st
 
-from engine.kafka.parting import ANY, by_partition, messages_of, parting_of, partitions_of
+from engine.kafka.parting import ANY, by_partition, heads_of, messages_of, parting_of, partitions_of
 from engine.pump.delivery import PARTED_MAX, Delivery
 from engine.shm.frame import Headers, Payloads, SourceFrame
 from tests.harness.banks import VirtualClock
@@ -80,8 +82,30 @@ def _parts() -> list[tuple[int, int]]:
     return [(at, parts.count(at)) for at in sorted(set(parts))]
 
 
-def test_a_frame_of_keys_takes_a_call_and_an_answer_for_each_partition() -> None:
-    assert _calls(KEYS) == [(at, count, 1) for at, count in _parts()]
+def test_a_frame_of_keys_has_an_answer_for_each_partition() -> None:
+    heads = [(at, count - 1, 0) for at, count in _parts() if count > 1]
+    assert _calls(KEYS) == sorted([*heads, *((at, 1, 1) for at, _ in _parts())])
+
+
+@given(st.lists(st.integers(0, 3), min_size=1), st.booleans())
+def test_heads_and_lasts_are_all_records_in_the_order_of_each_partition(places: list[int], has_keys: bool) -> None:
+    values: Payloads = [b"%d" % index for index in range(len(places))]
+    keys: Payloads | None = [b"k%d" % index for index in range(len(places))] if has_keys else None
+    heads = heads_of(values, keys, places)
+    sent = heads.by_partition()
+    for place, last in heads.lasts.items():
+        sent.setdefault(place, []).append(last)
+    assert sent == by_partition(messages_of(values, keys), places)
+    assert heads.total == len(places)
+    for place in {*places}:
+        assert heads.count_in(place) == places.count(place)
+
+
+def test_heads_of_one_partition_are_all_but_the_last() -> None:
+    heads = heads_of([b"a", b"b", b"c"], None, 2)
+    assert heads.by_partition() == {2: [{"value": b"a"}, {"value": b"b"}]}
+    assert heads.lasts == {2: {"value": b"c"}}
+    assert (heads.total, heads.count_in(2)) == (3, 3)
 
 
 @pytest.mark.parametrize("odd", [None, b""])
