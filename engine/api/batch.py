@@ -33,7 +33,6 @@ __all__ = [
     "Run",
     "SinkBatch",
     "SourceBatch",
-    "records_in",
 ]
 
 
@@ -222,11 +221,6 @@ class Run(Struct, frozen=True, array_like=True):
     def offset_column(self) -> Sequence[int]:
         """The offset of each of the `count` records."""
         return range(self.first_offset, self.last_offset + 1) if self.offsets is None else self.offsets
-
-
-def records_in(runs: Sequence[Run]) -> int:
-    """How many records these are."""
-    return runs[0].count if len(runs) == 1 else sum([run.count for run in runs])
 
 
 class SinkBatch(Sequence[SinkRecord]):

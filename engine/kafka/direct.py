@@ -13,17 +13,22 @@ Source: librdkafka's rdkafka.h, rd_kafka_produce_batch; CPython's layout of byte
 from __future__ import annotations
 
 import ctypes
+import logging
 import sys
 from array import array
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from confluent_kafka import Producer, libversion
+
 from engine.api.errors import ConnectError
 from engine.kafka.librdkafka_call import Library
 from engine.shm.frame import Payloads
 
 __all__ = ["Direct"]
+
+logger = logging.getLogger("millrace.kafka")
 
 #: A rd_kafka_message_t in words of 8 bytes, and the ones of them that are written or read; the rest is 0.
 WORDS = 9
@@ -32,6 +37,8 @@ ERROR, PARTITION, PAYLOAD, LENGTH, KEY, KEY_LENGTH = 0, 2, 3, 4, 5, 6
 COPY, OF_EACH = 0x2, 0x8
 #: RD_KAFKA_PARTITION_UA.
 ANY = -1
+#: RD_KAFKA_RESP_ERR_UNKNOWN.
+UNKNOWN = -1
 #: From an object's address to the first byte of a bytes object, and to what the client keeps first.
 BYTES_AT = bytes.__basicsize__ - 1
 CLIENT_AT = object.__basicsize__
@@ -57,15 +64,26 @@ class Direct:
     @classmethod
     def of(cls, producer: object) -> Direct | None:
         """The way to a producer of confluent_kafka's; None: it is not built as it is known to be."""
-        is_known = sys.implementation.name == "cpython" and sys.byteorder == "little" and sys.maxsize == (1 << 63) - 1
-        if not is_known or ctypes.string_at(id(PROBE) + BYTES_AT, len(PROBE)) != PROBE:
-            return None
-        client = ctypes.c_uint64.from_address(id(producer) + CLIENT_AT).value
-        if type(producer).__basicsize__ < CLIENT_AT + 8 or not _is_mapped(client, CLIENT_BYTES):
-            return None
         try:
-            library = Library().loaded
-        except ConnectError:
+            found = cls._found(producer)
+        except (ConnectError, OSError, AttributeError, ValueError) as error:
+            # As where the library's file was replaced under a running worker.
+            logger.info("librdkafka cannot be called: %s", error)
+            found = None
+        if found is None:
+            logger.info("records go to the producer one dict each, which takes longer")
+        return found
+
+    @classmethod
+    def _found(cls, producer: object) -> Direct | None:
+        is_known = sys.implementation.name == "cpython" and sys.byteorder == "little" and sys.maxsize == (1 << 63) - 1
+        if not is_known or not isinstance(producer, Producer) or type(producer).__basicsize__ < CLIENT_AT + 8:
+            return None
+        if ctypes.string_at(id(PROBE) + BYTES_AT, len(PROBE)) != PROBE:
+            return None
+        library = Library().loaded
+        client = ctypes.c_uint64.from_address(id(producer) + CLIENT_AT).value
+        if library.rd_kafka_version() != libversion()[1] or not _is_mapped(client, CLIENT_BYTES):
             return None
         opaque = _call(library.rd_kafka_opaque, ctypes.c_void_p)
         opaque.restype = ctypes.c_void_p
@@ -75,7 +93,8 @@ class Direct:
     def send(self, topic: str, values: Payloads, keys: Payloads | None, partitions: int | Sequence[int]) -> int:
         """Queue records; librdkafka copies them. Returns 0, or its code of the first that it did not take.
 
-        values, keys: bytes, none of them empty. partitions: of all of them, or of each.
+        values, keys: bytes, none of them empty. partitions: of all of them, or of each. Where each has its own,
+        librdkafka does not give back the memory of a record whose partition the topic does not have.
         """
         count = len(values)
         records = array("Q", bytes(8 * WORDS * count))
@@ -91,13 +110,13 @@ class Direct:
             records[PARTITION::WORDS] = array("Q", partitions)
         at = self._make_topic(self._client, topic.encode(), None)
         if not at:
-            return int(self._last_error())
+            return int(self._last_error()) or UNKNOWN
         try:
             taken = self._send(at, one, flags, records.buffer_info()[0], count)
         finally:
             self._forget_topic(at)
         codes = (ctypes.c_int32(word & 0xFFFFFFFF).value for word in records[ERROR::WORDS])
-        return 0 if taken == count else next(code for code in codes if code)
+        return 0 if taken == count else next((code for code in codes if code), UNKNOWN)
 
 
 def _call(function: Any, *arguments: Any) -> Any:

@@ -13,6 +13,7 @@ Source: librdkafka's partitioners; confluent_kafka passes their hashes on.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import repeat
 from operator import itemgetter
@@ -67,10 +68,11 @@ class Heads(NamedTuple):
             return {self.partitions: messages}
         return by_partition(messages, self.partitions)
 
-    def count_in(self, partition: int) -> int:
-        """How many of them go to this partition."""
-        heads = len(self.values) if isinstance(self.partitions, int) else self.partitions.count(partition)
-        return heads + 1
+    def counts(self) -> Mapping[int, int]:
+        """How many records go to each partition, its last one among them."""
+        if isinstance(self.partitions, int):
+            return {self.partitions: self.total}
+        return Counter([*self.partitions, *self.lasts])
 
 
 def heads_of(values: Payloads, keys: Payloads | None, partitions: int | Sequence[int | None]) -> Heads:

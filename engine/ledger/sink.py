@@ -20,7 +20,7 @@ from typing import ClassVar, Self
 
 from msgspec import Struct
 
-from engine.api.batch import Run, records_in
+from engine.api.batch import Run
 from engine.config.line import LineSpec
 from engine.ledger.entries import (
     COMMITTED,
@@ -40,6 +40,7 @@ from engine.ledger.entries import (
 )
 from engine.ledger.errors import Complaint, described
 from engine.shm.board import Board, Row, Word
+from engine.shm.frame import records_in
 
 __all__ = ["PumpAccount", "TaskAccount", "ranges"]
 

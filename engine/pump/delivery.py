@@ -4,7 +4,7 @@ Three ways to send a frame; the first that is safe for it is taken:
 
     fast     idempotence and gapless guarantee; a callback for the last record of each partition.
              One success then stands for all before it: a gap is fatal to the producer.
-    plain    a callback for each record: where librdkafka draws the partition, where the
+    plain    a callback for each record: where librdkafka draws the partition or the topic has none such, where the
              connector wants to hear of each record, where the user switched idempotence off.
     slow     after any error: a new producer, one request in flight with one record each, a
              callback for each. It finds the record to blame, or finds that there is none
@@ -177,9 +177,9 @@ class Delivery:
             if self._slow_left >= 0 or self._is_settled_in_part(frame):
                 self._send_singly(sent, partitions, targets, with_callback_each=True)
             elif frame.headers is not None or frame.timestamps is not None:
-                has_callback_each = not self._is_fast(frame, frame.partitions)
+                has_callback_each = not self._is_fast(frame, frame.partitions, partitions)
                 self._send_singly(sent, partitions, targets, with_callback_each=has_callback_each)
-            elif self._is_fast(frame, targets):
+            elif self._is_fast(frame, targets, partitions):
                 self._send_fast(sent, partitions, targets)
             else:
                 self._send_plain(sent, partitions, targets)
@@ -316,10 +316,10 @@ class Delivery:
     def _is_settled_in_part(self, frame: SourceFrame) -> bool:
         return any(frame.sequence <= number < frame.sequence + frame.count for number in self._settled)
 
-    def _is_fast(self, frame: SourceFrame, targets: Targets) -> bool:
+    def _is_fast(self, frame: SourceFrame, targets: Targets, partitions: int) -> bool:
         if not self._is_idempotent or self.wants_each:
             return False
-        return frame.keys is None if targets is None else None not in targets
+        return frame.keys is None if targets is None else all(map(range(partitions).__contains__, targets))
 
     def _targets(self, frame: SourceFrame, partitions: int) -> Targets:
         """The partition of each record, by the connector or by its key; None among them: the client draws it.
@@ -379,8 +379,9 @@ class Delivery:
             self.producer.send_many(frame.topic, heads)
         # To the ledger, keys that were parted here are as if the client had parted them.
         is_placed = frame.keys is None or frame.partitions is not None
+        counts = heads.counts() if is_placed else {}
         for partition, last in heads.lasts.items():
-            last["callback"] = partial(sent.group_arrived, heads.count_in(partition)) if is_placed else sent.arrived
+            last["callback"] = partial(sent.group_arrived, counts[partition]) if is_placed else sent.arrived
             self.producer.send_batch(frame.topic, partition, [last])
 
     def _send_plain(self, sent: Sent, partitions: int, targets: Targets) -> None:

@@ -12,6 +12,8 @@ Not here: how frames lie in memory (ring.py).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 from msgspec import Struct
 
@@ -47,11 +49,17 @@ __all__ = [
     "decode_up",
     "encode",
     "encode_into",
+    "records_in",
 ]
 
 Payloads = list[bytes | None]
 Headers = list[tuple[str, bytes | None]]
 _NIL = b"\xc0"  # msgpack's None
+
+
+def records_in(runs: Sequence[Run]) -> int:
+    """How many records these are."""
+    return runs[0].count if len(runs) == 1 else sum([run.count for run in runs])
 
 
 class SourceOffset(Struct, array_like=True, frozen=True):

@@ -18,10 +18,10 @@ from collections.abc import Callable, Iterable
 import msgspec
 from msgspec import Struct
 
-from engine.api.batch import Run, records_in
+from engine.api.batch import Run
 from engine.api.converter import HeaderConverter
 from engine.shm import frame
-from engine.shm.frame import ArrivedSinkFrame, Assigned, PassingSinkFrame, Tail
+from engine.shm.frame import ArrivedSinkFrame, Assigned, PassingSinkFrame, Tail, records_in
 from engine.shm.ring import RingReader
 from engine.stages import crossing
 from engine.stages.work import Inbound

@@ -5,9 +5,8 @@
     Flushed, Seek, Pause, Resume ──► up ──► (pump)
     Revoke ──► down, seen between puts
 
-A frame is released when `put` has returned. A position moves over everything that was put
-or dropped, and is sent after `flush` only. Positions of partitions whose epoch is over are
-ignored on the other bank, records of one are discarded here.
+A frame is released when `put` has returned. A position moves over everything that was put or dropped, and is sent
+after `flush` only. Positions of partitions whose epoch is over are ignored on the other bank, records of one here.
 
 Used by: engine.task.main.
 Not here: consuming, committing (engine.pump.sink).
@@ -49,6 +48,7 @@ from engine.task.tolerance import Tolerance
 __all__ = ["SinkTaskBank"]
 
 IDLE_SECONDS = 0.5
+BRIEF_NS = 10_000_000  # after more what was known before is old
 
 
 class SinkTaskBank:
@@ -229,8 +229,10 @@ class SinkTaskBank:
             self._deliver(coming, message, done)
         else:
             self._deliver_here(coming)
-        has_put = self._retry is None and self.failure is None and not self._flush_is_wanted
-        return idle if has_put and self._outbox.is_empty and not self._incoming.has_more() else 0.0
+        if self._retry is not None or self._flush_is_wanted or self.failure is not None or not self._outbox.is_empty:
+            return 0.0
+        has_heard = self.reporter.is_wanted or self._clock.monotonic_ns() - now_ns > BRIEF_NS  # the bell, perhaps
+        return 0.0 if has_heard or self._incoming.has_more() else idle
 
     def _hear_in_band(self, message: Assigned | Tail) -> None:
         self._release()

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from engine.api.batch import Run, records_in
+from engine.api.batch import Run
 from engine.api.record import TopicPartition
 from engine.clock import Clock
 from engine.ledger.sink import TaskAccount
 from engine.shm.board import Measure, Row, Stage, Word
+from engine.shm.frame import records_in
 from engine.stages.work import Inbound
 from engine.task.letters import Original
 from engine.task.putting import Putting

@@ -17,11 +17,11 @@ from itertools import pairwise
 
 import msgspec
 
-from engine.api.batch import Run, SinkBatch, records_in
+from engine.api.batch import Run, SinkBatch
 from engine.ledger.entries import MASK
 from engine.shm import frame
 from engine.shm.board import Measure, Row, Stage, Word
-from engine.shm.frame import ArrivedSinkFrame, Headers
+from engine.shm.frame import ArrivedSinkFrame, Headers, records_in
 from engine.stages.convert import kept_runs
 from engine.stages.transform import RecordError
 from engine.stages.work import Inbound

@@ -142,9 +142,21 @@ IN_SOURCES = (
     ),
     Mistake(
         "answer-for-the-first",
-        "the one answer for the records of a partition comes for the first of them, not the last",
+        "the record of a partition whose answer stands for the others is handed over before them",
         SOURCE_SEEDS,
-        (Change(DELIVERY, '            group[-1]["callback"] = ', '            group[0]["callback"] = '),),
+        (
+            Change(
+                DELIVERY,
+                "        if heads.values:\n            self.producer.send_many(frame.topic, heads)\n        # To",
+                "        # To",
+            ),
+            Change(
+                DELIVERY,
+                "            self.producer.send_batch(frame.topic, partition, [last])\n",
+                "            self.producer.send_batch(frame.topic, partition, [last])\n"
+                "        if heads.values:\n            self.producer.send_many(frame.topic, heads)\n",
+            ),
+        ),
     ),
     Mistake(
         "offsets-with-the-first-frame",
