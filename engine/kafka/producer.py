@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -55,7 +56,11 @@ class BatchProducer:
         # It says only so when it numbers anew (client_log.py).
         debug = ",".join(filter(None, (self._settings.get("debug"), "eos")))
         self._client = Producer({**self._settings, "debug": debug, **self._log.settings()})
-        self._direct = Direct.of(self._client)  # None: this client can be given dicts only
+
+    @cached_property
+    def _direct(self) -> Direct | None:
+        # Looked for by who needs it: producers of dead letters never do.
+        return Direct.of(self._client)
 
     def __len__(self) -> int:
         """Records handed over that are not answered yet."""

@@ -23,7 +23,7 @@ from engine.api.column import Repeat, listed, pick
 from engine.api.converter import Converter, Decoded, Encoded, Failure, HeaderConverter
 from engine.api.errors import DataError
 from engine.api.record import Header, SinkRecord
-from engine.shm.frame import ArrivedSinkFrame, Headers, Payloads, decode_headers
+from engine.shm.frame import ArrivedSinkFrame, Headers, Payloads, decode_headers, records_in
 from engine.stages.outgoing import Outgoing
 from engine.stages.tolerate import STRICT, Manner, kept_of, leave_if_it_passes, may_pass
 from engine.stages.transform import RecordError, Slots
@@ -118,48 +118,45 @@ def decode(frame: ArrivedSinkFrame, converters: Converters, manner: Manner = STR
         if manner.reads_headers:
             headers, failures = headers.read()
             found += _told(failures, "HEADER_CONVERTER", converters.header)
-    timestamps = Repeat(None, count) if frame.timestamps is None else frame.timestamps
-    timestamp_type = TIMESTAMP_TYPES[frame.timestamp_type]
+    whole = SinkBatch(
+        runs,
+        value.values,
+        value_schemas=value.schemas,
+        keys=key.values,
+        key_schemas=key.schemas,
+        timestamps=Repeat(None, count) if frame.timestamps is None else frame.timestamps,
+        timestamp_type=TIMESTAMP_TYPES[frame.timestamp_type],
+        headers=headers,
+    )
     if not found:
-        whole = SinkBatch(
-            runs,
-            value.values,
-            value_schemas=value.schemas,
-            keys=key.values,
-            key_schemas=key.schemas,
-            timestamps=timestamps,
-            timestamp_type=timestamp_type,
-            headers=headers,
-        )
         return DecodedBatch(whole, None, ())
     failed, skipped = _settled(found, manner)
     kept = kept_of(count, skipped) if failed is None else range(failed.index)
-    left = SinkBatch(
-        kept_runs(runs, kept),
-        _left(value.values, kept),
-        value_schemas=_left(value.schemas, kept),
-        keys=_left(key.values, kept),
-        key_schemas=_left(key.schemas, kept),
-        timestamps=_left(timestamps, kept),
-        timestamp_type=timestamp_type,
-        headers=headers and _left(headers, kept),
-    )
-    return DecodedBatch(left, failed, skipped)
+    return DecodedBatch(_left(whole, kept), failed, skipped)
 
 
 def part_of(batch: SinkBatch, begin: int, end: int) -> SinkBatch:
     """Some neighbours of a batch as a batch."""
     if isinstance(batch, TransformedBatch):
         return TransformedBatch(batch.columns.picked(range(begin, end)))
+    return _left(batch, range(begin, end))
+
+
+def _left(batch: SinkBatch, kept: Sequence[int]) -> SinkBatch:
+    """A batch without the records whose indexes are not in `kept`, which grows."""
+
+    def of(column: Sequence[Any]) -> Sequence[Any]:
+        return column[kept.start : kept.stop] if isinstance(kept, range) else pick(column, kept)
+
     return SinkBatch(
-        kept_runs(batch.runs, range(begin, end)),
-        batch.values[begin:end],
-        value_schemas=batch.value_schemas[begin:end],
-        keys=batch.keys[begin:end],
-        key_schemas=batch.key_schemas[begin:end],
-        timestamps=batch.timestamps[begin:end],
+        kept_runs(batch.runs, kept),
+        of(batch.values),
+        value_schemas=of(batch.value_schemas),
+        keys=of(batch.keys),
+        key_schemas=of(batch.key_schemas),
+        timestamps=of(batch.timestamps),
         timestamp_type=batch.timestamp_type,
-        headers=batch.headers[begin:end],
+        headers=of(batch.headers),
     )
 
 
@@ -192,7 +189,7 @@ class LazyHeaders(Sequence[Sequence[Header]]):
         self._runs = runs
         self._raw = raw
         self._converter = converter
-        self._end = sum(run.count for run in runs) if end is None else end
+        self._end = records_in(runs) if end is None else end
         self._read: list[Headers] | None = None
 
     @classmethod
@@ -332,10 +329,6 @@ def columns_of(batch: SinkBatch) -> Columns:
 
 def _plain(column: Sequence[bytes | None]) -> list[bytes | None]:
     return column if isinstance(column, list) else list(column)
-
-
-def _left(column: Sequence[Any], kept: Sequence[int]) -> Sequence[Any]:
-    return column[: len(kept)] if isinstance(kept, range) else pick(column, kept)
 
 
 def _picked(column: list[Slot], kept: Sequence[int]) -> list[Slot]:

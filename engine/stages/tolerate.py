@@ -12,7 +12,7 @@ Not here: when it is tried again, and who is told (engine.task).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from engine.api.converter import HeaderConverter
@@ -62,7 +62,9 @@ def leave_if_it_passes(failures: Iterable[RecordError]) -> None:
         raise AgainError(str(passing[0]), len(passing)) from passing[0]
 
 
-def kept_of(count: int, skipped: Iterable[RecordError]) -> Sequence[int]:
+def kept_of(count: int, skipped: Collection[RecordError]) -> Sequence[int]:
     """The indexes of `count` records that are left without those that are skipped."""
+    if not skipped:
+        return range(count)
     bad = {one.index for one in skipped}
-    return [index for index in range(count) if index not in bad] if bad else range(count)
+    return [index for index in range(count) if index not in bad]

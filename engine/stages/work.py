@@ -130,7 +130,7 @@ def inbound(frame: ArrivedSinkFrame, stages: Stages, note: Note, manner: Manner 
     note(Act.CONVERT)
     batch, failed, skipped = convert.decode(frame, stages.converters, manner)
     came, converted = len(frame.values), len(batch)
-    kept = kept_of(came, skipped) if skipped else range(came)
+    kept = kept_of(came, skipped)
     is_short = converted != (len(kept) if failed is None else failed.index)
     if is_short or not stages.chain:
         return Inbound(batch, came, converted, failed, kept if skipped else None, skipped=skipped)

@@ -189,7 +189,7 @@ class SinkTaskBank:
         if self._flush_is_wanted or now_ns >= self._flush_at_ns:
             self._flush()
             return 0.0
-        if self._retry is not None and not all(self._is_current(run) for run in self._retry.message.runs):
+        if self._retry is not None and not all(self._current(run) for run in self._retry.message.runs):
             self._forget_retry()  # the task has sought since: what it is to have next comes from there
         if self._retry is not None:
             if now_ns < self._retry.at_ns:
@@ -349,8 +349,7 @@ class SinkTaskBank:
         self._counts.ends(going)
         for run in going.done():
             self._put_done += run.count
-            part = self._parts.get(TopicPartition(run.topic, run.partition))
-            if part is not None and part.epoch == run.epoch:
+            if (part := self._current(run)) is not None:
                 part.next_offset = run.last_offset + 1
         self.failure = going.end(self._tolerance, self._letters) or self.failure
         self._flush_is_wanted = self._flush_is_wanted or self._suspects.part_records > 0
@@ -358,13 +357,14 @@ class SinkTaskBank:
             self._suspects.let_go()
         self._release(going.coming)
 
-    def _is_current(self, run: Run) -> bool:
+    def _current(self, run: Run) -> Part | None:
+        """The partition of a run; None: its epoch is over."""
         part = self._parts.get(TopicPartition(run.topic, run.partition))
-        return part is not None and part.epoch == run.epoch
+        return part if part is not None and part.epoch == run.epoch else None
 
     def _is_wanted(self, run: Run) -> bool:
-        part = self._parts.get(TopicPartition(run.topic, run.partition))
-        if part is None or part.epoch != run.epoch:
+        part = self._current(run)
+        if part is None:
             return False
         if part.is_paused and part.skipped_from < 0:
             part.skipped_from = run.first_offset

@@ -74,7 +74,7 @@ class Suspects:
     @property
     def part_records(self) -> int:
         """The most that is taken in hand at once; 0: whatever comes, nothing is looked for."""
-        return self._row.words[Word.PART_RECORDS]
+        return self._row.get(Word.PART_RECORDS)
 
     def note_error(self, error: Exception) -> None:
         """The task ends by this. Where no memory is left it dies of what it has in hand, though it may end in order."""

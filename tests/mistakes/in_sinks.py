@@ -91,8 +91,8 @@ IN_SINKS = (
             ),
             Change(
                 TASK,
-                "        self._release(going.coming)\n\n    def _is_current",
-                "\n    def _is_current",
+                "        self._release(going.coming)\n\n    def _current",
+                "\n    def _current",
             ),
         ),
     ),
@@ -161,8 +161,8 @@ IN_SINKS = (
         (
             Change(
                 TASK,
-                "        return part is not None and part.epoch == run.epoch\n",
-                "        return part is not None\n",
+                "        return part if part is not None and part.epoch == run.epoch else None\n",
+                "        return part\n",
             ),
         ),
     ),
@@ -219,7 +219,7 @@ IN_SINKS = (
         (
             Change(
                 TASK,
-                "if self._retry is not None and not all(self._is_current(run) for run in self._retry.message.runs):",
+                "if self._retry is not None and not all(self._current(run) for run in self._retry.message.runs):",
                 "if False:",
             ),
         ),
