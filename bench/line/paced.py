@@ -39,7 +39,7 @@ def partition_of(number: int, rate: int) -> int:
 
 def main(bootstrap: str, topic: str, rate: int, seconds: int) -> None:
     """Produce rate * seconds records, each when its moment has come."""
-    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 0, "enable.idempotence": True})
+    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 0, "acks": "all"})
     start = time.monotonic()
     number = 0
     for beat in range(1, BEATS_PER_S * seconds + 1):
