@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import cycle
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from confluent_kafka import Producer
 
 from bench.line.records import Form, full_key, full_timestamp_ms
+from engine.kafka.direct import Direct
 
-__all__ = ["fill_file", "fill_topic", "fill_topic_full", "produce_numbers", "produce_ready"]
+__all__ = ["fill_file", "fill_topic", "fill_topic_full", "produce_arrays", "produce_numbers"]
 
 CHUNK = 10_000
 QUEUE_RECORDS_MAX = 400_000
@@ -58,20 +58,17 @@ def produce_numbers(producer: Producer, topic: str, form: Form, records: int, pa
     _flush(producer)
 
 
-def produce_ready(
-    bootstrap: str, topic: str, chunks: Sequence[tuple[int, list[dict[str, bytes]]]], records: int
-) -> int:
-    """Hand over the same messages again and again until there are so many, all of them acknowledged; returns how many.
-
-    chunks: a partition, and messages of it as `produce_batch` takes them.
-    """
+def produce_arrays(bootstrap: str, topic: str, batches: Iterable[list[bytes]], partitions: int) -> int:
+    """Hand over values as the arrays that a pump sends, the partitions in turn; returns how many, all acknowledged."""
     producer = _producer(bootstrap)
+    direct = Direct.of(producer)
+    assert direct is not None, "records cannot go to this client as an array"
     done = 0
-    for partition, messages in cycle(chunks):
-        if done >= records:
-            break
+    for turn, values in enumerate(batches):
         _wait_for_room(producer)
-        done += producer.produce_batch(topic, messages, partition=partition)
+        code = direct.send(topic, values, None, turn % partitions)
+        assert code == 0, f"librdkafka refuses a record for {topic} with its code {code}"
+        done += len(values)
     _flush(producer)
     return done
 

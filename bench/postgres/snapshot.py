@@ -5,10 +5,11 @@
     python -m bench.postgres.snapshot --records 500000 --rounds 1 --keys snapshot.max.threads=4
 
 The peer is psql, which throws away what it gets: what the server can give to one connection, without more work; it
-knows no batches, and has one turn a round. So has a bare producer, which hands over the same few records, keys and all,
-from memory again and again: what the broker takes while nobody reads a table or makes a record. Millrace makes records
-of JSON with keys in a topic of 4 partitions. The rows are the orders of bench.line; a run is reported when the topic
-has each of them once, as it is in the table.
+knows no batches, and has one turn a round. So has a bare loop, one process that reads as the connector does and sends
+each row as the server wrote it, by arrays as a pump does, without keys, columns or JSON: what reading, sending and the
+broker take on these processors before there is a record. Millrace makes records of JSON with keys in a topic of 4
+partitions. The rows are the orders of bench.line; a run is reported when the topic has each of them once, as it is in
+the table.
 """
 
 from __future__ import annotations
@@ -21,22 +22,25 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import psycopg
 from msgspec import Struct
 
-from bench.line.fill import produce_ready
-from bench.line.records import FIRST_ID, JSON
+from bench.line.fill import produce_arrays
 from bench.line.throughput import PARTITIONS
 from bench.postgres.orders import TABLE, check, fill
 from bench.postgres.sourced import captured
+from connectors.postgres.session import PsycopgSession
 from tests.harness import topics
 from tests.harness.kafka import KafkaServer
 from tests.harness.postgres import PostgresServer, programs
 
 BATCH = 2048
-#: What the bare producer has: its topic, and how many different records.
-PRODUCED = "produced"
-READY_RECORDS = 40_000
+#: The bare loop's topic, and how much it reads at once.
+BARE = "bare"
+READ_BYTES_MAX = 4 * 1024 * 1024
+READ_S = 10.0
 #: Of one batch size, and of each of several: a table takes some minutes then.
 RECORDS = 5_000_000
 RECORDS_OF_TABLE = 300_000
@@ -57,7 +61,7 @@ class Result(Struct, frozen=True):
 
     batch: int
     copy_per_s: float
-    produced_per_s: float
+    bare_per_s: float
     rate_per_s: float
     cpu_us: float  # of a record: Millrace's processes, without broker and server
     pss_mb: float
@@ -72,22 +76,29 @@ def copied(place: Place) -> float:
     return place.records / (time.monotonic() - begun)
 
 
-def produced(place: Place) -> float:
-    """Records a second of a producer that reads nothing and makes nothing."""
-    made = [{"key": b'{"id":%d}' % (FIRST_ID + number), "value": JSON.write(number)} for number in range(READY_RECORDS)]
-    chunks = [(partition, made[partition::PARTITIONS]) for partition in range(PARTITIONS)]
-    topics.create_topic(place.bootstrap, PRODUCED, partitions=PARTITIONS)
+def carried(place: Place) -> float:
+    """Rows a second of the bare loop."""
+    topics.create_topic(place.bootstrap, BARE, partitions=PARTITIONS)
     begun = time.monotonic()
-    done = produce_ready(place.bootstrap, PRODUCED, chunks, place.records)
+    with psycopg.connect(place.postgres.url(), autocommit=True) as connection:
+        done = produce_arrays(place.bootstrap, BARE, _rows(connection), PARTITIONS)
     seconds = time.monotonic() - begun
-    assert sum(topics.end_offsets(place.bootstrap, PRODUCED).values()) == done
-    topics.delete_topic(place.bootstrap, PRODUCED)
+    assert done == sum(topics.end_offsets(place.bootstrap, BARE).values()) == place.records
+    topics.delete_topic(place.bootstrap, BARE)
     return done / seconds
 
 
+def _rows(connection: Any) -> Iterator[list[bytes]]:
+    stream = PsycopgSession(connection, psycopg).stream(f"COPY {TABLE} TO STDOUT")
+    while not stream.is_over:
+        block, count = stream.take_block(BATCH, READ_BYTES_MAX, READ_S)
+        if count:
+            yield block.removesuffix(b"\n").split(b"\n")
+
+
 def peers(place: Place) -> tuple[float, float]:
-    """Rows a second of COPY and of the producer."""
-    return copied(place), produced(place)
+    """Rows a second of COPY and of the bare loop."""
+    return copied(place), carried(place)
 
 
 def measure(place: Place, batches: Sequence[int], rounds: int) -> Iterator[Result]:
@@ -117,18 +128,18 @@ def run(place: Place, batch: int, number: int) -> tuple[int, tuple[float, float,
 
 def table(results: Sequence[Result], batches: Sequence[int]) -> str:
     """The medians, and the least and the largest ratio of a round."""
-    heads = ["line", "rows a batch", "COPY TO STDOUT, rows/s", "bare producer", "Millrace", "of COPY", "aim"]
-    heads += ["of the producer", "Millrace, us CPU a row", "MB PSS"]
+    heads = ["line", "rows a batch", "COPY TO STDOUT, rows/s", "bare loop", "Millrace", "of COPY", "aim"]
+    heads += ["of the bare loop", "Millrace, us CPU a row", "MB PSS"]
     rows = [f"| {' | '.join(heads)} |", "|" + " --- |" * len(heads)]
     for batch in batches:
         own = [one for one in results if one.batch == batch]
-        copy, producer, ours = (
+        copy, bare, ours = (
             statistics.median(rates)
-            for rates in zip(*((r.copy_per_s, r.produced_per_s, r.rate_per_s) for r in own), strict=True)
+            for rates in zip(*((r.copy_per_s, r.bare_per_s, r.rate_per_s) for r in own), strict=True)
         )
-        cells = ["table -> topic, snapshot", f"{batch:,}", f"{copy:,.0f}", f"{producer:,.0f}", f"{ours:,.0f}"]
+        cells = ["table -> topic, snapshot", f"{batch:,}", f"{copy:,.0f}", f"{bare:,.0f}", f"{ours:,.0f}"]
         cells += [f"**{ours / copy:.2f}** ({_span([r.rate_per_s / r.copy_per_s for r in own])})", "0.5"]
-        cells += [f"{ours / producer:.2f} ({_span([r.rate_per_s / r.produced_per_s for r in own])})"]
+        cells += [f"{ours / bare:.2f} ({_span([r.rate_per_s / r.bare_per_s for r in own])})"]
         cells += [f"{statistics.median(one.cpu_us for one in own):.2f}"]
         cells += [f"{statistics.median(one.pss_mb for one in own):.0f}"]
         rows.append(f"| {' | '.join(cells)} |")
