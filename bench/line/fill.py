@@ -9,6 +9,7 @@ from confluent_kafka import Producer
 
 from bench.line.records import Form, full_key, full_timestamp_ms
 from engine.kafka.direct import Direct
+from engine.shm.frame import Payloads
 
 __all__ = ["fill_file", "fill_topic", "fill_topic_full", "produce_arrays", "produce_numbers"]
 
@@ -58,7 +59,7 @@ def produce_numbers(producer: Producer, topic: str, form: Form, records: int, pa
     _flush(producer)
 
 
-def produce_arrays(bootstrap: str, topic: str, batches: Iterable[list[bytes]], partitions: int) -> int:
+def produce_arrays(bootstrap: str, topic: str, batches: Iterable[Payloads], partitions: int) -> int:
     """Hand over values as the arrays that a pump sends, the partitions in turn; returns how many, all acknowledged."""
     producer = _producer(bootstrap)
     direct = Direct.of(producer)

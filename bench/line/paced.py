@@ -10,11 +10,11 @@ partitions one by one, 10,000 a second would be as many requests, since this cli
 then they wait for one of the five that may be in flight, and what is measured is that queue (ages of 2.6 ms with a bare
 consumer on an idle machine, 0.8 this way).
 
-The producer is not idempotent: with idempotence librdkafka (2.16) sends no more of a partition while five of its records
-are on their way, and its thread asks again and again, without a pause, whether they have arrived. At 10,000 a second
-that took 38 % of a core instead of 11 %, of the cores that are measured, and most while the broker was late: a bare
-consumer's slowest hundredth came after 6 to 98 ms, and after 1 to 5 without. The bench checks the records and their
-order all the same.
+The producer is not idempotent: with idempotence librdkafka (2.16) sends no more of a partition while five of its
+records are on their way, and its thread asks again and again, without a pause, whether they have arrived. At 10,000 a
+second that took 38 % of a core instead of 11 %, of the cores that are measured, and most while the broker was late: a
+bare consumer's slowest hundredth came after 6 to 98 ms, and after 1 to 5 without. The bench checks the records and
+their order all the same.
 """
 
 from __future__ import annotations

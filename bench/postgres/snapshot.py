@@ -32,6 +32,7 @@ from bench.line.throughput import PARTITIONS
 from bench.postgres.orders import TABLE, check, fill
 from bench.postgres.sourced import captured
 from connectors.postgres.session import PsycopgSession
+from engine.shm.frame import Payloads
 from tests.harness import topics
 from tests.harness.kafka import KafkaServer
 from tests.harness.postgres import PostgresServer, programs
@@ -88,12 +89,12 @@ def carried(place: Place) -> float:
     return done / seconds
 
 
-def _rows(connection: Any) -> Iterator[list[bytes]]:
+def _rows(connection: Any) -> Iterator[Payloads]:
     stream = PsycopgSession(connection, psycopg).stream(f"COPY {TABLE} TO STDOUT")
     while not stream.is_over:
         block, count = stream.take_block(BATCH, READ_BYTES_MAX, READ_S)
         if count:
-            yield block.removesuffix(b"\n").split(b"\n")
+            yield [*block.removesuffix(b"\n").split(b"\n")]
 
 
 def peers(place: Place) -> tuple[float, float]:
