@@ -95,8 +95,9 @@ def killed_again_and_again(
     kills = killers(run, server)
     step = ROWS // KILLS
     for number in range(KILLS):
+        before = count()  # what is written may all be there before one looks again
         write(step)
-        wait.until(partial(is_more, count, count()), "more records", timeout_s=WAIT_S)
+        wait.until(partial(is_more, count, before), "more records", timeout_s=WAIT_S)
         write(rng.randrange(1, 50))
         kills[number % len(kills)]()
     write(step)
