@@ -19,7 +19,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from msgspec import Struct
 
 from engine.kafka.consumer import Start
-from engine.shm.frame import Position, Seek
+from engine.shm.frame import Pause, Position, Resume, Seek
 
 __all__ = ["Part", "Partitions"]
 
@@ -134,6 +134,13 @@ class Partitions:
         part.end = -1
         if seek.offset < max(part.flushed, part.committed):
             part.committed = part.flushed = -1
+
+    def mark(self, message: Pause | Resume) -> None:
+        """The task wants no more of these, or wants them again."""
+        for topic, partition, epoch in message.partitions:
+            part = self._parts.get((topic, partition))
+            if part is not None and part.epoch == epoch:
+                part.is_paused = isinstance(message, Pause)
 
     def read_again(self) -> None:
         """What was fetched is of no use: every partition is to be sought where its frames end."""

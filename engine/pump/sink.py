@@ -41,7 +41,7 @@ from engine.shm import frame
 from engine.shm.acts import Act
 from engine.shm.board import Phase, Row, Stage, Target, Word
 from engine.shm.channel import PumpSide
-from engine.shm.frame import Assigned, CommitNow, Flushed, LetterPiece, Pause, Resume, Revoke, Revoked, Seek, Tail
+from engine.shm.frame import Assigned, CommitNow, Flushed, LetterPiece, Revoke, Revoked, Seek, Tail
 from engine.shm.lease import Lease
 from engine.shm.waits import Cause
 
@@ -59,6 +59,8 @@ FETCH_RECORDS_MAX = 10_000
 ROOM_NS = 1_000_000_000
 #: A wait for something the bell announces.
 BELL_SECONDS = 0.01
+#: While records come, what is not reading is seen to so often, and whenever the task says something.
+CHORES_NS = 5_000_000
 #: How often the lag is looked up.
 LAG_NS = 500_000_000
 #: How often it is looked whether a topic is still the same one.
@@ -116,6 +118,7 @@ class SinkPumpBank:
         self._revocation_done = 0  # answered
         self._drain: Drain | None = None
         self._drain_start = DrainStart(spec, self._consumer, self._parts, self._subscriber, self._patience)
+        self._chores_at_ns = 0
         self._lag_at_ns = 0
         self._task_is_over = False
         self._is_ending = False
@@ -177,16 +180,21 @@ class SinkPumpBank:
             raise self.letters.refusal
         if self._is_ending or self._task_is_over or self._row.get(Word.TARGET) == Target.STOP:
             return self._finish(now_ns)
-        self._seek()
+        if now_ns >= self._chores_at_ns:
+            self._chores_at_ns = now_ns + CHORES_NS
+            self._see_to_chores(now_ns)
+        return self._turn(now_ns, patience)
+
+    def _see_to_chores(self, now_ns: int) -> None:
+        """All that a step does but read; a record that comes alone every millisecond need not wait for it."""
         self._outside.hear(self._consumer, now_ns)
         self._outside.ask(self._consumer, self._subscriber.topics, now_ns)
-        idle = self._turn(now_ns, patience)
         self._row.set(Word.PUMP_ACT, Act.COMMIT)
         self._commits.step(now_ns)
         self._drain_step(now_ns)
         self._look_for_remade(now_ns)
         self._report(now_ns)
-        return idle
+        self._seek()
 
     # What the consumer calls, within `fetch`, `leave` and `close`.
 
@@ -256,26 +264,25 @@ class SinkPumpBank:
         """Write what waits, then fetch; returns how long only the bell can help."""
         self._write()
         is_full = bool(self._held) or self.letters.is_full
-        if is_full and not self._held_since_ns:
-            self._held_since_ns = now_ns
-        elif not is_full:
-            self._held_since_ns = 0
+        self._held_since_ns = (self._held_since_ns or now_ns) if is_full else 0
         is_too_long = is_full and now_ns - self._held_since_ns >= ROOM_NS
+        if is_full:
+            self._chores_at_ns = 0
         if is_full and not is_too_long:
             return BELL_SECONDS
         is_held = self._row.get(Word.TARGET) == Target.PAUSE
         self._pause_as_needed(is_all=is_too_long or is_held)
         self._row.set(Word.PUMP_ACT, Act.FETCH)
         fetched = self._consumer.fetch(0.0 if is_full else patience, self._records_max)
+        if fetched is None or fetched.is_torn:
+            self._chores_at_ns = 0
         if fetched is not None and fetched.is_torn:
             self._parts.read_again()
         elif fetched is not None:
             self._patience.end(*READING)
             self._frame(fetched)
         self._parts.end(self._consumer.take_ends())
-        gone = self._consumer.take_gone()
-        if gone:
-            self._go_on(gone)
+        self._go_on(self._consumer.take_gone())
         self._write()
         return BELL_SECONDS if is_full else 0.0
 
@@ -321,10 +328,8 @@ class SinkPumpBank:
         if now_ns >= self._look_at_ns:
             self._look_at_ns = now_ns + REMADE_NS
             self._consumer.ask_topic_ids(self._lost.topics)
-        ids = self._consumer.take_topic_ids()
-        if not ids:
-            return
-        remade = {topic for topic, topic_id in ids.items() if self._lost.is_remade(topic, topic_id)}
+        ids = self._consumer.take_topic_ids().items()
+        remade = {topic for topic, topic_id in ids if self._lost.is_remade(topic, topic_id)}
         if remade:
             self._go_on({place: part.position for place, part in self._parts.items() if place[0] in remade})
 
@@ -358,6 +363,7 @@ class SinkPumpBank:
         while self.letters.may_hear and (notice := self._side.up.read()) is not None:
             message = frame.decode_up(notice)
             self._side.up.release()
+            self._chores_at_ns = 0
             if isinstance(message, Flushed):
                 self._commits.heard(message)
             elif isinstance(message, Revoked):
@@ -368,16 +374,10 @@ class SinkPumpBank:
             elif isinstance(message, LetterPiece):
                 self.letters.hear(message)
             else:
-                self._mark_paused(message)
+                self._parts.mark(message)
         self.letters.poll(self._fence)
         if self.letters.are_out():
             self._outside.hear(self.letters.client, self._clock.monotonic_ns())
-
-    def _mark_paused(self, message: Pause | Resume) -> None:
-        for topic, partition, epoch in message.partitions:
-            part = self._parts.get((topic, partition))
-            if part is not None and part.epoch == epoch:
-                part.is_paused = isinstance(message, Pause)
 
     # Giving up partitions
 

@@ -259,6 +259,7 @@ class SinkBanks:
         self.stages: list[StageBank] = []
         self.memory = memory or LineMemory(spec)
         self.make_letters: Callable[[Row], DeadLetters] | None = None  # of each life; None: nobody wants dead letters
+        self.may_hear: Callable[[], bool] = lambda: True  # whether the pump can, while the task waits within a call
         self._spec = self.memory.with_ledger(spec)
         self.row = self.memory.row
 
@@ -301,6 +302,8 @@ class SinkBanks:
         """What the task does while it waits within a call."""
         if isinstance(self._clock, VirtualClock):
             self._clock.advance(seconds)
+        if not self.may_hear():
+            return
         with self.memory.unwatched():  # the pump does it, in the middle of what the task does
             self.pump.hear()
 

@@ -86,6 +86,10 @@ class Lives:
         """Whether this bank does nothing any more."""
         return name in self.dead or bool(self._bank(name).is_over)
 
+    def is_free(self, name: str) -> bool:
+        """Whether this bank lives, and is not in the middle of a step."""
+        return not self.is_over(name) and name not in self._busy
+
     def turn(self) -> None:
         """One bank, or all in some order, do a piece of work."""
         for name in self._rng.sample(self.names, self._rng.randint(1, len(self.names))):
@@ -94,7 +98,7 @@ class Lives:
 
     def tend(self, name: str) -> None:
         """Let a bank do a piece of work, as its process does."""
-        if self.is_over(name) or name in self._busy:
+        if not self.is_free(name):
             return
         bank = self._bank(name)
         self._busy.add(name)

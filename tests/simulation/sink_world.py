@@ -229,11 +229,13 @@ class SinkLine:
         self.is_calm = False
         self._memory = self._make_memory(spec, random.Random(f"converters {seed}"))
         self.banks = SinkBanks(spec, self._join, lambda: Sink(self), self.clock, self._wait, memory=self._memory)
+        self._is_pump_waiting = False  # for the task, in a revocation
         self.producers: list[FakeProducer] = []
         if bad:
             self.banks.make_letters = lambda row: DeadLetters(DEAD, self._producer, row)
         self.lives = Lives(self.banks, self.steps, rng, self.clock)
         self.lives.on_death = self._bury_producers
+        self.banks.may_hear = lambda: self._is_pump_waiting or self.lives.is_free("pump")
         self.lives.may_be_late = lambda: self.kafka.unkind.outage > 0
 
     def have_bad_ones_reported(self) -> None:
@@ -393,7 +395,9 @@ class SinkLine:
         self.clock.advance(seconds)
         self.consumer.check_revocation()
         if self.rng.random() < self.diligence:
+            self._is_pump_waiting = True
             self.lives.tend("task")
+            self._is_pump_waiting = False
         if "task" in self.lives.dead and self.rng.random() < 0.3:
             self.lives.reap("task")
 
