@@ -66,15 +66,11 @@ class Suspects:
         self._have_come = False  # the last of the suspects among them
         self.deaths = 0  # of the record that was refused just now; 0: none was
         self.was_refused = False  # that one, by a life before as well
+        self.part_records = row.get(Word.PART_RECORDS)  # the most that is in hand at once; 0: nothing is looked for
         count = row.get(Word.HAND_RECORDS)
         row.set(Word.HAND_RECORDS, 0)
         if count and row.get(Word.ENDED_AS) == Kind.CRASH:
             self._narrow(count)
-
-    @property
-    def part_records(self) -> int:
-        """The most that is taken in hand at once; 0: whatever comes, nothing is looked for."""
-        return self._row.get(Word.PART_RECORDS)
 
     def note_error(self, error: Exception) -> None:
         """The task ends by this. Where no memory is left it dies of what it has in hand, though it may end in order."""
@@ -127,15 +123,15 @@ class Suspects:
     def _end(self) -> None:
         """Look for nothing any more, where all suspects have passed."""
         row = self._row
-        count = 2 * row.get(Word.PART_RECORDS) - 1
+        count = 2 * self.part_records - 1
         are_gone = self._others > max(RECORDS_MAX, count) or self._seen > max(SEEN_MAX, count)
         if (self._have_come and self._seen >= count) or are_gone:
-            row.set(Word.PART_RECORDS, 0)
+            self._take_parts_of(0)
             row.set(Word.LONE_DEATHS, 0)
 
     def _narrow(self, count: int) -> None:
         row = self._row
-        part, deaths = row.get(Word.PART_RECORDS), row.get(Word.LONE_DEATHS)
+        part, deaths = self.part_records, row.get(Word.LONE_DEATHS)
         if not part:
             self._begin()
         is_again = part > 0 and self._is_suspect()
@@ -143,10 +139,14 @@ class Suspects:
         row.set(Word.LONE_DEATHS, 0 if not is_alone else deaths + 1 if is_again else 1)
         row.set(Word.SUSPECT_PLACE, row.get(Word.HAND_PLACE))
         row.set(Word.SUSPECT_LAST, row.get(Word.HAND_LAST))
-        row.set(Word.PART_RECORDS, (count + 1) // 2)
+        self._take_parts_of((count + 1) // 2)
         is_nearer = (is_again and deaths < DEATHS_MAX) or not deaths  # else it is another one each time
         if is_nearer and row.get(Word.BEGUN) % 2:
             row.set(Word.NARROWED, row.get(Word.NARROWED) + 1)
+
+    def _take_parts_of(self, records: int) -> None:
+        self.part_records = records
+        self._row.set(Word.PART_RECORDS, records)
 
     def _begin(self) -> None:
         """A search begins, which gets a life further only if records have gone on since the last one began."""
