@@ -135,7 +135,7 @@ class Partitions:
         if seek.offset < max(part.flushed, part.committed):
             part.committed = part.flushed = -1
 
-    def mark(self, message: Pause | Resume) -> None:
+    def set_paused(self, message: Pause | Resume) -> None:
         """The task wants no more of these, or wants them again."""
         for topic, partition, epoch in message.partitions:
             part = self._parts.get((topic, partition))

@@ -59,7 +59,8 @@ FETCH_RECORDS_MAX = 10_000
 ROOM_NS = 1_000_000_000
 #: A wait for something the bell announces.
 BELL_SECONDS = 0.01
-#: While records come, what is not reading is seen to so often, and whenever the task says something.
+#: While records come, what is neither hearing nor reading waits so long, unless the task says something: it costs as
+#: much as they do where they come one by one. With the client's patience and that of gathering it may be 20 ms.
 CHORES_NS = 5_000_000
 #: How often the lag is looked up.
 LAG_NS = 500_000_000
@@ -118,7 +119,7 @@ class SinkPumpBank:
         self._revocation_done = 0  # answered
         self._drain: Drain | None = None
         self._drain_start = DrainStart(spec, self._consumer, self._parts, self._subscriber, self._patience)
-        self._chores_at_ns = 0
+        self._chores_at_ns = 0  # 0: at once
         self._lag_at_ns = 0
         self._task_is_over = False
         self._is_ending = False
@@ -180,21 +181,22 @@ class SinkPumpBank:
             raise self.letters.refusal
         if self._is_ending or self._task_is_over or self._row.get(Word.TARGET) == Target.STOP:
             return self._finish(now_ns)
+        self._seek()
+        idle = self._turn(now_ns, patience)
         if now_ns >= self._chores_at_ns:
-            self._chores_at_ns = now_ns + CHORES_NS
+            self._chores_at_ns = now_ns + CHORES_NS  # before them: what is heard in one makes them due again
             self._see_to_chores(now_ns)
-        return self._turn(now_ns, patience)
+        return idle
 
     def _see_to_chores(self, now_ns: int) -> None:
-        """All that a step does but read; a record that comes alone every millisecond need not wait for it."""
-        self._outside.hear(self._consumer, now_ns)
-        self._outside.ask(self._consumer, self._subscriber.topics, now_ns)
+        """What a record that comes alone every millisecond need not wait for."""
         self._row.set(Word.PUMP_ACT, Act.COMMIT)
         self._commits.step(now_ns)
         self._drain_step(now_ns)
         self._look_for_remade(now_ns)
         self._report(now_ns)
-        self._seek()
+        self._outside.hear(self._consumer, now_ns)
+        self._outside.ask(self._consumer, self._subscriber.topics, now_ns)
 
     # What the consumer calls, within `fetch`, `leave` and `close`.
 
@@ -266,8 +268,6 @@ class SinkPumpBank:
         is_full = bool(self._held) or self.letters.is_full
         self._held_since_ns = (self._held_since_ns or now_ns) if is_full else 0
         is_too_long = is_full and now_ns - self._held_since_ns >= ROOM_NS
-        if is_full:
-            self._chores_at_ns = 0
         if is_full and not is_too_long:
             return BELL_SECONDS
         is_held = self._row.get(Word.TARGET) == Target.PAUSE
@@ -374,7 +374,7 @@ class SinkPumpBank:
             elif isinstance(message, LetterPiece):
                 self.letters.hear(message)
             else:
-                self._parts.mark(message)
+                self._parts.set_paused(message)
         self.letters.poll(self._fence)
         if self.letters.are_out():
             self._outside.hear(self.letters.client, self._clock.monotonic_ns())
