@@ -119,8 +119,7 @@ class SinkPumpBank:
         self._revocation_done = 0  # answered
         self._drain: Drain | None = None
         self._drain_start = DrainStart(spec, self._consumer, self._parts, self._subscriber, self._patience)
-        self._chores_at_ns = 0  # 0: at once
-        self._lag_at_ns = 0
+        self._chores_at_ns = self._lag_at_ns = 0  # 0: at once
         self._task_is_over = False
         self._is_ending = False
         self._end_at_ns = 0  # wait no longer for the task; 0: it has all the time

@@ -184,6 +184,8 @@ class SinkLine:
     """A sink line with everything around it."""
 
     reports = False  # whether the sink has bad ones, and reports them
+    has_sought = False
+    _is_pump_waiting = False  # for the task, in a revocation
 
     def __init__(self, seed: int, *, records: int = 100, stages: int = 0, bad: float = 0.0, kills_in: str = "") -> None:
         """records: in a partition to begin with, at most. stages: stage processes. bad: how many are, of all.
@@ -207,7 +209,6 @@ class SinkLine:
         self.retries = rng.choice((0.0, 0.0, 0.05))
         self.is_difficult = rng.random() < 0.4
         self.seeks = rng.random() < 0.5
-        self.has_sought = False
         self.has_retried = False  # what waits to be put again may be read and counted again
         self.others = 0  # records that the other member has done
         self.ours: set[Place] = set(self.places)  # as the group has decided
@@ -229,7 +230,6 @@ class SinkLine:
         self.is_calm = False
         self._memory = self._make_memory(spec, random.Random(f"converters {seed}"))
         self.banks = SinkBanks(spec, self._join, lambda: Sink(self), self.clock, self._wait, memory=self._memory)
-        self._is_pump_waiting = False  # for the task, in a revocation
         self.producers: list[FakeProducer] = []
         if bad:
             self.banks.make_letters = lambda row: DeadLetters(DEAD, self._producer, row)
