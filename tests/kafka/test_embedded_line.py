@@ -26,6 +26,7 @@ KILLED_RECORDS = 200_000
 #: So many have gone all the way before a process is killed; the embedded Kafka keeps no more than about 30,000.
 PUT_BEFORE = 50_000
 LIMIT_S = 90.0
+FOREIGN = 5_000
 LINES = ("orders/0", "orders/1", "check/0", "check/1")
 
 
@@ -159,11 +160,12 @@ def test_a_demo_that_does_not_come_out_even_ends_with_6_and_cleans_up_when_it_is
         (topic,) = wait.until(lambda: re.findall(r"makes the topic (\S+) on", millrace.stderr), "name of the topic")
         # All topics are listed: asking for one that is not there would make it.
         wait.until(lambda: topic in admin.list_topics(timeout=LIMIT_S).topics, "the topic")
-        topics.produce(kafka.bootstrap, topic, [b'{"sequence":0}'], partitions=[0])  # nobody's order
+        # Nobody's orders, and more than a member that a busy machine has timed out may have done twice.
+        topics.produce(kafka.bootstrap, topic, [b'{"sequence":0}'] * FOREIGN, partitions=[0] * FOREIGN)
         assert millrace.wait(LIMIT_S) == 6, millrace.stderr
         report = millrace.report()
     assert report["exit_code"] == 6
-    assert [report["totals"][side]["records_out"] for side in ("sources", "sinks")] == [3000, 3001]
+    assert [report["totals"][side]["records_out"] for side in ("sources", "sinks")] == [3000, 3000 + FOREIGN]
     assert "came out is not the number that went in" in millrace.stderr
     wait.until(lambda: topic not in admin.list_topics(timeout=LIMIT_S).topics, "end of the topic")
 
