@@ -281,7 +281,8 @@ class SinkPumpBank:
             self._patience.end(*READING)
             self._frame(fetched)
         self._parts.end(self._consumer.take_ends())
-        self._go_on(self._consumer.take_gone())
+        if gone := self._consumer.take_gone():
+            self._go_on(gone)
         self._write()
         return BELL_SECONDS if is_full else 0.0
 

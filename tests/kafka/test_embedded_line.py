@@ -160,7 +160,7 @@ def test_a_demo_that_does_not_come_out_even_ends_with_6_and_cleans_up_when_it_is
         (topic,) = wait.until(lambda: re.findall(r"makes the topic (\S+) on", millrace.stderr), "name of the topic")
         # All topics are listed: asking for one that is not there would make it.
         wait.until(lambda: topic in admin.list_topics(timeout=LIMIT_S).topics, "the topic")
-        # Nobody's orders, and more than a member that a busy machine has timed out may have done twice.
+        # Nobody's orders, and more than may have been done twice: on a busy machine that is not always none.
         topics.produce(kafka.bootstrap, topic, [b'{"sequence":0}'] * FOREIGN, partitions=[0] * FOREIGN)
         assert millrace.wait(LIMIT_S) == 6, millrace.stderr
         report = millrace.report()
