@@ -208,6 +208,7 @@ def _has_coordinator(admin: AdminClient, group: str) -> bool:
 def group_members(bootstrap: str, group: str) -> dict[str, list[tuple[str, int]]]:
     """The (topic, partition)s that each member of a group has now, by member id."""
     admin = _admin(bootstrap)
+    wait.until(lambda: _has_coordinator(admin, group), f"coordinator of group {group}")
     answer = admin.describe_consumer_groups([group], request_timeout=ASK_S)[group].result(ANSWER_S)
     return {
         member.member_id: [(at.topic, at.partition) for at in member.assignment.topic_partitions]
