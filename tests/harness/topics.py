@@ -6,6 +6,7 @@ Every function makes its own client and gives it up; none is for speed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 from confluent_kafka import (
@@ -192,28 +193,27 @@ def group_offsets(bootstrap: str, group: str) -> dict[tuple[str, int], int]:
     """
     asked = ConsumerGroupTopicPartitions(group)
     admin = _admin(bootstrap)
-    wait.until(lambda: _has_coordinator(admin, group), f"coordinator of group {group}")
+    wait.until(lambda: _described(admin, group), f"coordinator of group {group}")
     answer = admin.list_consumer_group_offsets([asked], request_timeout=ASK_S)[group].result(ANSWER_S)
     return {(at.topic, at.partition): at.offset for at in answer.topic_partitions or [] if at.offset >= 0}
-
-
-def _has_coordinator(admin: AdminClient, group: str) -> bool:
-    try:
-        admin.describe_consumer_groups([group], request_timeout=ASK_S)[group].result(ANSWER_S)
-    except KafkaException as error:
-        return error.args[0].code() not in COORDINATORS
-    return True
 
 
 def group_members(bootstrap: str, group: str) -> dict[str, list[tuple[str, int]]]:
     """The (topic, partition)s that each member of a group has now, by member id."""
     admin = _admin(bootstrap)
-    wait.until(lambda: _has_coordinator(admin, group), f"coordinator of group {group}")
-    answer = admin.describe_consumer_groups([group], request_timeout=ASK_S)[group].result(ANSWER_S)
+    said = wait.until(lambda: _described(admin, group), f"coordinator of group {group}")
+    assert said is not None
     return {
         member.member_id: [(at.topic, at.partition) for at in member.assignment.topic_partitions]
-        for member in answer.members
+        for member in said.result().members
     }
+
+
+def _described(admin: AdminClient, group: str) -> Future[Any] | None:
+    """What the coordinator says of a group, if only an error; None: it has none yet."""
+    said: Future[Any] = admin.describe_consumer_groups([group], request_timeout=ASK_S)[group]
+    error = said.exception(ANSWER_S)
+    return None if isinstance(error, KafkaException) and error.args[0].code() in COORDINATORS else said
 
 
 def _admin(bootstrap: str) -> AdminClient:
